@@ -1,0 +1,1 @@
+"""See the package README in the design; filled in the next commits."""
