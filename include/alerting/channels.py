@@ -1,0 +1,27 @@
+"""The way out to people: one message, one Apprise address. Addresses hold secrets and are never logged."""
+
+from __future__ import annotations
+
+NO_ADDRESS = "no address: map the channel in SLUICE_ALERT_CHANNELS"
+BAD_ADDRESS = "Apprise does not understand the address: see the channel in SLUICE_ALERT_CHANNELS"
+REFUSED = "not delivered: the log of the failed task says what Apprise met"
+
+
+def send(address: str | None, title: str, body: str) -> str | None:
+    """Send a message to an Apprise address.
+
+    Returns
+    -------
+    str or None
+        Why it was not delivered; None when it was.
+    """
+    if not address:
+        return NO_ADDRESS
+    # Imported here: Apprise takes half a second to import, and most runs do not fail.
+    import apprise
+
+    messenger = apprise.Apprise()
+    if not messenger.add(address):
+        return BAD_ADDRESS
+    delivered = messenger.notify(title=title, body=body, notify_type=apprise.NotifyType.FAILURE)
+    return None if delivered else REFUSED

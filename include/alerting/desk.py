@@ -1,0 +1,149 @@
+"""The desk that an alert is handed in at: a line in a file, a row in the database, messages to people.
+
+The three ways do not depend on each other: each is tried, whatever became of the others, and what
+failed is written where the others can show it. The row is written before the messages are sent, so
+that an alert whose sender is killed half-way stays visible as undelivered.
+
+In ``sluice.alert`` the array `channels` names the channels an alert was addressed to. A plain name
+was delivered; ``name: why`` was not, and `delivered` is then false.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from include.alerting import channels as outside
+from include.alerting.wording import body, shortened, title
+from include.records import Alert
+from include.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "default"
+"""The channel that gets every alert, when the operator gave it an address."""
+
+PENDING = "not tried yet"
+
+_INSERT = text(
+    "INSERT INTO sluice.alert "
+    "(model, dag_id, task_id, run_id, try_number, error, log_url, raised_at, channels, delivered) "
+    "VALUES (:model, :dag_id, :task_id, :run_id, :try_number, :error, :log_url, :at, :channels, :delivered) "
+    "RETURNING id"
+)
+_UPDATE = text("UPDATE sluice.alert SET channels = :channels, delivered = :delivered WHERE id = :id")
+_UNDELIVERED = text(
+    "SELECT id, model, dag_id, task_id, run_id, try_number, error, log_url, raised_at, channels "
+    "FROM sluice.alert WHERE NOT delivered AND raised_at >= :since AND raised_at < :until ORDER BY id"
+)
+
+
+class AlertDesk:
+    """Where alerts are handed in.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        The database; None when it could not be reached.
+    settings : Settings
+        Its `alert_channels` map a channel's name to an Apprise address.
+    log_file : Path
+        Gets one JSON line an alert, and one for each way that failed.
+    """
+
+    def __init__(self, engine: Engine | None, settings: Settings, log_file: Path) -> None:
+        self._engine, self._settings, self._log_file = engine, settings, log_file
+
+    def raise_alert(self, alert: Alert, channels: Iterable[str] = ()) -> None:
+        """Tell everyone: the log file, the table, the `channels` named and the default one. Never raises."""
+        names = self._addressed(channels)
+        self._write_line("alert", alert, text=title(alert), error=shortened(alert.error), channels=names)
+        row = self._insert(alert, names)
+        failures = self._send(alert, names)
+        if names and row is not None:
+            self._update(alert, row, names, failures)
+
+    def resend(self, since: datetime, until: datetime) -> int:
+        """Try again the channels that alerts raised in ``[since, until)`` did not reach.
+
+        `until` leaves out the newest alerts, whose senders may still be at it.
+
+        Returns
+        -------
+        int
+            How many alerts have now reached all their channels.
+        """
+        if self._engine is None:
+            return 0
+        with self._engine.connect() as connection:
+            rows = connection.execute(_UNDELIVERED, {"since": since, "until": until}).mappings().all()
+        done = 0
+        for row in rows:
+            alert = Alert(**{name: row[name] for name in Alert.model_fields if name != "at"}, at=row["raised_at"])
+            names = [entry.partition(": ")[0] for entry in row["channels"]]
+            owed = [entry.partition(": ")[0] for entry in row["channels"] if ": " in entry]
+            failures = self._send(alert, owed)
+            self._update(alert, row["id"], names, failures)
+            done += not failures
+        return done
+
+    def _addressed(self, channels: Iterable[str]) -> list[str]:
+        default = [DEFAULT] if DEFAULT in self._settings.alert_channels else []
+        return list(dict.fromkeys([*default, *channels]))
+
+    def _send(self, alert: Alert, names: list[str]) -> dict[str, str]:
+        failures: dict[str, str] = {}
+        for name in names:
+            try:
+                why = outside.send(self._settings.alert_channels.get(name), title(alert), body(alert))
+            except Exception as error:  # noqa: BLE001 - a broken channel must not hide the alert from the others
+                why = f"{type(error).__name__} while sending"  # its text may hold the address, which is secret
+            if why is not None:
+                failures[name] = why
+                self._write_line("alert_not_delivered", alert, channel=name, why=why)
+        return failures
+
+    def _insert(self, alert: Alert, names: list[str]) -> int | None:
+        values = alert.model_dump() | {
+            "error": shortened(alert.error),
+            "channels": _entries(names, dict.fromkeys(names, PENDING)),
+            "delivered": not names,
+        }
+        return self._in_database(alert, _INSERT, values)
+
+    def _update(self, alert: Alert, row: int, names: list[str], failures: Mapping[str, str]) -> None:
+        self._in_database(alert, _UPDATE, {"id": row, "channels": _entries(names, failures), "delivered": not failures})
+
+    def _in_database(self, alert: Alert, statement: Any, values: Mapping[str, Any]) -> int | None:
+        if self._engine is None:
+            self._write_line("alert_not_stored", alert, why="no database")
+            return None
+        try:
+            with self._engine.begin() as connection:
+                result = connection.execute(statement, values)
+                return int(result.scalar_one()) if result.returns_rows else None
+        except Exception as error:  # noqa: BLE001 - a dead database must not keep the alert from the channels
+            self._write_line("alert_not_stored", alert, why=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            return None
+
+    def _write_line(self, event: str, alert: Alert, **more: Any) -> None:
+        line = json.dumps({"event": event, **alert.to_plain(), **more}, ensure_ascii=False)
+        log.error("%s", line)
+        try:
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            # Opened for one write: several processes append to this file, and a short write is not torn.
+            with self._log_file.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            log.error("the alert could not be written to %s: %s", self._log_file, error)  # noqa: TRY400 - no trace needed
+
+
+def _entries(names: list[str], failures: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {failures[name]}" if name in failures else name for name in names]

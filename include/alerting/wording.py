@@ -1,0 +1,37 @@
+"""Every word that an alert says."""
+
+from __future__ import annotations
+
+from include.records import Alert
+
+LONGEST_ERROR = 4000
+"""Characters of an error that are passed on: chat services refuse longer messages."""
+
+
+def title(alert: Alert) -> str:
+    """Return the one line that people see first: what failed, and where."""
+    place = f"{alert.dag_id}.{alert.task_id}" if alert.task_id else alert.dag_id
+    subject = f"model {alert.model}: " if alert.model else ""
+    return f"Sluice: {subject}{place} failed"
+
+
+def body(alert: Alert) -> str:
+    """Return the whole message: model, DAG, task, run, try, error and where the log is."""
+    lines = [
+        ("Model", alert.model or "none: the DAG belongs to all models"),
+        ("DAG", alert.dag_id),
+        ("Task", alert.task_id or "none: the run as a whole"),
+        ("Run", alert.run_id),
+        ("Try", str(alert.try_number) if alert.try_number is not None else "unknown"),
+        ("At", f"{alert.at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Error", shortened(alert.error)),
+        ("Log", alert.log_url or "unknown: look for the run in the Airflow UI"),
+    ]
+    return "\n".join(f"{name}: {text}" for name, text in lines)
+
+
+def shortened(error: str) -> str:
+    """Return `error`, cut to `LONGEST_ERROR` characters, and saying so when it was cut."""
+    if len(error) <= LONGEST_ERROR:
+        return error
+    return f"{error[:LONGEST_ERROR]} [{len(error) - LONGEST_ERROR} more characters in the log]"
