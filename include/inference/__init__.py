@@ -1,1 +1,23 @@
-"""See the package README in the design; filled in the next commits."""
+"""An artifact becomes a `Scorer`: the one code path for batch and online answers.
+
+A row of JSON becomes numbers in `RowEncoder`, the numbers become scores in `Scorer`. Both read what
+they may expect from the artifact's `Signature`. Nothing here unpickles, and nothing here needs
+scikit-learn, pandas or pyarrow.
+"""
+
+from include.inference.encoder import RowEncoder
+from include.inference.faults import MOST_FAULTS, Fault
+from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
+from include.inference.signature import Signature
+
+__all__ = [
+    "MOST_FAULTS",
+    "Fault",
+    "GoldenRow",
+    "RowEncoder",
+    "Scorer",
+    "Signature",
+    "check_golden",
+    "load_golden",
+    "load_scorer",
+]

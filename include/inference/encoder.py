@@ -1,0 +1,210 @@
+"""Rows of JSON become the float32 matrix that a model is given; what does not fit is named.
+
+The usual row fits, so the work is split in two: a fast pass of one small closure a feature, which
+stops at the first value that does not fit, and a thorough pass with the same closures, which only
+then looks at every value and says what is wrong where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.errors import RowsRejectedError
+from include.inference.faults import MOST_FAULTS, Fault, member, shown
+from include.inference.signature import Signature
+from include.spec import Boolean, Categorical, Numeric
+
+LARGEST: Final = float(np.finfo(np.float32).max)
+MISSING: Final = float("nan")
+NO_CATEGORY: Final = -1.0
+_LISTED = 20  # categories named in a fault
+
+Row = Sequence[Any] | Mapping[str, Any]
+_Encode = Callable[[Any], float]
+
+
+class _UnfitError(Exception):
+    """A value does not fit its feature; the text is what was expected."""
+
+
+class RowEncoder:
+    """Turns rows into the matrix that a `Scorer` takes.
+
+    Parameters
+    ----------
+    signature : Signature
+        Says which features there are, in which order, and what each may hold.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self._names = signature.names
+        self._width = len(self._names)
+        self._encoders = tuple(_encoder_of(feature) for feature in signature.features)
+        self._by_name = tuple(zip(self._names, self._encoders, strict=True))
+
+    def encode(self, rows: Sequence[Row], root: str = "$.features") -> NDArray[np.float32]:
+        """Encode many rows; a fault's path starts with ``<root>[<row>]``.
+
+        Parameters
+        ----------
+        rows : sequence of (list, tuple or mapping)
+            Each row is the values in declared order, or values by name. Values are JSON's: numbers,
+            strings, true, false, null (None).
+        root : str
+            JSON path of `rows` in the request.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_features)
+            A number is rounded to double, then to single precision. Missing is NaN, or -1 for a
+            categorical feature; so is a category never seen.
+
+        Raises
+        ------
+        RowsRejectedError
+            Holding all faults, or the first 20 of them.
+        """
+        if not rows:
+            return np.empty((0, self._width), dtype=np.float32)
+        try:
+            return np.array([self._encode_row(row) for row in rows], dtype=np.float32)
+        except (_UnfitError, KeyError):
+            raise self._rejection((f"{root}[{position}]", row) for position, row in enumerate(rows)) from None
+
+    def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
+        """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
+        try:
+            return np.array((self._encode_row(row),), dtype=np.float32)
+        except (_UnfitError, KeyError):
+            raise self._rejection(((root, row),)) from None
+
+    def _encode_row(self, row: Any) -> list[float]:
+        kind = type(row)
+        if kind is list or kind is tuple:
+            if len(row) != self._width:
+                raise _UnfitError
+            return [encode(value) for encode, value in zip(self._encoders, row, strict=True)]
+        if kind is dict or isinstance(row, Mapping):
+            if len(row) != self._width:
+                raise _UnfitError
+            return [encode(row[name]) for name, encode in self._by_name]
+        raise _UnfitError
+
+    def _rejection(self, rows: Iterable[tuple[str, Any]]) -> RowsRejectedError:
+        faults = (fault for path, row in rows for fault in self._faults(path, row))
+        return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
+
+    def _faults(self, path: str, row: Any) -> Iterator[Fault]:
+        if isinstance(row, Mapping):
+            yield from self._faults_by_name(path, row)
+        elif not isinstance(row, list | tuple):
+            yield Fault(path, f"a list of {self._width} values, or an object of features by name", shown(row))
+        elif len(row) != self._width:
+            expected = f"{self._width} values in this order: {', '.join(self._names)}"
+            yield Fault(path, expected, shown(row))
+        else:
+            for position, (encode, value) in enumerate(zip(self._encoders, row, strict=True)):
+                yield from _fault_of(encode, value, f"{path}[{position}]")
+
+    def _faults_by_name(self, path: str, row: Mapping[str, Any]) -> Iterator[Fault]:
+        for name, encode in self._by_name:
+            if name in row:
+                yield from _fault_of(encode, row[name], member(path, name))
+            else:
+                yield Fault(member(path, name), _expected_by(encode), "no such member")
+        for name in row:
+            if name not in self._names:
+                yield Fault(member(path, name), f"only the features {', '.join(self._names)}", "an unknown feature")
+
+
+def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[Fault]:
+    try:
+        encode(value)
+    except _UnfitError as unfit:
+        yield Fault(path, str(unfit), shown(value))
+
+
+def _expected_by(encode: _Encode) -> str:
+    try:
+        encode(_NOTHING)
+    except _UnfitError as unfit:
+        return str(unfit)
+    raise AssertionError("a feature accepted what is no JSON value")
+
+
+_NOTHING: Final = object()
+
+
+def _encoder_of(feature: Numeric | Categorical | Boolean) -> _Encode:
+    if feature.kind == "numeric":
+        return _numeric(feature)
+    if feature.kind == "categorical":
+        return _categorical(feature)
+    return _boolean(feature)
+
+
+def _numeric(feature: Numeric) -> _Encode:
+    low, high, missing = feature.low, feature.high, feature.missing
+    expected = f"a number from {low:g} to {high:g} ({feature.unit})"
+    if feature.out_of_range == "accept":
+        low, high, expected = -LARGEST, LARGEST, f"a number ({feature.unit})"
+    # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
+    low, high = max(low, -LARGEST), min(high, LARGEST)
+    expected += ", or null" if missing else ""
+
+    def encode(value: Any) -> float:
+        kind = type(value)
+        if (kind is float or kind is int) and low <= value <= high:  # NaN compares false
+            return float(value)
+        if value is None and missing:
+            return MISSING
+        raise _UnfitError(expected)
+
+    return encode
+
+
+def _categorical(feature: Categorical) -> _Encode:
+    codes = {category: float(code) for code, category in enumerate(feature.categories)}
+    missing, accepts_unknown = feature.missing, feature.unknown == "encode"
+    expected = "a string" if accepts_unknown else _one_of(feature.categories)
+    expected += ", or null" if missing else ""
+
+    def encode(value: Any) -> float:
+        if type(value) is str:
+            code = codes.get(value)
+            if code is not None:
+                return code
+            if accepts_unknown:
+                return NO_CATEGORY
+        if value is None and missing:
+            return NO_CATEGORY
+        raise _UnfitError(expected)
+
+    return encode
+
+
+def _one_of(categories: tuple[str, ...]) -> str:
+    listed = ", ".join(f'"{category}"' for category in categories[:_LISTED])
+    more = f", ... ({len(categories)} in all)" if len(categories) > _LISTED else ""
+    return f"one of {listed}{more}"
+
+
+def _boolean(feature: Boolean) -> _Encode:
+    missing = feature.missing
+    expected = "true or false" + (", or null" if missing else "")
+
+    def encode(value: Any) -> float:
+        if value is True:
+            return 1.0
+        if value is False:
+            return 0.0
+        if value is None and missing:
+            return MISSING
+        raise _UnfitError(expected)
+
+    return encode

@@ -1,0 +1,173 @@
+"""A matrix becomes scores, by ONNX Runtime and by nothing else.
+
+Sources
+-------
+ONNX Runtime's thread settings: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from include.errors import ArtifactError, RowsRejectedError
+from include.inference.encoder import RowEncoder
+from include.inference.signature import Signature
+from include.records import Record
+
+onnxruntime.set_default_logger_severity(3)  # errors only: its warnings are about the graph, not about us
+
+
+class GoldenRow(Record):
+    """A row and the scores that it must get, bit for bit."""
+
+    features: dict[str, Any]
+    answer: tuple[float, ...]
+
+
+_GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
+
+
+class Scorer:
+    """One loaded model: answers matrices with scores. Safe to share between threads.
+
+    Parameters
+    ----------
+    onnx_bytes : bytes
+        A graph with one float32 input of shape (n, n_features), whose last output is the scores:
+        float32 of shape (n, n_classes), or (n, 1) for a regression.
+    signature : Signature
+
+    Raises
+    ------
+    ArtifactError
+        If ONNX Runtime refuses the graph, or the graph is not of the signature's shape.
+    """
+
+    def __init__(self, onnx_bytes: bytes, signature: Signature) -> None:
+        self.signature = signature
+        self._session = _open_session(onnx_bytes, signature.model)
+        self._run = self._session.run
+        self._input = _only_input(self._session, len(signature.features), signature.model)
+        self._output = [self._session.get_outputs()[-1].name]
+        self._twins = not signature.single_row_exact
+        blank = np.zeros((1, len(signature.features)), dtype=np.float32)
+        shape = np.shape(self._run(self._output, {self._input: blank})[0])
+        if shape not in {(1, signature.outputs), (1,) if signature.outputs == 1 else ()}:
+            raise ArtifactError(
+                f"model.onnx of '{signature.model}': expected {signature.outputs} score(s) a row, as signature.json "
+                f"says; found an output of shape {shape} for one row. Train the model again."
+            )
+
+    def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Score each row.
+
+        Parameters
+        ----------
+        matrix : ndarray of float32, shape (n, n_features)
+            As `RowEncoder` or ``encode_batch`` made it.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, n_classes), or (n, 1) for a regression
+            Exactly the single-precision numbers that the graph gave.
+        """
+        rows = len(matrix)
+        if rows == 0:
+            return np.empty((0, self.signature.outputs), dtype=np.float64)
+        if rows == 1 and self._twins:
+            twins = self._run(self._output, {self._input: np.concatenate((matrix, matrix))})[0]
+            return np.asarray(twins[:1], dtype=np.float64).reshape(1, -1)
+        scores = self._run(self._output, {self._input: matrix})[0]
+        return np.asarray(scores, dtype=np.float64).reshape(rows, -1)
+
+
+def load_scorer(folder: Path) -> Scorer:
+    """Load ``signature.json`` and ``model.onnx`` of a folder whose digests were verified before.
+
+    Raises
+    ------
+    ArtifactError
+        If either cannot be read or they do not belong together.
+    """
+    try:
+        signature = Signature.from_json((folder / "signature.json").read_bytes())
+        return Scorer((folder / "model.onnx").read_bytes(), signature)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: expected signature.json and model.onnx; {error.strerror}: {error.filename}. "
+            "Restore the folder from a backup, or promote another version."
+        ) from error
+
+
+def load_golden(folder: Path) -> tuple[GoldenRow, ...]:
+    """Read ``golden.json`` of a verified folder.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, is not a list of golden rows, or is empty.
+    """
+    file = folder / "golden.json"
+    try:
+        golden = _GOLDEN_ROWS.validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ArtifactError(f"{file}: expected a JSON list of golden rows; {error}. Train the model again.") from error
+    if not golden:
+        raise ArtifactError(f"{file}: expected at least one golden row; found none. Train the model again.")
+    return golden
+
+
+def check_golden(scorer: Scorer, golden: Sequence[GoldenRow]) -> None:
+    """Ask the golden rows, each alone and then all at once, and insist on the recorded answers.
+
+    Raises
+    ------
+    ArtifactError
+        On the first answer that differs in any bit, or if a row is refused.
+    """
+    encoder = RowEncoder(scorer.signature)
+    try:
+        matrix = encoder.encode([row.features for row in golden], root="golden.json")
+    except RowsRejectedError as error:
+        raise ArtifactError(f"'{scorer.signature.model}': its own signature refuses a golden row: {error}") from error
+    together = scorer.score(matrix)
+    for position, row in enumerate(golden):
+        wanted = np.array(row.answer, dtype=np.float64)
+        for manner, got in (("alone", scorer.score(matrix[position : position + 1])[0]), ("batch", together[position])):
+            if got.tobytes() != wanted.tobytes():
+                raise ArtifactError(
+                    f"'{scorer.signature.model}': golden row {position} ({manner}) must get {wanted.tolist()}; "
+                    f"it got {got.tolist()}. The artifact does not answer here as it did when it was made: "
+                    "compare the versions of onnxruntime, then train again."
+                )
+
+
+def _open_session(onnx_bytes: bytes, model: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # One thread a session: rows come in parallel, from workers and shards, and share the cores.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no parent
+        raise ArtifactError(
+            f"model.onnx of '{model}': ONNX Runtime refuses it: {error}. Train the model again."
+        ) from error
+
+
+def _only_input(session: onnxruntime.InferenceSession, width: int, model: str) -> str:
+    inputs = session.get_inputs()
+    found = [(each.name, each.type, each.shape) for each in inputs]
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or inputs[0].shape[1:] != [width]:
+        raise ArtifactError(
+            f"model.onnx of '{model}': expected one float32 input of shape (n, {width}), as signature.json says; "
+            f"found {found}. Train the model again."
+        )
+    return str(inputs[0].name)
