@@ -1,1 +1,6 @@
-"""See the package README in the design; filled in the next commits."""
+"""The ledger (which version exists, which is champion, which was) and the artifacts it speaks of."""
+
+from include.registry.artifacts import ArtifactStore, Manifest, file_digest
+from include.registry.ledger import Ledger
+
+__all__ = ["ArtifactStore", "Ledger", "Manifest", "file_digest"]

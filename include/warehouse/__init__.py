@@ -1,1 +1,6 @@
-"""See the package README in the design; filled in the next commits."""
+"""Rows in and out of PostgreSQL, its migrations, and the embedded server."""
+
+from include.warehouse.embedded import embedded_server, start_embedded, stop_embedded
+from include.warehouse.engine import migrate, open_engine
+
+__all__ = ["embedded_server", "migrate", "open_engine", "start_embedded", "stop_embedded"]

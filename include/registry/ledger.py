@@ -1,0 +1,216 @@
+"""The ledger: which versions exist, and which was champion when. Nothing is updated, nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from include.errors import LostRaceError, UnknownVersionError
+from include.records import Decision, Evaluation, ModelVersion, Promotion
+
+_VERSION = """
+    SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at
+    FROM sluice.model_version
+"""
+_PROMOTION = """
+    SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at FROM sluice.promotion
+"""
+
+
+class Ledger:
+    """The append-only tables ``sluice.model_version`` and ``sluice.promotion``.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        A connection to a migrated database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # -- versions ---------------------------------------------------------------------------------
+
+    def register(
+        self,
+        model: str,
+        run_id: str,
+        *,
+        spec_digest: str,
+        data_digest: str,
+        evaluation: Evaluation,
+        decision: Decision,
+        save_artifact: Callable[[int], str],
+    ) -> ModelVersion:
+        """Register the run's candidate as the next version; a run registers once.
+
+        Parameters
+        ----------
+        save_artifact : callable
+            Given the new version's number, saves the artifact and returns its digest. It runs inside
+            the transaction: if anything fails, the number is free again.
+
+        Returns
+        -------
+        ModelVersion
+            The new version, or the one that this run registered before.
+        """
+        with self._engine.begin() as connection:
+            # One registration per model at a time, so that numbers have no gap.
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended('sluice.register.' || :model, 0))"),
+                {"model": model},
+            )
+            known = self._one_version(connection, "run_id = :key", model, run_id)
+            if known is not None:
+                return known
+            version = int(
+                connection.execute(
+                    text("SELECT coalesce(max(version), 0) + 1 FROM sluice.model_version WHERE model = :model"),
+                    {"model": model},
+                ).scalar_one()
+            )
+            row = {
+                "model": model,
+                "version": version,
+                "artifact_digest": save_artifact(version),
+                "spec_digest": spec_digest,
+                "data_digest": data_digest,
+                "run_id": run_id,
+                "evaluation": evaluation.model_dump_json(),
+                "decision": decision.model_dump_json(),
+            }
+            connection.execute(
+                text(
+                    "INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest,"
+                    " run_id, evaluation, decision) VALUES (:model, :version, :artifact_digest, :spec_digest,"
+                    " :data_digest, :run_id, cast(:evaluation AS jsonb), cast(:decision AS jsonb))"
+                ),
+                row,
+            )
+            written = self._one_version(connection, "version = :key", model, version)
+        assert written is not None  # noqa: S101  # the row was written in this very transaction
+        return written
+
+    def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """Return every version of `model`, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(text(_VERSION + " WHERE model = :model ORDER BY version"), {"model": model})
+            return tuple(ModelVersion.model_validate(dict(row)) for row in rows.mappings())
+
+    def version(self, model: str, version: int) -> ModelVersion:
+        """Return one version.
+
+        Raises
+        ------
+        UnknownVersionError
+            With the versions that exist.
+        """
+        with self._engine.connect() as connection:
+            found = self._one_version(connection, "version = :key", model, version)
+        if found is None:
+            raise UnknownVersionError(model, version, [each.version for each in self.versions(model)])
+        return found
+
+    # -- promotions -------------------------------------------------------------------------------
+
+    def champion(self, model: str) -> Promotion | None:
+        """Return the promotion in force, or None when there never was one."""
+        with self._engine.connect() as connection:
+            return self._one_promotion(connection, "", {"model": model})
+
+    def champions(self) -> dict[str, Promotion]:
+        """Return the promotion in force of every model that has one."""
+        statement = _PROMOTION.replace("SELECT", "SELECT DISTINCT ON (model)", 1) + " ORDER BY model, fence DESC"
+        with self._engine.connect() as connection:
+            found = [Promotion.model_validate(dict(row)) for row in connection.execute(text(statement)).mappings()]
+        return {promotion.model: promotion for promotion in found}
+
+    def champion_at(self, model: str, at: datetime) -> Promotion | None:
+        """Return the promotion that was in force at the time `at`."""
+        with self._engine.connect() as connection:
+            return self._one_promotion(connection, "AND at <= :at", {"model": model, "at": at})
+
+    def history(self, model: str) -> tuple[Promotion, ...]:
+        """Return every promotion of `model`, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(text(_PROMOTION + " WHERE model = :model ORDER BY fence"), {"model": model})
+            return tuple(Promotion.model_validate(dict(row)) for row in rows.mappings())
+
+    def promote(
+        self, model: str, to_version: int, *, actor: str, reason: str, evidence_digest: str, expected_fence: int
+    ) -> Promotion:
+        """Make `to_version` the champion, if the champion is still the one that the caller read.
+
+        Rolling back is promoting an older version.
+
+        Parameters
+        ----------
+        expected_fence : int
+            The highest fence that the caller read; 0 when the model had no champion.
+
+        Raises
+        ------
+        UnknownVersionError
+            When `to_version` was never registered.
+        LostRaceError
+            When somebody else moved the champion first; names the winner.
+        """
+        self.version(model, to_version)
+        try:
+            with self._engine.begin() as connection:
+                # The row is built from the very row that the caller read, so a fence that is not the
+                # highest any more inserts nothing, and two who read the same one meet at the key.
+                connection.execute(
+                    text(
+                        "INSERT INTO sluice.promotion"
+                        " (model, fence, from_version, to_version, actor, reason, evidence_digest)"
+                        " SELECT :model, :expected + 1,"
+                        "  (SELECT to_version FROM sluice.promotion WHERE model = :model AND fence = :expected),"
+                        "  :to_version, :actor, :reason, :evidence_digest"
+                        " WHERE :expected = (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE model = :model)"
+                        " RETURNING fence"
+                    ),
+                    {
+                        "model": model,
+                        "expected": expected_fence,
+                        "to_version": to_version,
+                        "actor": actor,
+                        "reason": reason,
+                        "evidence_digest": evidence_digest,
+                    },
+                ).one_or_none() or _lost()
+                won = self._one_promotion(connection, "", {"model": model})
+        except (IntegrityError, _LostError) as error:
+            if isinstance(error, IntegrityError) and "promotion_pkey" not in str(error.orig):
+                raise
+            winner = next(each for each in self.history(model) if each.fence == expected_fence + 1)
+            raise LostRaceError(model, winner.fence, winner.to_version, winner.actor) from error
+        assert won is not None  # noqa: S101  # the row was written in this very transaction
+        return won
+
+    # -- one row ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _one_version(connection: Connection, condition: str, model: str, key: int | str) -> ModelVersion | None:
+        statement = text(f"{_VERSION} WHERE model = :model AND {condition}")
+        row = connection.execute(statement, {"model": model, "key": key}).mappings().one_or_none()
+        return None if row is None else ModelVersion.model_validate(dict(row))
+
+    @staticmethod
+    def _one_promotion(connection: Connection, condition: str, values: dict[str, Any]) -> Promotion | None:
+        statement = text(f"{_PROMOTION} WHERE model = :model {condition} ORDER BY fence DESC LIMIT 1")
+        row = connection.execute(statement, values).mappings().one_or_none()
+        return None if row is None else Promotion.model_validate(dict(row))
+
+
+class _LostError(Exception):
+    """The fence moved before the insert saw it."""
+
+
+def _lost() -> None:
+    raise _LostError

