@@ -43,6 +43,7 @@ _UNDELIVERED = text(
     "SELECT id, model, dag_id, task_id, run_id, try_number, error, log_url, raised_at, channels "
     "FROM sluice.alert WHERE NOT delivered AND raised_at >= :since AND raised_at < :until ORDER BY id"
 )
+_OF_RUN = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run_id = :run_id")
 
 
 class AlertDesk:
@@ -69,6 +70,16 @@ class AlertDesk:
         failures = self._send(alert, names)
         if names and row is not None:
             self._update(alert, row, names, failures)
+
+    def knows_run(self, dag_id: str, run_id: str) -> bool:
+        """Return whether an alert of this run is stored; False when the database cannot say."""
+        if self._engine is None:
+            return False
+        try:
+            with self._engine.connect() as connection:
+                return bool(connection.execute(_OF_RUN, {"dag_id": dag_id, "run_id": run_id}).scalar_one())
+        except Exception:  # noqa: BLE001 - rather two alerts than none
+            return False
 
     def resend(self, since: datetime, until: datetime) -> int:
         """Try again the channels that alerts raised in ``[since, until)`` did not reach.

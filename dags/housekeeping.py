@@ -1,0 +1,44 @@
+"""The Airflow DAG that clears up: ``housekeeping``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, task
+
+from sluice_airflow import pages, runs
+from sluice_airflow.defaults import TAG, dag_defaults
+
+KEEP_WORK = timedelta(days=14)
+RESEND_FOR = timedelta(days=1)
+SENDER_TIME = timedelta(minutes=5)  # the newest alerts may still be on their way
+
+with DAG(
+    dag_id="housekeeping",
+    schedule="17 * * * *",
+    max_active_runs=1,
+    tags=[TAG],
+    doc_md=pages.HOUSEKEEPING.format(days=KEEP_WORK.days),
+    **dag_defaults("sluice", limit=timedelta(minutes=15)),
+):
+
+    @task
+    def resend_alerts(dag_run: Any) -> int:
+        """Send again what a channel did not take; returns how many alerts now reached all of theirs."""
+        from include import pipeline
+
+        until = runs.as_of(dag_run) - SENDER_TIME
+        with pipeline.open_resources() as resources:
+            return resources.alerts.resend(until - RESEND_FOR, until)
+
+    @task
+    def remove_old_work(dag_run: Any) -> int:
+        """Remove the work folders of finished runs; returns how many."""
+        from include import housekeeping, pipeline
+
+        with pipeline.open_resources() as resources:
+            return housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, runs.as_of(dag_run))
+
+    resend_alerts()
+    remove_old_work()

@@ -1,0 +1,56 @@
+"""The Airflow DAG with which a person promotes a version, or rolls back to one: ``operate_model``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param, task
+
+from include.models import declared_models
+from include.settings import load_settings
+from sluice_airflow import assets, pages, runs
+from sluice_airflow.defaults import TAG, dag_defaults
+
+declared = declared_models(load_settings().models_dir)
+# A model whose declaration is broken just now still has a champion, and may need its rollback the more.
+names = sorted({*declared.specs, *(error.file.parent.name for error in declared.broken)})
+
+FORM = {
+    "model": Param(
+        type="string", enum=names or ["none_declared"], title="Model", description="Whose champion to move."
+    ),
+    "version": Param(type="integer", minimum=1, title="Version", description="The version that becomes the champion."),
+    "reason": Param(
+        type="string",
+        minLength=10,
+        maxLength=500,
+        title="Reason",
+        description="Why, in a sentence: the ledger keeps it for good.",
+    ),
+}
+
+with DAG(
+    dag_id="operate_model",
+    schedule=None,
+    params=FORM,
+    max_active_runs=1,
+    tags=[TAG, "operate"],
+    doc_md=pages.OPERATE,
+    **dag_defaults("sluice", limit=timedelta(minutes=10)),
+):
+
+    @task(outlets=[assets.MOVED_CHAMPION])
+    def move_champion(params: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
+        """Promote the version, or roll back to it."""
+        from include import pipeline
+
+        model, version = params["model"], params["version"]
+        with pipeline.open_resources() as resources:
+            promotion = pipeline.move_champion(model, version, runs.actor(dag_run), params["reason"], resources)
+            digest = resources.ledger.version(model, version).artifact_digest
+        event = assets.promotion_event(promotion, digest)
+        outlet_events[assets.MOVED_CHAMPION].add(assets.champion(model), extra=event)
+        return promotion.to_plain()
+
+    move_champion()

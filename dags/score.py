@@ -1,0 +1,57 @@
+"""One Airflow DAG per declared model that scores its partitions: ``score_<model>``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
+
+from include.models import declared_models
+from include.settings import load_settings
+from include.spec import ModelSpec
+from sluice_airflow import assets, pages, runs
+from sluice_airflow.defaults import model_dag_defaults
+
+PARTITION = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Partition",
+    description="The day to score, such as 2026-01-31 (UTC). Empty: the last complete one, which is yesterday "
+    "for a daily schedule. Only for runs by hand: scheduled and backfilled runs score their own interval.",
+)
+
+
+def build(spec: ModelSpec) -> DAG:
+    """Return the DAG that scores partitions with the champion of the model of `spec`."""
+    scores = assets.scores(spec.name)
+
+    @task
+    def validate(run_id: str, dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
+        from include import pipeline
+
+        period = runs.partition_of(spec, dag_run, params["partition"])
+        with pipeline.open_resources() as resources:
+            return pipeline.validate_partition(spec, run_id, period, resources).to_plain()
+
+    @task(outlets=[scores])
+    def score(run_id: str, dag_run: Any, params: dict[str, Any], outlet_events: Any) -> dict[str, Any]:
+        from include import pipeline
+
+        period = runs.partition_of(spec, dag_run, params["partition"])
+        with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
+            published = pipeline.score_partition(spec, run_id, period, resources)
+        outlet_events[scores].extra = assets.partition_event(published)
+        return published.to_plain()
+
+    settings = model_dag_defaults(spec, "score", timedelta(hours=1))
+    schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
+    page = pages.score_page(spec)
+    with DAG(schedule=schedule, max_active_runs=4, params={"partition": PARTITION}, doc_md=page, **settings) as dag:
+        validate() >> score()
+    return dag
+
+
+for each in declared_models(load_settings().models_dir).specs.values():
+    globals()[f"score_{each.name}"] = build(each)

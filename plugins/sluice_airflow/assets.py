@@ -1,0 +1,37 @@
+"""The Airflow assets that Sluice's DAGs emit, and what their events carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from include.records import Promotion, PublishedPartition
+
+MOVED_CHAMPION = AssetAlias("moved_champion")
+"""What ``operate_model`` declares: only the run knows whose champion it moves."""
+
+
+def champion(model: str) -> Asset:
+    """Return the asset that changes when `model` has a new champion."""
+    return Asset(name=f"{model}_champion", uri=f"sluice://{model}/champion", group="sluice")
+
+
+def scores(model: str) -> Asset:
+    """Return the asset that changes when a score partition of `model` was published."""
+    return Asset(name=f"{model}_scores", uri=f"sluice://{model}/scores", group="sluice")
+
+
+def promotion_event(promotion: Promotion, artifact_digest: str) -> dict[str, Any]:
+    """Return what the event of a moved champion carries."""
+    return {"version": promotion.to_version, "artifact_digest": artifact_digest, "fence": promotion.fence}
+
+
+def partition_event(published: PublishedPartition) -> dict[str, Any]:
+    """Return what the event of a published partition carries."""
+    return {
+        "version": published.version,
+        "artifact_digest": published.artifact_digest,
+        "partition": published.partition_start.isoformat(),
+        "rows": published.row_count,
+    }

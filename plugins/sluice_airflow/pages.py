@@ -1,0 +1,188 @@
+"""The page that each DAG shows in the Airflow UI, written from the model's declaration."""
+
+from __future__ import annotations
+
+from include.spec import (
+    AtLeast,
+    AtMost,
+    BetterThanBaseline,
+    Feature,
+    Gate,
+    MinimumLabels,
+    ModelSpec,
+    NotWorseThanChampion,
+)
+
+RETRAIN = """\
+# Retrain {name}
+
+{description}
+
+{facts}
+
+## What a run does
+1. **validate**: the data contract is held against the training window. Broken: the run stops, nothing is trained.
+2. **snapshot**: the rows are frozen in one Parquet file; its digest names them.
+3. **train**: the estimator of `spec.py`, and a simple baseline, on the older part.
+4. **export**: to ONNX (what is served) and joblib (for people).
+5. **parity**: ONNX must answer as scikit-learn does, on the whole holdout.
+6. **evaluate**: candidate, champion and baseline on the same holdout, which is later than the training rows.
+7. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons.
+8. **promote**: an accepted version becomes the champion, and the service picks it up.
+   A rejected one leaves this task *skipped*: its log has the reasons, the champion stays.
+
+The rows end at the run's logical date (or the time it was triggered), so clearing a run and running it again
+makes no second version.
+
+## Window
+Training: {train}. Then a gap of {embargo}. Then the holdout: {holdout}, which ends the window.
+
+{features}
+
+{gates}
+
+{rollback}
+"""
+
+SCORE = """\
+# Score {name}
+
+{description}
+
+{facts}
+
+## What a run does
+1. **validate**: the data contract is held against the partition. Broken: the run stops, published rows stay.
+2. **score**: the champion scores the partition; in one transaction its rows replace those published before.
+
+A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
+
+## Past days
+*Trigger, Backfill* in this UI, or
+`airflow backfill create --dag-id score_{name} --from-date 2026-01-01 --to-date 2026-01-07`:
+each day is scored by a run of its own. For a single day, trigger the DAG and fill in `partition`.
+
+## Reading the scores
+```sql
+SELECT * FROM scores.{name}_latest LIMIT 10;   -- the newest row of each {key}
+SELECT * FROM scores.{name} WHERE partition_start = '2026-01-01';
+```
+
+{features}
+
+{rollback}
+"""
+
+ROLLBACK = """\
+## Rolling back
+Trigger `operate_model` with model `{name}`, the version to go back to, and the reason; or, in a shell,
+`sluice rollback {name}`. `sluice history {name}` lists who promoted what, when and why.
+"""
+
+OPERATE = """\
+# Move a champion by hand
+
+Makes a version the champion of its model: a promotion, or a rollback when the version is an older one.
+*Trigger* opens the form: the model, the version, and the reason, which the ledger keeps for good.
+
+- A version that does not exist fails the run, and the error lists those that do.
+- Should somebody else move the champion at the same moment, one of the two fails and names the winner.
+- The service serves the new champion within a second. Published scores keep the version that made them.
+
+Look at `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`
+"""
+
+HOUSEKEEPING = """\
+# Housekeeping
+
+- **resend_alerts**: alerts of the last day that a channel did not take are sent again.
+- **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
+  Registered artifacts, the ledger and the scores are never touched.
+"""
+
+
+def retrain_page(spec: ModelSpec) -> str:
+    """Return the page of ``retrain_<model>``."""
+    return RETRAIN.format(
+        name=spec.name,
+        description=spec.description,
+        facts=_facts(spec, spec.retrain),
+        train=_length(spec.window.train.total_seconds()),
+        embargo=_length(spec.window.embargo.total_seconds()),
+        holdout=_length(spec.window.holdout.total_seconds()),
+        features=_features(spec.features),
+        gates=_gates(spec.gates),
+        rollback=ROLLBACK.format(name=spec.name),
+    )
+
+
+def score_page(spec: ModelSpec) -> str:
+    """Return the page of ``score_<model>``."""
+    return SCORE.format(
+        name=spec.name,
+        description=spec.description,
+        facts=_facts(spec, spec.score),
+        schedule=spec.score or "none: by hand only, a whole day each",
+        key=spec.entity_key.column,
+        features=_features(spec.features),
+        rollback=ROLLBACK.format(name=spec.name),
+    )
+
+
+def sentence_of(gate: Gate) -> str:
+    """Return what a gate asks for."""
+    match gate:
+        case AtLeast():
+            return f"{gate.metric} is at least {gate.bound}"
+        case AtMost():
+            return f"{gate.metric} is at most {gate.bound}"
+        case BetterThanBaseline():
+            return f"{gate.metric} is better than the baseline's by more than {gate.margin}"
+        case NotWorseThanChampion():
+            return f"{gate.metric} is worse than the champion's by no more than {gate.margin}"
+        case MinimumLabels():
+            return f"the holdout has at least {gate.rows} labelled rows"
+
+
+def _facts(spec: ModelSpec, schedule: str | None) -> str:
+    rows = [
+        ("Owner", spec.owner),
+        ("Task", spec.task),
+        ("Source", f"`{spec.source}`"),
+        ("Key", f"`{spec.entity_key.column}` ({spec.entity_key.type})"),
+        ("Target", f"`{spec.target.column}`" + (f": {', '.join(spec.target.classes)}" if spec.target.classes else "")),
+        ("Schedule (UTC)", f"`{schedule}`" if schedule else "by hand only"),
+        ("Alerts to", ", ".join(spec.alert_channels) or "the default channel, `sluice.alert` and the alert log"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _features(features: tuple[Feature, ...]) -> str:
+    rows = [
+        (f"`{each.name}`", each.kind, _allowed(each), "allowed" if each.missing else "not allowed") for each in features
+    ]
+    return f"## Features\n{_table(('Name', 'Kind', 'Values', 'Missing'), rows)}"
+
+
+def _allowed(feature: Feature) -> str:
+    if feature.kind == "numeric":
+        return f"{feature.low:g} to {feature.high:g} {feature.unit}".strip()
+    if feature.kind == "categorical":
+        return ", ".join(feature.categories) or "learned from the training rows"
+    return "true, false"
+
+
+def _gates(gates: tuple[Gate, ...]) -> str:
+    return "## Gates\nA candidate is accepted when\n\n" + "\n".join(f"- {sentence_of(gate)}" for gate in gates)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _length(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}{'' if seconds == size else 's'}"
+    return f"{seconds:g} seconds" if seconds else "nothing"
