@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
     service_host: str = Field("127.0.0.1", description="Address on which the service listens.")
     service_port: int = Field(8090, ge=1, le=65535, description="Port on which the service listens.")
     service_workers: int = Field(2, ge=1, description="Worker processes of the service.")
+    service_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Most bytes that a request's body may have.")
+    service_max_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")
+    service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")
@@ -79,3 +83,17 @@ def load_settings() -> Settings:
             f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. "
             "Correct or unset the variable and start again."
         ) from error
+
+
+def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return this process's environment for a child, with `changes`, and no variable named ``<without>...``.
+
+    Parameters
+    ----------
+    changes : mapping of str to str
+        Variables to set.
+    without : tuple of str
+        Prefixes of variables that the child must not inherit.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)} if without else os.environ
+    return {**kept, **changes}

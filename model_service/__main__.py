@@ -1,0 +1,80 @@
+"""``python -m model_service``: the service under granian, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from contextlib import nullcontext
+from functools import partial
+
+from granian import Granian
+from granian.constants import Interfaces
+
+from include.errors import SettingsError, SluiceError
+from include.settings import Settings, load_settings
+from include.warehouse import embedded_server
+from model_service.app import serving_app
+
+log = logging.getLogger("model_service")
+
+GRACE_SECONDS = 10
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; 0 when it was told to stop, 1 when it could not serve."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
+    try:
+        settings = load_settings()
+        _check_port(settings)
+        url = settings.database_url
+        with nullcontext(url) if url else embedded_server(settings.home) as database_url:
+            serve(settings.model_copy(update={"database_url": database_url}))
+    except SluiceError as error:
+        log.error("%s", error)  # noqa: TRY400  # the message tells all; a stack trace would bury it
+        return 1
+    return 0
+
+
+def serve(settings: Settings) -> None:
+    """Run the workers; return when they were told to stop and what they were doing is done."""
+    server = Granian(
+        "model_service",
+        address=settings.service_host,
+        port=settings.service_port,
+        interface=Interfaces.WSGI,
+        workers=settings.service_workers,
+        blocking_threads=1,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE_SECONDS,
+    )
+    server.on_startup(
+        partial(
+            log.info,
+            "listening on http://%s:%s with %s worker(s); POST /predict asks model '%s'",
+            settings.service_host,
+            settings.service_port,
+            settings.service_workers,
+            settings.default_model,
+        )
+    )
+    # Each worker makes its own application, after the fork: threads and connections don't cross one.
+    server.serve(target_loader=partial(serving_app, settings), wrap_loader=False)
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that somebody listens on: granian shares ports, so two services would share requests."""
+    family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.service_host, settings.service_port))
+        except OSError as error:
+            raise SettingsError(
+                f"SLUICE_SERVICE_PORT: the service cannot listen on {settings.service_host}:{settings.service_port}: "
+                f"{error.strerror}. Set SLUICE_SERVICE_PORT to a free port, or stop what listens there."
+            ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What the service answers to a prediction, as values that msgspec writes as JSON."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from model_service.slots import LoadedModel
+
+encode = msgspec.json.Encoder().encode
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class ClassPrediction(msgspec.Struct):
+    """The answer to one row of a classification."""
+
+    label: str
+    class_index: int
+    probabilities: dict[str, float]
+
+
+class ValuePrediction(msgspec.Struct):
+    """The answer to one row of a regression."""
+
+    value: float
+
+
+Prediction = ClassPrediction | ValuePrediction
+
+
+class Answer(msgspec.Struct):
+    """What every answer says of itself."""
+
+    model: str
+    version: int
+    artifact_digest: str
+    request_id: str
+    timestamp: datetime
+
+
+class OneAnswer(Answer):
+    """The answer to one row."""
+
+    prediction: Prediction
+
+
+class ManyAnswers(Answer):
+    """The answers to many rows, in their order."""
+
+    predictions: list[Prediction]
+
+
+def predictions_of(loaded: LoadedModel, scores: NDArray[np.float64]) -> list[Prediction]:
+    """Turn scores, shape (n, n_classes) or (n, 1), into one prediction a row."""
+    classes = loaded.classes
+    if not classes:
+        return [ValuePrediction(value) for (value,) in scores.tolist()]
+    best = scores.argmax(axis=1).tolist()
+    return [
+        ClassPrediction(classes[index], index, dict(zip(classes, row, strict=True)))
+        for index, row in zip(best, scores.tolist(), strict=True)
+    ]
+
+
+def answer_of(loaded: LoadedModel, features: Any, *, many: bool, request_id: str) -> bytes:
+    """Predict, and return the answer's JSON.
+
+    Raises
+    ------
+    RowsRejectedError
+        If the rows are not what the model's signature allows.
+    """
+    encoder = loaded.encoder
+    matrix = encoder.encode(features) if many else encoder.encode_one(features)
+    predictions = predictions_of(loaded, loaded.scorer.score(matrix))
+    about = (loaded.model, loaded.version, loaded.artifact_digest, request_id, datetime.now(UTC))
+    return encode(ManyAnswers(*about, predictions) if many else OneAnswer(*about, predictions[0]))
+
+
+def request_id_of(given: str | None) -> str:
+    """Return the caller's own request id if it is a sane one, or a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return os.urandom(16).hex()

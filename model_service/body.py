@@ -1,0 +1,127 @@
+"""The bytes of a request become rows. Fast when they are right, thorough when they are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from werkzeug.exceptions import BadRequest
+
+from include.errors import RowsRejectedError
+from include.inference import MOST_FAULTS, Fault
+from include.inference.faults import member, shown
+from model_service.errors import MalformedBodyError, TooLargeError
+
+ROOT: Final = "$.features"
+_WANTED = 'an object with the one member "features"'
+_decode = msgspec.json.Decoder().decode
+
+
+def read_body(environ: dict[str, Any], limit: int) -> bytes:
+    """Return the body, of at most `limit` bytes.
+
+    Raises
+    ------
+    TooLargeError
+        Before more than `limit` bytes were read.
+    """
+    declared = environ.get("CONTENT_LENGTH")
+    if declared:
+        if not declared.isdigit():
+            raise BadRequest("Content-Length must be a number of bytes.")
+        if int(declared) > limit:
+            raise TooLargeError("bytes", limit, "SLUICE_SERVICE_MAX_BYTES")
+    elif not environ.get("wsgi.input_terminated"):
+        return b""
+    body: bytes = environ["wsgi.input"].read(limit + 1 if not declared else int(declared))
+    if len(body) > limit:
+        raise TooLargeError("bytes", limit, "SLUICE_SERVICE_MAX_BYTES")
+    return body
+
+
+def features_of(body: bytes, most_rows: int) -> tuple[Any, bool]:
+    """Return what ``features`` holds, and whether that is many rows rather than one.
+
+    Raises
+    ------
+    MalformedBodyError
+        If the body is not JSON.
+    RowsRejectedError
+        If it is JSON of another shape, or names a member twice.
+    TooLargeError
+        If there are more than `most_rows` rows.
+    """
+    try:
+        document = _decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        document = _decode_thoroughly(body)
+    if type(document) is not dict or len(document) != 1 or "features" not in document:
+        raise RowsRejectedError(list(_faults_of_shape(document)))
+    features = document["features"]
+    many = type(features) is list and bool(features) and type(features[0]) in (list, dict)
+    if many and len(features) > most_rows:
+        raise TooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
+    # Every member is written with a colon. As many colons as members: no name was written twice.
+    if body.count(b":") != 1 + _members(features, many=many):
+        _decode_thoroughly(body)
+    return features, many
+
+
+def _members(features: Any, *, many: bool) -> int:
+    rows = features if many else (features,)
+    return sum(len(row) for row in rows if type(row) is dict)
+
+
+def _faults_of_shape(document: Any) -> Iterator[Fault]:
+    if not isinstance(document, dict):
+        yield Fault("$", _WANTED, shown(document))
+        return
+    if "features" not in document:
+        yield Fault(ROOT, "a list of values, an object of features by name, or a list of either", "no such member")
+    for name in list(document)[:MOST_FAULTS]:
+        if name != "features":
+            yield Fault(member("$", name), _WANTED, "an unknown member")
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which some names were written twice."""
+
+    doubled: list[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) == len(pairs):
+        return plain
+    names = [name for name, _ in pairs]
+    marked = _Doubled(plain)
+    marked.doubled = sorted({name for name in names if names.count(name) > 1})
+    return marked
+
+
+def _decode_thoroughly(body: bytes) -> Any:
+    """Decode with Python's parser, which knows what msgspec forgets: doubled names, and where NaN stood."""
+    try:
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_object)
+    except RecursionError:
+        raise MalformedBodyError("it is nested too deeply") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+        raise MalformedBodyError(str(error)) from None
+    faults = list(_faults_of_names("$", document))
+    if faults:
+        raise RowsRejectedError(faults[:MOST_FAULTS])
+    return document
+
+
+def _faults_of_names(path: str, value: Any) -> Iterator[Fault]:
+    if isinstance(value, _Doubled):
+        for name in value.doubled:
+            yield Fault(member(path, name), "each member once", "a member written more than once")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _faults_of_names(member(path, name), inner)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _faults_of_names(f"{path}[{position}]", inner)

@@ -1,0 +1,57 @@
+"""The errors that only a client of the service can meet."""
+
+from __future__ import annotations
+
+from include.errors import SluiceError
+
+
+class MalformedBodyError(SluiceError):
+    """The request's body is not JSON."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the body is not JSON: {reason}. Send an object such as "
+            '{"features": [5.1, 3.5, 1.4, 0.2]} or {"features": {"name": value}}.'
+        )
+
+
+class TooLargeError(SluiceError):
+    """The request holds more bytes or rows than the service takes at once."""
+
+    def __init__(self, what: str, limit: int, setting: str) -> None:
+        super().__init__(
+            f"the request holds more than {limit} {what}, the most that is taken at once. "
+            f"Send it in parts, or have the operator raise {setting}."
+        )
+
+
+class NotLoadedError(SluiceError):
+    """A model has a champion that this worker does not hold yet, or could not load."""
+
+    def __init__(self, model: str, reason: str | None) -> None:
+        why = reason or "it is being loaded; ask again in a second"
+        super().__init__(f"model '{model}' cannot answer yet: {why}. GET /ready tells the state of every model.")
+        self.model = model
+
+
+class NeverScoredError(SluiceError):
+    """A score was asked for a key that no published partition holds."""
+
+    def __init__(self, model: str, key: str, newest_partition: str | None) -> None:
+        newest = (
+            f"the newest published partition starts at {newest_partition}"
+            if newest_partition
+            else f"no partition was published yet: run the DAG score_{model} or `sluice score {model}`"
+        )
+        super().__init__(f"model '{model}' has no score of key '{key[:100]}'; {newest}.")
+        self.model, self.newest_partition = model, newest_partition
+
+
+class ScoresUnavailableError(SluiceError):
+    """The database that holds the scores does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the score tables cannot be read now: the database does not answer. "
+            "Predictions are not affected; ask for the score again later."
+        )

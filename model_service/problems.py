@@ -1,0 +1,99 @@
+"""Every error becomes an HTTP answer here, and only here: RFC 9457 problem details.
+
+Source: https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
+from model_service.answers import encode, request_id_of
+from model_service.errors import (
+    MalformedBodyError,
+    NeverScoredError,
+    NotLoadedError,
+    ScoresUnavailableError,
+    TooLargeError,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# (status, name, title); the name makes the problem's type.
+_KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
+    MalformedBodyError: (400, "malformed-body", "The body is not JSON"),
+    RowsRejectedError: (422, "rows-rejected", "The rows do not fit the model's signature"),
+    TooLargeError: (413, "too-large", "The request is too large"),
+    UnknownModelError: (404, "unknown-model", "No such model is declared"),
+    UnknownVersionError: (404, "unknown-version", "No such version is registered"),
+    NeverScoredError: (404, "never-scored", "This key was never scored"),
+    NoChampionError: (503, "no-champion", "The model has no champion"),
+    NotLoadedError: (503, "not-loaded", "The champion is not loaded"),
+    ScoresUnavailableError: (503, "scores-unavailable", "The score tables cannot be read"),
+}
+
+
+def register_problems(app: Flask) -> None:
+    """Have `app` answer every error with a problem document."""
+    app.register_error_handler(SluiceError, _sluice_problem)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(Exception, _unforeseen_problem)
+
+
+def _sluice_problem(error: SluiceError) -> Response:
+    if type(error) not in _KINDS:
+        return _unforeseen_problem(error)
+    status, name, title = _KINDS[type(error)]
+    more: dict[str, Any] = {}
+    detail = str(error)
+    if isinstance(error, RowsRejectedError):
+        detail = f"{len(error.faults)} value(s) are not what the model takes; see errors."
+        more["errors"] = list(error.faults)
+    elif isinstance(error, UnknownModelError):
+        more["declared"] = error.declared
+    elif isinstance(error, NeverScoredError):
+        more["newest_partition"] = error.newest_partition
+    return _problem(status, f"urn:sluice:problem:{name}", title, detail, more)
+
+
+def _http_problem(error: HTTPException) -> Response:
+    answer = _problem(error.code or 500, "about:blank", error.name, error.description or error.name, {})
+    for name, value in error.get_headers():
+        if name.lower() not in {"content-type", "content-length"}:
+            answer.headers[name] = value
+    return answer
+
+
+def _unforeseen_problem(error: Exception) -> Response:
+    log.error("request %s failed: %s", _request_id(), type(error).__name__, exc_info=error)
+    detail = "This is a fault of the service, not of the request. Its log tells more under this request id."
+    return _problem(500, "about:blank", "Internal Server Error", detail, {})
+
+
+def _problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
+    request_id = _request_id()
+    document = {
+        "type": kind,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "request_id": request_id,
+        **more,
+    }
+    answer = Response(encode(document), status=status, content_type=MEDIA_TYPE)
+    answer.headers["X-Request-ID"] = request_id
+    if status == 503:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def _request_id() -> str:
+    found = g.get("request_id")
+    return found if found is not None else request_id_of(request.headers.get("X-Request-ID"))

@@ -1,0 +1,119 @@
+"""What a worker serves from: one slot a model, whose content is replaced by a single assignment.
+
+A request reads ``slot.current`` once and is answered by that version throughout, whatever is
+swapped in meanwhile. Only the watcher's thread writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from include.errors import NoChampionError, UnknownModelError
+from include.inference import RowEncoder, Scorer
+from include.records import Promotion
+from include.spec import ModelSpec
+from model_service.errors import NotLoadedError
+
+
+class LoadedModel:
+    """One version in memory, with all that an answer needs. Never changed once made."""
+
+    __slots__ = ("artifact_digest", "classes", "encoder", "model", "promotion", "scorer", "version")
+
+    def __init__(self, scorer: Scorer, promotion: Promotion, artifact_digest: str) -> None:
+        self.model = promotion.model
+        self.version = promotion.to_version
+        self.artifact_digest = artifact_digest
+        self.promotion = promotion
+        self.scorer = scorer
+        self.encoder = RowEncoder(scorer.signature)
+        self.classes = scorer.signature.classes
+
+
+class ModelSlot:
+    """One declared model's place in a worker.
+
+    Attributes
+    ----------
+    current : LoadedModel or None
+        What answers now.
+    champion : Promotion or None
+        What the ledger wants to answer; differs from `current` while loading, and after a fault.
+    champion_known : bool
+        Whether the ledger was asked; before, a missing champion means nothing.
+    fault : str or None
+        Why the champion could not be loaded.
+    spec : ModelSpec or None
+        The declaration; None when its file is broken, which does not stop its champion.
+    """
+
+    __slots__ = ("champion", "champion_known", "current", "fault", "name", "spec")
+
+    def __init__(self, name: str, spec: ModelSpec | None = None) -> None:
+        self.name = name
+        self.spec = spec
+        self.current: LoadedModel | None = None
+        self.champion: Promotion | None = None
+        self.champion_known = False
+        self.fault: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model answers, or has no champion to answer with."""
+        return self.current is not None or (self.champion_known and self.champion is None)
+
+    def loaded(self) -> LoadedModel:
+        """Return what answers now.
+
+        Raises
+        ------
+        NoChampionError
+            If no version was ever promoted.
+        NotLoadedError
+            If there is a champion, but it is not in memory.
+        """
+        current = self.current
+        if current is not None:
+            return current
+        if self.champion_known and self.champion is None:
+            raise NoChampionError(self.name)
+        raise NotLoadedError(self.name, self.fault)
+
+
+class ModelSlots:
+    """The slots of all declared models."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._slots: Mapping[str, ModelSlot] = {name: ModelSlot(name) for name in names}
+        self.ledger_fault: str | None = None
+        self.broken: Mapping[str, str] = {}
+
+    def __getitem__(self, name: str) -> ModelSlot:
+        try:
+            return self._slots[name]
+        except KeyError:
+            raise UnknownModelError(name, self.names) from None
+
+    def __iter__(self) -> Iterator[ModelSlot]:
+        return iter(self._slots.values())
+
+    @property
+    def names(self) -> list[str]:
+        """The declared models' names, in alphabetical order."""
+        return sorted(self._slots)
+
+    def declare(self, specs: Mapping[str, ModelSpec], broken: Mapping[str, str]) -> None:
+        """Make the slots those of `specs` and `broken`; what is loaded stays loaded."""
+        slots = dict(self._slots)
+        for name in slots.keys() - specs.keys() - broken.keys():
+            del slots[name]
+        for name in sorted({*specs, *broken}):
+            slot = slots.setdefault(name, ModelSlot(name))
+            slot.spec = specs.get(name, slot.spec)
+        self._slots, self.broken = slots, broken
+
+    @property
+    def ready(self) -> bool:
+        """Whether some model answers, and each that has a champion does."""
+        slots = list(self)
+        return any(slot.current for slot in slots) and all(slot.ready for slot in slots)

@@ -1,0 +1,197 @@
+"""Keeps a worker's slots at the ledger's champions, without a restart and without a failed request.
+
+A promotion is seen at once by LISTEN, and by polling at the latest. The new version is verified,
+loaded and asked its golden rows beside the old one; only then is one reference replaced. When
+anything is wrong with the new version the old one stays, and the fault is shown by ``/ready``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from include.errors import ArtifactError, SluiceError
+from include.inference import check_golden, load_golden, load_scorer
+from include.models import declared_models
+from include.records import Promotion
+from include.registry import ArtifactStore, Ledger
+from model_service.slots import LoadedModel, ModelSlot, ModelSlots
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "sluice_promotion"
+LONGEST_PAUSE = 30.0
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+class ChampionWatcher:
+    """Watches the ledger and the folder of models on behalf of one worker.
+
+    Parameters
+    ----------
+    slots : ModelSlots
+        What this watcher alone writes to.
+    engine : sqlalchemy.Engine
+    artifacts_dir, models_dir : Path
+    poll_seconds : float
+        How often the ledger is asked when no notification comes.
+    """
+
+    def __init__(
+        self, slots: ModelSlots, engine: Engine, *, artifacts_dir: Path, models_dir: Path, poll_seconds: float = 0.5
+    ) -> None:
+        self._slots = slots
+        self._engine = engine
+        self._ledger = Ledger(engine)
+        self._artifacts = ArtifactStore(artifacts_dir)
+        self._models_dir = models_dir
+        self._poll_seconds = poll_seconds
+        self._declared: Fingerprint | None = None
+        self._retries: dict[str, _Retry] = {}
+        self._stopping = threading.Event()
+
+    def start(self) -> threading.Thread:
+        """Watch in a thread of its own. Call it in the worker: a thread does not survive a fork."""
+        thread = threading.Thread(target=self._watch, name="champion-watcher", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """Have the thread end after its present turn."""
+        self._stopping.set()
+
+    def look(self) -> None:
+        """Take one turn: read the declarations if they changed, then the ledger, and load what is new."""
+        self._read_declarations()
+        try:
+            champions = self._ledger.champions()
+        except SQLAlchemyError as error:
+            self._note_ledger_fault(f"the ledger cannot be read: {str(error).splitlines()[0]}")
+            return
+        self._note_ledger_fault(None)
+        for slot in self._slots:
+            slot.champion = champions.get(slot.name)
+            slot.champion_known = True
+            if slot.champion is not None:
+                self._follow(slot, slot.champion)
+
+    def _watch(self) -> None:
+        bell = _Bell(self._engine)
+        while not self._stopping.is_set():
+            try:
+                self.look()
+            except Exception:  # the watcher must outlive whatever goes wrong in one turn
+                log.exception("the watcher's turn failed; it looks again in %s s", self._poll_seconds)
+            if not bell.wait(self._poll_seconds):
+                self._stopping.wait(self._poll_seconds)
+        bell.close()
+
+    def _read_declarations(self) -> None:
+        fingerprint = _fingerprint(self._models_dir)
+        if fingerprint == self._declared:
+            return
+        declared = declared_models(self._models_dir)
+        broken = {error.file.parent.name: str(error) for error in declared.broken}
+        for name, fault in broken.items():
+            log.error("model '%s' is declared wrongly; its champion is served all the same: %s", name, fault)
+        self._slots.declare(declared.specs, broken)
+        self._declared = fingerprint
+
+    def _follow(self, slot: ModelSlot, champion: Promotion) -> None:
+        current = slot.current
+        if current is not None and current.promotion == champion:
+            slot.fault = None
+            return
+        retry = self._retries.get(slot.name)
+        if retry is not None and retry.fence == champion.fence and time.monotonic() < retry.at:
+            return
+        try:
+            slot.current = self._load(champion, current)
+        except (SluiceError, SQLAlchemyError, OSError) as error:
+            self._keep_old(slot, champion, error)
+        else:
+            slot.fault = None
+            self._retries.pop(slot.name, None)
+            log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
+
+    def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
+        digest = self._ledger.version(champion.model, champion.to_version).artifact_digest
+        if current is not None and current.artifact_digest == digest:
+            return LoadedModel(current.scorer, champion, digest)
+        folder = self._artifacts.verified(champion.model, champion.to_version, digest)
+        scorer = load_scorer(folder)
+        if scorer.signature.model != champion.model:
+            raise ArtifactError(
+                f"{folder}: expected an artifact of '{champion.model}'; found '{scorer.signature.model}'"
+            )
+        check_golden(scorer, load_golden(folder))
+        return LoadedModel(scorer, champion, digest)
+
+    def _keep_old(self, slot: ModelSlot, champion: Promotion, error: Exception) -> None:
+        serving = f"version {slot.current.version} goes on serving" if slot.current else "nothing is served"
+        slot.fault = f"version {champion.to_version} was refused, {serving}: {error}"
+        before = self._retries.get(slot.name)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before and before.fence == champion.fence else 1.0
+        self._retries[slot.name] = _Retry(champion.fence, pause)
+        log.error("model '%s': %s; tried again in %.0f s", slot.name, slot.fault, pause)
+
+    def _note_ledger_fault(self, fault: str | None) -> None:
+        if fault != self._slots.ledger_fault:
+            if fault:
+                log.error("%s; what is loaded goes on serving", fault)
+            else:
+                log.info("the ledger can be read again")
+        self._slots.ledger_fault = fault
+
+
+class _Retry:
+    """When a champion that could not be loaded is tried again: an artifact may be restored meanwhile."""
+
+    __slots__ = ("at", "fence", "pause")
+
+    def __init__(self, fence: int, pause: float) -> None:
+        self.fence, self.pause = fence, pause
+        self.at = time.monotonic() + pause
+
+
+class _Bell:
+    """Waits for a promotion's notification on a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Return when a promotion was announced or `seconds` have passed; False if it cannot listen."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._connection.execute(text(f"LISTEN {CHANNEL}"))
+                return True  # a promotion may have slipped by before we listened: look once more
+            driver = self._connection.connection.driver_connection
+            assert driver is not None  # noqa: S101  # an open connection has one
+            for _ in driver.notifies(timeout=seconds, stop_after=1):
+                pass
+        except Exception as error:  # noqa: BLE001  # psycopg's and SQLAlchemy's alike: polling goes on without
+            log.debug("not listening for promotions: %s", error)
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+def _fingerprint(models_dir: Path) -> Fingerprint:
+    files = (file for pattern in ("*/spec.py", "*/features.sql") for file in models_dir.glob(pattern))
+    return tuple(sorted((str(file), stat.st_mtime_ns, stat.st_size) for file in files if (stat := file.stat())))
