@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from include.spec import (
     AtLeast,
     AtMost,
@@ -176,7 +178,7 @@ def _gates(gates: tuple[Gate, ...]) -> str:
     return "## Gates\nA candidate is accepted when\n\n" + "\n".join(f"- {sentence_of(gate)}" for gate in gates)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -84,7 +84,7 @@ def _starting_on(schedule: str | None, day: date) -> Period:
         last_automated_data_interval=None,
         restriction=TimeRestriction(earliest=instance(whole_day.start), latest=None, catchup=True),
     )
-    return _of(found.data_interval) if found is not None else whole_day
+    return whole_day if found is None or found.data_interval is None else _of(found.data_interval)
 
 
 def _last_before(schedule: str | None, moment: datetime) -> Period:

@@ -1,0 +1,145 @@
+"""The DAGs, exactly: which there are, what follows on what, and what every one of them has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RETRAIN = {
+    "validate": ["snapshot"],
+    "snapshot": ["train"],
+    "train": ["export"],
+    "export": ["parity"],
+    "parity": ["evaluate", "gate"],
+    "evaluate": ["gate"],
+    "gate": ["promote"],
+    "promote": [],
+}
+SCORE = {"validate": ["score"], "score": []}
+EXPECTED = {
+    "housekeeping": {"remove_old_work": [], "resend_alerts": []},
+    "operate_model": {"move_champion": []},
+    "retrain_apple": RETRAIN,
+    "retrain_pear": RETRAIN,
+    "score_apple": SCORE,
+    "score_pear": SCORE,
+}
+
+
+def test_two_declared_models_make_exactly_these_dags_and_edges(parsed: dict[str, Any]) -> None:
+    assert parsed["errors"] == {}
+    found = {
+        dag_id: {task_id: task["downstream"] for task_id, task in dag["tasks"].items()}
+        for dag_id, dag in parsed["dags"].items()
+    }
+    assert found == EXPECTED
+
+
+@pytest.mark.parametrize("dag_id", EXPECTED)
+def test_every_dag_is_limited_documented_tagged_and_on_from_the_start(parsed: dict[str, Any], dag_id: str) -> None:
+    dag = parsed["dags"][dag_id]
+    assert "sluice" in dag["tags"]
+    assert dag["doc"].startswith("# ")
+    assert "{" not in dag["doc"], "a placeholder was not filled in"
+    assert 1 <= dag["max_active_runs"] <= 4
+    assert dag["dagrun_timeout"] > max(task["timeout"] for task in dag["tasks"].values())
+    assert dag["catchup"] is False
+    assert dag["paused"] is False
+    assert [each["of_run"] for each in dag["failure_callback"]] == [True]
+
+
+@pytest.mark.parametrize("dag_id", EXPECTED)
+def test_every_task_is_owned_retried_with_backoff_limited_and_alerts(parsed: dict[str, Any], dag_id: str) -> None:
+    for task in parsed["dags"][dag_id]["tasks"].values():
+        assert task["owner"] not in ("", "airflow")
+        assert task["retries"] >= 1
+        assert task["backoff"] > 1
+        assert task["policy"] == "ExceptionRetryPolicy"
+        assert task["timeout"]
+        (callback,) = task["failure_callback"]
+        assert (callback["type"], callback["of_run"]) == ("SluiceNotifier", False)
+
+
+def test_a_models_dags_carry_its_owner_tags_channels_and_schedules(parsed: dict[str, Any]) -> None:
+    retrain, score = parsed["dags"]["retrain_apple"], parsed["dags"]["score_apple"]
+    assert retrain["tags"] == ["apple", "retrain", "sluice", "tiny"]
+    assert retrain["tasks"]["validate"]["owner"] == "tests"
+    assert retrain["tasks"]["validate"]["failure_callback"][0] == {
+        "type": "SluiceNotifier", "model": "apple", "channels": ["tests"], "of_run": False,
+    }  # fmt: skip
+    assert retrain["schedule"] == "0 3 * * *"
+    assert (score["timetable"], score["schedule"]) == ("CronDataIntervalTimetable", "0 0 * * *")
+
+
+def test_one_retraining_of_a_model_at_a_time(parsed: dict[str, Any]) -> None:
+    assert parsed["dags"]["retrain_apple"]["max_active_runs"] == 1
+    assert parsed["dags"]["operate_model"]["max_active_runs"] == 1
+
+
+def test_promotions_and_publications_are_assets(parsed: dict[str, Any]) -> None:
+    outlets = {
+        f"{dag_id}.{task_id}": task["outlets"]
+        for dag_id, dag in parsed["dags"].items()
+        for task_id, task in dag["tasks"].items()
+        if task["outlets"]
+    }
+    assert outlets == {
+        "operate_model.move_champion": ["moved_champion"],
+        "retrain_apple.promote": ["sluice://apple/champion"],
+        "retrain_pear.promote": ["sluice://pear/champion"],
+        "score_apple.score": ["sluice://apple/scores"],
+        "score_pear.score": ["sluice://pear/scores"],
+    }
+
+
+def test_the_page_of_a_model_tells_features_gates_and_the_way_back(parsed: dict[str, Any]) -> None:
+    page = parsed["dags"]["retrain_apple"]["doc"]
+    assert "| `size` | numeric | 0 to 100 cm | not allowed |" in page
+    assert "- roc_auc is better than the baseline's by more than 0.0" in page
+    assert "Training: 20 days. Then a gap of nothing. Then the holdout: 10 days" in page
+    assert "Trigger `operate_model` with model `apple`" in page
+
+
+def test_the_form_asks_for_a_declared_model_a_version_and_a_reason(parsed: dict[str, Any]) -> None:
+    form = parsed["dags"]["operate_model"]["params"]
+    assert form["model"]["enum"] == ["apple", "pear"]
+    assert (form["version"]["type"], form["version"]["minimum"]) == ("integer", 1)
+    assert (form["reason"]["type"], form["reason"]["minLength"]) == ("string", 10)
+
+
+def test_parsing_imports_nothing_heavy(parsed: dict[str, Any]) -> None:
+    heavy = (
+        "great_expectations",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "skl2onnx",
+        "onnxruntime",
+        "pyarrow",
+        "apprise",
+        "joblib",
+    )
+    loaded = {name.partition(".")[0] for name in parsed["imported"]}
+    assert loaded.isdisjoint(heavy)
+    ours = {name for name in parsed["imported"] if re.match(r"include\.\w+", name)}
+    assert ours <= {"include.errors", "include.models", "include.records", "include.settings", "include.spec"}
+
+
+def test_a_broken_declaration_is_named_and_hides_no_other_model(
+    parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
+) -> None:
+    declare(tmp_path, "apple")
+    broken = declare(tmp_path, "pear", high=-5) / "spec.py"
+    result = parse(tmp_path)
+    assert set(result["dags"]) == {"housekeeping", "operate_model", "retrain_apple", "score_apple"}
+    assert set(result["errors"]) == {"declarations.py"}
+    message = result["errors"]["declarations.py"]
+    assert str(broken) in message
+    assert "field 'numeric'" in message or "field 'Numeric'" in message
+    assert "high must be above low" in message
+    assert "-5" in message
+    assert "pear" in result["dags"]["operate_model"]["params"]["model"]["enum"], "its champion can still be rolled back"
