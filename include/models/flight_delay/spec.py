@@ -1,0 +1,109 @@
+"""Will a flight out of New York arrive more than 15 minutes late? Only what is known before it departs is used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from include.spec import (
+    AtLeast,
+    BetterThanBaseline,
+    Categorical,
+    Columns,
+    Contract,
+    EntityKey,
+    MinimumLabels,
+    ModelSpec,
+    NotWorseThanChampion,
+    Numeric,
+    Target,
+    TrainingWindow,
+)
+
+CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
+
+# What we know of the world and a model of one year of weather should not contradict: +1, the chance of a delay may only rise
+# with the feature; -1, only fall. It keeps the trees from learning single stormy days by heart.
+DIRECTION = {
+    "minute_of_day": 1,
+    "planned_departures": 1,
+    "recent_delay": 1,
+    "humidity": 1,
+    "wind_speed": 1,
+    "precipitation": 1,
+    "visibility": -1,
+    "pressure": -1,
+}
+
+
+def build_estimator(columns: Columns) -> Any:
+    # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    # Categories come as codes. No `categorical_features`: with it the model does not convert to ONNX.
+    return HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=300,
+        max_leaf_nodes=31,
+        min_samples_leaf=200,
+        l2_regularization=30.0,
+        max_features=0.4,
+        monotonic_cst=[DIRECTION.get(name, 0) for name in columns.names],
+        # Stops on a random tenth of the training rows; the holdout, later in time, is never seen here.
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=15,
+        tol=1e-4,
+        random_state=0,
+    )
+
+
+spec = ModelSpec(
+    name="flight_delay",  # the folder's name
+    task="binary",
+    description="The chance that a flight out of New York arrives more than 15 minutes late.",
+    owner="data-science",
+    source="source.flights",
+    entity_key=EntityKey(column="flight_key"),  # such as UA1545-EWR-20130101T0515
+    event_time="scheduled_at",
+    features=(
+        # Declared categories with unknown="reject": a carrier that is not among them stops a batch.
+        Categorical(name="carrier", categories=CARRIERS, unknown="reject"),
+        Categorical(name="origin", categories=("EWR", "JFK", "LGA"), unknown="reject"),
+        # Learned from the training rows; a new destination is treated as missing.
+        Categorical(name="dest"),
+        Numeric(name="distance", unit="miles", low=1, high=6_000),
+        Numeric(name="minute_of_day", unit="minutes after midnight in New York", low=0, high=1_439),
+        Numeric(name="weekday", unit="1 is Monday", low=1, high=7),
+        # No month: the window holds no month twice, so that its holdout would always be a month never seen.
+        Numeric(name="planned_departures", unit="flights from the airport in that hour", low=1, high=200),
+        Numeric(name="recent_delay", unit="minutes, mean of recent departures", low=-15, high=120, missing=True),
+        Numeric(name="temperature", unit="degrees Fahrenheit", low=-60, high=140, missing=True),
+        Numeric(name="humidity", unit="percent", low=0, high=100, missing=True),
+        Numeric(name="wind_speed", unit="miles an hour", low=0, high=200, missing=True),
+        Numeric(name="precipitation", unit="inches an hour", low=0, high=15, missing=True),
+        Numeric(name="visibility", unit="miles", low=0, high=50, missing=True),
+        Numeric(name="pressure", unit="millibars", low=850, high=1_100, missing=True),
+        Numeric(name="plane_age", unit="years", low=0, high=100, missing=True),
+        Numeric(name="plane_seats", unit="seats", low=1, high=900, missing=True),
+        Categorical(name="engine", missing=True),
+    ),
+    # The second class is the positive one. A flight's arrival is known a day after it was to depart.
+    target=Target(column="arrival", classes=("on_time", "late"), known_after=timedelta(days=1)),
+    estimator=build_estimator,
+    window=TrainingWindow(train=timedelta(days=270), holdout=timedelta(days=30)),
+    contract=Contract(
+        training_rows=(200_000, 400_000),
+        partition_rows=(400, 2_000),
+        freshness=timedelta(days=2),
+    ),
+    gates=(
+        MinimumLabels(rows=10_000),
+        AtLeast(metric="roc_auc", bound=0.62),
+        BetterThanBaseline(metric="roc_auc", margin=0.002),
+        NotWorseThanChampion(metric="roc_auc", margin=0.005),
+    ),
+    retrain="0 4 * * 1",  # Mondays at 04:00 UTC
+    score="0 0 * * *",  # each partition is one UTC day
+    tags=("sample",),
+)
