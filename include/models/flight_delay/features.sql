@@ -6,36 +6,35 @@ WITH scheduled AS (
     WHERE scheduled_at >= :period_start
       AND scheduled_at < :period_end
 ),
--- How late the departures of each hour were, by the hour in which they really left.
+-- By airport and hour: how many departures were planned, how many really left, and how late those were.
 -- One day further back than the period, for its first hours.
-departed AS (
+hourly AS (
+    SELECT origin, hour, count(*) AS planned, 0 AS departed, 0 AS minutes
+    FROM scheduled
+    GROUP BY origin, hour
+    UNION ALL
     SELECT origin,
-           date_trunc('hour', scheduled_at + dep_delay * interval '1 minute') AS hour,
-           count(*) AS flights,
-           sum(least(greatest(dep_delay, -15), 120)) AS minutes  -- one flight of 20 hours late must not speak for all
+           date_trunc('hour', scheduled_at + dep_delay * interval '1 minute'),
+           0,
+           count(*),
+           sum(least(greatest(dep_delay, -15), 120))  -- one flight 20 hours late must not speak for all
     FROM source.flights
     WHERE scheduled_at >= CAST(:period_start AS timestamptz) - interval '1 day'
       AND scheduled_at < :period_end
       AND dep_delay IS NOT NULL
     GROUP BY 1, 2
 ),
-planned AS (
-    SELECT origin, hour, count(*) AS flights
-    FROM scheduled
-    GROUP BY origin, hour
-),
--- The three full hours that ended an hour before the scheduled hour begins: their departures are known by then.
+-- The three full hours that end an hour before the scheduled hour begins: their departures are known by then.
 airport AS (
-    SELECT planned.origin,
-           planned.hour,
-           planned.flights AS planned_departures,
-           sum(departed.minutes)::float8 / sum(departed.flights)::float8 AS recent_delay
-    FROM planned
-    LEFT JOIN departed
-           ON departed.origin = planned.origin
-          AND departed.hour >= planned.hour - interval '4 hours'
-          AND departed.hour <= planned.hour - interval '2 hours'
-    GROUP BY planned.origin, planned.hour, planned.flights
+    SELECT origin,
+           hour,
+           sum(planned)::int AS planned_departures,
+           sum(sum(minutes)) OVER recent::float8 / nullif(sum(sum(departed)) OVER recent, 0)::float8 AS recent_delay
+    FROM hourly
+    GROUP BY origin, hour
+    WINDOW recent AS (
+        PARTITION BY origin ORDER BY hour RANGE BETWEEN interval '4 hours' PRECEDING AND interval '2 hours' PRECEDING
+    )
 )
 SELECT flight.flight_key,
        flight.scheduled_at,
