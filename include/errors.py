@@ -98,6 +98,17 @@ class ValidationFailedError(SluiceError):
         self.model, self.period, self.reasons, self.docs = model, period, tuple(reasons), docs
 
 
+class CandidateRejectedError(SluiceError):
+    """A gate said no, so the candidate may not be promoted by the pipeline."""
+
+    def __init__(self, model: str, version: int, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"version {version} of '{model}' is registered but not promoted: {'; '.join(reasons)}. "
+            f"The champion stays. A person may still promote it: `sluice promote {model} {version} --reason ...`."
+        )
+        self.model, self.version, self.reasons = model, version, tuple(reasons)
+
+
 class NotEnoughDataError(SluiceError):
     """A split holds too little to train or to judge a model with."""
 
@@ -138,3 +149,21 @@ class RowsRejectedError(SluiceError):
 
 class DatabaseError(SluiceError):
     """The database cannot be started or reached."""
+
+
+class LocalStackError(SluiceError):
+    """A part of the local stack, what `make run` starts, did not do its work.
+
+    Parameters
+    ----------
+    reason : str
+        What was expected and what was found.
+    advice : str
+        What to do next.
+    log : Path or None
+        The file that tells the whole story.
+    """
+
+    def __init__(self, reason: str, advice: str, log: Path | None = None) -> None:
+        super().__init__(f"{reason} {advice}")
+        self.reason, self.advice, self.log = reason, advice, log

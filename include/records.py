@@ -6,6 +6,7 @@ a task boundary in Airflow. A frame never does.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -115,11 +116,12 @@ class SnapshotRef(Record):
 
 
 class FittedCandidate(Record):
-    """A fitted estimator and its baseline, in the run's working folder."""
+    """A fitted estimator and its baseline, in the run's working folder, with the files' digests."""
 
     model: str
     run_id: str
     folder: str
+    digests: dict[str, str]
     snapshot: SnapshotRef
     fit_seconds: float
 
@@ -151,7 +153,8 @@ class Evaluation(Record):
     """Candidate, champion and baseline on the same holdout rows.
 
     ``champion`` is None when there is no champion, or when it cannot answer these rows;
-    ``champion_note`` then says why.
+    ``champion_note`` then says why. ``champion_fence`` is the fence that was in force when they were
+    compared: a promotion on this evidence holds only while it still is.
     """
 
     model: str
@@ -160,6 +163,7 @@ class Evaluation(Record):
     baseline: dict[str, float]
     champion: dict[str, float] | None = None
     champion_version: int | None = None
+    champion_fence: int = 0
     champion_note: str | None = None
 
 
@@ -198,6 +202,11 @@ class ModelVersion(Record):
     evaluation: Evaluation
     decision: Decision
     created_at: AwareDatetime
+
+    @property
+    def evidence_digest(self) -> str:
+        """SHA-256 of everything above: what a promotion was decided on."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Promotion(Record):

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from include.resources import Resources, open_resources
 from include.settings import Settings
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 
@@ -63,6 +64,13 @@ def engine(database_url: str) -> Iterator[Engine]:
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings with a home of their own on the fresh database."""
     return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture
+def resources(settings: Settings) -> Iterator[Resources]:
+    """Everything that the steps work with, on the fresh database."""
+    with open_resources(settings) as resources:
+        yield resources
 
 
 @pytest.fixture(autouse=True)

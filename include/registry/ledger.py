@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from include.errors import LostRaceError, UnknownVersionError
 from include.records import Decision, Evaluation, ModelVersion, Promotion
+from include.registry.artifacts import Manifest
 
 _VERSION = """
     SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at
@@ -18,6 +19,16 @@ _VERSION = """
 """
 _PROMOTION = """
     SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at FROM sluice.promotion
+"""
+# The row is built from the very row that the caller read: a fence that is no longer the highest
+# inserts nothing, and two promoters who read the same one meet at the primary key.
+_PROMOTE = """
+    INSERT INTO sluice.promotion (model, fence, from_version, to_version, actor, reason, evidence_digest)
+    SELECT :model, :expected + 1,
+           (SELECT to_version FROM sluice.promotion WHERE model = :model AND fence = :expected),
+           :to_version, :actor, :reason, :evidence_digest
+    WHERE :expected = (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE model = :model)
+    RETURNING model, fence, from_version, to_version, actor, reason, evidence_digest, at
 """
 
 
@@ -37,11 +48,8 @@ class Ledger:
 
     def register(
         self,
-        model: str,
+        manifest: Manifest,
         run_id: str,
-        *,
-        spec_digest: str,
-        data_digest: str,
         evaluation: Evaluation,
         decision: Decision,
         save_artifact: Callable[[int], str],
@@ -50,6 +58,8 @@ class Ledger:
 
         Parameters
         ----------
+        manifest : Manifest
+            Names the model, and what the candidate was made of.
         save_artifact : callable
             Given the new version's number, saves the artifact and returns its digest. It runs inside
             the transaction: if anything fails, the number is free again.
@@ -59,6 +69,7 @@ class Ledger:
         ModelVersion
             The new version, or the one that this run registered before.
         """
+        model = manifest.model
         with self._engine.begin() as connection:
             # One registration per model at a time, so that numbers have no gap.
             connection.execute(
@@ -78,8 +89,8 @@ class Ledger:
                 "model": model,
                 "version": version,
                 "artifact_digest": save_artifact(version),
-                "spec_digest": spec_digest,
-                "data_digest": data_digest,
+                "spec_digest": manifest.spec_digest,
+                "data_digest": manifest.data_digest,
                 "run_id": run_id,
                 "evaluation": evaluation.model_dump_json(),
                 "decision": decision.model_dump_json(),
@@ -161,37 +172,25 @@ class Ledger:
             When somebody else moved the champion first; names the winner.
         """
         self.version(model, to_version)
+        row = {
+            "model": model,
+            "expected": expected_fence,
+            "to_version": to_version,
+            "actor": actor,
+            "reason": reason,
+            "evidence_digest": evidence_digest,
+        }
         try:
             with self._engine.begin() as connection:
-                # The row is built from the very row that the caller read, so a fence that is not the
-                # highest any more inserts nothing, and two who read the same one meet at the key.
-                connection.execute(
-                    text(
-                        "INSERT INTO sluice.promotion"
-                        " (model, fence, from_version, to_version, actor, reason, evidence_digest)"
-                        " SELECT :model, :expected + 1,"
-                        "  (SELECT to_version FROM sluice.promotion WHERE model = :model AND fence = :expected),"
-                        "  :to_version, :actor, :reason, :evidence_digest"
-                        " WHERE :expected = (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE model = :model)"
-                        " RETURNING fence"
-                    ),
-                    {
-                        "model": model,
-                        "expected": expected_fence,
-                        "to_version": to_version,
-                        "actor": actor,
-                        "reason": reason,
-                        "evidence_digest": evidence_digest,
-                    },
-                ).one_or_none() or _lost()
-                won = self._one_promotion(connection, "", {"model": model})
-        except (IntegrityError, _LostError) as error:
-            if isinstance(error, IntegrityError) and "promotion_pkey" not in str(error.orig):
+                won = connection.execute(text(_PROMOTE), row).mappings().one_or_none()
+        except IntegrityError as error:
+            if "promotion_pkey" not in str(error.orig):
                 raise
+            won = None
+        if won is None:
             winner = next(each for each in self.history(model) if each.fence == expected_fence + 1)
-            raise LostRaceError(model, winner.fence, winner.to_version, winner.actor) from error
-        assert won is not None  # noqa: S101  # the row was written in this very transaction
-        return won
+            raise LostRaceError(model, winner.fence, winner.to_version, winner.actor)
+        return Promotion.model_validate(dict(won))
 
     # -- one row ----------------------------------------------------------------------------------
 
@@ -206,11 +205,3 @@ class Ledger:
         statement = text(f"{_PROMOTION} WHERE model = :model {condition} ORDER BY fence DESC LIMIT 1")
         row = connection.execute(statement, values).mappings().one_or_none()
         return None if row is None else Promotion.model_validate(dict(row))
-
-
-class _LostError(Exception):
-    """The fence moved before the insert saw it."""
-
-
-def _lost() -> None:
-    raise _LostError

@@ -1,1 +1,19 @@
-"""See the package README in the design; filled in the next commits."""
+"""From rows to a candidate: snapshot, split by time, fit, export to ONNX, parity."""
+
+from include.training.candidate import export_candidate, fit_candidate, read_baseline, require_parity
+from include.training.data import TrainingData, read_training_data
+from include.training.parity import expected_scores
+from include.training.snapshot import write_snapshot
+from include.training.split import split_of
+
+__all__ = [
+    "TrainingData",
+    "expected_scores",
+    "export_candidate",
+    "fit_candidate",
+    "read_baseline",
+    "read_training_data",
+    "require_parity",
+    "split_of",
+    "write_snapshot",
+]

@@ -141,7 +141,7 @@ def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
 def _start(cluster: Cluster, as_user: list[str]) -> int:
     remembered = cluster.root / "port"
     wanted = int(remembered.read_text()) if remembered.exists() else FIRST_PORT
-    port = next(port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
+    port: int = next(port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
     log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
     _call([*as_user, _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], log=cluster.log)
     remembered.write_text(str(port))

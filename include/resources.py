@@ -1,0 +1,62 @@
+"""What the steps of the pipeline work with, opened once and passed in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from include.alerting import AlertDesk
+from include.registry import ArtifactStore, Ledger
+from include.settings import Settings, load_settings
+from include.telemetry import Telemetry
+from include.warehouse import embedded_server, migrate, open_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything outside: database, artifacts, channels, clock."""
+
+    settings: Settings
+    database_url: str
+    engine: Engine
+    ledger: Ledger
+    artifacts: ArtifactStore
+    alerts: AlertDesk
+    telemetry: Telemetry
+    clock: Callable[[], datetime]
+
+
+@contextlib.contextmanager
+def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
+    """Open what the steps need; close it in the end.
+
+    With no database URL set, the embedded server is used: found running, or started, brought up to
+    date, and stopped in the end.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Read from the environment by default.
+    """
+    settings = settings or load_settings()
+    with contextlib.ExitStack() as stack:
+        url = settings.database_url
+        if url is None:
+            url = stack.enter_context(embedded_server(settings.home))
+            migrate(url)
+        engine = open_engine(url, pool_size=2)
+        stack.callback(engine.dispose)
+        yield Resources(
+            settings=settings,
+            database_url=url,
+            engine=engine,
+            ledger=Ledger(engine),
+            artifacts=ArtifactStore(settings.artifacts_dir),
+            alerts=AlertDesk(engine, settings, settings.log_dir / "alerts.log"),
+            telemetry=Telemetry(settings.statsd_host, settings.statsd_port),
+            clock=lambda: datetime.now(UTC),
+        )

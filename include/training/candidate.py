@@ -1,0 +1,95 @@
+"""A candidate in the run's working folder: fitted, then exported, then held against scikit-learn."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from include.errors import ConversionError
+from include.inference import GoldenRow, Scorer, check_golden
+from include.records import ExportedCandidate, FittedCandidate, SnapshotRef
+from include.spec import ModelSpec
+from include.training.data import read_training_data
+from include.training.export import export_onnx
+from include.training.fit import file_digest, fit, fit_baseline, load_fitted, save_fitted
+from include.training.golden import golden_rows
+from include.training.parity import blame, compare
+
+ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
+_GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
+
+
+def fit_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path) -> FittedCandidate:
+    """Fit the declared estimator and the baseline; write both into `folder`."""
+    data = read_training_data(spec, snapshot)
+    started = time.monotonic()
+    candidate = fit(spec, data)
+    fit_seconds = time.monotonic() - started
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = {"model.joblib": candidate, "baseline.joblib": fit_baseline(spec, data)}
+    return FittedCandidate(
+        model=spec.name,
+        run_id=run_id,
+        folder=str(folder),
+        digests={name: save_fitted(estimator, folder / name) for name, estimator in fitted.items()},
+        snapshot=snapshot,
+        fit_seconds=fit_seconds,
+    )
+
+
+def export_candidate(spec: ModelSpec, fitted: FittedCandidate) -> ExportedCandidate:
+    """Convert a candidate to ONNX, compare the two on the whole holdout, and record golden rows.
+
+    Raises
+    ------
+    ConversionError
+        When a step does not convert.
+    """
+    folder = Path(fitted.folder)
+    estimator = _read(fitted, "model.joblib")
+    data = read_training_data(spec, fitted.snapshot)
+    onnx = export_onnx(spec, estimator)
+    parity = compare(Scorer(onnx, data.signature), estimator, data.x_holdout, spec.parity_tolerance)
+    signature = data.signature.model_copy(update={"single_row_exact": parity.single_row_exact})
+    scorer = Scorer(onnx, signature)
+    golden = golden_rows(scorer, data)
+    check_golden(scorer, golden)
+    (folder / "model.onnx").write_bytes(onnx)
+    (folder / "signature.json").write_text(signature.to_json(), encoding="utf-8")
+    (folder / "golden.json").write_bytes(_GOLDEN_ROWS.dump_json(golden, indent=1))
+    return ExportedCandidate(
+        fitted=fitted, parity=parity, digests={name: file_digest(folder / name) for name in ARTIFACT_FILES}
+    )
+
+
+def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
+    """Insist that ONNX answers as scikit-learn does.
+
+    Raises
+    ------
+    ConversionError
+        Naming the step after which the two part.
+    """
+    parity = exported.parity
+    if parity.passed:
+        return
+    data = read_training_data(spec, exported.fitted.snapshot)
+    raise ConversionError(
+        spec.name,
+        blame(_read(exported.fitted, "model.joblib"), data.x_holdout, spec.parity_tolerance),
+        f"ONNX answers differently on the holdout's {parity.rows:,} rows: by up to {parity.largest_difference:.3g} "
+        f"(allowed: {parity.tolerance:g}), with {parity.changed_labels:,} changed label(s)",
+        "Replace the step by one that converts faithfully, or do its work in features.sql.",
+    )
+
+
+def read_baseline(fitted: FittedCandidate) -> Any:
+    """Return the fitted baseline."""
+    return _read(fitted, "baseline.joblib")
+
+
+def _read(fitted: FittedCandidate, name: str) -> Any:
+    return load_fitted(Path(fitted.folder) / name, fitted.digests[name])

@@ -1,0 +1,108 @@
+"""A fitted estimator becomes ONNX, or an error that names the step in the way."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from include.errors import ConversionError
+from include.spec import ModelSpec
+
+OPSET = 18
+
+
+def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
+    """Convert a fitted estimator.
+
+    Returns
+    -------
+    bytes
+        A graph with one input ``X``, float32 of shape (n, n_features), whose last output is the
+        probabilities of shape (n, n_classes), or the value of shape (n, 1).
+
+    Raises
+    ------
+    ConversionError
+        When a step does not convert, or is known to convert wrongly.
+    """
+    _refuse_known_traps(spec, estimator)
+    try:
+        return convert(estimator, len(spec.features), name=spec.name)
+    except Exception as error:  # skl2onnx raises whatever its converters raise
+        step, reason = _unconvertible_step(estimator, len(spec.features), str(error))
+        raise ConversionError(
+            spec.name,
+            step,
+            f"it does not convert to ONNX ({reason.strip().splitlines()[0][:200]})",
+            "Use a step that skl2onnx converts, or do its work in features.sql.",
+        ) from error
+
+
+def convert(estimator: Any, n_features: int, name: str = "model") -> bytes:
+    """Convert one fitted estimator or transformer with skl2onnx."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "predict_proba") else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about defaults of opsets that we fix ourselves
+        graph = to_onnx(
+            estimator,
+            initial_types=[("X", FloatTensorType([None, n_features]))],
+            options=options,
+            target_opset=OPSET,
+            name=name,
+        )
+    return bytes(graph.SerializeToString())
+
+
+def steps_of(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every part of an estimator with a path that a person recognises, outermost first."""
+    here = f"{path} ({type(estimator).__name__})" if path else type(estimator).__name__
+    yield here, estimator
+    prefix = f"{path}." if path else ""
+    named = list(getattr(estimator, "steps", []))
+    named += [(name, part) for name, part, _ in getattr(estimator, "transformers_", [])]
+    for name, part in named:
+        if hasattr(part, "get_params"):
+            yield from steps_of(part, f"{prefix}{name}")
+
+
+def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
+    """Refuse by name what converts without an error and answers something else (measured: docs/facts of conversion)."""
+    if spec.task != "regression" and not hasattr(estimator, "predict_proba"):
+        raise ConversionError(
+            spec.name,
+            type(estimator).__name__,
+            "it has no predict_proba, and a classification is served as probabilities",
+            "Use an estimator with probabilities, or wrap it in CalibratedClassifierCV.",
+        )
+    for step, part in steps_of(estimator):
+        if getattr(part, "add_indicator", False):
+            raise ConversionError(
+                spec.name,
+                step,
+                "an imputer with add_indicator=True converts without an error to a graph that answers wrongly",
+                "Set add_indicator=False and add the indicators as boolean features in features.sql.",
+            )
+        if getattr(part, "is_categorical_", None) is not None:
+            raise ConversionError(
+                spec.name,
+                step,
+                "native categorical_features do not convert to ONNX",
+                "Leave categorical_features out: categories come as ordinal codes already.",
+            )
+
+
+def _unconvertible_step(estimator: Any, n_features: int, message: str) -> tuple[str, str]:
+    """Name the innermost part that does not convert by itself."""
+    culprit = (type(estimator).__name__, message)
+    for step, part in steps_of(estimator):
+        if hasattr(part, "steps") or hasattr(part, "transformers_"):
+            continue
+        try:
+            convert(part, getattr(part, "n_features_in_", n_features))
+        except Exception as error:  # noqa: BLE001  # the point is to find which one raises, whatever it raises
+            return step, str(error)
+    return culprit

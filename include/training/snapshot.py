@@ -1,0 +1,84 @@
+"""The rows that a version is trained and judged on, frozen in one Parquet file named by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.errors import NotEnoughDataError
+from include.records import Period, SnapshotRef, Split
+from include.spec import ModelSpec
+
+FEWEST_ROWS = 10
+
+
+def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Split, folder: Path) -> SnapshotRef:
+    """Write the rows, in the order in which they come, and return where they are and what they are.
+
+    The same rows in the same order give the same digest, because nothing else goes into the file.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Labelled rows of the whole split, in order of event time.
+    folder : Path
+        The file becomes ``<folder>/<digest>.parquet``.
+
+    Raises
+    ------
+    NotEnoughDataError
+        When training or holdout has fewer than 10 labelled rows.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".{os.getpid()}.tmp"
+    train_rows = holdout_rows = 0
+    writer: pq.ParquetWriter | None = None
+    try:
+        for batch in batches:
+            if writer is None:
+                writer = pq.ParquetWriter(staged, batch.schema, compression="zstd")
+            writer.write_batch(batch)
+            times = batch.column(spec.event_time)
+            train_rows += pc.sum(within(times, split.train)).as_py() or 0
+            holdout_rows += pc.sum(within(times, split.holdout)).as_py() or 0
+    finally:
+        if writer is not None:
+            writer.close()
+    _check_counts(spec, split, train_rows, holdout_rows)
+    digest = _flush_and_digest(staged)
+    final = folder / f"{digest}.parquet"
+    staged.rename(final)
+    return SnapshotRef(
+        model=spec.name,
+        path=str(final),
+        digest=digest,
+        split=split,
+        train_rows=train_rows,
+        holdout_rows=holdout_rows,
+    )
+
+
+def within(times: pa.Array | pa.ChunkedArray, period: Period) -> pa.Array | pa.ChunkedArray:
+    """Return a mask of the `times` that fall into `period`."""
+    return pc.and_(pc.greater_equal(times, pa.scalar(period.start)), pc.less(times, pa.scalar(period.end)))
+
+
+def _check_counts(spec: ModelSpec, split: Split, train_rows: int, holdout_rows: int) -> None:
+    for part, period, rows in (("training", split.train, train_rows), ("holdout", split.holdout, holdout_rows)):
+        if rows < FEWEST_ROWS:
+            raise NotEnoughDataError(
+                f"model '{spec.name}': the {part} period, {period}, holds {rows} labelled row(s); expected at least "
+                f"{FEWEST_ROWS}. Load the data of that period, or change `window` in spec.py."
+            )
+
+
+def _flush_and_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,74 @@
+"""Rows out of PostgreSQL, as Arrow record batches: memory is set by the batch, not by the result.
+
+ADBC reads a result by COPY in batches; see docs/performance.md for what else was measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sqlalchemy import TIMESTAMP, bindparam, text
+from sqlalchemy.dialects import postgresql
+
+from include.records import Period
+from include.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_BYTES = 4 * 1024 * 1024
+_SQL_TYPES = {"numeric": "double precision", "categorical": "text", "boolean": "boolean"}
+
+
+def bound_query(spec: ModelSpec, period: Period) -> str:
+    """Return the text of the model's ``features.sql`` with the period bound.
+
+    The values are two times of our own making; SQLAlchemy writes them as literals because the COPY
+    that reads the rows takes no parameters.
+    """
+    moment = TIMESTAMP(timezone=True)
+    statement = text(spec.query).bindparams(
+        bindparam("period_start", period.start, type_=moment), bindparam("period_end", period.end, type_=moment)
+    )
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def rows_query(spec: ModelSpec, period: Period, *, labelled: bool) -> str:
+    """Return the query for a model's rows of a period, every column in the type that Sluice works with.
+
+    Parameters
+    ----------
+    labelled : bool
+        True: with the target, only rows whose label is known, in order of event time (to train on).
+        False: without the target, in order of the key (to score).
+    """
+    key, target = spec.entity_key, spec.target.column
+    columns = [
+        f'"{key.column}"::{key.type} AS "{key.column}"',
+        f'"{spec.event_time}"::timestamptz AS "{spec.event_time}"',
+    ]
+    columns += [f'"{f.name}"::{_SQL_TYPES[f.kind]} AS "{f.name}"' for f in spec.features]
+    by_key = f'"{key.column}"' + (' COLLATE "C"' if key.type == "text" else "")
+    if labelled:
+        columns.append(f'"{target}"::{"text" if spec.target.classes else "double precision"} AS "{target}"')
+        tail = f'WHERE "{target}" IS NOT NULL ORDER BY "{spec.event_time}", {by_key}'
+    else:
+        tail = f"ORDER BY {by_key}"
+    # Every name is an identifier that ModelSpec has checked.
+    return f"SELECT {', '.join(columns)} FROM (\n{bound_query(spec, period)}\n) AS rows {tail}"  # noqa: S608
+
+
+@contextlib.contextmanager
+def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
+    """Run `query` and yield its rows as a stream of record batches, all of one database snapshot."""
+    # ADBC and pyarrow are for reading rows only: the service imports this package and needs neither.
+    from adbc_driver_postgresql import dbapi
+
+    with dbapi.connect(url) as connection, connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+        cursor.execute("SET LOCAL timezone = 'UTC'")
+        cursor.execute(query)
+        yield cursor.fetch_record_batch()
