@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from include.errors import LostRaceError, UnknownVersionError
-from include.records import Decision, Evaluation, ModelVersion, Promotion
+from include.records import Decision, Evaluation, ModelVersion, Promotion, PublishedPartition
 from include.registry.artifacts import Manifest
 
 _VERSION = """
@@ -191,6 +191,15 @@ class Ledger:
             winner = next(each for each in self.history(model) if each.fence == expected_fence + 1)
             raise LostRaceError(model, winner.fence, winner.to_version, winner.actor)
         return Promotion.model_validate(dict(won))
+
+    # -- partitions -------------------------------------------------------------------------------
+
+    def published_partitions(self, model: str) -> tuple[PublishedPartition, ...]:
+        """Return the publication of each partition that analysts read now, oldest partition first."""
+        statement = text("SELECT * FROM sluice.published_partition WHERE model = :model ORDER BY partition_start")
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement, {"model": model})
+            return tuple(PublishedPartition.model_validate(dict(row)) for row in rows.mappings())
 
     # -- one row ----------------------------------------------------------------------------------
 

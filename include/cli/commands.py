@@ -1,0 +1,172 @@
+"""One function a command: each calls the pipeline and says what came of it."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from include import pipeline
+from include.errors import NoChampionError, SluiceError
+from include.models import DeclaredModels
+from include.records import ModelVersion, Period
+from include.resources import Resources, open_resources
+from include.settings import Settings
+
+Result = TypeVar("Result")
+REJECTED = 3
+
+
+def new(arguments: Namespace, settings: Settings) -> int:
+    """Write the skeleton of a model and create the table that it works on."""
+    from include.models.skeleton import write_skeleton
+    from include.warehouse.samples import create_skeleton_table
+
+    folder = write_skeleton(settings.models_dir, arguments.model)
+    with open_resources(settings) as resources:
+        create_skeleton_table(resources.engine, arguments.model)
+    _say(f"Wrote {folder / 'spec.py'} and {folder / 'features.sql'}, and made the table source.{arguments.model}.")
+    _say(f"It works as it stands: `sluice train {arguments.model}`. Then make it yours.")
+    return 0
+
+
+def train(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Run every step of retraining; the last line says what became of the candidate."""
+    spec, as_of = models[arguments.model], arguments.as_of or resources.clock()
+    run_id = f"shell__{resources.clock().isoformat()}"
+    _step("validate", lambda: pipeline.validate_training_data(spec, run_id, as_of, resources))
+    snapshot = _step("snapshot", lambda: pipeline.take_snapshot(spec, as_of, resources))
+    fitted = _step("train", lambda: pipeline.train_candidate(spec, run_id, snapshot, resources))
+    exported = _step("export", lambda: pipeline.export_candidate(spec, fitted, resources))
+    _step("parity", lambda: pipeline.check_parity(spec, exported, resources))
+    compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
+    version = _step("gate", lambda: pipeline.weigh_candidate(spec, exported, compared, resources))
+    _show_gates(version)
+    if not version.decision.accepted:
+        _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
+        return REJECTED
+    if arguments.no_promote:
+        _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted, as asked.")
+        return 0
+    actor = getpass.getuser()
+    promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
+    _say(f"Version {promotion.to_version} of {spec.name} is champion (fence {promotion.fence}).")
+    return 0
+
+
+def score(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Score one daily partition, or a range of them, each published by itself."""
+    spec = models[arguments.model]
+    first = arguments.partition or (resources.clock() - timedelta(days=1)).date()
+    last = arguments.to or first
+    if last < first:
+        raise SluiceError(f"--to: expected {first} or a later day; found {last}. Give the days in order.")
+    for offset in range((last - first).days + 1):
+        period = Period.of_day(first + timedelta(days=offset))
+        run_id = f"shell__{resources.clock().isoformat()}"
+        report = pipeline.validate_partition(spec, run_id, period, resources)
+        published = pipeline.score_partition(spec, report, resources, arguments.version)
+        _say(
+            f"{spec.name} {period.start:%Y-%m-%d}: {published.row_count:,} rows published with version "
+            f"{published.version} (fence {published.fence})."
+        )
+    return 0
+
+
+def promote(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Promote a version by hand."""
+    return _move(arguments.model, arguments.version, arguments.reason, resources)
+
+
+def rollback(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Promote the version that was champion before this one, or the version named."""
+    version = arguments.version
+    if version is None:
+        former = [promotion.to_version for promotion in resources.ledger.history(arguments.model)]
+        if not former:
+            raise NoChampionError(arguments.model)
+        others = [each for each in former if each != former[-1]]
+        if not others:
+            raise SluiceError(
+                f"model '{arguments.model}': expected an earlier champion to roll back to; found only version "
+                f"{former[-1]}. `sluice status` lists what there is; `sluice promote` takes any registered version."
+            )
+        version = others[-1]
+    return _move(arguments.model, version, arguments.reason, resources)
+
+
+def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """List promotions, or answer which version was champion at a time."""
+    if arguments.at is not None:
+        found = resources.ledger.champion_at(arguments.model, arguments.at)
+        if found is None:
+            _say(f"{arguments.model} had no champion at {arguments.at.isoformat()}.")
+            return 1
+        _say(f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (fence {found.fence}).")
+        return 0
+    promotions = resources.ledger.history(arguments.model)
+    if not promotions and arguments.model not in models.specs:
+        models[arguments.model]  # names the models that are declared
+    _say(f"{'fence':>5}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
+    for each in promotions:
+        former = "-" if each.from_version is None else str(each.from_version)
+        when = f"{each.at:%Y-%m-%d %H:%M:%S}"
+        _say(f"{each.fence:>5}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}")
+    return 0
+
+
+def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """List every declared model with its champion and its newest partition; broken specs with their error."""
+    champions = resources.ledger.champions()
+    for name in models.specs:
+        versions = resources.ledger.versions(name)
+        champion = champions.get(name)
+        held = (
+            f"champion version {champion.to_version} since {champion.at:%Y-%m-%d %H:%M} UTC"
+            if champion
+            else "no champion"
+        )
+        _say(f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(name, resources)}")
+    for error in models.broken:
+        _say(f"broken: {error}")
+    return 1 if models.broken else 0
+
+
+def _newest_partition(model: str, resources: Resources) -> str:
+    published = resources.ledger.published_partitions(model)
+    if not published:
+        return "nothing scored"
+    newest = published[-1]
+    return f"newest partition {newest.partition_start:%Y-%m-%d} ({newest.row_count:,} rows)"
+
+
+def _move(model: str, version: int, reason: str, resources: Resources) -> int:
+    promotion = pipeline.move_champion(model, version, getpass.getuser(), reason, resources)
+    _say(f"Version {promotion.to_version} of {model} is champion (fence {promotion.fence}).")
+    return 0
+
+
+def _show_gates(version: ModelVersion) -> None:
+    for gate in version.decision.gates:
+        _say(f"  {'passed' if gate.passed else 'FAILED'}  {gate.gate}: {gate.sentence}")
+
+
+def _step(name: str, work: Callable[[], Result]) -> Result:
+    sys.stdout.write(f"{name:<9} …")
+    sys.stdout.flush()
+    started = time.monotonic()
+    try:
+        result = work()
+    except SluiceError:
+        sys.stdout.write(f" failed after {time.monotonic() - started:.1f} s\n")
+        raise
+    sys.stdout.write(f" {time.monotonic() - started:.1f} s\n")
+    return result
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -1,0 +1,87 @@
+"""The command line: words in, one command called, an exit code out.
+
+Exit codes: 0 done; 1 an error that says what to do; 2 the words are off; 3 a candidate was rejected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+
+from include.cli import commands
+from include.errors import SluiceError
+from include.models import declared_models
+from include.settings import load_settings
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command of `words` (``sys.argv`` by default) and return the exit code."""
+    arguments = build_parser().parse_args(words)
+    command: Callable[..., int] = arguments.command
+    try:
+        settings = load_settings()
+        if command is commands.new:
+            return command(arguments, settings)
+        from include.resources import open_resources  # opened by commands that need it, not by --help
+
+        with open_resources(settings) as resources:
+            return command(arguments, declared_models(settings.models_dir), resources)
+    except SluiceError as error:
+        sys.stderr.write(f"sluice: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("sluice: interrupted; nothing half-done was published\n")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; the documentation's test reads its commands."""
+    parser = argparse.ArgumentParser(prog="sluice", description=__doc__.splitlines()[0])
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new = parsers.add_parser("new", help="write the skeleton of a model and a small table that it works on")
+    new.add_argument("model", help="name of the new model: small letters, digits and _")
+    new.set_defaults(command=commands.new)
+
+    train = parsers.add_parser(
+        "train", help="validate, train, evaluate, gate and promote, as the DAG retrain_MODEL does"
+    )
+    train.add_argument("model")
+    train.add_argument("--as-of", type=_moment, help="train as if it were this time, such as 2026-01-31T12:00")
+    train.add_argument("--no-promote", action="store_true", help="register the candidate, promote nothing")
+    train.set_defaults(command=commands.train)
+
+    score = parsers.add_parser("score", help="score daily partitions and publish them, as the DAG score_MODEL does")
+    score.add_argument("model")
+    score.add_argument("--partition", type=date.fromisoformat, help="the day, such as 2026-01-31; default: yesterday")
+    score.add_argument("--to", type=date.fromisoformat, help="the last day of a range that --partition starts")
+    score.add_argument("--version", type=int, help="score with this version instead of the champion")
+    score.set_defaults(command=commands.score)
+
+    promote = parsers.add_parser("promote", help="make a registered version the champion")
+    promote.add_argument("model")
+    promote.add_argument("version", type=int)
+    promote.add_argument("--reason", required=True, help="kept in the ledger for good")
+    promote.set_defaults(command=commands.promote)
+
+    rollback = parsers.add_parser("rollback", help="promote the version that was champion before")
+    rollback.add_argument("model")
+    rollback.add_argument("version", type=int, nargs="?", help="default: the champion before this one")
+    rollback.add_argument("--reason", required=True, help="kept in the ledger for good")
+    rollback.set_defaults(command=commands.rollback)
+
+    history = parsers.add_parser("history", help="list the promotions of a model, or who was champion at a time")
+    history.add_argument("model")
+    history.add_argument("--at", type=_moment, help="the time, such as 2026-01-31T12:00 (UTC unless it says otherwise)")
+    history.set_defaults(command=commands.history)
+
+    status = parsers.add_parser("status", help="list the models with their champions and newest partitions")
+    status.set_defaults(command=commands.status)
+    return parser
+
+
+def _moment(words: str) -> datetime:
+    found = datetime.fromisoformat(words)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
