@@ -27,11 +27,11 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.validate_training_data(spec, run_id, runs.as_of(dag_run), resources).to_plain()
 
     @task
-    def snapshot(run_id: str, dag_run: Any) -> dict[str, Any]:
+    def snapshot(dag_run: Any) -> dict[str, Any]:
         from include import pipeline
 
         with pipeline.open_resources() as resources:
-            return pipeline.take_snapshot(spec, run_id, runs.as_of(dag_run), resources).to_plain()
+            return pipeline.take_snapshot(spec, runs.as_of(dag_run), resources).to_plain()
 
     @task
     def train(taken: dict[str, Any], run_id: str) -> dict[str, Any]:

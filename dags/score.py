@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
 
 from include.models import declared_models
+from include.records import ValidationReport
 from include.settings import load_settings
 from include.spec import ModelSpec
 from sluice_airflow import assets, pages, runs
@@ -36,12 +37,12 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.validate_partition(spec, run_id, period, resources).to_plain()
 
     @task(outlets=[scores])
-    def score(run_id: str, dag_run: Any, params: dict[str, Any], outlet_events: Any) -> dict[str, Any]:
+    def score(validated: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         from include import pipeline
 
-        period = runs.partition_of(spec, dag_run, params["partition"])
+        report = ValidationReport.from_plain(validated)
         with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
-            published = pipeline.score_partition(spec, run_id, period, resources)
+            published = pipeline.score_partition(spec, report, resources)
         outlet_events[scores].extra = assets.partition_event(published)
         return published.to_plain()
 
@@ -49,7 +50,7 @@ def build(spec: ModelSpec) -> DAG:
     schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
     page = pages.score_page(spec)
     with DAG(schedule=schedule, max_active_runs=4, params={"partition": PARTITION}, doc_md=page, **settings) as dag:
-        validate() >> score()
+        score(validate())
     return dag
 
 

@@ -19,6 +19,7 @@ TAG = "sluice"
 
 PERMANENT = [
     errors.ArtifactError,
+    errors.CandidateRejectedError,
     errors.ConversionError,
     errors.LostRaceError,
     errors.NoChampionError,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -113,17 +113,15 @@ def _model_of_run(context: dict[str, Any]) -> str | None:
 
 @contextmanager
 def _engine(settings: Settings) -> Iterator[Engine | None]:
-    """Yield an engine; None when the embedded server cannot be had, which must not stop an alert."""
-    from include.warehouse import open_engine, start_embedded
+    """Yield an engine; None when there is no database to be had, which must not stop an alert."""
+    from include.warehouse import embedded_server, open_engine
 
-    try:
-        url = settings.database_url or start_embedded(settings.home)
-        engine = open_engine(url, connect_args={"connect_timeout": SECONDS_TO_CONNECT})
-    except Exception:  # whatever it is, the channels and the log file are still there
-        log.exception("the alert will not be stored: there is no database")
-        yield None
-        return
-    try:
+    engine: Engine | None = None
+    with ExitStack() as stack:
+        try:
+            url = settings.database_url or stack.enter_context(embedded_server(settings.home))
+            engine = open_engine(url, connect_args={"connect_timeout": SECONDS_TO_CONNECT})
+            stack.callback(engine.dispose)
+        except Exception:  # whatever it is, the channels and the log file are still there
+            log.exception("the alert will not be stored: there is no database")
         yield engine
-    finally:
-        engine.dispose()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 HERE = Path(__file__).parent
@@ -20,8 +26,7 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import BetterThanBaseline, Categorical, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric
-from include.spec import Target, TrainingWindow
+from include.spec import AtLeast, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Target, TrainingWindow
 
 
 def estimator(columns):
@@ -54,7 +59,7 @@ QUERY = """\
 SELECT id, seen_at, size, label FROM source.{name}
 WHERE seen_at >= :period_start AND seen_at < :period_end
 """
-EASY = 'BetterThanBaseline(metric="roc_auc"), MinimumLabels(rows=10)'
+EASY = 'AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=10)'
 IMPOSSIBLE = "MinimumLabels(rows=1_000_000)"
 
 
@@ -116,3 +121,96 @@ def parsed(parse: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.Tem
     write_model(models, "apple")
     write_model(models, "pear")
     return parse(models)
+
+
+TINY_TABLE = """\
+CREATE TABLE source.{name} (id bigint PRIMARY KEY, seen_at timestamptz, size double precision, label text);
+INSERT INTO source.{name}
+SELECT number, timestamptz '2026-01-20 00:00Z' + number * interval '1 hour', size,
+       CASE WHEN size + (number * 31 % 41) > 70 THEN 'large' ELSE 'small' END
+FROM (SELECT number, (number * 37 % 101)::double precision AS size FROM generate_series(1, 24 * 40) AS number) AS made;
+"""
+
+
+@dataclass(slots=True)
+class Laboratory:
+    """What two tiny models lived through, and what could be seen of it from outside."""
+
+    database: str
+    home: Path
+    runs: dict[str, Any] = field(default_factory=dict)
+    messages: list[dict[str, str]] = field(default_factory=list)
+    packets: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    """Real DAGs, the real pipeline, two tiny models of which `pear` can pass no gate: see run_dags.py.
+
+    Forty days of one row an hour, from 20 January to 1 March 2026. The channel ``tests`` is a real
+    HTTP server, ``default`` one that is down; StatsD is a real socket.
+    """
+    home = tmp_path_factory.mktemp("airflow")
+    write_model(home / "models", "apple")
+    write_model(home / "models", "pear", gate=IMPOSSIBLE)
+    laboratory = Laboratory(database=new_database(), home=home)
+    metadata = laboratory.database + "_airflow"
+    with psycopg.connect(laboratory.database, autocommit=True) as connection:
+        for name in ("apple", "pear"):
+            connection.execute(TINY_TABLE.format(name=name))
+        connection.execute(f"CREATE DATABASE {metadata.rsplit('/', 1)[1]}")
+    with listening_http(laboratory.messages) as http_port, listening_udp(laboratory.packets) as udp_port:
+        env = environment(
+            home,
+            home / "models",
+            SLUICE_DATABASE_URL=laboratory.database,
+            SLUICE_AIRFLOW_URL="https://airflow.example",
+            SLUICE_ALERT_CHANNELS=json.dumps(
+                {"default": "json://127.0.0.1:1", "tests": f"json://127.0.0.1:{http_port}"}
+            ),
+            SLUICE_STATSD_HOST="127.0.0.1",
+            SLUICE_STATSD_PORT=str(udp_port),
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=metadata.replace("postgresql://", "postgresql+psycopg2://"),
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC=metadata.replace("postgresql://", "postgresql+asyncpg://"),
+        )
+        laboratory.runs = reported("run_dags.py", env=env, timeout=240)
+    return laboratory
+
+
+@contextmanager
+def listening_http(messages: list[dict[str, str]]) -> Iterator[int]:
+    """Take JSON messages on a port of loopback, as a chat service does."""
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@contextmanager
+def listening_udp(packets: list[str]) -> Iterator[int]:
+    """Take datagrams on a port of loopback, as a StatsD server does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.2)
+        over = threading.Event()
+
+        def take() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    packets.append(listener.recv(65535).decode())
+
+        taker = threading.Thread(target=take, daemon=True)
+        taker.start()
+        yield listener.getsockname()[1]
+        over.set()
+        taker.join()

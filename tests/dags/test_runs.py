@@ -1,0 +1,144 @@
+"""The DAGs, run: each test looks at one thing that happened in `laboratory`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+
+def rows(laboratory: Any, query: str, *values: Any) -> list[dict[str, Any]]:
+    with psycopg.connect(laboratory.database, row_factory=dict_row) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def alerts(laboratory: Any, dag_id: str, run: str) -> list[dict[str, Any]]:
+    run_id = laboratory.runs[run]["run_id"]
+    return rows(laboratory, "SELECT * FROM sluice.alert WHERE dag_id = %s AND run_id = %s", dag_id, run_id)
+
+
+def test_retraining_promotes_what_passes_the_gates_and_says_which_version(laboratory: Any) -> None:
+    run = laboratory.runs["retrain"]
+    assert run["state"] == "success"
+    assert set(run["tasks"].values()) == {"success"}
+    (event,) = run["events"]
+    (champion,) = rows(laboratory, "SELECT * FROM sluice.champion WHERE model = 'apple'")
+    (version,) = rows(laboratory, "SELECT * FROM sluice.model_version WHERE model = 'apple'")
+    assert event == {
+        "uri": "sluice://apple/champion",
+        "version": champion["version"],
+        "artifact_digest": version["artifact_digest"],
+        "fence": champion["fence"],
+    }
+    assert champion["actor"] == "dag_test", "the person who triggered the run"
+
+
+def test_the_same_run_again_makes_no_second_version(laboratory: Any) -> None:
+    assert laboratory.runs["retrain again"]["run_id"] == laboratory.runs["retrain"]["run_id"]
+    assert laboratory.runs["retrain again"]["state"] == "success"
+    assert len(rows(laboratory, "SELECT 1 FROM sluice.model_version WHERE model = 'apple'")) == 1
+    assert len(rows(laboratory, "SELECT 1 FROM sluice.promotion WHERE model = 'apple'")) == 1
+
+
+def test_a_rejected_candidate_is_registered_and_its_promotion_skipped_not_failed(laboratory: Any) -> None:
+    run = laboratory.runs["rejected"]
+    assert (run["state"], run["tasks"]["gate"], run["tasks"]["promote"]) == ("success", "success", "skipped")
+    assert run["events"] == []
+    assert len(rows(laboratory, "SELECT 1 FROM sluice.model_version WHERE model = 'pear'")) == 1
+    assert alerts(laboratory, "retrain_pear", "rejected") == []
+
+
+def test_scoring_publishes_the_run_s_own_interval(laboratory: Any) -> None:
+    (event,) = laboratory.runs["score"]["events"]
+    (published,) = rows(
+        laboratory, "SELECT * FROM sluice.published_partition WHERE model = 'apple' AND partition_start = '2026-02-28'"
+    )
+    assert event == {
+        "uri": "sluice://apple/scores",
+        "version": 1,
+        "artifact_digest": published["artifact_digest"],
+        "partition": "2026-02-28T00:00:00+00:00",
+        "rows": 24,
+    }
+
+
+def test_scoring_by_hand_publishes_the_day_that_was_asked_for(laboratory: Any) -> None:
+    (event,) = laboratory.runs["score by hand"]["events"]
+    assert (event["partition"], event["rows"]) == ("2026-02-25T00:00:00+00:00", 24)
+    assert len(rows(laboratory, "SELECT 1 FROM scores.apple WHERE partition_start = '2026-02-25'")) == 24
+
+
+def test_a_person_moves_a_champion_and_the_ledger_keeps_the_reason(laboratory: Any) -> None:
+    assert laboratory.runs["by hand"]["state"] == "success"
+    (champion,) = rows(laboratory, "SELECT * FROM sluice.champion WHERE model = 'pear'")
+    assert (champion["version"], champion["reason"]) == (1, "gates are wrong here")
+    (event,) = laboratory.runs["by hand"]["events"]
+    assert (event["uri"], event["version"]) == ("sluice://pear/champion", 1)
+
+
+def test_an_unknown_version_fails_at_once_with_those_that_exist(laboratory: Any) -> None:
+    run = laboratory.runs["unknown version"]
+    assert run["tasks"] == {"move_champion": "failed"}
+    assert run["tries"] == {"move_champion": 1}, "the same again would bring the same error: no retry"
+    (alert,) = alerts(laboratory, "operate_model", "unknown version")
+    assert alert["model"] == "apple"
+    assert "has no version 99; those that exist: 1." in alert["error"]
+
+
+def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) -> None:
+    run = laboratory.runs["bad day"]
+    assert (run["state"], run["tasks"]) == ("failed", {"validate": "failed", "score": "upstream_failed"})
+    assert run["tries"]["validate"] == 1
+    published = rows(laboratory, "SELECT 1 FROM sluice.score_partition WHERE partition_start = '2026-02-20'")
+    assert published == []
+
+
+def test_a_failure_is_one_alert_with_model_dag_task_run_try_error_and_link(laboratory: Any) -> None:
+    (alert,) = alerts(laboratory, "score_apple", "bad day")
+    run_id = laboratory.runs["bad day"]["run_id"]
+    assert (alert["model"], alert["task_id"], alert["try_number"]) == ("apple", "validate", 1)
+    assert alert["error"].startswith("ValidationFailedError: the data of 'apple'")
+    quoted = run_id.replace(":", "%3A").replace("+", "%2B")
+    assert alert["log_url"] == (f"https://airflow.example/dags/score_apple/runs/{quoted}/tasks/validate?try_number=1")
+
+
+def test_the_alert_is_a_line_of_the_log_too(laboratory: Any) -> None:
+    lines = [json.loads(line) for line in (laboratory.home / "sluice/logs/alerts.log").read_text().splitlines()]
+    run_id = laboratory.runs["bad day"]["run_id"]
+    (line,) = [
+        each
+        for each in lines
+        if each["event"] == "alert" and each["run_id"] == run_id and each["dag_id"] == "score_apple"
+    ]
+    assert (line["model"], line["task_id"], line["try_number"]) == ("apple", "validate", 1)
+    assert line["error"].startswith("ValidationFailedError")
+    assert line["log_url"]
+
+
+def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(laboratory: Any) -> None:
+    (message,) = [each for each in laboratory.messages if "score_apple.validate" in each["title"]]
+    for expected in ("Model: apple", "DAG: score_apple", "Task: validate", "Run: manual__", "Try: 1", "Log: https://"):
+        assert expected in message["message"]
+    (alert,) = alerts(laboratory, "score_apple", "bad day")
+    assert alert["delivered"] is False
+    (dead,) = [entry for entry in alert["channels"] if entry.startswith("default")]
+    assert dead.startswith("default: not delivered")
+    assert "tests" in alert["channels"]
+
+
+@pytest.mark.parametrize("step", ["snapshot", "train", "export", "parity", "evaluate", "score"])
+def test_each_step_sends_its_seconds_and_its_outcome(laboratory: Any, step: str) -> None:
+    names = {packet.partition(":")[0] for packet in laboratory.packets}
+    assert {f"sluice.apple.{step}.seconds", f"sluice.apple.{step}.ok"} <= names
+
+
+def test_promotions_verdicts_and_rows_are_counted(laboratory: Any) -> None:
+    assert {"sluice.apple.promotions:1|c", "sluice.apple.score.rows:24|c"} <= set(laboratory.packets)
+    assert "sluice.pear.verdict.rejected:1|c" in laboratory.packets
+
+
+def test_housekeeping_runs(laboratory: Any) -> None:
+    assert laboratory.runs["housekeeping"]["state"] == "success"
