@@ -48,6 +48,11 @@ class Telemetry:
         if self._client is not None:
             self._client.gauge(name, value)
 
+    def close(self) -> None:
+        """Close the socket. Not needed in a process that ends soon."""
+        if self._client is not None:
+            self._client.close()
+
     @contextmanager
     def step(self, model: str, step: str) -> Iterator[None]:
         """Time a step of the pipeline and count how it ended.
