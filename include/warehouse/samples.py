@@ -98,8 +98,8 @@ def _prepare(engine: Engine) -> None:
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS source"))
         connection.execute(
             text(
-                "CREATE TABLE IF NOT EXISTS source.sample_load (table_name text PRIMARY KEY, shift_weeks integer NOT NULL,"
-                " rows bigint NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
+                "CREATE TABLE IF NOT EXISTS source.sample_load (table_name text PRIMARY KEY,"
+                " shift_weeks integer NOT NULL, rows bigint NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
             )
         )
 
@@ -145,8 +145,7 @@ def _copy_file(connection: Connection, sample: SampleTable, weeks: int) -> int:
     ):
         while block := file.read(_COPY_BYTES):
             copy.write(block)
-    select = sample.select.format(weeks=weeks)
-    rows = connection.execute(text(f"INSERT INTO source.{sample.name} {select}")).rowcount  # noqa: S608 (our own text)
+    rows = connection.execute(text(f"INSERT INTO source.{sample.name} {sample.select_moved(weeks)}")).rowcount
     once = (*sample.indexes, *sample.comments) if is_new else ()
     for statement in (*once, f"ANALYZE source.{sample.name}"):
         connection.execute(text(statement))

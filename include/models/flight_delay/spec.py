@@ -22,8 +22,8 @@ from include.spec import (
 
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 
-# What we know of the world and a model of one year of weather should not contradict: +1, the chance of a delay may only rise
-# with the feature; -1, only fall. It keeps the trees from learning single stormy days by heart.
+# What is known of the world, and a model of one year of weather should not contradict: +1, the chance of a
+# delay may only rise with the feature; -1, only fall. It keeps trees from learning single stormy days by heart.
 DIRECTION = {
     "minute_of_day": 1,
     "planned_departures": 1,

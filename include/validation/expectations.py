@@ -1,0 +1,125 @@
+"""Great Expectations, behind one door: checks go in, outcomes and the page of its Data Docs come out.
+
+Import it only inside a task: the library takes seconds to load. It is told in its own configuration to
+send no usage statistics and to draw no progress bars.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from include.validation.contract import Check
+from include.validation.scratch import SCHEMA, Scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What Great Expectations answered to one check."""
+
+    passed: bool
+    failing_count: int = 0
+    observed: str | None = None
+    error: str | None = None
+
+
+def hold_against(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[tuple[Outcome, ...], str]:
+    """Run the checks as one suite over the scratch table, in SQL.
+
+    Returns
+    -------
+    tuple
+        The outcomes, in the order of `checks`, and the page of Data Docs as HTML.
+    """
+    with _quiet():
+        context = _context()
+        source = context.data_sources.add_sql(
+            "warehouse",
+            connection_string=scratch.engine.url.render_as_string(hide_password=False),
+            kwargs={"connect_args": {"options": "-c timezone=UTC", "application_name": "sluice validation"}},
+        )
+        try:
+            asset = source.add_table_asset(name, table_name=scratch.name, schema_name=SCHEMA)
+            results = _run(context, asset.add_batch_definition_whole_table("rows"), checks, name)
+        finally:
+            source.get_engine().dispose()
+        page = _page(results)
+    by_number = {result.expectation_config.meta["number"]: result for result in results.results}
+    return tuple(_outcome(by_number[number]) for number in range(len(checks))), page
+
+
+def _context() -> Any:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _run(context: Any, batch: Any, checks: Sequence[Check], name: str) -> Any:
+    import great_expectations as gx
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    expectations = []
+    for number, check in enumerate(checks):
+        column = {} if check.column is None else {"column": check.column}
+        build: Any = get_expectation_impl(check.expectation)
+        expectations.append(build(**column, **check.options, meta={"number": number}))
+    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    # Counts only: the offending keys are asked for by ourselves, so that no more than 20 ever travel.
+    return definition.run(result_format={"result_format": "BASIC", "partial_unexpected_count": 0})
+
+
+def _page(results: Any) -> str:
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
+
+    view: Any = DefaultJinjaPageView()
+    return str(view.render(ValidationResultsPageRenderer().render(results)))
+
+
+def _outcome(result: Any) -> Outcome:
+    facts = result.result or {}
+    observed = facts.get("observed_value")
+    return Outcome(
+        passed=bool(result.success),
+        failing_count=int(facts.get("unexpected_count") or 0),
+        observed=None if observed is None else str(observed),
+        error=_error(result.exception_info),
+    )
+
+
+def _error(info: Any) -> str | None:
+    """Return the first message in `info`, which holds one exception, or several by the metric that raised them."""
+    if not isinstance(info, dict):
+        return None
+    if info.get("raised_exception"):
+        return str(info.get("exception_message") or "an error without a message").splitlines()[0]
+    return next((message for part in info.values() if (message := _error(part)) is not None), None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's remarks on its own workings out of the task's log."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
