@@ -1,0 +1,108 @@
+"""The service as it really runs: granian, workers, signals, a promotion under load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from typing import Any
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+
+
+def ready(service: Any) -> bool:
+    return service.ask("GET", "/ready")[0] == 200
+
+
+def test_it_serves_says_where_and_stops_cleanly_when_told(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: ready(service))
+    status, answer = service.ask("POST", "/predict", {"features": SETOSA})
+    assert (status, answer["prediction"]["label"]) == (200, "setosa")
+    status, problem = service.ask("POST", "/predict", {"features": ["x", 1, 1, 1]})
+    assert (status, problem["errors"][0]["path"]) == (422, "$.features[0]")
+    many = [SETOSA] * 10_000
+    assert len(service.ask("POST", "/predict", {"features": many})[1]["predictions"]) == 10_000
+    assert service.stop() == 0
+    log = service.log.read_text()
+    assert f"listening on http://127.0.0.1:{service.port}" in log
+    assert "Traceback" not in log
+
+
+def test_a_body_without_a_length_is_read_and_bounded(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: ready(service))
+
+    def ask_in_chunks(chunks: list[bytes]) -> int:
+        connection = HTTPConnection("127.0.0.1", service.port, timeout=10)
+        try:
+            connection.request("POST", "/predict", iter(chunks), encode_chunked=True)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    body = json.dumps({"features": SETOSA}).encode()
+    assert ask_in_chunks([body[:5], body[5:]]) == 200
+    assert ask_in_chunks([b" " * 1024 * 1024] * 5) == 413
+
+
+def test_a_port_that_is_taken_is_refused_with_the_setting_to_change(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    first = run_service()
+    first.wait_until(lambda: first.ask("GET", "/health")[0] == 200)
+    second = run_service(port=first.port)
+    assert second.process.wait(timeout=20) == 1
+    assert "Set SLUICE_SERVICE_PORT to a free port" in second.log.read_text()
+
+
+def test_champions_change_under_load_within_a_second_and_with_no_failed_request(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    digests = {each.version: each.artifact_digest for each in (world.champion("iris"), world.register("iris", seed=1))}
+    service = run_service(workers=2)
+    service.wait_until(lambda: ready(service))
+    seen: list[tuple[float, int, int, str]] = []
+    stopping = threading.Event()
+
+    def ask_on_and_on() -> None:
+        while not stopping.is_set():
+            # A connection each, so that both workers are asked.
+            status, answer = service.ask("POST", "/predict", {"features": SETOSA})
+            seen.append((time.monotonic(), status, answer.get("version", 0), answer.get("artifact_digest", "")))
+            time.sleep(0.002)
+
+    clients = [threading.Thread(target=ask_on_and_on) for _ in range(2)]
+    for client in clients:
+        client.start()
+    late: list[float] = []
+    for turn in range(6):
+        champion = 2 if turn % 2 == 0 else 1
+        world.promote("iris", champion)
+        promoted = time.monotonic()
+        time.sleep(1.2)
+        late += [at - promoted for at, _, version, _ in seen if at > promoted and version != champion]
+    stopping.set()
+    for client in clients:
+        client.join()
+    assert len(seen) > 200
+    assert {status for _, status, _, _ in seen} == {200}
+    assert all(digests[version] == digest for _, _, version, digest in seen)
+    assert max(late, default=0) < 1.0
+
+
+def test_the_service_loads_nothing_that_can_unpickle_or_train() -> None:
+    code = "import sys, model_service.app, model_service.__main__; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"sklearn", "pandas", "joblib", "airflow", "pyarrow", "great_expectations", "alembic", "scipy"}

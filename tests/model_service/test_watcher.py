@@ -1,0 +1,210 @@
+"""What a worker serves follows the ledger; whatever is wrong with a new version, the old one stays."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+from include.registry import Ledger
+from include.warehouse import open_engine
+from model_service.watcher import ChampionWatcher
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+BORDER = [6.0, 2.7, 5.1, 1.6]  # versions differ on this one
+
+
+def version_of(service: Any) -> int:
+    return service.predict("iris", SETOSA).get_json()["version"]
+
+
+def test_before_the_ledger_was_read_nothing_is_ready_but_the_service_lives(service: Any, world: Any) -> None:
+    world.declare("iris")
+    assert service.client.get("/health").get_json() == {"status": "alive"}
+    assert service.client.get("/ready").status_code == 503
+
+
+def test_it_is_ready_when_every_declared_model_that_has_a_champion_is_loaded(service: Any, world: Any) -> None:
+    world.declare("iris", "trip")
+    service.watcher.look()
+    nothing_yet = service.client.get("/ready")
+    assert nothing_yet.status_code == 503
+    assert nothing_yet.get_json()["models"]["iris"]["state"] == "no champion"
+    world.champion("iris")
+    service.watcher.look()
+    ready = service.client.get("/ready")
+    assert ready.status_code == 200
+    assert ready.get_json()["models"]["iris"] == {
+        "state": "serving the champion", "version": 1, "champion": 1, "fault": None,
+    }  # fmt: skip
+    assert ready.get_json()["models"]["trip"]["state"] == "no champion"
+
+
+def test_a_promotion_and_a_rollback_are_followed(service: Any, world: Any) -> None:
+    world.declare("iris")
+    world.champion("iris", seed=0)
+    service.watcher.look()
+    first = service.predict("iris", BORDER).get_json()
+    world.champion("iris", seed=1)
+    assert version_of(service) == 1
+    service.watcher.look()
+    second = service.predict("iris", BORDER).get_json()
+    assert (first["version"], second["version"]) == (1, 2)
+    assert first["artifact_digest"] != second["artifact_digest"]
+    world.promote("iris", 1)
+    service.watcher.look()
+    assert service.predict("iris", BORDER).get_json()["prediction"] == first["prediction"]
+
+
+def test_a_version_registered_but_not_promoted_is_not_served(service: Any, world: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    world.register("iris", seed=1)
+    service.watcher.look()
+    assert version_of(service) == 1
+
+
+def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_on(service: Any, world: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    world.champion("iris", seed=1)
+    graph = world.store.folder("iris", 2) / "model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    service.watcher.look()
+    assert version_of(service) == 1
+    ready = service.client.get("/ready")
+    state = ready.get_json()["models"]["iris"]
+    assert ready.status_code == 200
+    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving an older version")
+    assert "model.onnx: expected SHA-256" in state["fault"]
+
+
+def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(service: Any, world: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    graph = world.store.folder("iris", 1) / "model.onnx"
+    content = graph.read_bytes()
+    graph.write_bytes(content[:-1])
+    service.watcher.look()
+    refused = service.predict("iris", SETOSA)
+    assert refused.status_code == 503
+    assert "was refused" in refused.get_json()["detail"]
+    assert service.client.get("/ready").status_code == 503
+    graph.write_bytes(content)
+    service.watcher._retries.clear()  # its pause is over
+    service.watcher.look()
+    assert version_of(service) == 1
+    assert service.client.get("/ready").get_json()["models"]["iris"]["fault"] is None
+
+
+def test_golden_rows_that_are_answered_otherwise_keep_the_version_out(
+    service: Any, world: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    for file in world.candidates("iris", 1).iterdir():
+        (forged / file.name).write_bytes(file.read_bytes())
+    golden = json.loads((forged / "golden.json").read_text())
+    golden[0]["answer"] = [0.0, 0.5, 0.5]
+    (forged / "golden.json").write_text(json.dumps(golden))
+    monkeypatch.setattr(world, "candidates", lambda *_: forged)
+    world.champion("iris")
+    service.watcher.look()
+    assert version_of(service) == 1
+    assert "golden row 0" in service.slots["iris"].fault
+
+
+class Bomb:
+    """A pickle that leaves a trace when somebody loads it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.trace,))
+
+
+def test_a_malicious_joblib_in_the_folder_is_never_loaded(
+    service: Any, world: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    trace = tmp_path / "the bomb went off"
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    for file in world.candidates("iris", 0).iterdir():
+        (armed / file.name).write_bytes(file.read_bytes())
+    (armed / "model.joblib").write_bytes(pickle.dumps(Bomb(trace)))
+    monkeypatch.setattr(world, "candidates", lambda *_: armed)
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    assert version_of(service) == 1
+    assert not trace.exists()
+    pickle.loads((world.store.folder("iris", 1) / "model.joblib").read_bytes())  # noqa: S301  # the bomb is live
+    assert trace.exists()
+
+
+def test_a_joblib_planted_after_registration_keeps_the_artifact_out(service: Any, world: Any, tmp_path: Path) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    folder = world.store.folder("iris", 1)
+    (folder / "model.joblib").write_bytes(pickle.dumps(Bomb(tmp_path / "trace")))
+    service.watcher.look()
+    assert service.predict("iris", SETOSA).status_code == 503
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_folder_added_later_is_served_without_a_restart(service: Any, world: Any) -> None:
+    world.declare("iris")
+    service.watcher.look()
+    assert service.predict("sugar", [0.0] * 10).status_code == 404
+    world.declare("sugar")
+    world.champion("sugar")
+    service.watcher.look()
+    assert service.predict("sugar", [0.0] * 10).status_code == 200
+
+
+def test_a_declaration_that_breaks_does_not_stop_its_champion(service: Any, world: Any) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    service.watcher.look()
+    (world.settings.models_dir / "iris" / "spec.py").write_text("this is not Python")
+    service.watcher.look()
+    assert version_of(service) == 1
+    ready = service.client.get("/ready")
+    assert ready.status_code == 200
+    assert "spec.py" in ready.get_json()["broken"]["iris"]
+
+
+def test_with_the_ledger_down_what_is_loaded_goes_on(service: Any, world: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    watcher: ChampionWatcher = service.watcher
+    watcher._ledger = Ledger(open_engine("postgresql://nobody:x@127.0.0.1:1/gone"))
+    watcher.look()
+    assert version_of(service) == 1
+    ready = service.client.get("/ready")
+    assert ready.status_code == 200
+    assert "the ledger cannot be read" in ready.get_json()["ledger_fault"]
+    watcher._ledger = Ledger(world.engine)
+    watcher.look()
+    assert service.client.get("/ready").get_json()["ledger_fault"] is None
+
+
+def test_models_are_listed_with_what_they_take_and_since_when_they_answer(service: Any, world: Any) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    service.watcher.look()
+    iris, trip = service.client.get("/v1/models").get_json()["models"]
+    assert (iris["name"], iris["version"], iris["state"]) == ("iris", 1, "serving the champion")
+    assert iris["classes"] == ["setosa", "versicolor", "virginica"]
+    assert [feature["name"] for feature in iris["features"]][:1] == ["sepal_length"]
+    assert (iris["promoted_by"], iris["reason"]) == ("tests", "to see it served")
+    assert (trip["name"], trip["version"], trip["state"]) == ("trip", None, "no champion")
