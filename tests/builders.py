@@ -15,7 +15,7 @@ TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAYS = 60
 ROWS_A_DAY = 40
 
-SPEC = '''
+SPEC = """
 from datetime import timedelta
 
 from include.spec import *
@@ -53,7 +53,7 @@ spec = ModelSpec(
     retrain=None,
     score=None,
 )
-'''
+"""
 
 QUERY = """
 SELECT parcel_id, sent_at, weight, distance, carrier, fragile, outcome

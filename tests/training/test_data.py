@@ -1,0 +1,117 @@
+"""Snapshots and what is read from them: the same rows, the same digest; nothing of the holdout leaks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
+from include.records import SnapshotRef
+from include.spec import Categorical, ModelSpec, Numeric
+from include.training import read_training_data, split_of, write_snapshot
+from tests.builders import TODAY, declare_model
+
+PER_DAY = 4
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    return declare_model(tmp_path / "models")
+
+
+def rows(days: int = 50, **columns: list[object]) -> pa.RecordBatch:
+    """`PER_DAY` rows a day for the `days` before `TODAY`; `columns` replace what they name."""
+    count = days * PER_DAY
+    start = TODAY.replace(hour=0) - timedelta(days=days)
+    made: dict[str, object] = {
+        "parcel_id": [f"p{n:04}" for n in range(count)],
+        "sent_at": pa.array(
+            [start + n * timedelta(hours=24 / PER_DAY) for n in range(count)], pa.timestamp("us", "UTC")
+        ),
+        "weight": [float(n % 30) for n in range(count)],
+        "distance": [None if n % 7 == 0 else float(n) for n in range(count)],
+        "carrier": [("ant", "bee", "cat")[n % 3] for n in range(count)],
+        "fragile": [n % 2 == 0 for n in range(count)],
+        "outcome": [("on_time", "late")[n % 5 == 0] for n in range(count)],
+    }
+    return pa.RecordBatch.from_pydict(made | columns)
+
+
+def snapshot(spec: ModelSpec, batch: pa.RecordBatch, folder: Path) -> SnapshotRef:
+    return write_snapshot([batch], spec, split_of(spec, TODAY), folder)
+
+
+def test_the_holdout_is_the_last_days_whose_labels_are_known(spec: ModelSpec) -> None:
+    delayed = spec.model_copy(update={"target": spec.target.model_copy(update={"known_after": timedelta(days=3)})})
+    split = split_of(delayed, TODAY)
+    assert split.holdout.end == datetime(2026, 2, 26, tzinfo=UTC)
+    assert split.holdout.start == split.train.end == datetime(2026, 2, 16, tzinfo=UTC)
+
+
+def test_all_runs_of_a_day_have_the_same_split(spec: ModelSpec) -> None:
+    assert split_of(spec, TODAY.replace(hour=0)) == split_of(spec, TODAY.replace(hour=23, minute=59))
+
+
+def test_an_embargo_keeps_training_away_from_the_holdout(spec: ModelSpec) -> None:
+    window = spec.window.model_copy(update={"embargo": timedelta(days=2)})
+    split = split_of(spec.model_copy(update={"window": window}), TODAY)
+    assert split.holdout.start - split.train.end == timedelta(days=2)
+
+
+def test_the_same_rows_give_the_same_digest_and_other_rows_another(spec: ModelSpec, tmp_path: Path) -> None:
+    first = snapshot(spec, rows(), tmp_path)
+    assert snapshot(spec, rows(), tmp_path) == first
+    changed = rows(weight=[1.0] + [float(n % 30) for n in range(1, 50 * PER_DAY)])
+    assert snapshot(spec, changed, tmp_path).digest != first.digest
+
+
+def test_rows_are_counted_by_part(spec: ModelSpec, tmp_path: Path) -> None:
+    taken = snapshot(spec, rows(), tmp_path)
+    assert (taken.train_rows, taken.holdout_rows) == (40 * PER_DAY, 10 * PER_DAY)
+
+
+def test_too_few_rows_name_the_period_and_the_way_out(spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughDataError, match=r"the training period, .* holds 0 labelled row\(s\).*change `window`"):
+        snapshot(spec, rows(days=10), tmp_path)
+
+
+def test_a_snapshot_that_was_changed_is_not_used(spec: ModelSpec, tmp_path: Path) -> None:
+    taken = snapshot(spec, rows(), tmp_path)
+    with Path(taken.path).open("r+b") as file:
+        file.seek(100)
+        file.write(b"!")
+    with pytest.raises(ArtifactError, match="changed after it was taken"):
+        read_training_data(spec, taken)
+
+
+def test_categories_are_learned_from_training_rows_alone(spec: ModelSpec, tmp_path: Path) -> None:
+    learned = spec.model_copy(
+        update={"features": tuple(Categorical(name=f.name) if f.name == "carrier" else f for f in spec.features)}
+    )
+    carriers = ["bee", "ant"] * (20 * PER_DAY) + ["new"] * (10 * PER_DAY)
+    data = read_training_data(learned, snapshot(learned, rows(carrier=carriers), tmp_path))
+    (carrier,) = [f for f in data.signature.features if f.kind == "categorical"]
+    assert carrier.categories == ("ant", "bee")
+    assert set(data.x_train[:, 2]) == {0.0, 1.0}
+    assert set(data.x_holdout[:, 2]) == {-1.0}
+
+
+def test_targets_are_indices_in_the_declared_order(spec: ModelSpec, tmp_path: Path) -> None:
+    data = read_training_data(spec, snapshot(spec, rows(), tmp_path))
+    assert data.y_train[:6].tolist() == [1, 0, 0, 0, 0, 1]
+
+
+def test_a_class_without_training_rows_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughDataError, match="found none of late"):
+        read_training_data(spec, snapshot(spec, rows(outcome=["on_time"] * 50 * PER_DAY), tmp_path))
+
+
+def test_a_feature_that_single_precision_blurs_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    seconds = [1_767_225_600.0 + 7 * n for n in range(50 * PER_DAY)]
+    features = (*spec.features[1:], Numeric(name="weight", unit="s", low=0, high=2e9))
+    epoch = spec.model_copy(update={"features": features})
+    with pytest.raises(PrecisionError, match=r"feature 'weight'.*Subtract an origin"):
+        read_training_data(epoch, snapshot(epoch, rows(weight=seconds), tmp_path))
