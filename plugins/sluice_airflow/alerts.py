@@ -1,0 +1,60 @@
+"""From the context that Airflow gives a failure callback to an `Alert`. No Airflow is needed for that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from include.records import Alert
+
+TIMED_OUT = "timed_out"
+"""Airflow's word for a run that took longer than its `dagrun_timeout`."""
+
+
+def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of_run: bool) -> Alert:
+    """Return the alert that Airflow's callback `context` amounts to.
+
+    Any key may be missing: a run's callback, and the one of a task whose process died, get few.
+    """
+    task_instance = None if of_run else context.get("ti")
+    dag_id = context["dag"].dag_id if "dag" in context else getattr(task_instance, "dag_id", "unknown")
+    run_id = str(context.get("run_id") or getattr(task_instance, "run_id", "unknown"))
+    task_id = getattr(task_instance, "task_id", None)
+    attempt = getattr(task_instance, "try_number", None)
+    return Alert(
+        model=model or _model_of_run(context),
+        dag_id=dag_id,
+        task_id=task_id,
+        run_id=run_id,
+        try_number=attempt,
+        error=_error_of(context, of_run=of_run),
+        log_url=link(airflow_url, dag_id, run_id, task_id, attempt),
+        at=datetime.now(UTC),
+    )
+
+
+def link(airflow_url: str, dag_id: str, run_id: str, task_id: str | None, attempt: int | None) -> str:
+    """Return the address of a task's log, or of a run, in the Airflow UI."""
+    run = f"{airflow_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
+    if task_id is None:
+        return run
+    return f"{run}/tasks/{quote(task_id)}" + (f"?try_number={attempt}" if attempt else "")
+
+
+def _error_of(context: dict[str, Any], *, of_run: bool) -> str:
+    error, reason = context.get("exception"), context.get("reason")
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {error}"
+    if error:
+        return str(error)
+    if of_run and reason == TIMED_OUT:
+        return "the run took longer than its dagrun_timeout; tasks that were still running have been stopped"
+    if of_run:
+        return f"the run failed ({reason or 'no reason given'}), and no task of it could say why: killed from outside?"
+    return "the task's process ended without an error of its own: killed from outside, or out of memory?"
+
+
+def _model_of_run(context: dict[str, Any]) -> str | None:
+    asked = (context.get("params") or {}).get("model")
+    return str(asked) if asked else None
