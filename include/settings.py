@@ -95,5 +95,7 @@ def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = 
     without : tuple of str
         Prefixes of variables that the child must not inherit.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)} if without else os.environ
+    kept = (
+        {name: value for name, value in os.environ.items() if not name.startswith(without)} if without else os.environ
+    )
     return {**kept, **changes}

@@ -1,0 +1,48 @@
+# Everything here runs from the checkout with relative paths, so that the path may hold spaces.
+# The first target that needs it makes .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all bench lint lock clean setup setup-tests
+MAKEFLAGS += --no-print-directory
+
+py := .venv/bin/python
+began := $(shell date +%s)
+
+help: ## this list
+	@printf 'Sluice. Targets:\n'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@printf 'PYTHON=/path/to/python3.12 chooses the interpreter of .venv; README.md says the rest.\n'
+
+run: setup ## start everything, train, score, serve; stays up until Ctrl-C (ONCE=1: exits after the summary)
+	@$(py) -m include.local --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
+
+test: setup-tests ## the tests, without the slow ones
+	@$(py) -m pytest -m "not slow"
+
+test-all: setup-tests ## all tests
+	@$(py) -m pytest
+
+bench: setup-tests ## the benchmarks, one after the other
+	@for file in benchmarks/*.py; do \
+	  [ -e "$$file" ] || { echo "bench: SKIPPED: there is no benchmark in benchmarks/" >&2; exit 1; }; \
+	  echo "== $$file"; $(py) "$$file" || exit 1; \
+	done
+
+lint: setup-tests ## style, types, import contracts, Dockerfile, compose file, YAML
+	@deploy/bootstrap/lint.sh
+
+lock: setup-tests ## pin the newest versions that the *.in files allow
+	@for folder in . tests model_service deploy/bootstrap; do \
+	  echo "== $$folder/requirements.txt"; \
+	  (up=$$PWD && cd "$$folder" && "$$up/.venv/bin/uv" pip compile requirements.in --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt) || exit 1; \
+	done
+
+clean: ## stop what runs from here and remove all that make made
+	@deploy/bootstrap/clean.sh
+
+setup:
+	@deploy/bootstrap/setup.sh
+
+setup-tests:
+	@deploy/bootstrap/setup.sh tests/requirements.txt

@@ -1,0 +1,131 @@
+"""The few calls of Airflow's REST API that `make run` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from include.errors import LocalStackError
+
+ACTIVE = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """One task of a run: its state, try and how long it took or has taken."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class AirflowApi:
+    """Airflow over HTTP, as one user.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``http://127.0.0.1:8080``.
+    user, password : str
+        Of the simple authentication.
+    """
+
+    address: str
+    user: str
+    password: str
+    _client: httpx.Client = field(init=False)
+    _token: str | None = None
+
+    def __post_init__(self) -> None:
+        # trust_env: a proxy of the environment is for the outside world, not for loopback.
+        self._client = httpx.Client(base_url=self.address, timeout=30, trust_env=False)
+
+    def health(self) -> dict[str, str | None]:
+        """Return each part's status; empty while the server does not answer."""
+        try:
+            answer = self._client.get("/api/v2/monitor/health", timeout=5)
+        except httpx.TransportError:
+            return {}
+        if answer.status_code != httpx.codes.OK:
+            return {}
+        return {part: status.get("status") for part, status in answer.json().items() if isinstance(status, dict)}
+
+    def dags(self) -> dict[str, bool]:
+        """Return the DAGs that Airflow knows, each with whether it is paused."""
+        found = self._call("GET", "/api/v2/dags", params={"limit": 200})["dags"]
+        return {dag["dag_id"]: bool(dag["is_paused"]) for dag in found}
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the DAG files that do not import, each with its error."""
+        found = self._call("GET", "/api/v2/importErrors")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in found}
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler run a DAG."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def is_due(self, dag_id: str) -> bool:
+        """Tell whether the schedule has a run that is due and was not made yet."""
+        due = self._call("GET", f"/api/v2/dags/{dag_id}").get("next_dagrun_run_after")
+        return due is not None and datetime.fromisoformat(due) <= datetime.now(UTC)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any], note: str) -> str:
+        """Start a run by hand, and return its id."""
+        body = {"logical_date": None, "conf": dict(conf), "note": note}
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def active_runs(self, dag_id: str) -> dict[str, dict[str, Any]]:
+        """Return the runs of a DAG that have not ended, each with its conf."""
+        parameters = {"state": list(ACTIVE), "limit": 100}
+        found = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=parameters)["dag_runs"]
+        return {run["dag_run_id"]: run.get("conf") or {} for run in found}
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return a run's state: queued, running, success or failed."""
+        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
+        """Return a run's tasks, in the order in which they started; those that have not, last."""
+        found = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        found.sort(key=lambda task: (task["start_date"] is None, task["start_date"] or "", task["task_id"]))
+        return [TaskState(task["task_id"], task["state"], task["try_number"], task["duration"]) for task in found]
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        if self._token is None:
+            self._log_in()
+        answer = self._send(method, path, **arguments)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # a day later, the token has run out
+            self._log_in()
+            answer = self._send(method, path, **arguments)
+        if answer.is_error:
+            raise LocalStackError(
+                f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}",
+                "Read logs/api-server.log below the home, and run again.",
+            )
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        try:
+            return self._client.request(method, path, headers=headers, **arguments)
+        except httpx.TransportError as error:
+            raise LocalStackError(
+                f"Airflow at {self.address} does not answer {method} {path}: {error}",
+                "Read logs/api-server.log below the home, and run again.",
+            ) from error
+
+    def _log_in(self) -> None:
+        answer = self._send("POST", "/auth/token", json={"username": self.user, "password": self.password})
+        if answer.is_error:
+            raise LocalStackError(
+                f"Airflow refused to log '{self.user}' in: {answer.status_code} {answer.text[:300]}",
+                "Another Airflow may answer at this port: stop it, or set SLUICE_AIRFLOW_PORT.",
+            )
+        self._token = answer.json()["access_token"]

@@ -1,0 +1,253 @@
+"""The main job of `make run`: retrain the samples and score their partitions, by Airflow, followed live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+
+from include.errors import LocalStackError
+from include.local.airflow_api import AirflowApi, TaskState
+from include.local.processes import last_words
+from include.local.stack import Note, Stack
+from include.local.steps import Outcome
+from include.local.waiting import wait_for
+from include.models import declared_models
+from include.records import Period
+from include.registry import Ledger
+from include.warehouse.rows import bound_query
+
+RETRAINED = ("iris", "flight_delay")
+SCORED = "flight_delay"
+PARTITIONS = 7
+RUN_SECONDS = 900.0
+NOTE = "Started by make run."
+DUE_SECONDS = 15.0
+GIVEN_UP = ("failed", "upstream_failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A published day: the version that scored it, its rows, and the rows of the source."""
+
+    day: date
+    version: int
+    rows: int
+    source_rows: int
+
+
+@dataclass(slots=True)
+class Jobs:
+    """Runs of Airflow's DAGs, each skipped when what it makes is there already."""
+
+    stack: Stack
+
+    def retrain(self, model: str, note: Note) -> Outcome:
+        """Retrain `model` and see its candidate promoted, unless the model has a champion."""
+        ledger = Ledger(self.stack.warehouse)
+        champion = ledger.champion(model)
+        if champion is not None:
+            return Outcome(f"version {champion.to_version} is champion", kept=True)
+        dag_id = f"retrain_{model}"
+        self._wait_for_dag(dag_id, note)
+        run_id = self._under_way(dag_id) or self.stack.api.trigger(dag_id, {}, NOTE)
+        self.follow(dag_id, {run_id: ""}, note)
+        champion = ledger.champion(model)
+        if champion is None:
+            raise self._rejected(ledger, model, dag_id)
+        return Outcome(f"version {champion.to_version} is the new champion")
+
+    def score(self, model: str, days: Sequence[date], note: Note) -> Outcome:
+        """Score and publish the daily partitions of `days` that are not published."""
+        published = self.published(model)
+        missing = [day for day in days if day not in published]
+        if not missing:
+            return Outcome(f"{len(days)} partitions are published", kept=True)
+        dag_id = f"score_{model}"
+        self._wait_for_dag(dag_id, note)
+        under_way = {conf.get("partition"): run for run, conf in self.stack.api.active_runs(dag_id).items()}
+        runs = {}
+        for day in missing:
+            partition = day.isoformat()
+            run_id = under_way.get(partition) or self.stack.api.trigger(dag_id, {"partition": partition}, NOTE)
+            runs[run_id] = partition
+        self.follow(dag_id, runs, note)
+        absent = [day.isoformat() for day in missing if day not in self.published(model)]
+        if absent:
+            raise LocalStackError(
+                f"{dag_id} succeeded, yet {', '.join(absent)} are not in sluice.score_partition.",
+                f"Look at its runs at {self.stack.airflow_address}/dags/{dag_id}.",
+            )
+        self._reconcile(model, missing)
+        kept = f", {len(days) - len(missing)} kept" if len(missing) < len(days) else ""
+        return Outcome(f"{len(missing)} partitions published{kept}")
+
+    def published(self, model: str) -> dict[date, tuple[int, int]]:
+        """Return the days that are published, each with version and row count."""
+        query = text(
+            "SELECT DISTINCT ON (partition_start) partition_start, version, row_count FROM sluice.score_partition "
+            "WHERE model = :model ORDER BY partition_start, fence DESC"
+        )
+        with self.stack.warehouse.connect() as connection:
+            rows = connection.execute(query, {"model": model}).all()
+        return {start.astimezone(UTC).date(): (int(version), int(count)) for start, version, count in rows}
+
+    def counts(self, model: str, days: Sequence[date]) -> list[Scored]:
+        """Count, for each day that is published, the rows of the score table and those of the source."""
+        published = self.published(model)
+        spec = declared_models(self.stack.settings.models_dir)[model]
+        counted = []
+        with self.stack.warehouse.connect() as connection:
+            for day in (each for each in days if each in published):
+                period = Period.of_day(day)
+                scored = connection.execute(
+                    text(f'SELECT count(*) FROM scores."{model}" WHERE partition_start = :start'),  # noqa: S608
+                    {"start": period.start},
+                ).scalar_one()
+                # Both names and the query come from a checked declaration.
+                source = connection.exec_driver_sql(f"SELECT count(*) FROM ({bound_query(spec, period)}) AS q")  # noqa: S608
+                counted.append(Scored(day, published[day][0], int(scored), int(source.scalar_one())))
+        return counted
+
+    def _reconcile(self, model: str, days: Sequence[date]) -> None:
+        for each in self.counts(model, days):
+            if each.rows != each.source_rows:
+                raise LocalStackError(
+                    f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
+                    f"source; found {each.rows}.",
+                    f"Run score_{model} for that day again in Airflow, and look at sluice.score_partition.",
+                )
+
+    def follow(self, dag_id: str, runs: Mapping[str, str], note: Note) -> None:
+        """Wait until every run has succeeded.
+
+        Parameters
+        ----------
+        runs : mapping of str to str
+            Run ids, each with what to call it; a single run needs no name.
+
+        Raises
+        ------
+        LocalStackError
+            At the first that failed, with the failed task's error and log.
+        """
+        remaining = dict(runs)
+        told: dict[str, str] = {}
+
+        def finished() -> bool | None:
+            self.stack.watch()
+            for run_id, name in list(remaining.items()):
+                state = self.stack.api.run_state(dag_id, run_id)
+                if state == "success":
+                    del remaining[run_id]
+                    told.pop(run_id, None)
+                    continue
+                tasks = self.stack.api.tasks(dag_id, run_id)
+                if state == "failed":
+                    raise self._failure(dag_id, run_id, name, tasks)
+                told[run_id] = f"{name} {describe(tasks)}".strip()
+            count = f"{len(runs) - len(remaining)} of {len(runs)} done; " if len(runs) > 1 else ""
+            note(count + ", ".join(told.values()))
+            return None if remaining else True
+
+        wait_for(finished, self.stack.stop, seconds=RUN_SECONDS, otherwise=lambda: self._slow(dag_id, told), every=0.4)
+
+    def _wait_for_dag(self, dag_id: str, note: Note) -> None:
+        api = self.stack.api
+
+        def known() -> bool | None:
+            self.stack.watch()
+            paused = api.dags().get(dag_id)
+            if paused:
+                api.unpause(dag_id)
+            return None if paused is None else True
+
+        note(f"waiting for Airflow to read the DAG {dag_id}")
+        wait_for(known, self.stack.stop, seconds=120, otherwise=lambda: _no_such_dag(api, dag_id), every=0.3)
+
+    def _under_way(self, dag_id: str) -> str | None:
+        """Return a run that has not ended: of an interrupted start, or the one that the schedule is due.
+
+        A schedule whose last slot lies in the past runs it when Airflow boots; a second run by hand
+        would train the same again.
+        """
+        api = self.stack.api
+
+        def settled() -> tuple[str | None] | None:
+            runs = list(api.active_runs(dag_id))
+            return (runs[0],) if runs else None if api.is_due(dag_id) else (None,)
+
+        with suppress(TimeoutError):
+            return wait_for(settled, self.stack.stop, seconds=DUE_SECONDS, otherwise=TimeoutError)[0]
+        return None
+
+    def _failure(self, dag_id: str, run_id: str, name: str, tasks: Sequence[TaskState]) -> LocalStackError:
+        failed = next((task for task in tasks if task.state in GIVEN_UP), None)
+        where = f"task {failed.task_id}, try {failed.try_number}" if failed else "no task"
+        log = self._log_of(dag_id, run_id, failed)
+        reason = self._alerted(run_id) or (last_words(log) if log else "Airflow gave no reason")
+        return LocalStackError(
+            f"{dag_id}{f' for {name}' if name else ''} failed ({where}): {reason}",
+            f"Mend the cause and run again; the run is at {self.stack.airflow_address}/dags/{dag_id}/runs/{run_id}.",
+            log,
+        )
+
+    def _alerted(self, run_id: str) -> str | None:
+        query = text("SELECT error FROM sluice.alert WHERE run_id = :run ORDER BY task_id IS NULL, id DESC LIMIT 1")
+        with self.stack.warehouse.connect() as connection:
+            found = connection.execute(query, {"run": run_id}).scalar()
+        return None if found is None else str(found)
+
+    def _log_of(self, dag_id: str, run_id: str, task: TaskState | None) -> Path | None:
+        folder = self.stack.airflow.folder / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        if task is None:
+            return folder if folder.is_dir() else None
+        attempts = sorted((folder / f"task_id={task.task_id}").glob("attempt=*.log"))
+        return attempts[-1] if attempts else None
+
+    def _rejected(self, ledger: Ledger, model: str, dag_id: str) -> LocalStackError:
+        versions = ledger.versions(model)
+        reasons = "; ".join(versions[-1].decision.reasons) if versions else "no version was registered"
+        return LocalStackError(
+            f"{dag_id} succeeded, yet '{model}' has no champion: {reasons}.",
+            f"Look at `sluice history {model}`; change the gates or the estimator in include/models/{model}/spec.py.",
+        )
+
+    def _slow(self, dag_id: str, told: Mapping[str, str]) -> LocalStackError:
+        return LocalStackError(
+            f"expected {dag_id} to end within {RUN_SECONDS:.0f} s; found: {', '.join(told.values())}.",
+            f"Look at {self.stack.airflow_address}/dags/{dag_id}; run again to go on waiting for the same run.",
+            self.stack.settings.log_dir / "scheduler.log",
+        )
+
+
+def last_days(count: int, now: datetime) -> list[date]:
+    """Return the `count` whole UTC days before `now`, oldest first."""
+    today = now.astimezone(UTC).date()
+    return [today - timedelta(days=back) for back in range(count, 0, -1)]
+
+
+def describe(tasks: Sequence[TaskState]) -> str:
+    """Return where a run stands: how many of its tasks are done, and what the others do."""
+    done = sum(task.state in ("success", "skipped") for task in tasks)
+    active = [task for task in tasks if task.state not in (None, "success", "skipped", "scheduled", "none")]
+    words = [f"{task.task_id} {(task.state or '').replace('_', ' ')}{_try(task)}" for task in active]
+    return f"{done}/{len(tasks)} tasks" + (f", {', '.join(words)}" if words else "")
+
+
+def _try(task: TaskState) -> str:
+    return f" (try {task.try_number})" if task.try_number > 1 or task.state == "up_for_retry" else ""
+
+
+def _no_such_dag(api: AirflowApi, dag_id: str) -> LocalStackError:
+    errors = api.import_errors()
+    told = "; ".join(f"{file}: {trace.strip().splitlines()[-1]}" for file, trace in errors.items())
+    return LocalStackError(
+        f"expected Airflow to know the DAG {dag_id}; found {', '.join(sorted(api.dags())) or 'none'}."
+        + (f" These files do not import: {told}" if told else ""),
+        "Mend the file that is named, or the model's spec.py; read dag-processor.log for more. Then run again.",
+    )

@@ -1,0 +1,202 @@
+"""From nothing to a running stack with its summary, and back to nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from types import FrameType
+
+from include.errors import SluiceError
+from include.local.calls import Calls
+from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs, last_days
+from include.local.lock import only_launcher, stop_launcher
+from include.local.logs import log_to
+from include.local.memory import MemoryWatch
+from include.local.ports import free_port
+from include.local.processes import death_of, leftovers, stop_leftovers
+from include.local.progress import Progress
+from include.local.stack import Stack, register_of, stop_database
+from include.local.steps import Failure, Step, StepRunner
+from include.local.summary import Summary
+from include.settings import Settings
+
+INTERRUPTED = 130
+MOST_RESTARTS = 3
+LOOK_EVERY = 1.0
+
+
+@dataclass(slots=True)
+class Signals:
+    """Ctrl-C and TERM: the first asks to stop in order, the second to stop at once."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    asked: bool = False
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch the signals while the body runs."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        (self.hurry if self.asked else self.stop).set()
+        self.asked = True
+
+
+def launch(settings: Settings, *, once: bool, setup_seconds: float = 0.0) -> int:
+    """Start the stack, do the main job, tell of it, and stay up until told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+    once : bool
+        Stop after the summary.
+    setup_seconds : float
+        What was spent before this process began; told in the summary.
+
+    Returns
+    -------
+    int
+        0 when every part succeeded, 1 when one failed, 130 when it was interrupted before the summary.
+    """
+    home = settings.home.resolve()
+    progress = Progress()
+    signals = Signals()
+    with only_launcher(home), signals.caught():
+        log_to(home / "logs" / "launcher.log")
+        left = stop_leftovers(home, register_of(home))
+        if left:
+            progress.line(f"stopped {left} processes that an earlier start had left behind")
+        stack = Stack(_with_free_ports(settings.model_copy(update={"home": home}), progress), signals.stop)
+        memory = MemoryWatch(stack.processes)
+        memory.start()
+        try:
+            return _run(stack, progress, signals, memory, once=once, setup_seconds=setup_seconds)
+        finally:
+            memory.stop()
+
+
+def halt(settings: Settings) -> int:
+    """Stop the home's stack, whoever started it, and whatever a killed launcher left; return 0."""
+    home = settings.home.resolve()
+    progress = Progress()
+    pid = stop_launcher(home)
+    if pid is not None:
+        progress.text(f"stopped the stack that process {pid} had started")
+    left = stop_leftovers(home, register_of(home))
+    if left:
+        progress.text(f"stopped {left} processes that an earlier start had left behind")
+    stop_database(home)
+    return 0
+
+
+def steps_of(stack: Stack, jobs: Jobs, calls: Calls) -> list[Step]:
+    """Return the steps, each with what it needs."""
+    days = last_days(PARTITIONS, datetime.now(UTC))
+    retraining = {model: f"retrain {model}" for model in RETRAINED}
+    scoring, airflow, service, samples = f"score {SCORED}, {PARTITIONS} days", "Airflow", "service", "samples"
+    return [
+        Step("PostgreSQL", stack.start_database),
+        Step("schemas", stack.migrate_schema, ("PostgreSQL",)),
+        Step("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
+        Step(samples, stack.load_samples, ("schemas",)),
+        # Its schedules begin to run when it is up: they shall find the samples.
+        Step(airflow, stack.start_airflow, ("Airflow's database", samples)),
+        Step(service, stack.start_service, ("schemas", airflow)),
+        *(Step(title, partial(jobs.retrain, model), (airflow, samples)) for model, title in retraining.items()),
+        Step("Airflow's triggerer", stack.start_triggerer, (airflow, retraining[RETRAINED[0]])),
+        Step(scoring, partial(jobs.score, SCORED, days), (retraining[SCORED],)),
+        *(
+            Step(f"live prediction of {model}", partial(calls.predict, model), (service, title))
+            for model, title in retraining.items()
+        ),
+        Step(f"score look-up of {SCORED}", partial(calls.look_up, SCORED), (service, scoring)),
+    ]
+
+
+def _run(
+    stack: Stack, progress: Progress, signals: Signals, memory: MemoryWatch, *, once: bool, setup_seconds: float
+) -> int:
+    jobs, calls = Jobs(stack), Calls(stack)
+    launcher_log = stack.settings.log_dir / "launcher.log"
+    runner = StepRunner(steps_of(stack, jobs, calls), progress, signals.stop, launcher_log, stack.watch)
+    code = 0
+    try:
+        with progress.ticking():
+            failure = runner.run()
+        if failure is None and not signals.asked:
+            summary = Summary(stack, last_days(PARTITIONS, datetime.now(UTC)))
+            for line in summary.lines(progress.elapsed, setup_seconds, memory):
+                progress.text(line)
+            if not once:
+                progress.text("All is up; it stays up until Ctrl-C.")
+                failure = _stay_up(stack, progress, signals)
+        elif failure is None:
+            code = INTERRUPTED
+        if failure is not None:
+            code = 1
+            for line in ("", *failure.lines(), ""):
+                progress.text(line)
+    except SluiceError as error:
+        code = 1
+        for line in Failure.of("summary", error, launcher_log).lines():
+            progress.text(line)
+    finally:
+        code = _close(stack, progress, signals) or code
+    return code
+
+
+def _stay_up(stack: Stack, progress: Progress, signals: Signals) -> Failure | None:
+    """Watch the stack until a signal comes; start again what dies, but not for ever."""
+    restarts: dict[str, int] = {}
+    while not signals.stop.wait(LOOK_EVERY):
+        for managed in stack.supervisor.dead():
+            error = death_of(managed)
+            restarts[managed.name] = restarts.get(managed.name, 0) + 1
+            if restarts[managed.name] > MOST_RESTARTS:
+                return Failure.of(managed.name, error, managed.log)
+            progress.line(f"{error.reason} (log: {managed.log})")
+            stack.supervisor.restart(managed)
+            progress.line(f"{managed.name} was started again ({restarts[managed.name]} of {MOST_RESTARTS} times)")
+    return None
+
+
+def _close(stack: Stack, progress: Progress, signals: Signals) -> int:
+    """Stop everything, look whether anything was left, and say so."""
+    began = time.monotonic()
+    progress.line("stopping every process" + (" (Ctrl-C again: at once)" if signals.asked else ""))
+    survivors = stack.close(signals.hurry)
+    home = stack.settings.home
+    survivors += leftovers(home, register_of(home))
+    if survivors:
+        named = ", ".join(f"{each.pid}" for each in survivors)
+        progress.line(f"could not stop these processes: {named}; stop them with kill -9, as the user who owns them")
+        return 1
+    progress.line(f"stopped after {time.monotonic() - began:.1f} s; no process is left")
+    return 0
+
+
+def _with_free_ports(settings: Settings, progress: Progress) -> Settings:
+    """Return `settings` with ports that are free, telling of each that had to be another."""
+    airflow = free_port(settings.airflow_port)
+    service = free_port(settings.service_port, settings.service_host, spoken_for=(airflow,))
+    for name, variable, wanted, found in (
+        ("Airflow", "SLUICE_AIRFLOW_PORT", settings.airflow_port, airflow),
+        ("the service", "SLUICE_SERVICE_PORT", settings.service_port, service),
+    ):
+        if wanted != found:
+            progress.line(f"port {wanted} is taken: {name} will listen on {found} ({variable} chooses another)")
+    changes = {"airflow_port": airflow, "service_port": service, "airflow_url": f"http://127.0.0.1:{airflow}"}
+    return settings.model_copy(update=changes)

@@ -1,0 +1,45 @@
+"""Ports: the one that was asked for, or the next that is free."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+
+from include.errors import LocalStackError
+
+TRIED = 200
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether nothing listens on `port` of `host` (a connection that is winding down does not count)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(wanted: int, host: str = "127.0.0.1", *, spoken_for: Collection[int] = ()) -> int:
+    """Return `wanted`, or the first free port after it.
+
+    Parameters
+    ----------
+    spoken_for : collection of int
+        Ports that were promised to a process that does not listen yet.
+
+    Raises
+    ------
+    LocalStackError
+        When none of the next 200 is free.
+    """
+    last = min(wanted + TRIED, 65535)
+    for port in range(wanted, last + 1):
+        if port not in spoken_for and is_free(port, host):
+            return port
+    raise LocalStackError(
+        f"expected a free port on {host} from {wanted} to {last}; found every one taken.",
+        "Set SLUICE_AIRFLOW_PORT and SLUICE_SERVICE_PORT to ports that are free.",
+    )
