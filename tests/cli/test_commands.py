@@ -1,0 +1,98 @@
+"""The command line, called as a person calls it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from include.cli import main
+from tests.builders import TODAY, declare_model, load_parcels
+
+AS_OF = TODAY.isoformat()
+
+
+@pytest.fixture
+def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
+    """Calls ``sluice`` with words; returns exit code, output and errors."""
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
+    load_parcels(engine)
+    declare_model(tmp_path / "models")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_a_model_s_life_from_the_shell(sluice) -> None:
+    code, said, _ = sluice("train", "parcels", "--as-of", AS_OF)
+    assert code == 0
+    assert "Version 1 of parcels is champion (fence 1)." in said
+    assert "passed  better_than_baseline" in said
+
+    code, said, _ = sluice("score", "parcels", "--partition", "2026-02-20", "--to", "2026-02-22")
+    assert code == 0
+    assert said.count("40 rows published with version 1") == 3
+
+    assert sluice("train", "parcels", "--as-of", AS_OF, "--no-promote")[0] == 0
+    assert "Version 2 of parcels is champion" in sluice("promote", "parcels", "2", "--reason", "trial")[1]
+    assert "Version 1 of parcels is champion" in sluice("rollback", "parcels", "--reason", "worse on Mondays")[1]
+
+    _, said, _ = sluice("history", "parcels")
+    assert [line.split()[:2] for line in said.splitlines()[1:]] == [["1", "1"], ["2", "2"], ["3", "1"]]
+    assert "worse on Mondays" in said
+    assert "version 1 (fence 3)" in sluice("history", "parcels", "--at", "2100-01-01")[1]
+
+    _, said, _ = sluice("status")
+    assert "parcels: champion version 1" in said
+    assert "2 version(s) registered, newest partition 2026-02-22 (40 rows)" in said
+
+
+def test_errors_say_what_to_do_on_standard_error(sluice) -> None:
+    code, said, complained = sluice("train", "parsels")
+    assert (code, said) == (1, "")
+    assert "no model is named 'parsels'; declared are: parcels. `sluice new parsels` writes a skeleton." in complained
+
+
+def test_who_was_champion_before_there_was_one(sluice) -> None:
+    code, said, _ = sluice("history", "parcels", "--at", "2020-01-01")
+    assert code == 1
+    assert "had no champion at 2020-01-01" in said
+
+
+def test_nothing_to_roll_back_to(sluice) -> None:
+    code, _, complained = sluice("rollback", "parcels", "--reason", "x")
+    assert code == 1
+    assert "has no champion" in complained
+
+
+def test_new_writes_a_model_that_works_as_it_stands(sluice) -> None:
+    code, said, _ = sluice("new", "churn")
+    assert code == 0
+    assert "source.churn" in said
+    code, said, complained = sluice("train", "churn")
+    assert code == 0, said + complained
+    assert sluice("score", "churn")[0] == 0
+
+
+def test_new_overwrites_nothing(sluice) -> None:
+    code, _, complained = sluice("new", "parcels")
+    assert code == 1
+    assert "parcels" in complained
+
+
+def test_a_broken_spec_is_told_and_hides_no_other(sluice, tmp_path) -> None:
+    folder = tmp_path / "models" / "broken"
+    folder.mkdir()
+    (folder / "spec.py").write_text(
+        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', low=3, high=1)\n"
+    )
+    code, said, _ = sluice("status")
+    assert code == 1
+    assert "parcels: no champion" in said
+    assert "broken/spec.py" in said
+    assert "high must be above low" in said
