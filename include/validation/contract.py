@@ -11,7 +11,7 @@ from include.records import Period, Purpose
 from include.spec import Categorical, ModelSpec, Numeric
 
 NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
-TEXTS = ("text", "character varying", "character")
+TEXTS = ("text", "varchar", "char")
 TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "numeric": NUMBERS,
@@ -22,7 +22,7 @@ TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "time": ("timestamp with time zone",),
     }
 )
-"""The PostgreSQL types, as ``format_type`` writes them, in which a kind of column may come."""
+"""The PostgreSQL types, as SQLAlchemy writes them, in which a kind of column may come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy.types import NullType
 
 from include.records import Period
 from include.spec import ModelSpec
@@ -113,11 +114,9 @@ def _now(connection: Connection) -> str:
 
 
 def _columns(connection: Connection, name: str) -> dict[str, str]:
-    found = connection.execute(
-        text(
-            "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
-            " WHERE attrelid = CAST(:table AS regclass) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-        ),
-        {"table": f'{SCHEMA}."{name}"'},
-    )
-    return {row.name: row.type for row in found}
+    """Return names and types as SQLAlchemy writes them, which is how Great Expectations compares them."""
+    dialect = connection.dialect
+    return {
+        column["name"]: "unknown" if isinstance(column["type"], NullType) else column["type"].compile(dialect).lower()
+        for column in inspect(connection).get_columns(name, schema=SCHEMA)
+    }

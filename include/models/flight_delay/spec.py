@@ -42,8 +42,8 @@ def build_estimator(columns: Columns) -> Any:
 
     # Categories come as codes. No `categorical_features`: with it the model does not convert to ONNX.
     return HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_iter=300,
+        learning_rate=0.1,
+        max_iter=100,
         max_leaf_nodes=31,
         min_samples_leaf=200,
         l2_regularization=30.0,

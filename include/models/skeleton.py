@@ -1,0 +1,40 @@
+"""The skeleton of a new model: a folder that works as it stands, to be changed part by part."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from include.errors import SpecError
+
+TEMPLATE = Path(__file__).parent / "_template"
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+def write_skeleton(models_dir: Path, name: str) -> Path:
+    """Write ``<models_dir>/<name>/`` with a commented ``spec.py`` and ``features.sql``.
+
+    `include.warehouse.samples.create_skeleton_table` makes the table that the two read.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    SpecError
+        When the name is no identifier, or the folder exists; nothing is overwritten.
+    """
+    folder = models_dir / name
+    if _IDENTIFIER.fullmatch(name) is None:
+        expected = "a lower-case letter, then at most 40 lower-case letters, digits or underscores"
+        raise SpecError(folder, "name", expected, repr(name))
+    if folder.exists():
+        raise SpecError(folder, "name", "a name that no folder has yet", "a folder; choose another name, or remove it")
+    models_dir.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
+    for template in sorted(TEMPLATE.glob("*.txt")):
+        text = template.read_text(encoding="utf-8").replace("{name}", name)
+        (folder / template.stem).write_text(text, encoding="utf-8")
+    return folder
