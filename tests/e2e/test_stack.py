@@ -1,0 +1,138 @@
+"""What only the whole can show: a third model by a folder alone, kill -9 under Airflow, backfill, a broken spec."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import psycopg
+import pytest
+
+from tests.e2e.conftest import RunningStack, wait_for
+from tests.e2e.diabetes import declare_diabetes, load_diabetes
+
+pytestmark = pytest.mark.slow
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+YESTERDAY = TODAY - timedelta(days=1)
+
+
+def test_a_third_model_takes_no_more_than_a_folder(stack: RunningStack) -> None:
+    load_diabetes(stack.database_url, until=TODAY)
+    declare_diabetes(stack.models)
+    wanted = {"retrain_diabetes", "score_diabetes"}
+
+    def appeared() -> bool:
+        found = stack.call("GET", "/dags", params={"dag_id_pattern": "%_diabetes"})["dags"]
+        return wanted <= {dag["dag_id"] for dag in found}
+
+    wait_for(appeared, 60, "the DAGs of the new model")
+    assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes")) == "success"
+    day = f"{YESTERDAY:%Y-%m-%d}"
+    assert stack.finished("score_diabetes", stack.trigger("score_diabetes", partition=day)) == "success"
+    rows = stack.sql("SELECT entity_key, value, model_version FROM scores.diabetes")
+    source = stack.sql("SELECT count(*) FROM source.diabetes WHERE seen_at >= %s AND seen_at < %s", YESTERDAY, TODAY)
+    assert len(rows) == source[0][0] > 0
+
+    wait_for(lambda: stack.service.get("/v1/models/diabetes/scores/none").status_code == 404, 20, "the service")
+    patient, value, version = rows[0]
+    score = stack.service.get(f"/v1/models/diabetes/scores/{patient}").json()
+    assert (score["value"], score["version"]) == (value, version)
+    names = "age, sex, bmi, blood_pressure, s1, s2, s3, s4, s5, s6"
+    features = stack.sql(f"SELECT {names} FROM source.diabetes WHERE patient = %s", patient)[0]
+
+    def answer() -> dict | None:
+        given = stack.service.post("/v1/models/diabetes/predict", json={"features": list(features)})
+        return given.json() if given.is_success else None
+
+    answered = wait_for(answer, 20, "the new champion to be served")
+    assert answered["value"] == value, "batch and online must be the same number"
+
+
+def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_once(stack: RunningStack) -> None:
+    before = stack.sql("SELECT count(*), max(scored_at) FROM scores.flight_delay WHERE partition_start = %s", YESTERDAY)
+    former = stack.sql(
+        "SELECT max(fence) FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s", YESTERDAY
+    )[0][0]
+    with psycopg.connect(stack.database_url) as gate:
+        # Holding the partition's lock stops the task in the middle of its publication.
+        name = f"sluice.publish.flight_delay.{YESTERDAY.isoformat()}"
+        gate.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+        run = stack.trigger("score_flight_delay", partition=f"{YESTERDAY:%Y-%m-%d}")
+        port = wait_for(lambda: waiting_client(stack), 60, "the task to reach its publication")
+        os.kill(process_of(port), signal.SIGKILL)
+    assert stack.finished("score_flight_delay", run, seconds=300) == "success"
+    task = stack.call("GET", f"/dags/score_flight_delay/dagRuns/{run}/taskInstances/score")
+    assert task["try_number"] == 2
+    fences = stack.sql(
+        "SELECT fence, row_count FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s"
+        " AND run_id = %s",
+        YESTERDAY,
+        run,
+    )
+    assert fences == [(former + 1, before[0][0])]
+    after = stack.sql("SELECT count(*), count(DISTINCT scored_at), max(scored_at) FROM scores.flight_delay"
+                      " WHERE partition_start = %s", YESTERDAY)  # fmt: skip
+    assert after[0][:2] == (before[0][0], 1)
+    assert after[0][2] > before[0][1]
+
+
+def waiting_client(stack: RunningStack) -> int | None:
+    waiting = stack.sql(
+        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+    )
+    return waiting[0][0] if waiting else None
+
+
+def process_of(port: int) -> int:
+    return next(
+        connection.pid
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.raddr and connection.pid
+    )
+
+
+def test_past_days_are_backfilled_each_by_its_own_interval(stack: RunningStack) -> None:
+    first, last = TODAY - timedelta(days=12), TODAY - timedelta(days=10)
+    body = {
+        "dag_id": "score_flight_delay",
+        "from_date": first.isoformat(),
+        "to_date": last.isoformat(),
+        "reprocess_behavior": "completed",
+        "max_active_runs": 2,
+    }
+    stack.call("POST", "/backfills", json=body)
+
+    def published() -> list[tuple]:
+        rows = stack.sql(
+            "SELECT s.partition_start, s.row_count, (SELECT count(*) FROM source.flights f WHERE"
+            " f.scheduled_at >= s.partition_start AND f.scheduled_at < s.partition_end)"
+            " FROM sluice.published_partition s"
+            " WHERE model = 'flight_delay' AND partition_start BETWEEN %s AND %s",
+            first,
+            last,
+        )
+        return rows if len(rows) == 3 else []
+
+    rows = wait_for(published, 180, "three partitions of the past")
+    assert all(scored == source for _, scored, source in rows)
+
+
+def test_a_broken_spec_is_shown_in_the_ui_and_breaks_no_other_model(stack: RunningStack) -> None:
+    folder = stack.models / "broken"
+    folder.mkdir()
+    (folder / "features.sql").write_text("SELECT 1")
+    (folder / "spec.py").write_text(
+        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', low=3, high=1)\n"
+    )
+
+    def told() -> str | None:
+        errors = stack.call("GET", "/importErrors")["import_errors"]
+        return next((error["stack_trace"] for error in errors if "broken" in error["stack_trace"]), None)
+
+    trace = wait_for(told, 60, "the import error")
+    assert "high must be above low" in trace
+    found = {dag["dag_id"] for dag in stack.call("GET", "/dags", params={"limit": 100})["dags"]}
+    assert {"retrain_iris", "retrain_flight_delay", "score_flight_delay", "operate_model"} <= found
