@@ -12,6 +12,7 @@ _REMOTE = re.compile(
     r"<script[^>]*\ssrc=\"https?:[^>]*>\s*</script>|<link[^>]*\shref=\"https?:[^>]*>|<img[^>]*\ssrc=\"https?:[^>]*>",
     re.IGNORECASE,
 )
+_REMOTE_STYLE = re.compile(r"url\('https?:[^)]*\)", re.IGNORECASE)
 _NEWSLETTER = re.compile(r"<a[^>]*\shref=\"https?://greatexpectations\.io[^>]*>.*?</a>", re.IGNORECASE | re.DOTALL)
 _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
@@ -39,7 +40,7 @@ def write_page(path: Path, report: ValidationReport, page: str | None) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = "<html><head><meta charset='utf-8'></head><body></body></html>" if page is None else page
-    whole = _NEWSLETTER.sub("", _REMOTE.sub("", whole))
+    whole = _NEWSLETTER.sub("", _REMOTE_STYLE.sub("none", _REMOTE.sub("", whole)))
     whole = whole.replace("</head>", f"{_STYLE}</head>", 1)
     summary = _summary(report)
     body = re.search(r"<body[^>]*>", whole)

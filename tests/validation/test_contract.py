@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -10,84 +10,17 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from include.models import MODELS_DIR, declared_models, read_spec
-from include.records import CheckResult, Period, Purpose, ValidationReport
+from include.models import declared_models
+from include.records import CheckResult, Period, ValidationReport
 from include.spec import ModelSpec
 from include.validation import store_report, validate
-from include.warehouse import open_engine
-from include.warehouse.samples import load_samples
 
-GOOD, NO_KEY, UNKNOWN, NEGATIVE, EMPTY, DOUBLE, NO_ORIGIN = (date(2013, 2, day) for day in (1, 2, 3, 4, 5, 6, 7))
-
-
-@pytest.fixture(scope="module")
-def flights_url(new_database: Callable[[], str]) -> str:
-    """The flights of 2013, with a fault of its own in each of some days."""
-    url = new_database()
-    engine = open_engine(url)
-    load_samples(engine, dates="true", today=date(2013, 12, 31))
-    with engine.begin() as connection:
-        for statement in (
-            "ALTER TABLE source.flights DROP CONSTRAINT flights_pkey",
-            "ALTER TABLE source.flights ALTER COLUMN flight_key DROP NOT NULL",
-            f"UPDATE source.flights SET flight_key = NULL WHERE flight_key IN ({_keys(NO_KEY, 3)})",
-            f"UPDATE source.flights SET carrier = 'ZZ' WHERE flight_key IN ({_keys(UNKNOWN, 25)})",
-            f"UPDATE source.flights SET distance = -distance WHERE flight_key IN ({_keys(NEGATIVE, 2)})",
-            f"DELETE FROM source.flights WHERE {_on(EMPTY)}",
-            f"INSERT INTO source.flights SELECT * FROM source.flights WHERE flight_key IN ({_keys(DOUBLE, 2)})",
-        ):
-            connection.execute(text(statement))
-    engine.dispose()
-    return url
-
-
-@pytest.fixture
-def flights(flights_url: str) -> Iterator[Engine]:
-    engine = open_engine(flights_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def spec() -> ModelSpec:
-    return declared_models()["flight_delay"]
-
-
-@pytest.fixture
-def check(flights_url: str, tmp_path: Path) -> Callable[..., ValidationReport]:
-    """Validate a day, or a period, of the flights."""
-
-    def run(spec: ModelSpec, period: Period | date, purpose: Purpose = "score") -> ValidationReport:
-        whole = period if isinstance(period, Period) else Period.of_day(period)
-        return validate(spec, whole, purpose=purpose, run_id="run 1", database_url=flights_url, docs_dir=tmp_path)
-
-    return run
-
-
-def _on(day: date) -> str:
-    return f"scheduled_at >= '{day}T00:00Z' AND scheduled_at < '{day + timedelta(days=1)}T00:00Z'"
-
-
-def _keys(day: date, number: int) -> str:
-    return f"SELECT flight_key FROM source.flights WHERE {_on(day)} ORDER BY 1 LIMIT {number}"
+GOOD, NO_KEY, UNKNOWN, NEGATIVE, EMPTY, DOUBLE = (date(2013, 2, day) for day in (1, 2, 3, 4, 5, 6))
 
 
 def only_failure(report: ValidationReport) -> CheckResult:
     assert len(report.failures) == 1, [check.sentence for check in report.failures]
     return report.failures[0]
-
-
-def variant(tmp_path: Path, old: str, new: str, *, file: str = "features.sql") -> ModelSpec:
-    """flight_delay with something else in one of its files."""
-    folder = tmp_path / "models" / "flight_delay"
-    folder.mkdir(parents=True)
-    for name in ("spec.py", "features.sql"):
-        content = (MODELS_DIR / "flight_delay" / name).read_text()
-        if name == file:
-            assert old in content
-            content = content.replace(old, new)
-        (folder / name).write_text(content)
-    return read_spec(folder / "spec.py")
 
 
 def test_a_good_day_passes_and_its_page_says_so(check: Callable[..., ValidationReport], spec: ModelSpec) -> None:
@@ -97,8 +30,7 @@ def test_a_good_day_passes_and_its_page_says_so(check: Callable[..., ValidationR
     assert report.docs_path is not None
     page = Path(report.docs_path).read_text()
     assert "flight_delay: every check passed" in page
-    assert 'src="http' not in page, "the page must be readable, and silent, without a network"
-    assert 'href="http' not in page
+    assert "http" not in page, "the page must be readable, and silent, without a network"
 
 
 def test_a_null_in_the_key_is_found_by_its_time(check: Callable[..., ValidationReport], spec: ModelSpec) -> None:
@@ -176,61 +108,18 @@ def test_a_window_that_ends_long_after_the_newest_row_is_stale(
 
 
 def test_a_target_outside_its_classes_stops_training_but_not_scoring(
-    check: Callable[..., ValidationReport], tmp_path: Path
+    check: Callable[..., ValidationReport], variant: Callable[..., ModelSpec]
 ) -> None:
-    spec = variant(tmp_path, "THEN 'on_time'", "THEN 'punctual'")
+    spec = variant("THEN 'on_time'", "THEN 'punctual'")
     assert check(spec, GOOD, "score").passed
     failed = {failure.column for failure in check(spec, GOOD, "train").failures}
     assert failed == {None, "arrival"}, "too few rows for training, and an unknown class"
 
 
-def test_a_column_of_the_wrong_type_is_one_failure_and_says_what_to_do(
-    check: Callable[..., ValidationReport], tmp_path: Path
-) -> None:
-    spec = variant(tmp_path, "flight.distance,", "flight.distance::text AS distance,")
-    failure = only_failure(check(spec, GOOD))
-    assert failure.expectation == "expect_column_values_to_be_in_type_list"
-    assert failure.column == "distance"
-    assert failure.sentence.endswith("found text; cast it in features.sql.")
-
-
-@pytest.mark.parametrize("type_", ["numeric(10,2)", "real", "bigint"])
-def test_any_type_of_number_will_do(check: Callable[..., ValidationReport], tmp_path: Path, type_: str) -> None:
-    spec = variant(tmp_path, "flight.distance,", f"flight.distance::{type_} AS distance,")
-    assert check(spec, GOOD).passed
-
-
-def test_text_of_a_limited_length_is_text(check: Callable[..., ValidationReport], tmp_path: Path) -> None:
-    assert check(variant(tmp_path, "flight.carrier,", "flight.carrier::varchar(2) AS carrier,"), GOOD).passed
-
-
-def test_a_missing_and_an_undeclared_column_are_told_by_name(
-    check: Callable[..., ValidationReport], tmp_path: Path
-) -> None:
-    spec = variant(tmp_path, "plane.engine,", "plane.engines AS number_of_engines,")
-    report = check(spec, GOOD)
-    sentences = {failure.expectation: failure.sentence for failure in report.failures}
-    assert set(sentences) == {"expect_table_columns_to_match_set", "expect_column_to_exist"}
-    found = "found engine missing and number_of_engines undeclared."
-    assert sentences["expect_table_columns_to_match_set"].endswith(found)
-    assert "add it to features.sql or take it out of spec.py" in sentences["expect_column_to_exist"]
-
-
-def test_a_query_that_does_not_run_is_a_failed_check_with_the_databases_reason(
-    check: Callable[..., ValidationReport], tmp_path: Path
-) -> None:
-    report = check(variant(tmp_path, "plane.engine,", "plane.motor,"), GOOD)
-    failure = only_failure(report)
-    assert failure.expectation == "features_query_runs"
-    assert "column plane.motor does not exist" in failure.sentence
-    assert report.docs_path is not None
-    assert "plane.motor" in Path(report.docs_path).read_text()
-
-
 def test_categories_may_hold_quotes_colons_and_per_cent_signs(
-    check: Callable[..., ValidationReport], tmp_path: Path
+    check: Callable[..., ValidationReport], variant: Callable[..., ModelSpec]
 ) -> None:
-    spec = variant(tmp_path, '("EWR", "JFK", "LGA")', '("EWR", "JFK", "LGA\'s :100%s")', file="spec.py")
+    spec = variant('("EWR", "JFK", "LGA")', '("EWR", "JFK", "LGA\'s :100%s")', file="spec.py")
     failure = only_failure(check(spec, GOOD))
     assert failure.column == "origin"
     assert failure.observed is not None
