@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,6 +20,18 @@ from include.settings import Settings
 
 Result = TypeVar("Result")
 REJECTED = 3
+
+
+def migrate(_arguments: Namespace, settings: Settings) -> int:
+    """Bring the schema to the newest revision; with no database URL set, that of the embedded server."""
+    from include.warehouse import embedded_server
+    from include.warehouse import migrate as run_migrations
+
+    url = settings.database_url
+    with nullcontext(url) if url else embedded_server(settings.home) as database_url:
+        run_migrations(database_url)
+    _say("Schemas source, scores and sluice are up to date.")
+    return 0
 
 
 def new(arguments: Namespace, settings: Settings) -> int:

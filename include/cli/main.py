@@ -22,7 +22,7 @@ def main(words: Sequence[str] | None = None) -> int:
     command: Callable[..., int] = arguments.command
     try:
         settings = load_settings()
-        if command is commands.new:
+        if command in (commands.new, commands.migrate):  # these open what they need themselves
             return command(arguments, settings)
         from include.resources import open_resources  # opened by commands that need it, not by --help
 
@@ -40,6 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser; the documentation's test reads its commands."""
     parser = argparse.ArgumentParser(prog="sluice", description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    migrate = parsers.add_parser("migrate", help="bring the database's schema to the newest revision")
+    migrate.set_defaults(command=commands.migrate)
 
     new = parsers.add_parser("new", help="write the skeleton of a model and a small table that it works on")
     new.add_argument("model", help="name of the new model: small letters, digits and _")
