@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from contextlib import nullcontext
 from functools import partial
 
+from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 
@@ -15,6 +17,7 @@ from include.errors import SettingsError, SluiceError
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
+from model_service.lifeline import Lifeline
 
 log = logging.getLogger("model_service")
 
@@ -48,18 +51,31 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     )
-    server.on_startup(
-        partial(
-            log.info,
+    lifeline = Lifeline()
+
+    def stop(*_: object) -> None:
+        lifeline.cut()
+        server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian's is not annotated
+
+    @server.on_startup
+    def started() -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):  # granian has set its own just before
+            signal.signal(each, stop)
+        log.info(
             "listening on http://%s:%s with %s worker(s); POST /predict asks model '%s'",
             settings.service_host,
             settings.service_port,
             settings.service_workers,
             settings.default_model,
         )
-    )
+
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
-    server.serve(target_loader=partial(serving_app, settings), wrap_loader=False)
+    server.serve(target_loader=partial(_in_worker, settings, lifeline), wrap_loader=False)
+
+
+def _in_worker(settings: Settings, lifeline: Lifeline) -> Flask:
+    lifeline.follow()
+    return serving_app(settings)
 
 
 def _check_port(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from model_service.watcher import ChampionWatcher
 
 # Reading only, and never waiting long: a worker answers one request at a time.
 SESSION = "-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout=2000"
+FIRST_LOOK_SECONDS = 10
 
 
 def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = None) -> Flask:
@@ -64,4 +65,6 @@ def serving_app(settings: Settings) -> Flask:
         poll_seconds=settings.service_poll_seconds,
     )
     watcher.start()
+    # A worker that took requests before it has looked would answer 503 beside others that are ready.
+    watcher.wait_for_first_look(FIRST_LOOK_SECONDS)
     return create_app(settings, slots, engine)

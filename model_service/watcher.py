@@ -54,6 +54,7 @@ class ChampionWatcher:
         self._poll_seconds = poll_seconds
         self._declared: Fingerprint | None = None
         self._retries: dict[str, _Retry] = {}
+        self._looked = threading.Event()
         self._stopping = threading.Event()
 
     def start(self) -> threading.Thread:
@@ -61,6 +62,10 @@ class ChampionWatcher:
         thread = threading.Thread(target=self._watch, name="champion-watcher", daemon=True)
         thread.start()
         return thread
+
+    def wait_for_first_look(self, seconds: float) -> None:
+        """Return when the first turn is over, or `seconds` have passed: the database may be slow or down."""
+        self._looked.wait(seconds)
 
     def stop(self) -> None:
         """Have the thread end after its present turn."""
@@ -88,6 +93,7 @@ class ChampionWatcher:
                 self.look()
             except Exception:  # the watcher must outlive whatever goes wrong in one turn
                 log.exception("the watcher's turn failed; it looks again in %s s", self._poll_seconds)
+            self._looked.set()
             if not bell.wait(self._poll_seconds):
                 self._stopping.wait(self._poll_seconds)
         bell.close()

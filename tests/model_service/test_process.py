@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any
 
+import psutil
+
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 
@@ -52,6 +54,29 @@ def test_a_body_without_a_length_is_read_and_bounded(world: Any, run_service: Ca
     body = json.dumps({"features": SETOSA}).encode()
     assert ask_in_chunks([body[:5], body[5:]]) == 200
     assert ask_in_chunks([b" " * 1024 * 1024] * 5) == 413
+
+
+def test_it_stops_within_seconds_even_when_told_while_its_workers_start(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: b"Spawning worker-1" in service.log.read_bytes())
+    told = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - told < 5
+
+
+def test_workers_end_when_the_main_process_is_killed(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
+    workers = psutil.Process(service.process.pid).children()
+    assert len(workers) == 2
+    service.process.kill()
+    service.process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
 
 
 def test_a_port_that_is_taken_is_refused_with_the_setting_to_change(
