@@ -54,7 +54,8 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):
-        text = json.dumps(value[:_SHOWN], ensure_ascii=False)
+        # Half of a surrogate pair is legal in JSON's escapes, but no answer could carry it.
+        text = json.dumps(value[:_SHOWN], ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
         return f"the string {text}" + (
             f" (the first {_SHOWN} of {len(value)} characters)" if len(value) > _SHOWN else ""
         )

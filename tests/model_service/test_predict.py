@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import datetime
 from typing import Any
 
@@ -157,6 +158,24 @@ def test_a_category_never_seen_is_refused_with_those_known_where_the_policy_says
     assert problem["errors"] == [
         {"path": "$.features.carrier", "expected": 'one of "AA", "BB", "CC"', "found": 'the string "ZZ"'}
     ]
+
+
+def test_half_a_surrogate_pair_is_a_category_never_seen_like_any_other(client: FlaskClient) -> None:
+    body = '{"features": {"distance": 1, "carrier": "\\ud800", "weekend": true}}'
+    response = client.post("/v1/models/trip/predict", data=body)
+    assert (response.status_code, response.get_json()["errors"][0]["path"]) == (422, "$.features.carrier")
+
+
+def test_mutated_requests_never_meet_a_fault_of_our_own(client: FlaskClient) -> None:
+    chance = random.Random(0)  # noqa: S311  # mutations, not secrets
+    tokens = [*b'{}[],:"-', *(b"null", b"NaN", b"1e400", b"\\ud800", b"\xff", b"true", b'"features"', b"9" * 30)]
+    for _ in range(2_000):
+        body = bytearray(json.dumps({"features": chance.choice([SETOSA, TRIP, [TRIP, list(TRIP.values())]])}).encode())
+        for _ in range(chance.randint(1, 4)):
+            at, token = chance.randrange(len(body) + 1), chance.choice(tokens)
+            body[at : at + chance.choice([0, 0, 1, 4])] = bytes([token]) if isinstance(token, int) else token
+        response = client.post(chance.choice(["/predict", "/v1/models/trip/predict"]), data=bytes(body))
+        assert response.status_code in {200, 400, 422}, (bytes(body), response.text)
 
 
 def test_too_many_bytes_or_rows_are_413(client: FlaskClient, world: Any) -> None:
