@@ -1,0 +1,16 @@
+#!/bin/sh
+# Once per start, before everything else: the schemas of Sluice and of Airflow, and who may log in to the UI.
+set -eu
+
+sluice migrate
+airflow db migrate
+umask 077
+python - <<'PYTHON'
+import json
+import os
+from pathlib import Path
+
+file = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+file.parent.mkdir(parents=True, exist_ok=True)
+file.write_text(json.dumps({"admin": os.environ["SLUICE_UI_PASSWORD"]}) + "\n", encoding="utf-8")
+PYTHON

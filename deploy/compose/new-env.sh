@@ -1,0 +1,30 @@
+#!/bin/sh
+# Writes deploy/compose/.env: env.example with a new random value for each secret. Never overwrites one that is there.
+set -eu
+cd "$(dirname "$0")"
+
+if [ -e .env ]; then
+    printf 'new-env: deploy/compose/.env is there already and is kept: the databases were made with its passwords.\n' >&2
+    exit 1
+fi
+umask 077
+python3 - <<'PYTHON'
+import base64
+import secrets
+from pathlib import Path
+
+
+def filled(line: str) -> str:
+    name, equals, value = line.partition("=")
+    if not equals or value or not name.isidentifier():
+        return line
+    if name == "SLUICE_AIRFLOW_FERNET_KEY":
+        return f"{name}={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}"
+    return f"{name}={secrets.token_hex(48 if name == 'SLUICE_AIRFLOW_JWT_SECRET' else 24)}"
+
+
+lines = Path("env.example").read_text(encoding="utf-8").splitlines()
+Path(".env").write_text("\n".join(map(filled, lines)) + "\n", encoding="utf-8")
+PYTHON
+printf 'new-env: wrote deploy/compose/.env. Next: docker compose --env-file deploy/compose/.env up --build --wait\n'
+printf 'new-env: the UI answers at http://127.0.0.1:8080 to user admin with SLUICE_UI_PASSWORD of that file.\n'
