@@ -20,7 +20,8 @@ from pathlib import Path
 
 from include.errors import DatabaseError
 
-FIRST_PORT = 54320
+FIRST_PORT = 25432  # below the ports that Linux gives to outgoing connections
+MOST_PORTS = 20
 SUPERUSER = "sluice"
 NOBODY = 65534  # Debian's uid and gid of `nobody`
 
@@ -141,11 +142,23 @@ def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
 def _start(cluster: Cluster, as_user: list[str]) -> int:
     remembered = cluster.root / "port"
     wanted = int(remembered.read_text()) if remembered.exists() else FIRST_PORT
-    port: int = next(port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
-    log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
-    _call([*as_user, _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], log=cluster.log)
-    remembered.write_text(str(port))
-    return port
+    free: Iterator[int] = (port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
+    for attempt, port in enumerate(free, start=1):
+        log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
+        cluster.log.unlink(missing_ok=True)
+        try:
+            _call([*as_user, _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], cluster.log)
+        except DatabaseError:
+            # Another server may take the port between our look and our start.
+            if attempt == MOST_PORTS or "could not bind" not in cluster.log.read_text(errors="replace"):
+                raise
+        else:
+            remembered.write_text(str(port))
+            return port
+    raise DatabaseError(
+        f"the embedded PostgreSQL: expected a free port of loopback from {FIRST_PORT} up; found none. "
+        "Stop what holds them, or set SLUICE_DATABASE_URL."
+    )
 
 
 def _create_database(cluster: Cluster, port: int, name: str) -> None:

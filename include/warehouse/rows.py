@@ -6,11 +6,13 @@ ADBC reads a result by COPY in batches; see docs/performance.md for what else wa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import TIMESTAMP, bindparam, text
+from sqlalchemy import Dialect, bindparam, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import UserDefinedType
 
 from include.records import Period
 from include.spec import ModelSpec
@@ -22,13 +24,23 @@ BATCH_BYTES = 4 * 1024 * 1024
 _SQL_TYPES = {"numeric": "double precision", "categorical": "text", "boolean": "boolean"}
 
 
+class _Moment(UserDefinedType[datetime]):
+    """A time, written with its type, so that ``:period_start - interval '1 day'`` means what it says."""
+
+    cache_ok = True
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[datetime], str]:  # noqa: ARG002  # SQLAlchemy's signature
+        """Return what writes a time as a literal."""
+        return lambda moment: f"TIMESTAMPTZ '{moment.isoformat()}'"
+
+
 def bound_query(spec: ModelSpec, period: Period) -> str:
     """Return the text of the model's ``features.sql`` with the period bound.
 
     The values are two times of our own making; SQLAlchemy writes them as literals because the COPY
     that reads the rows takes no parameters.
     """
-    moment = TIMESTAMP(timezone=True)
+    moment = _Moment()
     statement = text(spec.query).bindparams(
         bindparam("period_start", period.start, type_=moment), bindparam("period_end", period.end, type_=moment)
     )
