@@ -14,14 +14,16 @@ from types import FrameType
 
 from include.errors import SluiceError
 from include.local.calls import Calls
+from include.local.database import stop_database
 from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs, last_days
+from include.local.leftovers import leftovers, stop_leftovers
 from include.local.lock import only_launcher, stop_launcher
 from include.local.logs import log_to
 from include.local.memory import MemoryWatch
 from include.local.ports import free_port
-from include.local.processes import death_of, leftovers, stop_leftovers
+from include.local.processes import death_of, register_of
 from include.local.progress import Progress
-from include.local.stack import Stack, register_of, stop_database
+from include.local.stack import Stack
 from include.local.steps import Failure, Step, StepRunner
 from include.local.summary import Summary
 from include.settings import Settings

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from include.errors import LocalStackError
+from include.local.ending import end, members
 from include.local.waiting import StoppedError
 
 MARK = "SLUICE_LOCAL_STACK"
@@ -106,7 +105,7 @@ class Supervisor:
 
     def restart(self, managed: Managed) -> Managed:
         """Start a process that ended once more, after stopping what is left of its children."""
-        _end(_members({managed.popen.pid}), 2.0, threading.Event())
+        end(members({managed.popen.pid}), 2.0, threading.Event())
         with self._lock:
             self._managed.remove(managed)
         return managed.again()
@@ -115,7 +114,7 @@ class Supervisor:
         """Return every process of the stack that runs now, descendants included."""
         with self._lock:
             sessions = {each.popen.pid for each in self._managed}
-        return _members(sessions)
+        return members(sessions)
 
     def stop(self, hurry: threading.Event, first: Sequence[str] = ()) -> list[psutil.Process]:
         """Stop everything: TERM to all at once, KILL to what is left after a grace.
@@ -137,8 +136,8 @@ class Supervisor:
             everyone = {each.popen.pid for each in self._managed}
             early = {each.popen.pid for each in self._managed if each.name in first}
         survivors = [
-            *_end(_members(early), EARLY_GRACE_SECONDS, hurry),
-            *_end(_members(everyone - early), GRACE_SECONDS, hurry),
+            *end(members(early), EARLY_GRACE_SECONDS, hurry),
+            *end(members(everyone - early), GRACE_SECONDS, hurry),
         ]
         for each in self._managed:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -154,24 +153,6 @@ class Supervisor:
                 sessions[str(each.popen.pid)] = psutil.Process(each.popen.pid).create_time()
         self.register.parent.mkdir(parents=True, exist_ok=True)
         self.register.write_text(json.dumps({"boot": psutil.boot_time(), "sessions": sessions}), encoding="ascii")
-
-
-def leftovers(home: Path, register: Path) -> list[psutil.Process]:
-    """Return processes of an earlier stack of `home` that still run.
-
-    They carry our mark in their environment, or belong to a session that the `register` remembers
-    (a process that changed its title lost the first).
-    """
-    sessions = _remembered(register)
-    return [each for each in psutil.process_iter() if each.pid != os.getpid() and _is_ours(each, str(home), sessions)]
-
-
-def stop_leftovers(home: Path, register: Path, grace: float = GRACE_SECONDS) -> int:
-    """Stop what `leftovers` finds, and return how many there were."""
-    found = leftovers(home, register)
-    _end(found, grace, threading.Event())
-    register.unlink(missing_ok=True)
-    return len(found)
 
 
 def death_of(managed: Managed) -> LocalStackError:
@@ -197,81 +178,6 @@ def last_words(log: Path, lines: int = 4) -> str:
     return " / ".join(line[:300] for line in (telling or said)[-lines:]) or "(nothing)"
 
 
-def tree(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return `roots` and all their descendants that still run."""
-    found: dict[int, psutil.Process] = {}
-    for root in roots:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for each in (root, *root.children(recursive=True)):
-                found[each.pid] = each
-    return list(found.values())
-
-
-def _members(sessions: set[int]) -> list[psutil.Process]:
-    """Return every process of these sessions, and the descendants that left them."""
-    return tree([each for each in psutil.process_iter() if _session(each) in sessions])
-
-
-def _end(processes: Sequence[psutil.Process], grace: float, hurry: threading.Event) -> list[psutil.Process]:
-    _send(processes, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    alive = [each for each in processes if _lives(each)]
-    while alive and time.monotonic() < deadline and not hurry.is_set():
-        _, alive = psutil.wait_procs(alive, timeout=0.2)
-        alive = [each for each in alive if _lives(each)]
-    if not alive:
-        # Children that were born after we looked are in the sessions still; nobody else is.
-        alive = _members({pid for each in processes if (pid := each.pid)})
-    _send(tree(alive), signal.SIGKILL)
-    _, alive = psutil.wait_procs(alive, timeout=3)
-    return [each for each in alive if _lives(each)]
-
-
-def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for each in processes:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            each.send_signal(number)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except (ProcessLookupError, PermissionError):
-        return None
-
-
-def _remembered(register: Path) -> dict[int, float]:
-    try:
-        noted = json.loads(register.read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    # Numbers of another boot mean other processes.
-    if abs(noted["boot"] - psutil.boot_time()) > 5:
-        return {}
-    return {int(pid): float(born) for pid, born in noted["sessions"].items()}
-
-
-def _is_ours(process: psutil.Process, home: str, sessions: Mapping[int, float]) -> bool:
-    if not _lives(process):
-        return False
-    session = _session(process)
-    if session is not None and session in sessions and _leader_is(session, sessions[session]):
-        return True
-    with contextlib.suppress(psutil.Error, OSError):
-        return process.environ().get(MARK) == home
-    return False
-
-
-def _leader_is(session: int, born: float) -> bool:
-    """Tell whether `session` is the one whose leader was born then: its number may have been given again."""
-    try:
-        return abs(psutil.Process(session).create_time() - born) < 1
-    except psutil.NoSuchProcess:
-        return True
+def register_of(home: Path) -> Path:
+    """Return the file in which the sessions of a home's stack are remembered."""
+    return home / "local" / "processes.json"

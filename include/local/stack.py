@@ -19,12 +19,13 @@ from sqlalchemy import Engine, make_url, text
 from include.errors import LocalStackError
 from include.local.airflow_api import AirflowApi
 from include.local.airflow_home import ADMIN, COMMANDS, AirflowHome, airflow_command, stack_environment
+from include.local.database import database_processes, stop_database
 from include.local.logs import told_as_notes
-from include.local.processes import Supervisor, death_of
+from include.local.processes import Supervisor, death_of, register_of
 from include.local.steps import Outcome
 from include.local.waiting import wait_for
 from include.settings import Settings
-from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+from include.warehouse import migrate, open_engine, start_embedded
 
 Note = Callable[[str], None]
 
@@ -248,31 +249,8 @@ class Stack:
         """Stop every process, the database last, and return those that would not end."""
         self.stop.set()
         # A task that ends reports it to the API server, and waits long for one that is gone.
-        survivors = self.supervisor.stop(hurry, first=("scheduler",))
+        survivors = self.supervisor.stop(hurry, first=("scheduler", "triggerer"))
         if self.engine is not None:
             self.engine.dispose()
         stop_database(self.settings.home)
         return [*survivors, *database_processes(self.settings.home)]
-
-
-def register_of(home: Path) -> Path:
-    """Return the file in which the sessions of a home's stack are remembered."""
-    return home / "local" / "processes.json"
-
-
-def stop_database(home: Path) -> None:
-    """Stop the embedded server, if it runs."""
-    if database_processes(home):
-        stop_embedded(home)
-
-
-def database_processes(home: Path) -> list[psutil.Process]:
-    """Return the embedded server's processes; none when it does not run."""
-    try:
-        pid = int((home / "postgres" / "data" / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
-        postmaster = psutil.Process(pid)
-        if "postgres" not in postmaster.name():
-            return []
-        return [postmaster, *postmaster.children(recursive=True)]
-    except (FileNotFoundError, PermissionError, ValueError, psutil.NoSuchProcess):
-        return []
