@@ -109,7 +109,7 @@ install() {
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
     fi
     for file in requirements.txt "$@"; do
-        say "installing $(grep -c '^[a-z0-9].*==' "$file") packages of $file, each checked against its hash"
+        say "installing the packages of $file, each checked against its hash"
         "$venv/bin/uv" pip install --python "$python" --require-hashes -r "$file" || download_failed "$file"
     done
     "$venv/bin/uv" pip install --quiet --python "$python" --no-deps --no-build-isolation -e . ||

@@ -178,8 +178,12 @@ class Jobs:
         api = self.stack.api
 
         def settled() -> tuple[str | None] | None:
+            # In this order: the scheduler makes the run and moves the schedule on in one transaction.
+            due = api.is_due(dag_id)
             runs = list(api.active_runs(dag_id))
-            return (runs[0],) if runs else None if api.is_due(dag_id) else (None,)
+            if runs:
+                return (runs[0],)
+            return None if due else (None,)
 
         with suppress(TimeoutError):
             return wait_for(settled, self.stack.stop, seconds=DUE_SECONDS, otherwise=TimeoutError)[0]

@@ -1,0 +1,124 @@
+"""Steps start when what they need is done; the first failure stops the rest and tells what to do."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include.errors import LocalStackError, NoChampionError
+from include.local import steps
+from include.local.progress import Progress
+from include.local.steps import Failure, Outcome, Step, StepRunner
+from include.local.waiting import StoppedError, wait_for
+
+Note = Callable[[str], None]
+
+
+def runner(*given: Step, watch: Callable[[], None] = lambda: None) -> StepRunner:
+    return StepRunner(given, Progress(io.StringIO()), threading.Event(), Path("launcher.log"), watch)
+
+
+def told(run: StepRunner) -> str:
+    assert isinstance(run.progress.stream, io.StringIO)
+    return run.progress.stream.getvalue()
+
+
+def test_a_step_waits_for_what_it_needs_and_others_run_beside_it() -> None:
+    order: list[str] = []
+    meet = threading.Barrier(2, timeout=5)
+
+    def beside(name: str) -> Callable[[Note], Outcome]:
+        def work(_: Note) -> Outcome:
+            meet.wait()
+            order.append(name)
+            return Outcome()
+
+        return work
+
+    def last(_: Note) -> Outcome:
+        order.append("last")
+        return Outcome()
+
+    run = runner(Step("a", beside("a")), Step("b", beside("b")), Step("last", last, ("a", "b")))
+    assert run.run() is None
+    assert order[-1] == "last"
+    assert set(order) == {"a", "b", "last"}
+
+
+def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_others() -> None:
+    def failing(_: Note) -> Outcome:
+        raise LocalStackError("expected an oven; found none.", "Buy one.", Path("/var/log/oven.log"))
+
+    def waiting(_: Note) -> Outcome:
+        return wait_for(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+
+    run = runner(Step("heat", failing), Step("wait", waiting), Step("bake", waiting, ("heat",)))
+    began = time.monotonic()
+    failure = run.run()
+    assert time.monotonic() - began < 2
+    assert failure is not None
+    assert failure.lines() == [
+        "FAILED: heat",
+        "  reason:     expected an oven; found none.",
+        "  log:        /var/log/oven.log",
+        "  what to do: Buy one.",
+    ]
+    assert "failed  heat" in told(run)
+    assert "stopped wait" in told(run)
+    assert "bake" not in told(run)
+
+
+def test_an_error_that_nobody_foresaw_names_its_type_and_the_launchers_log() -> None:
+    failure = Failure.of("bake", ZeroDivisionError("division by zero"), Path("launcher.log"))
+    assert failure.reason == "ZeroDivisionError: division by zero"
+    assert failure.log == Path("launcher.log")
+    assert "make clean" in failure.advice
+
+
+def test_an_error_of_sluice_keeps_its_own_sentence() -> None:
+    assert "has no champion" in Failure.of("score", NoChampionError("iris"), Path("launcher.log")).reason
+
+
+def test_a_process_that_dies_while_steps_run_is_the_failure() -> None:
+    def dead() -> None:
+        raise LocalStackError("scheduler was killed by SIGKILL", "Read its log.", Path("scheduler.log"))
+
+    def waiting(_: Note) -> Outcome:
+        return wait_for(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+
+    run = runner(Step("retrain", waiting), watch=dead)
+    failure = run.run()
+    assert failure is not None
+    assert (failure.title, failure.reason) == ("retrain", "scheduler was killed by SIGKILL")
+
+
+def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_cannot_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "LINGER_SECONDS", 0.3)
+    deaf = threading.Event()
+
+    def deep_in_the_database(_: Note) -> Outcome:
+        deaf.wait(10)
+        return Outcome()
+
+    run = runner(Step("load", deep_in_the_database))
+    threading.Timer(0.1, run.stop.set).start()
+    began = time.monotonic()
+    assert run.run() is None
+    assert time.monotonic() - began < 2
+    deaf.set()
+
+
+def test_waiting_gives_up_with_the_error_it_was_given_or_at_once_when_stopped() -> None:
+    with pytest.raises(TimeoutError):
+        wait_for(lambda: None, threading.Event(), seconds=0.1, otherwise=TimeoutError, every=0.02)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError):
+        wait_for(lambda: None, stop, seconds=30, otherwise=TimeoutError)
