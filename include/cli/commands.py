@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -11,12 +12,15 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import TypeVar
 
+from sqlalchemy import make_url
+
 from include import pipeline
 from include.errors import NoChampionError, SluiceError
 from include.models import DeclaredModels
 from include.records import ModelVersion, Period
 from include.resources import Resources, open_resources
-from include.settings import Settings
+from include.settings import Settings, child_environment
+from include.warehouse.embedded import binary
 
 Result = TypeVar("Result")
 REJECTED = 3
@@ -147,6 +151,18 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
     for error in models.broken:
         _say(f"broken: {error}")
     return 1 if models.broken else 0
+
+
+def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Run the embedded psql on the database; the password goes by the environment, not by the process list."""
+    address = make_url(resources.database_url)
+    where = {"-h": address.host, "-p": address.port, "-U": address.username, "-d": address.database}
+    command = [binary("psql"), "-P", "pager=off", "-v", "ON_ERROR_STOP=1"]
+    for flag, value in where.items():
+        command += [] if value is None else [flag, str(value)]
+    command += [] if arguments.statement is None else ["-c", arguments.statement]
+    environment = child_environment({"PGPASSWORD": str(address.password or "")})
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # words of our own
 
 
 def _newest_partition(model: str, resources: Resources) -> str:

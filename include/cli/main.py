@@ -80,6 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     history.add_argument("--at", type=_moment, help="the time, such as 2026-01-31T12:00 (UTC unless it says otherwise)")
     history.set_defaults(command=commands.history)
 
+    psql = parsers.add_parser("psql", help="open psql on the database, or run one statement")
+    psql.add_argument("-c", dest="statement", help="the statement to run; without it, psql asks for some")
+    psql.set_defaults(command=commands.psql)
+
     status = parsers.add_parser("status", help="list the models with their champions and newest partitions")
     status.set_defaults(command=commands.status)
     return parser

