@@ -15,9 +15,10 @@ TIMED_OUT = "timed_out"
 def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of_run: bool) -> Alert:
     """Return the alert that Airflow's callback `context` amounts to.
 
-    Any key may be missing: a run's callback, and the one of a task whose process died, get few.
+    Any key may be missing: a run's callback, and the one of a task whose process died, get few. The
+    task instance of a run's callback is the one that made the run fail, or that it was stopped at.
     """
-    task_instance = None if of_run else context.get("ti")
+    task_instance = context.get("ti")
     dag_id = context["dag"].dag_id if "dag" in context else getattr(task_instance, "dag_id", "unknown")
     run_id = str(context.get("run_id") or getattr(task_instance, "run_id", "unknown"))
     task_id = getattr(task_instance, "task_id", None)
@@ -49,10 +50,9 @@ def _error_of(context: dict[str, Any], *, of_run: bool) -> str:
     if error:
         return str(error)
     if of_run and reason == TIMED_OUT:
-        return "the run took longer than its dagrun_timeout; tasks that were still running have been stopped"
-    if of_run:
-        return f"the run failed ({reason or 'no reason given'}), and no task of it could say why: killed from outside?"
-    return "the task's process ended without an error of its own: killed from outside, or out of memory?"
+        return "the run took longer than its dagrun_timeout and was stopped"
+    why = f" (Airflow's reason: {reason})" if reason else ""
+    return f"the task's process ended without an error of its own{why}: killed from outside, or out of memory?"
 
 
 def _model_of_run(context: dict[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 """The failure callback of every task and every run: it turns Airflow's context into an `Alert`.
 
 A task's callback runs in the task's process. A run's runs in the DAG processor, when the run timed
-out or failed; a failed run was alerted by its task already, unless that task was killed so hard that
-it ran no callback, and then the run's callback is what speaks.
+out or failed. A failed run was alerted by its task already, unless that task was killed so hard that
+it ran no callback: then the run's callback is what speaks, and Airflow tells it which task it was.
 """
 
 from __future__ import annotations

@@ -27,10 +27,18 @@ def test_a_task_s_failure_names_everything() -> None:
     assert alert.log_url == "https://airflow.example/dags/retrain_iris/runs/manual__1/tasks/train?try_number=2"
 
 
-def test_a_run_s_failure_names_no_task_though_airflow_passes_one() -> None:
+def test_a_run_that_took_too_long_names_the_task_it_was_stopped_at() -> None:
     alert = alert_of(FULL | {"exception": None, "reason": "timed_out"}, "iris", URL, of_run=True)
-    assert (alert.task_id, alert.try_number) == (None, None)
+    assert (alert.task_id, alert.try_number) == ("train", 2)
     assert "dagrun_timeout" in alert.error
+
+
+def test_a_run_with_no_task_to_blame_is_linked_itself() -> None:
+    alert = alert_of(
+        {"dag": FULL["dag"], "run_id": "manual__1", "reason": "all_tasks_deadlocked"}, "iris", URL, of_run=True
+    )
+    assert (alert.task_id, alert.try_number) == (None, None)
+    assert "all_tasks_deadlocked" in alert.error
     assert alert.log_url == "https://airflow.example/dags/retrain_iris/runs/manual__1"
 
 

@@ -80,6 +80,6 @@ def test_a_model_never_promoted_skips_its_schedule_and_tells_a_person(tried: dic
 def test_one_alert_for_a_failure_one_for_a_silent_death_one_for_a_timeout(tried: dict[str, Any]) -> None:
     with psycopg.connect(tried["database"]) as connection:
         found = connection.execute("SELECT run_id, task_id, error FROM sluice.alert ORDER BY id").fetchall()
-    assert [(run, task) for run, task, _ in found] == [("known", "train"), ("silent", None), ("known", None)]
+    assert [(run, task) for run, task, _ in found] == [("known", "train"), ("silent", "export"), ("known", None)]
     assert "killed from outside" in found[1][2]
     assert "dagrun_timeout" in found[2][2]

@@ -90,7 +90,8 @@ def notify() -> None:
     task = SimpleNamespace(dag_id="retrain_iris", run_id="known", task_id="train", try_number=1)
     of_task(known | {"ti": task, "exception": ValueError("no rows")})
     of_run(known | {"ti": task, "reason": "task_failure"})
-    of_run({"dag": dag, "run_id": "silent", "reason": "task_failure"})
+    killed = SimpleNamespace(dag_id="retrain_iris", run_id="silent", task_id="export", try_number=3)
+    of_run({"dag": dag, "run_id": "silent", "ti": killed, "reason": "task_failure"})
     of_run(known | {"reason": "timed_out"})
 
 
