@@ -1,10 +1,4 @@
-"""The words that a model is declared in.
-
-A folder ``include/models/<name>/`` holds ``spec.py`` with one `ModelSpec` and, beside it,
-``features.sql`` with one query. Everything else about the model (DAGs, score table, endpoints,
-checks) follows from the two. Importing this module loads neither numpy nor scikit-learn, so that a
-DAG file parses in milliseconds: the estimator is built by a function that a task calls.
-"""
+"""A model, declared: the word that holds all others."""
 
 from __future__ import annotations
 
@@ -14,70 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-ClassLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
-Task = Literal["binary", "multiclass", "regression"]
-Metric = Literal[
-    "roc_auc", "average_precision", "log_loss", "brier", "accuracy", "macro_f1", "mae", "rmse", "r2"
-]  # fmt: skip
-
-HIGHER_IS_BETTER: frozenset[str] = frozenset({"roc_auc", "average_precision", "accuracy", "macro_f1", "r2"})
-
-
-class Word(BaseModel):
-    """The parent of every word: frozen, and strict about names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Numeric(Word):
-    """A number, with its unit and the range in which it makes sense.
-
-    `out_of_range` is what the service does with a value beyond the range; in batches the data
-    contract stops such a value either way.
-    """
-
-    kind: Literal["numeric"] = "numeric"
-    name: Identifier
-    unit: str
-    low: float
-    high: float
-    missing: bool = False
-    out_of_range: Literal["reject", "accept"] = "reject"
-
-    @model_validator(mode="after")
-    def _range_is_not_empty(self) -> Self:
-        if self.high <= self.low:
-            raise ValueError(f"high must be above low; found low={self.low}, high={self.high}")
-        return self
-
-
-class Categorical(Word):
-    """One of several strings.
-
-    With no `categories`, they are learned from the training rows and kept with the artifact.
-    `unknown` is what happens to a category never seen: ``encode`` treats it as missing is treated,
-    ``reject`` refuses the row (and, with declared `categories`, stops a batch at validation).
-    """
-
-    kind: Literal["categorical"] = "categorical"
-    name: Identifier
-    categories: tuple[str, ...] = ()
-    missing: bool = False
-    unknown: Literal["reject", "encode"] = "encode"
-
-
-class Boolean(Word):
-    """True or false."""
-
-    kind: Literal["boolean"] = "boolean"
-    name: Identifier
-    missing: bool = False
-
-
-Feature = Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")]
+from include.spec.features import Columns, Feature
+from include.spec.gates import Gate
+from include.spec.words import ClassLabel, Identifier, Task, Word
 
 
 class EntityKey(Word):
@@ -117,71 +52,6 @@ class Contract(Word):
     training_rows: tuple[int, int]
     partition_rows: tuple[int, int]
     freshness: timedelta | None = None
-
-
-class AtLeast(Word):
-    """The candidate's metric must reach `bound`."""
-
-    kind: Literal["at_least"] = "at_least"
-    metric: Metric
-    bound: float
-
-
-class AtMost(Word):
-    """The candidate's metric must not exceed `bound`."""
-
-    kind: Literal["at_most"] = "at_most"
-    metric: Metric
-    bound: float
-
-
-class BetterThanBaseline(Word):
-    """The candidate must beat the baseline by more than `margin`."""
-
-    kind: Literal["better_than_baseline"] = "better_than_baseline"
-    metric: Metric
-    margin: float = 0.0
-
-
-class NotWorseThanChampion(Word):
-    """The candidate may fall short of the champion by at most `margin`."""
-
-    kind: Literal["not_worse_than_champion"] = "not_worse_than_champion"
-    metric: Metric
-    margin: float = 0.0
-
-
-class MinimumLabels(Word):
-    """The holdout must hold at least `rows` labelled rows."""
-
-    kind: Literal["minimum_labels"] = "minimum_labels"
-    rows: int
-
-
-Gate = Annotated[
-    AtLeast | AtMost | BetterThanBaseline | NotWorseThanChampion | MinimumLabels, Field(discriminator="kind")
-]
-
-
-class Columns:
-    """Where each feature stands in the matrix that an estimator is given.
-
-    The estimator sees ``X`` of shape (n_samples, n_features), float32, in the declared order:
-    numbers as they are with NaN for missing, booleans as 0 and 1 with NaN for missing, categories as
-    codes 0, 1, 2, ... in sorted order with -1 for missing or never seen.
-    """
-
-    __slots__ = ("boolean", "categorical", "names", "numeric")
-
-    def __init__(self, features: tuple[Numeric | Categorical | Boolean, ...]) -> None:
-        self.names: tuple[str, ...] = tuple(feature.name for feature in features)
-        self.numeric: list[int] = [i for i, f in enumerate(features) if f.kind == "numeric"]
-        self.categorical: list[int] = [i for i, f in enumerate(features) if f.kind == "categorical"]
-        self.boolean: list[int] = [i for i, f in enumerate(features) if f.kind == "boolean"]
-
-    def index(self, *names: str) -> list[int]:
-        """Return the positions of the features `names`."""
-        return [self.names.index(name) for name in names]
 
 
 EstimatorBuilder = Callable[[Columns], Any]
