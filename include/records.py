@@ -1,7 +1,6 @@
 """The frozen values that pass between steps: references, figures and verdicts, never rows.
 
-Each turns into plain JSON with ``to_plain`` and comes back with ``from_plain``; that is what crosses
-a task boundary in Airflow. A frame never does.
+Each turns into JSON with ``to_plain`` and back with ``from_plain``: so it crosses a task boundary in Airflow.
 """
 
 from __future__ import annotations
@@ -210,7 +209,7 @@ class ModelVersion(Record):
 
 
 class Promotion(Record):
-    """One move of the champion. The one with the highest fence is in force."""
+    """One move of the champion; the one with the highest fence is in force."""
 
     model: str
     fence: int
