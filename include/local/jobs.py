@@ -149,9 +149,9 @@ class Jobs:
                 tasks = self.stack.api.tasks(dag_id, run_id)
                 if state == "failed":
                     raise self._failure(dag_id, run_id, name, tasks)
-                told[run_id] = f"{name} {describe(tasks)}".strip()
+                told[run_id] = f"{name}: {active(tasks)}" if name else describe(tasks)
             count = f"{len(runs) - len(remaining)} of {len(runs)} done; " if len(runs) > 1 else ""
-            note(count + ", ".join(told.values()))
+            note(count + ", ".join(each for each in told.values() if not each.endswith(": ")))
             return None if remaining else True
 
         wait_for(finished, self.stack.stop, seconds=RUN_SECONDS, otherwise=lambda: self._slow(dag_id, told), every=0.4)
@@ -238,9 +238,18 @@ def last_days(count: int, now: datetime) -> list[date]:
 def describe(tasks: Sequence[TaskState]) -> str:
     """Return where a run stands: how many of its tasks are done, and what the others do."""
     done = sum(task.state in ("success", "skipped") for task in tasks)
-    active = [task for task in tasks if task.state not in (None, "success", "skipped", "scheduled", "none")]
-    words = [f"{task.task_id} {(task.state or '').replace('_', ' ')}{_try(task)}" for task in active]
-    return f"{done}/{len(tasks)} tasks" + (f", {', '.join(words)}" if words else "")
+    doing = active(tasks)
+    return f"{done}/{len(tasks)} tasks" + (f", {doing}" if doing else "")
+
+
+def active(tasks: Sequence[TaskState]) -> str:
+    """Return what those tasks of a run do that neither ended nor wait for others."""
+    words = [
+        f"{task.task_id} {task.state.replace('_', ' ')}{_try(task)}"
+        for task in tasks
+        if task.state not in (None, "success", "skipped", "scheduled", "none")
+    ]
+    return ", ".join(words)
 
 
 def _try(task: TaskState) -> str:
