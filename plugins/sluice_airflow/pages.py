@@ -78,7 +78,7 @@ SELECT * FROM scores.{name} WHERE partition_start = '2026-01-01';
 ROLLBACK = """\
 ## Rolling back
 Trigger `operate_model` with model `{name}`, the version to go back to, and the reason; or, in a shell,
-`sluice rollback {name}`. `sluice history {name}` lists who promoted what, when and why.
+`sluice rollback {name} --reason "why"`. `sluice history {name}` lists who promoted what, when and why.
 """
 
 OPERATE = """\
