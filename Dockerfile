@@ -8,7 +8,7 @@
 # python:3.11-slim-bookworm shows it), and move the digest monthly. Python's packages are pinned by hash always.
 #
 # A private package index or its CA: --secret id=pip_conf,src=$HOME/.config/pip/pip.conf. It is mounted while pip
-# runs and is in no layer. The PostgreSQL wheel of the local stack is not used here: SLUICE_DATABASE_URL is set.
+# runs and is in no layer. The PostgreSQL server of the local stack is not used here: SLUICE_DATABASE_URL is set.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
