@@ -50,6 +50,8 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
             migrate(url)
         engine = open_engine(url, pool_size=2)
         stack.callback(engine.dispose)
+        telemetry = Telemetry(settings.statsd_host, settings.statsd_port)
+        stack.callback(telemetry.close)
         yield Resources(
             settings=settings,
             database_url=url,
@@ -57,6 +59,6 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
             ledger=Ledger(engine),
             artifacts=ArtifactStore(settings.artifacts_dir),
             alerts=AlertDesk(engine, settings, settings.log_dir / "alerts.log"),
-            telemetry=Telemetry(settings.statsd_host, settings.statsd_port),
+            telemetry=telemetry,
             clock=lambda: datetime.now(UTC),
         )

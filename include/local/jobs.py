@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 from sqlalchemy import text
 
 from include.errors import LocalStackError
 from include.local.airflow_api import AirflowApi, TaskState
+from include.local.partitions import Partitions
 from include.local.processes import last_words
 from include.local.stack import Note, Stack
 from include.local.steps import Outcome
 from include.local.waiting import wait_for
-from include.models import declared_models
-from include.records import Period
 from include.registry import Ledger
-from include.warehouse.rows import bound_query
 
 RETRAINED = ("iris", "flight_delay")
 SCORED = "flight_delay"
@@ -30,21 +28,16 @@ DUE_SECONDS = 15.0
 GIVEN_UP = ("failed", "upstream_failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A published day: the version that scored it, its rows, and the rows of the source."""
-
-    day: date
-    version: int
-    rows: int
-    source_rows: int
-
-
 @dataclass(slots=True)
 class Jobs:
     """Runs of Airflow's DAGs, each skipped when what it makes is there already."""
 
     stack: Stack
+
+    @property
+    def partitions(self) -> Partitions:
+        """The score partitions in the stack's database."""
+        return Partitions(self.stack.warehouse, self.stack.settings.models_dir)
 
     def retrain(self, model: str, note: Note) -> Outcome:
         """Retrain `model` and see its candidate promoted, unless the model has a champion."""
@@ -63,7 +56,7 @@ class Jobs:
 
     def score(self, model: str, days: Sequence[date], note: Note) -> Outcome:
         """Score and publish the daily partitions of `days` that are not published."""
-        published = self.published(model)
+        published = self.partitions.published(model)
         missing = [day for day in days if day not in published]
         if not missing:
             return Outcome(f"{len(days)} partitions are published", kept=True)
@@ -76,51 +69,15 @@ class Jobs:
             run_id = under_way.get(partition) or self.stack.api.trigger(dag_id, {"partition": partition}, NOTE)
             runs[run_id] = partition
         self.follow(dag_id, runs, note)
-        absent = [day.isoformat() for day in missing if day not in self.published(model)]
+        absent = [day.isoformat() for day in missing if day not in self.partitions.published(model)]
         if absent:
             raise LocalStackError(
                 f"{dag_id} succeeded, yet {', '.join(absent)} are not in sluice.score_partition.",
                 f"Look at its runs at {self.stack.airflow_address}/dags/{dag_id}.",
             )
-        self._reconcile(model, missing)
+        self.partitions.reconcile(model, missing)
         kept = f", {len(days) - len(missing)} kept" if len(missing) < len(days) else ""
         return Outcome(f"{len(missing)} partitions published{kept}")
-
-    def published(self, model: str) -> dict[date, tuple[int, int]]:
-        """Return the days that are published, each with version and row count."""
-        query = text(
-            "SELECT DISTINCT ON (partition_start) partition_start, version, row_count FROM sluice.score_partition "
-            "WHERE model = :model ORDER BY partition_start, fence DESC"
-        )
-        with self.stack.warehouse.connect() as connection:
-            rows = connection.execute(query, {"model": model}).all()
-        return {start.astimezone(UTC).date(): (int(version), int(count)) for start, version, count in rows}
-
-    def counts(self, model: str, days: Sequence[date]) -> list[Scored]:
-        """Count, for each day that is published, the rows of the score table and those of the source."""
-        published = self.published(model)
-        spec = declared_models(self.stack.settings.models_dir)[model]
-        counted = []
-        with self.stack.warehouse.connect() as connection:
-            for day in (each for each in days if each in published):
-                period = Period.of_day(day)
-                scored = connection.execute(
-                    text(f'SELECT count(*) FROM scores."{model}" WHERE partition_start = :start'),  # noqa: S608
-                    {"start": period.start},
-                ).scalar_one()
-                # Both names and the query come from a checked declaration.
-                source = connection.exec_driver_sql(f"SELECT count(*) FROM ({bound_query(spec, period)}) AS q")  # noqa: S608
-                counted.append(Scored(day, published[day][0], int(scored), int(source.scalar_one())))
-        return counted
-
-    def _reconcile(self, model: str, days: Sequence[date]) -> None:
-        for each in self.counts(model, days):
-            if each.rows != each.source_rows:
-                raise LocalStackError(
-                    f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
-                    f"source; found {each.rows}.",
-                    f"Run score_{model} for that day again in Airflow, and look at sluice.score_partition.",
-                )
 
     def follow(self, dag_id: str, runs: Mapping[str, str], note: Note) -> None:
         """Wait until every run has succeeded.
@@ -227,12 +184,6 @@ class Jobs:
             f"Look at {self.stack.airflow_address}/dags/{dag_id}; run again to go on waiting for the same run.",
             self.stack.settings.log_dir / "scheduler.log",
         )
-
-
-def last_days(count: int, now: datetime) -> list[date]:
-    """Return the `count` whole UTC days before `now`, oldest first."""
-    today = now.astimezone(UTC).date()
-    return [today - timedelta(days=back) for back in range(count, 0, -1)]
 
 
 def describe(tasks: Sequence[TaskState]) -> str:

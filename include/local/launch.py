@@ -15,11 +15,12 @@ from types import FrameType
 from include.errors import SluiceError
 from include.local.calls import Calls
 from include.local.database import stop_database
-from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs, last_days
+from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs
 from include.local.leftovers import leftovers, stop_leftovers
 from include.local.lock import only_launcher, stop_launcher
 from include.local.logs import log_to
 from include.local.memory import MemoryWatch
+from include.local.partitions import last_days
 from include.local.ports import free_port
 from include.local.processes import death_of, register_of
 from include.local.progress import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -147,36 +147,25 @@ class Stack:
         """Start the parts that tasks need, and wait until they are healthy."""
         for name in NEEDED_AT_FIRST:
             self._start_airflow(name)
-
-        def healthy() -> bool | None:
-            self.watch()
-            health = self.api.health()
-            missing = [
-                name
-                for name, part in (
-                    ("api-server", "metadatabase"),
-                    ("scheduler", "scheduler"),
-                    ("dag-processor", "dag_processor"),
-                )
-                if health.get(part) != "healthy"
-            ]
-            note("waiting for " + ", ".join(missing))
-            return True if not missing else None
-
-        wait_for(healthy, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=0.3)
+        self._wait_until_healthy(("metadatabase", "scheduler", "dag_processor"), note)
         return Outcome(f"API server, scheduler and DAG processor are healthy at {self.airflow_address}")
 
     def start_triggerer(self, note: Note) -> Outcome:
         """Start the part that waits on behalf of deferred tasks."""
         self._start_airflow("triggerer")
-
-        def healthy() -> bool | None:
-            self.watch()
-            return True if self.api.health().get("triggerer") == "healthy" else None
-
-        note("waiting for its heartbeat")
-        wait_for(healthy, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=1.0)
+        self._wait_until_healthy(("triggerer",), note)
         return Outcome("healthy")
+
+    def _wait_until_healthy(self, parts: Sequence[str], note: Note) -> None:
+        def look() -> bool | None:
+            self.watch()
+            health = self.api.health()
+            missing = [part for part in parts if health.get(part) != "healthy"]
+            names = missing if health else ["api_server", *missing]
+            note("waiting for " + ", ".join(name.replace("_", " ") for name in names))
+            return None if missing else True
+
+        wait_for(look, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=0.3)
 
     def airflow_environment(self) -> dict[str, str]:
         """Return the environment of Airflow's processes."""

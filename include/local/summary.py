@@ -74,7 +74,7 @@ class Summary:
 
     def _scores(self) -> Iterator[str]:
         yield f"Rows in scores.{SCORED}, day by day"
-        for each in Jobs(self.stack).counts(SCORED, self.days):
+        for each in Jobs(self.stack).partitions.counts(SCORED, self.days):
             verdict = "equal to the source" if each.rows == each.source_rows else f"the source has {each.source_rows:,}"
             yield f"  {each.day}  {each.rows:>6,} rows, version {each.version}, {verdict}"
         yield ""

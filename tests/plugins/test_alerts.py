@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from sluice_airflow.alerts import alert_of, link
 
 URL = "https://airflow.example/"

@@ -12,11 +12,11 @@ from typing import Any
 
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
+
+from include import errors
 from sluice_airflow import runs
 from sluice_airflow.defaults import RETRY_POLICY
 from sluice_airflow.notifier import SluiceNotifier
-
-from include import errors
 
 MORNING = datetime(2026, 3, 1, 5, tzinfo=UTC)
 
