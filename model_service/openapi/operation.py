@@ -1,0 +1,111 @@
+"""What a view says of itself, beside its route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+from include.errors import SluiceError
+from include.inference import Signature
+
+Schema = Mapping[str, Any]
+Problem = type[SluiceError] | int
+View = TypeVar("View", bound=Callable[..., Any])
+
+_MARK: Final = "__sluice_operation__"
+
+# What any route can answer, and what any route behind the guard can: error types, or bare statuses.
+EVERYWHERE: Final[tuple[Problem, ...]] = (400, 500)
+GUARDED: Final[tuple[Problem, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a query, a path or a header."""
+
+    name: str
+    schema: Schema
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer that is no error.
+
+    Parameters
+    ----------
+    description : str
+    schema : type or mapping, optional
+        A type that msgspec knows, or a JSON schema; None: the answer has no body.
+    media_type : str
+    """
+
+    description: str
+    schema: Any = None
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: media type to a type that msgspec knows, or to a JSON schema."""
+
+    schema: Any
+    media_type: str = "application/json"
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route takes and answers.
+
+    Parameters
+    ----------
+    summary, description : str
+    tag : str
+        Under which heading it stands in the docs.
+    answers : mapping of int to (Answer, type or JSON schema)
+        Each answer that is no error, by status.
+    problems : tuple of (error type or int)
+        Each error it can answer with, beside those of `EVERYWHERE` and `GUARDED`.
+    body : Body, optional
+    query, headers : tuple of Parameter
+    path : mapping of str to Parameter
+        What is to be said of the path's variables.
+    guarded : bool
+        Whether authentication and limits apply.
+    faults : {"problem", "oip"}
+        The form of errors: RFC 9457, or the ``{"error": ...}`` of the Open Inference Protocol.
+    per_model : callable, optional
+        Given a loaded model's signature, the operation as it is for that model alone: it is listed
+        once more under the model's own path.
+    """
+
+    summary: str
+    tag: str
+    answers: Mapping[int, Any]
+    description: str = ""
+    problems: tuple[Problem, ...] = ()
+    body: Body | None = None
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+    path: Mapping[str, Parameter] = field(default_factory=dict)
+    guarded: bool = True
+    faults: Literal["problem", "oip"] = "problem"
+    per_model: Callable[[Signature], Operation] | None = None
+
+
+def documented(operation: Operation) -> Callable[[View], View]:
+    """Mark a view with what it takes and answers."""
+
+    def mark(view: View) -> View:
+        setattr(view, _MARK, operation)
+        return view
+
+    return mark
+
+
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """Return what `view` was marked with."""
+    return getattr(view, _MARK, None)
