@@ -1,0 +1,101 @@
+"""What every request passes on its way in and on its way out, whatever answers it.
+
+On the way in: who asks (authentication), whether they may (scope, model), whether there is room
+(limits). On the way out: request id and trace in the answer, metrics, log. It knows WSGI and no
+framework, so that a route of Flask and a short cut before Flask's dispatcher pass the same code.
+
+A view says what it asks for beside itself, and what says nothing is refused::
+
+    @routes.get("/v1/models")
+    @asks("models")
+    def models() -> Response: ...
+
+Within a request, `current_visit` is what is known of it: set `model` and `version` there, and call
+`lap` after each stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeVar, cast
+
+from flask import Flask, Response, g, request
+
+from include.settings import Settings
+from model_service.visit import Visit
+
+Scope = Literal["open", "predict", "scores", "models", "metrics"]
+View = TypeVar("View", bound=Callable[..., Any])
+
+UNDECLARED: Final = "undeclared"
+
+
+def asks(scope: Scope) -> Callable[[View], View]:
+    """Declare the scope that a view's callers need; "open" for none."""
+
+    def declared(view: View) -> View:
+        view.scope = scope  # type: ignore[attr-defined]  # a function takes attributes
+        return view
+
+    return declared
+
+
+class Guard:
+    """Lets requests in and sees them off.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def admit(self, visit: Visit, environ: dict[str, Any], scope: str, model: str | None) -> None:
+        """Let `visit` in, or raise what it is to be answered.
+
+        Parameters
+        ----------
+        visit : Visit
+        environ : dict
+            The request's WSGI environment.
+        scope : str
+            What the route asks for.
+        model : str or None
+            The model that the request names, if it names one.
+        """
+
+    def dismiss(self, visit: Visit, status: int) -> None:
+        """Note that `visit` was answered with `status`. Called once for each visit, admitted or not."""
+
+
+def register_guard(app: Flask, guard: Guard) -> None:
+    """Have every request to `app` pass `guard`."""
+    settings = guard._settings  # noqa: SLF001  # of this module
+
+    @app.before_request
+    def admit() -> None:
+        environ = request.environ
+        rule = request.url_rule
+        visit = g.visit = Visit(environ, rule.rule if rule else "unmatched")
+        g.request_id = visit.request_id
+        if rule is None:  # a path that is none: 404 without a look at the token
+            return
+        view = app.view_functions[rule.endpoint]
+        arguments = request.view_args or {}
+        model = settings.default_model if rule.rule == "/predict" else arguments.get("name")
+        guard.admit(visit, environ, getattr(view, "scope", UNDECLARED), model)
+
+    @app.after_request
+    def dismiss(answer: Response) -> Response:
+        visit = current_visit()
+        answer.headers["X-Request-ID"] = visit.request_id
+        if visit.traceparent is not None:
+            answer.headers["traceparent"] = visit.traceparent
+        guard.dismiss(visit, answer.status_code)
+        return answer
+
+
+def current_visit() -> Visit:
+    """Return what is known of the request that Flask answers now."""
+    return cast(Visit, g.visit)

@@ -1,0 +1,86 @@
+"""What is known of one request while it is answered: who asks what, under which id, and where the time goes."""
+
+from __future__ import annotations
+
+import os
+import re
+from time import perf_counter_ns
+from typing import Any, Final
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# https://www.w3.org/TR/trace-context/#traceparent-header, version 00; ids of zeros only are invalid.
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+STAGES: Final = ("decode", "validate", "predict", "encode")
+
+
+class Visit:
+    """One request, from the moment it is taken up.
+
+    Attributes
+    ----------
+    route : str
+        The route's pattern, such as ``/v1/models/<name>/predict``: never a path, which anybody can make up.
+    request_id : str
+        The caller's own, if it is a sane one, or a new one.
+    traceparent : str or None
+        W3C trace context as the caller sent it, if it is valid.
+    subject : str
+        Who asks: ``sub`` of the token, or "anonymous".
+    model, version : str and int
+        What answers; "" and 0 until it is known.
+    rows : int
+        How many rows are predicted.
+    sampled : bool
+        Whether `inputs` and `outputs` are wanted for the prediction log.
+    laps : list of (stage, nanoseconds)
+        Where the time went; see `lap`.
+    """
+
+    __slots__ = (
+        "admitted",
+        "inputs",
+        "laps",
+        "method",
+        "model",
+        "outputs",
+        "request_id",
+        "route",
+        "rows",
+        "sampled",
+        "since",
+        "started",
+        "subject",
+        "traceparent",
+        "version",
+    )
+
+    def __init__(self, environ: dict[str, Any], route: str) -> None:
+        self.started = self.since = perf_counter_ns()
+        self.method: str = environ["REQUEST_METHOD"]
+        self.route = route
+        given = environ.get("HTTP_X_REQUEST_ID")
+        self.request_id: str = (
+            given if given is not None and _REQUEST_ID.fullmatch(given) is not None else os.urandom(16).hex()
+        )
+        given = environ.get("HTTP_TRACEPARENT")
+        self.traceparent: str | None = given if given is not None and _TRACEPARENT.fullmatch(given) else None
+        self.subject = "anonymous"
+        self.model = ""
+        self.version = 0
+        self.rows = 0
+        self.admitted = False
+        self.sampled = False
+        self.inputs: Any = None
+        self.outputs: Any = None
+        self.laps: list[tuple[str, int]] = []
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last lap as `stage`, one of `STAGES`."""
+        now = perf_counter_ns()
+        self.laps.append((stage, now - self.since))
+        self.since = now
+
+    def restart_laps(self) -> None:
+        """Begin a lap here: what went before belongs to no stage."""
+        self.since = perf_counter_ns()
