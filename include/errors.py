@@ -53,7 +53,7 @@ class UnknownModelError(SluiceError):
 class UnknownVersionError(SluiceError):
     """A version was named that the ledger does not hold."""
 
-    def __init__(self, model: str, version: int, existing: Sequence[int]) -> None:
+    def __init__(self, model: str, version: int | str, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet: run `sluice train " + model + "`"
         super().__init__(f"model '{model}' has no version {version}; those that exist: {known}.")
         self.model, self.version, self.existing = model, version, tuple(existing)

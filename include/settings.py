@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     service_workers: int = Field(2, ge=1, description="Worker processes of the service.")
     service_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Most bytes that a request's body may have.")
     service_max_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")
+    service_version_cache: int = Field(
+        8, ge=1, description="Most versions, beside the champions, that a worker keeps loaded for requests by version."
+    )
     service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import Engine
 
+from include.registry import ArtifactStore, Ledger
 from include.settings import Settings
 from include.warehouse import open_engine
+from model_service.guard import Guard, register_guard
 from model_service.models import model_routes
 from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
+from model_service.shelf import VersionShelf
 from model_service.slots import ModelSlots
+from model_service.versions import version_routes
 from model_service.watcher import ChampionWatcher
 
 # Reading only, and never waiting long: a worker answers one request at a time.
@@ -33,8 +37,12 @@ def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = No
     if engine is None and settings.database_url is not None:
         engine = open_read_only(settings.database_url)
     app = Flask("model_service", static_folder=None)
-    app.register_blueprint(predict_routes(settings, slots))
+    ledger = None if engine is None else Ledger(engine)
+    shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
+    register_guard(app, Guard(settings))
+    app.register_blueprint(predict_routes(settings, slots, shelf))
     app.register_blueprint(model_routes(slots))
+    app.register_blueprint(version_routes(slots, ledger))
     app.register_blueprint(score_routes(slots, engine))
     register_problems(app)
     return app

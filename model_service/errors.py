@@ -55,3 +55,29 @@ class ScoresUnavailableError(SluiceError):
             "the score tables cannot be read now: the database does not answer. "
             "Predictions are not affected; ask for the score again later."
         )
+
+
+class LedgerUnavailableError(SluiceError):
+    """The database that holds the ledger does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the ledger cannot be read now: the database does not answer. "
+            "The champions go on answering, and so do versions that are in memory; ask again later."
+        )
+
+
+class VersionRefusedError(SluiceError):
+    """A version that was asked for by number is not what the ledger says, so it does not answer."""
+
+    def __init__(self, model: str, version: int, reason: str) -> None:
+        super().__init__(f"version {version} of '{model}' was refused: {reason}")
+        self.model, self.version = model, version
+
+
+class BadQueryError(SluiceError):
+    """A parameter of the request's query is not what the route takes."""
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        super().__init__(f"parameter '{name}': expected {expected}; found {found[:60]!r}.")
+        self.name = name

@@ -14,11 +14,14 @@ from werkzeug.exceptions import HTTPException
 from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
 from model_service.answers import encode, request_id_of
 from model_service.errors import (
+    BadQueryError,
+    LedgerUnavailableError,
     MalformedBodyError,
     NeverScoredError,
     NotLoadedError,
     ScoresUnavailableError,
     TooLargeError,
+    VersionRefusedError,
 )
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 # (status, name, title); the name makes the problem's type.
 _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
     MalformedBodyError: (400, "malformed-body", "The body is not JSON"),
+    BadQueryError: (400, "bad-query", "A parameter is not what the route takes"),
     RowsRejectedError: (422, "rows-rejected", "The rows do not fit the model's signature"),
     TooLargeError: (413, "too-large", "The request is too large"),
     UnknownModelError: (404, "unknown-model", "No such model is declared"),
@@ -35,6 +39,8 @@ _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
     NeverScoredError: (404, "never-scored", "This key was never scored"),
     NoChampionError: (503, "no-champion", "The model has no champion"),
     NotLoadedError: (503, "not-loaded", "The champion is not loaded"),
+    VersionRefusedError: (503, "version-refused", "The version's artifact is not what the ledger says"),
+    LedgerUnavailableError: (503, "ledger-unavailable", "The ledger cannot be read"),
     ScoresUnavailableError: (503, "scores-unavailable", "The score tables cannot be read"),
 }
 
@@ -57,6 +63,8 @@ def _sluice_problem(error: SluiceError) -> Response:
         more["errors"] = list(error.faults)
     elif isinstance(error, UnknownModelError):
         more["declared"] = error.declared
+    elif isinstance(error, UnknownVersionError):
+        more["existing"] = error.existing
     elif isinstance(error, NeverScoredError):
         more["newest_partition"] = error.newest_partition
     return _problem(status, f"urn:sluice:problem:{name}", title, detail, more)

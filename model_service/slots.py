@@ -10,20 +10,30 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from include.errors import NoChampionError, UnknownModelError
 from include.inference import RowEncoder, Scorer
-from include.records import Promotion
+from include.records import ModelVersion, Promotion
 from include.spec import ModelSpec
 from model_service.errors import NotLoadedError
 
 
 class LoadedModel:
-    """One version in memory, with all that an answer needs. Never changed once made."""
+    """One version in memory, with all that an answer needs. Never changed once made.
 
-    __slots__ = ("artifact_digest", "classes", "encoder", "model", "promotion", "scorer", "version")
+    Parameters
+    ----------
+    scorer : Scorer
+    registered : ModelVersion
+        What the ledger holds of it.
+    promotion : Promotion, optional
+        What made it the champion; None when it was asked for by its number.
+    """
 
-    def __init__(self, scorer: Scorer, promotion: Promotion, artifact_digest: str) -> None:
-        self.model = promotion.model
-        self.version = promotion.to_version
-        self.artifact_digest = artifact_digest
+    __slots__ = ("artifact_digest", "classes", "encoder", "model", "promotion", "registered", "scorer", "version")
+
+    def __init__(self, scorer: Scorer, registered: ModelVersion, promotion: Promotion | None = None) -> None:
+        self.model = registered.model
+        self.version = registered.version
+        self.artifact_digest = registered.artifact_digest
+        self.registered = registered
         self.promotion = promotion
         self.scorer = scorer
         self.encoder = RowEncoder(scorer.signature)

@@ -15,11 +15,11 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from include.errors import ArtifactError, SluiceError
-from include.inference import check_golden, load_golden, load_scorer
+from include.errors import SluiceError
 from include.models import declared_models
 from include.records import Promotion
 from include.registry import ArtifactStore, Ledger
+from model_service.loading import load_version
 from model_service.slots import LoadedModel, ModelSlot, ModelSlots
 
 log = logging.getLogger(__name__)
@@ -127,17 +127,10 @@ class ChampionWatcher:
             log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
 
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
-        digest = self._ledger.version(champion.model, champion.to_version).artifact_digest
-        if current is not None and current.artifact_digest == digest:
-            return LoadedModel(current.scorer, champion, digest)
-        folder = self._artifacts.verified(champion.model, champion.to_version, digest)
-        scorer = load_scorer(folder)
-        if scorer.signature.model != champion.model:
-            raise ArtifactError(
-                f"{folder}: expected an artifact of '{champion.model}'; found '{scorer.signature.model}'"
-            )
-        check_golden(scorer, load_golden(folder))
-        return LoadedModel(scorer, champion, digest)
+        registered = self._ledger.version(champion.model, champion.to_version)
+        if current is not None and current.artifact_digest == registered.artifact_digest:
+            return LoadedModel(current.scorer, registered, champion)
+        return LoadedModel(load_version(self._artifacts, registered), registered, champion)
 
     def _keep_old(self, slot: ModelSlot, champion: Promotion, error: Exception) -> None:
         serving = f"version {slot.current.version} goes on serving" if slot.current else "nothing is served"

@@ -73,8 +73,6 @@ class Operation:
     query, headers : tuple of Parameter
     path : mapping of str to Parameter
         What is to be said of the path's variables.
-    guarded : bool
-        Whether authentication and limits apply.
     faults : {"problem", "oip"}
         The form of errors: RFC 9457, or the ``{"error": ...}`` of the Open Inference Protocol.
     per_model : callable, optional
@@ -91,7 +89,6 @@ class Operation:
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     path: Mapping[str, Parameter] = field(default_factory=dict)
-    guarded: bool = True
     faults: Literal["problem", "oip"] = "problem"
     per_model: Callable[[Signature], Operation] | None = None
 

@@ -1,0 +1,24 @@
+"""One registered version becomes a model in memory: verified, loaded, and asked its golden rows."""
+
+from __future__ import annotations
+
+from include.errors import ArtifactError
+from include.inference import Scorer, check_golden, load_golden, load_scorer
+from include.records import ModelVersion
+from include.registry import ArtifactStore
+
+
+def load_version(artifacts: ArtifactStore, version: ModelVersion) -> Scorer:
+    """Return the scorer of a version whose every file is what the ledger's digest says.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing or altered, is of another model, or a golden row gets another answer.
+    """
+    folder = artifacts.verified(version.model, version.version, version.artifact_digest)
+    scorer = load_scorer(folder)
+    if scorer.signature.model != version.model:
+        raise ArtifactError(f"{folder}: expected an artifact of '{version.model}'; found '{scorer.signature.model}'")
+    check_golden(scorer, load_golden(folder))
+    return scorer

@@ -1,0 +1,131 @@
+"""Versions that were asked for by number: loaded on demand, and only so many kept."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from include.errors import ArtifactError, UnknownVersionError
+from include.registry import ArtifactStore, Ledger
+from model_service.errors import LedgerUnavailableError, VersionRefusedError
+from model_service.loading import load_version
+from model_service.slots import LoadedModel, ModelSlot
+
+LARGEST_VERSION = 2**31 - 1
+
+
+class VersionShelf:
+    """Loaded versions other than those that answer as champions.
+
+    Parameters
+    ----------
+    ledger : Ledger or None
+        None: without a database only what is loaded already can be asked.
+    artifacts : ArtifactStore
+    capacity : int
+        How many versions are kept; the one that was not asked for the longest makes way.
+    """
+
+    def __init__(self, ledger: Ledger | None, artifacts: ArtifactStore, capacity: int) -> None:
+        self._ledger = ledger
+        self._artifacts = artifacts
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
+        self._loading: dict[tuple[str, int], threading.Lock] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[LoadedModel]:
+        with self._lock:
+            return iter(tuple(self._kept.values()))
+
+    def loaded(self, slot: ModelSlot, version: str) -> LoadedModel:
+        """Return a version of `slot`'s model, as the path of a request wrote it.
+
+        Raises
+        ------
+        UnknownVersionError
+            With the versions that exist.
+        VersionRefusedError
+            If its artifact is not what the ledger says.
+        LedgerUnavailableError
+            If it is not in memory and the database does not answer.
+        """
+        current = slot.current
+        number = number_of(version)
+        if current is not None and current.version == number:
+            return current
+        if number is None:
+            with ledger_reached(self._ledger) as ledger:
+                raise UnknownVersionError(
+                    slot.name, version[:20], [each.version for each in ledger.versions(slot.name)]
+                )
+        return self._kept_or_loaded((slot.name, number))
+
+    def _kept_or_loaded(self, key: tuple[str, int]) -> LoadedModel:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+                return kept
+            gate = self._loading.setdefault(key, threading.Lock())
+        with gate:  # whoever comes while it is being loaded waits, and finds it
+            with self._lock:
+                kept = self._kept.get(key)
+            if kept is not None:
+                return kept
+            try:
+                found = self._load(*key)
+                self._keep(key, found)
+            finally:
+                with self._lock:
+                    self._loading.pop(key, None)
+        return found
+
+    def _keep(self, key: tuple[str, int], loaded: LoadedModel) -> None:
+        with self._lock:
+            self._kept[key] = loaded
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+
+    def _load(self, model: str, number: int) -> LoadedModel:
+        with ledger_reached(self._ledger) as ledger:
+            version = ledger.version(model, number)
+        try:
+            return LoadedModel(load_version(self._artifacts, version), version)
+        except ArtifactError as error:
+            raise VersionRefusedError(model, number, str(error)) from error
+
+
+def number_of(version: str) -> int | None:
+    """Return the version that a path's text names, or None if it can be none.
+
+    >>> number_of("3"), number_of("03"), number_of("x"), number_of("9" * 5000)
+    (3, None, None, None)
+    """
+    if version.isascii() and version.isdigit() and len(version) <= 10 and not version.startswith("0"):
+        number = int(version)
+        return number if number <= LARGEST_VERSION else None
+    return None
+
+
+@contextmanager
+def ledger_reached(ledger: Ledger | None) -> Iterator[Ledger]:
+    """Turn a database that does not answer into `LedgerUnavailableError`."""
+    if ledger is None:
+        raise LedgerUnavailableError
+    try:
+        yield ledger
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise LedgerUnavailableError from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise LedgerUnavailableError from error
+        raise
