@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import SettingsError
@@ -33,7 +33,39 @@ class Settings(BaseSettings):
     service_version_cache: int = Field(
         8, ge=1, description="Most versions, beside the champions, that a worker keeps loaded for requests by version."
     )
+    service_max_keys: int = Field(1_000, ge=1, description="Most keys that one look-up of scores may name.")
+    service_database_url: str | None = Field(
+        None, description="Where the service reads, under a role that may only read; unset: SLUICE_DATABASE_URL."
+    )
+    service_read_seconds: float = Field(
+        0.3, gt=0, le=10, description="How long a look-up of scores may take in the database."
+    )
     service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
+    service_max_in_flight: int = Field(
+        64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
+    )
+    service_rate: float = Field(
+        0, ge=0, description="Most requests a second of one caller, over all workers; 0: as many as they like."
+    )
+    service_burst: int = Field(
+        100, ge=1, description="Requests that a caller may send at once before the rate counts, over all workers."
+    )
+    service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
+    auth_secret: SecretStr | None = Field(
+        None, description="Key of at least 32 bytes that tokens are signed with (HS256)."
+    )
+    auth_public_key: Path | None = Field(
+        None, description="PEM file of the key that tokens are verified with (RS256, ES256)."
+    )
+    auth_jwks_url: str | None = Field(
+        None, description="Address of the issuer's JWK Set, whose keys rotate (RS256, ES256)."
+    )
+    auth_issuer: str = Field("sluice", description="What a token must name as its issuer (iss).")
+    auth_audience: str = Field("sluice", description="What a token must name as its audience (aud).")
+    auth_leeway_seconds: float = Field(10, ge=0, le=120, description="By how much clocks may differ.")
+    auth_jwks_cooldown_seconds: float = Field(
+        30, ge=0, le=3600, description="How often the JWK Set is read again at most for a key that it does not hold."
+    )
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")

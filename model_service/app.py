@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from include.registry import ArtifactStore, Ledger
 from include.settings import Settings
-from include.warehouse import open_engine
+from model_service.connections import open_reader, open_scores
+from model_service.door import DatabaseDoor
 from model_service.guard import Guard, register_guard
 from model_service.models import model_routes
 from model_service.predict import predict_routes
@@ -18,9 +19,8 @@ from model_service.slots import ModelSlots
 from model_service.versions import version_routes
 from model_service.watcher import ChampionWatcher
 
-# Reading only, and never waiting long: a worker answers one request at a time.
-SESSION = "-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout=2000"
 FIRST_LOOK_SECONDS = 10
+PATIENCE_BEYOND = 0.3
 
 
 def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = None) -> Flask:
@@ -32,10 +32,11 @@ def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = No
     slots : ModelSlots
         What predictions are answered from.
     engine : sqlalchemy.Engine, optional
-        Where scores are looked up; by default the settings' database, if they name one.
+        Where the ledger is read; by default the settings' database, if they name one.
     """
-    if engine is None and settings.database_url is not None:
-        engine = open_read_only(settings.database_url)
+    url = settings.service_database_url or settings.database_url
+    if engine is None and url is not None:
+        engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
     ledger = None if engine is None else Ledger(engine)
     shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
@@ -43,20 +44,17 @@ def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = No
     app.register_blueprint(predict_routes(settings, slots, shelf))
     app.register_blueprint(model_routes(slots))
     app.register_blueprint(version_routes(slots, ledger))
-    app.register_blueprint(score_routes(slots, engine))
+    app.register_blueprint(score_routes(settings, slots, _scores_door(settings, url)))
     register_problems(app)
     return app
 
 
-def open_read_only(url: str) -> Engine:
-    """Return a small pool of read-only connections."""
-    return open_engine(
-        url,
-        pool_size=2,
-        max_overflow=2,
-        pool_timeout=2,
-        connect_args={"options": SESSION, "connect_timeout": 2, "application_name": "sluice service"},
-    )
+def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:
+    if url is None:
+        return None
+    seconds = settings.service_read_seconds
+    # The server stops a slow statement by itself; the door's patience is for one that does not answer at all.
+    return DatabaseDoor(open_scores(url, seconds), patience=seconds + PATIENCE_BEYOND)
 
 
 def serving_app(settings: Settings) -> Flask:
@@ -64,7 +62,7 @@ def serving_app(settings: Settings) -> Flask:
     if settings.database_url is None:
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
     slots = ModelSlots()
-    engine = open_read_only(settings.database_url)
+    engine = open_reader(settings.service_database_url or settings.database_url)
     watcher = ChampionWatcher(
         slots,
         engine,

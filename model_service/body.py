@@ -41,6 +41,23 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     return body
 
 
+def document_of(body: bytes) -> Any:
+    """Return the JSON document of a body that is to have one member.
+
+    Raises
+    ------
+    MalformedBodyError
+        If the body is not JSON.
+    RowsRejectedError
+        If a member is written more than once.
+    """
+    try:
+        document = _decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return _decode_thoroughly(body)
+    return document if body.count(b":") == 1 else _decode_thoroughly(body)
+
+
 def features_of(body: bytes, most_rows: int) -> tuple[Any, bool]:
     """Return what ``features`` holds, and whether that is many rows rather than one.
 

@@ -1,99 +1,169 @@
-"""The route that looks a score up in the score table: what analysts see, for a program."""
+"""The routes that look scores up in the score table: what analysts see, for a program."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
 
-from flask import Blueprint, Response, g, request
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec.structs import astuple
+from sqlalchemy import Connection
 
-from include.errors import RowsRejectedError
-from include.inference import Fault
-from include.inference.faults import shown
-from model_service.answers import ClassPrediction, Prediction, ValuePrediction, encode, request_id_of
-from model_service.errors import NeverScoredError, ScoresUnavailableError
+from include.errors import RowsRejectedError, UnknownModelError
+from include.settings import Settings
+from model_service import score_questions as asked
+from model_service import score_tables as tables
+from model_service.answers import encode
+from model_service.body import read_body
+from model_service.door import DatabaseDoor, DoorShutError
+from model_service.errors import (
+    BadQueryError,
+    MalformedBodyError,
+    NeverScoredError,
+    NotLoadedError,
+    ScoresUnavailableError,
+    TooLargeError,
+)
+from model_service.guard import asks, current_visit
+from model_service.openapi import Body, Operation, Parameter, documented
+from model_service.score_tables import Key, KeyKind, Score
 from model_service.slots import ModelSlot, ModelSlots
 
-LARGEST_BIGINT = 2**63 - 1
+T = TypeVar("T")
 
 
-def score_routes(slots: ModelSlots, engine: Engine | None) -> Blueprint:
-    """Return the blueprint of ``GET /v1/models/<name>/scores/<key>``."""
+class ScoreAnswer(Score, kw_only=True):
+    """One score, with what every answer says of itself."""
+
+    model: str
+    request_id: str
+
+
+class HistoryAnswer(msgspec.Struct):
+    """A page of a key's scores, the newest first."""
+
+    model: str
+    key: Key
+    scores: list[Score]
+    next_cursor: str | None
+    request_id: str
+
+
+class LookupAnswer(msgspec.Struct):
+    """The newest score of each key asked for, in their order; null for a key that was never scored."""
+
+    model: str
+    scores: list[Score | None]
+    request_id: str
+
+
+class LookupQuestion(msgspec.Struct):
+    """The keys whose newest scores are wanted."""
+
+    keys: list[Key]
+
+
+_KEY = Parameter("key", {"type": "string", "minLength": 1}, "The entity's key; slashes may stand as they are.")
+_OF_A_KEY = (
+    Parameter("partition", {"type": "string"}, "Start of the partition: YYYY-MM-DD (UTC), or RFC 3339."),
+    Parameter("history", {"type": "boolean"}, "true: all scores of the key, the newest first, in pages."),
+    Parameter(
+        "limit", {"type": "integer", "minimum": 1, "maximum": asked.LARGEST_PAGE}, "Most scores of a page of history."
+    ),
+    Parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+)
+_PROBLEMS = (UnknownModelError, RowsRejectedError, NotLoadedError, ScoresUnavailableError)
+
+
+def score_routes(settings: Settings, slots: ModelSlots, door: DatabaseDoor | None) -> Blueprint:
+    """Return the blueprint of ``GET /v1/models/<name>/scores/<key>`` and ``POST /v1/models/<name>/scores:lookup``."""
     routes = Blueprint("scores", __name__)
 
-    @routes.get("/v1/models/<name>/scores/<path:key>")
-    def latest_score(name: str, key: str) -> Response:
-        request_id = g.request_id = request_id_of(request.headers.get("X-Request-ID"))
-        slot = slots[name]
-        bound = _bound(slot, key)
-        if engine is None:
+    def read(question: Callable[[Connection], T]) -> T:
+        if door is None:
             raise ScoresUnavailableError
         try:
-            row = _latest(engine, slot.name, bound)
-            newest = None if row else _newest_partition(engine, slot.name)
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            return door.ask(question)
+        except DoorShutError as error:
             raise ScoresUnavailableError from error
-        if row is None:
-            raise NeverScoredError(name, key, newest)
-        return Response(encode({**_score_of(name, row), "request_id": request_id}), mimetype="application/json")
+
+    @routes.get("/v1/models/<name>/scores/<path:key>")
+    @asks("scores")
+    @documented(
+        Operation(
+            summary="The newest score of a key, its score of one partition, or all of them",
+            tag="scores",
+            answers={200: ScoreAnswer | HistoryAnswer},
+            problems=(*_PROBLEMS, BadQueryError, NeverScoredError),
+            query=_OF_A_KEY,
+            path={"key": _KEY},
+        )
+    )
+    def scores_of_key(name: str, key: str) -> Response:
+        slot = slots[name]
+        bound = asked.key_of(key, _kind(slot))
+        parameters = request.args.to_dict()
+        if asked.flag_of("history", parameters.pop("history", None)):
+            asked.check_parameters(parameters, ("limit", "cursor"))
+            return _page(read, slot.name, bound, parameters)
+        asked.check_parameters(parameters, ("partition",))
+        partition = asked.partition_of(parameters["partition"]) if parameters else None
+        score = read(
+            lambda connection: (
+                tables.newest_score(connection, name, bound)
+                if partition is None
+                else tables.score_of_partition(connection, name, bound, partition)
+            )
+        )
+        if score is None:
+            raise _never_scored(read, name, bound)
+        return _json(ScoreAnswer(*astuple(score), model=name, request_id=current_visit().request_id))
+
+    @routes.post("/v1/models/<name>/scores:lookup")
+    @asks("scores")
+    @documented(
+        Operation(
+            summary="The newest scores of many keys",
+            tag="scores",
+            answers={200: LookupAnswer},
+            problems=(*_PROBLEMS, BadQueryError, MalformedBodyError, TooLargeError),
+            body=Body(LookupQuestion, example={"keys": ["9E2900-JFK-20261122T1550"]}),
+        )
+    )
+    def scores_of_keys(name: str) -> Response:
+        slot = slots[name]
+        asked.check_parameters(request.args.to_dict(), ())
+        kind = _kind(slot)
+        body = read_body(request.environ, settings.service_max_bytes)
+        keys = asked.keys_of(body, kind, settings.service_max_keys)
+        scores = read(lambda connection: tables.newest_scores(connection, name, keys, kind)) if keys else []
+        return _json(LookupAnswer(name, scores, current_visit().request_id))
 
     return routes
 
 
-def _bound(slot: ModelSlot, key: str) -> str | int:
-    """Return the key as the table's type; nothing that the database could stumble over gets through."""
-    kind = slot.spec.entity_key.type if slot.spec else slot.loaded().scorer.signature.entity_key.type
-    if kind == "text":
-        if "\x00" in key:
-            raise RowsRejectedError([Fault("key", "text without a NUL character", shown(key))])
-        return key
-    digits = key.removeprefix("-")
-    if digits.isascii() and digits.isdigit() and len(digits) <= 19 and abs(int(key)) <= LARGEST_BIGINT:
-        return int(key)
-    raise RowsRejectedError([Fault("key", "a 64-bit integer", shown(key))])
+def _page(read: Callable[..., list[Score]], model: str, key: Key, parameters: dict[str, str]) -> Response:
+    limit = asked.limit_of(parameters.get("limit"))
+    before = asked.place_of(parameters.get("cursor"))
+    # One more than is shown tells whether there is another page.
+    found = read(lambda connection: tables.score_history(connection, model, key, limit=limit + 1, before=before))
+    if not found and before is None:
+        raise _never_scored(read, model, key)
+    shown = found[:limit]
+    cursor = asked.cursor_after(shown[-1].partition_start) if len(found) > limit else None
+    return _json(HistoryAnswer(model, key, shown, cursor, current_visit().request_id))
 
 
-def _latest(engine: Engine, model: str, key: str | int) -> dict[str, Any] | None:
-    # `model` is a declared model's name, checked against Identifier when it was declared.
-    # All columns: which there are (one a class) is the table's own to say.
-    statement = text(f'SELECT * FROM scores."{model}_latest" WHERE entity_key = :key')  # noqa: S608
-    try:
-        with engine.connect() as connection:
-            row = connection.execute(statement, {"key": key}).mappings().one_or_none()
-    except ProgrammingError as error:
-        if _is_missing_table(error):
-            return None
-        raise
-    return None if row is None else dict(row)
+def _never_scored(read: Callable[..., Any], model: str, key: Key) -> NeverScoredError:
+    newest: datetime | None = read(lambda connection: tables.newest_partition(connection, model))
+    return NeverScoredError(model, str(key), newest.isoformat() if newest else None)
 
 
-def _is_missing_table(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) == "42P01"
+def _kind(slot: ModelSlot) -> KeyKind:
+    return slot.spec.entity_key.type if slot.spec else slot.loaded().scorer.signature.entity_key.type
 
 
-def _newest_partition(engine: Engine, model: str) -> str | None:
-    statement = text("SELECT max(partition_start) FROM sluice.score_partition WHERE model = :model")
-    with engine.connect() as connection:
-        newest = connection.execute(statement, {"model": model}).scalar_one()
-    return None if newest is None else newest.isoformat()
-
-
-def _score_of(model: str, row: dict[str, Any]) -> dict[str, Any]:
-    prediction: Prediction
-    if "predicted" in row:
-        probabilities = {name.removeprefix("p_"): value for name, value in row.items() if name.startswith("p_")}
-        label = row["predicted"]
-        prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)
-    else:
-        prediction = ValuePrediction(row["value"])
-    return {
-        "model": model,
-        "key": row["entity_key"],
-        "partition_start": row["partition_start"],
-        "event_time": row["event_time"],
-        "prediction": prediction,
-        "version": row["model_version"],
-        "scored_at": row["scored_at"],
-    }
+def _json(answer: msgspec.Struct) -> Response:
+    return Response(encode(answer), mimetype="application/json")

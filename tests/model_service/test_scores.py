@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError, OperationalError
 
-from include.warehouse import open_engine
 from model_service import create_app
+from model_service.connections import open_scores
 
 DAY_1, DAY_2 = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 2, tzinfo=UTC)
 IRIS = """
@@ -21,7 +23,7 @@ CREATE TABLE scores.iris (
 );
 CREATE VIEW scores.iris_latest AS
     SELECT DISTINCT ON (entity_key) * FROM scores.iris ORDER BY entity_key, partition_start DESC;
-CREATE TABLE scores.trip_latest (
+CREATE TABLE scores.trip (
     partition_start timestamptz NOT NULL, entity_key text PRIMARY KEY, event_time timestamptz NOT NULL,
     value double precision, model_version integer NOT NULL, scored_at timestamptz NOT NULL
 );
@@ -38,7 +40,7 @@ def client(settled: Any) -> Any:
         connection.execute(text(iris), row)
         connection.execute(text(iris), row | {"day": DAY_2, "a": 0.25, "b": 0.25, "c": third, "label": "virginica"})
         connection.execute(
-            text("INSERT INTO scores.trip_latest VALUES (:day, 'N1/2 ''x', :day, 1.5, 1, :day)"), {"day": DAY_1}
+            text("INSERT INTO scores.trip VALUES (:day, 'N1/2 ''x', :day, 1.5, 1, :day)"), {"day": DAY_1}
         )
         connection.execute(
             text("INSERT INTO sluice.score_partition VALUES ('iris', :start, :end, 1, 'd', 1, 'r', 'run', 1, :end)"),
@@ -103,9 +105,156 @@ def test_the_score_of_a_model_that_is_not_declared_is_404(client: Any) -> None:
 
 
 def test_with_the_database_down_look_ups_are_503_and_predictions_go_on(settled: Any) -> None:
-    gone = open_engine("postgresql://nobody:x@127.0.0.1:1/gone")
-    client = create_app(settled.world.settings, settled.slots, gone).test_client()
-    response = client.get("/v1/models/iris/scores/7")
-    assert response.status_code == 503
-    assert response.headers["Retry-After"]
+    gone = settled.world.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
+    client = create_app(gone, settled.slots).test_client()
+    for _ in range(5):
+        for response in (
+            client.get("/v1/models/iris/scores/7"),
+            client.post("/v1/models/iris/scores:lookup", json={"keys": [7]}),
+        ):
+            assert response.status_code == 503
+            assert response.headers["Retry-After"]
+            assert response.get_json()["type"] == "urn:sluice:problem:scores-unavailable"
     assert client.post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 200
+
+
+# -- one partition ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "partition",
+    ["2013-01-01", "2013-01-01T00:00:00Z", "2013-01-01T01:00:00%2B01:00", "2013-01-01T01:00:00+01:00"],
+)
+def test_the_score_of_one_partition_is_asked_by_its_start(client: Any, partition: str) -> None:
+    answer = client.get(f"/v1/models/iris/scores/7?partition={partition}").get_json()
+    assert datetime.fromisoformat(answer["partition_start"]) == DAY_1
+    assert answer["prediction"]["label"] == "setosa"
+
+
+def test_a_key_that_a_partition_does_not_hold_is_404_with_the_newest_partition(client: Any) -> None:
+    response = client.get("/v1/models/iris/scores/7?partition=2012-12-31")
+    assert response.status_code == 404
+    assert datetime.fromisoformat(response.get_json()["newest_partition"]) == DAY_2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "partition=yesterday", "partition=2013-02-30", "partition=2013-01-01T00:00:00", "partition=",
+        "partition=0001-01-01T00:00:00%2B23:59", "partitions=2013-01-01", "history=yes", "cursor=AAAAAAAAAAA",
+        "history=true&limit=0", "history=true&limit=1001", "history=true&limit=x", "history=true&cursor=x",
+        "history=true&cursor=//////////8", "history=true&cursor=f_________8", "history=true&partition=2013-01-01",
+    ],
+)  # fmt: skip
+def test_a_parameter_that_is_not_understood_is_refused_and_never_ignored(client: Any, query: str) -> None:
+    response = client.get(f"/v1/models/iris/scores/7?{query}")
+    assert response.status_code == 400
+    assert response.get_json()["type"] == "urn:sluice:problem:bad-query"
+
+
+# -- history ---------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_key_comes_in_pages_the_newest_first(client: Any) -> None:
+    whole = client.get("/v1/models/iris/scores/7?history=true").get_json()
+    starts = [datetime.fromisoformat(each["partition_start"]) for each in whole["scores"]]
+    assert (whole["key"], starts, whole["next_cursor"]) == (7, [DAY_2, DAY_1], None)
+    first = client.get("/v1/models/iris/scores/7?history=true&limit=1").get_json()
+    second = client.get(f"/v1/models/iris/scores/7?history=true&limit=1&cursor={first['next_cursor']}").get_json()
+    assert first["scores"] + second["scores"] == whole["scores"]
+    assert second["next_cursor"] is None
+
+
+def test_a_page_that_was_asked_for_before_a_publication_goes_on_where_it_was(client: Any, settled: Any) -> None:
+    first = client.get("/v1/models/iris/scores/7?history=true&limit=1").get_json()
+    with settled.world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO scores.iris VALUES (:day, 7, :day, 1, 0, 0, 'setosa', 1, :day)"),
+            {"day": datetime(2013, 1, 3, tzinfo=UTC)},
+        )
+    try:
+        page = client.get(f"/v1/models/iris/scores/7?history=true&cursor={first['next_cursor']}").get_json()
+    finally:
+        with settled.world.engine.begin() as connection:
+            connection.execute(text("DELETE FROM scores.iris WHERE partition_start > '2013-01-02 12:00+00'"))
+    assert [datetime.fromisoformat(each["partition_start"]) for each in page["scores"]] == [DAY_1]
+
+
+def test_the_history_of_a_key_never_scored_is_404(client: Any) -> None:
+    assert client.get("/v1/models/iris/scores/8?history=true").status_code == 404
+
+
+# -- many keys -------------------------------------------------------------------------------------
+
+
+def test_many_keys_are_answered_in_the_order_asked_with_null_for_those_never_scored(client: Any) -> None:
+    answer = client.post("/v1/models/iris/scores:lookup", json={"keys": [8, 7, -1, 7]}).get_json()
+    assert answer["model"] == "iris"
+    never, seven, negative, again = answer["scores"]
+    assert never is None
+    assert negative is None
+    assert seven == again
+    assert (seven["key"], seven["prediction"]["label"]) == (7, "virginica")
+    assert datetime.fromisoformat(seven["partition_start"]) == DAY_2
+
+
+def test_what_is_looked_up_together_is_what_is_looked_up_alone(client: Any) -> None:
+    alone = client.get("/v1/models/trip/scores/N1%2F2 'x").get_json()
+    (together,) = client.post("/v1/models/trip/scores:lookup", json={"keys": ["N1/2 'x"]}).get_json()["scores"]
+    assert together == {name: alone[name] for name in together}
+
+
+def test_a_thousand_keys_are_one_statement_and_one_more_is_413(client: Any, settled: Any) -> None:
+    response = client.post("/v1/models/iris/scores:lookup", json={"keys": list(range(1000))})
+    assert response.status_code == 200
+    assert [place for place, score in enumerate(response.get_json()["scores"]) if score] == [7]
+    response = client.post("/v1/models/iris/scores:lookup", json={"keys": list(range(1001))})
+    assert response.status_code == 413
+    assert "SLUICE_SERVICE_MAX_KEYS" in response.get_json()["detail"]
+
+
+def test_no_keys_get_no_scores_and_a_model_that_never_scored_has_none(client: Any) -> None:
+    assert client.post("/v1/models/iris/scores:lookup", json={"keys": []}).get_json()["scores"] == []
+    assert client.post("/v1/models/sugar/scores:lookup", json={"keys": [1]}).get_json()["scores"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b'{"keys": [7, "7", 1.5, true, null, 9223372036854775808]}', "$.keys[1]"),
+        (b'{"keys": 7}', "$"),
+        (b"[7]", "$"),
+        (b'{"keys": [7], "more": 1}', "$"),
+        (b'{"keys": [7], "keys": [8]}', "$.keys"),
+        (b'{"keys": [NaN]}', "$.keys[0]"),
+    ],
+)
+def test_keys_of_another_type_or_shape_are_422_and_name_the_place(client: Any, body: bytes, path: str) -> None:
+    response = client.post("/v1/models/iris/scores:lookup", data=body)
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["path"] == path
+
+
+@pytest.mark.parametrize("key", ["a\\u0000b", "\\ud800"])
+def test_text_that_the_database_cannot_hold_is_422(client: Any, key: str) -> None:
+    response = client.post("/v1/models/trip/scores:lookup", data=f'{{"keys": ["{key}"]}}')
+    assert response.status_code == 422
+
+
+def test_a_look_up_that_is_no_json_is_400(client: Any) -> None:
+    assert client.post("/v1/models/iris/scores:lookup", data=b"{").status_code == 400
+
+
+# -- what a look-up may do -------------------------------------------------------------------------
+
+
+def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any) -> None:
+    engine = open_scores(settled.world.settings.database_url, 0.2)
+    with engine.connect() as connection:
+        with pytest.raises(InternalError, match="read-only transaction"):
+            connection.execute(text("CREATE TABLE public.mine ()"))
+        started = time.monotonic()
+        with pytest.raises(OperationalError, match="statement timeout"):
+            connection.execute(text("SELECT pg_sleep(5)"))
+        assert time.monotonic() - started < 1
+    engine.dispose()

@@ -1,0 +1,163 @@
+"""What a look-up asks for: the request's key, keys, partition and page, checked before the database sees them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from include.errors import RowsRejectedError
+from include.inference import MOST_FAULTS, Fault
+from include.inference.faults import shown
+from model_service.body import document_of
+from model_service.errors import BadQueryError, TooLargeError
+from model_service.score_tables import Key, KeyKind
+
+LARGEST_BIGINT: Final = 2**63 - 1
+LARGEST_PAGE: Final = 1000
+USUAL_PAGE: Final = 100
+PARAMETERS: Final = frozenset({"partition", "history", "limit", "cursor"})
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{11}")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+ -]\d\d:\d\d)")
+_A_PARTITION: Final = "a partition's start, as YYYY-MM-DD (UTC) or as RFC 3339"
+
+
+def key_of(text: str, kind: KeyKind) -> Key:
+    """Return the key that a path names, as the table's type.
+
+    Raises
+    ------
+    RowsRejectedError
+        If it can be no key: nothing that the database could stumble over gets through.
+    """
+    if kind == "text":
+        if "\x00" in text:
+            raise RowsRejectedError([Fault("key", "text without a NUL character", shown(text))])
+        return text
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= 19 and abs(int(text)) <= LARGEST_BIGINT:
+        return int(text)
+    raise RowsRejectedError([Fault("key", "a 64-bit integer", shown(text))])
+
+
+def keys_of(body: bytes, kind: KeyKind, most: int) -> list[Key]:
+    """Return the keys that a body ``{"keys": [...]}`` names.
+
+    Raises
+    ------
+    MalformedBodyError
+        If the body is not JSON.
+    RowsRejectedError
+        If it is of another shape, or a key is not of the table's type.
+    TooLargeError
+        If there are more than `most` keys.
+    """
+    document = document_of(body)
+    if type(document) is not dict or set(document) != {"keys"} or type(document["keys"]) is not list:
+        raise RowsRejectedError([Fault("$", 'an object with the one member "keys", a list', shown(document))])
+    keys: list[Any] = document["keys"]
+    if len(keys) > most:
+        raise TooLargeError("keys", most, "SLUICE_SERVICE_MAX_KEYS")
+    fits = _is_text if kind == "text" else _is_bigint
+    wanted = "text without a NUL character" if kind == "text" else "a 64-bit integer"
+    faults = [Fault(f"$.keys[{place}]", wanted, shown(key)) for place, key in enumerate(keys) if not fits(key)]
+    if faults:
+        raise RowsRejectedError(faults[:MOST_FAULTS])
+    return keys
+
+
+def _is_text(key: Any) -> bool:
+    if type(key) is not str or "\x00" in key:
+        return False
+    try:  # half of a surrogate pair is legal in JSON's escapes, and in no database
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_bigint(key: Any) -> bool:
+    return type(key) is int and -LARGEST_BIGINT <= key <= LARGEST_BIGINT
+
+
+def check_parameters(found: Mapping[str, str], allowed: Sequence[str]) -> None:
+    """Refuse a parameter that would be ignored: a misspelt one would get the answer to another question.
+
+    Raises
+    ------
+    BadQueryError
+        Naming the first one.
+    """
+    for name, value in found.items():
+        if name not in allowed:
+            expected = f"only {', '.join(allowed)} here" if allowed else "no parameters here"
+            raise BadQueryError(name[:60], expected, value)
+
+
+def partition_of(text: str) -> datetime:
+    """Return the partition's start that a parameter names; a date is that day's start in UTC.
+
+    Raises
+    ------
+    BadQueryError
+        If it is neither a date nor a time with its offset.
+    """
+    try:
+        if _DATE.fullmatch(text):
+            day = date.fromisoformat(text)
+            return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if _TIME.fullmatch(text):
+            # A plus sign that was not escaped arrives as a blank.
+            return datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BadQueryError("partition", _A_PARTITION, text)
+
+
+def limit_of(text: str | None) -> int:
+    """Return how many scores a page of history may hold."""
+    if text is None:
+        return USUAL_PAGE
+    if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= LARGEST_PAGE:
+        return int(text)
+    raise BadQueryError("limit", f"a whole number from 1 to {LARGEST_PAGE}", text)
+
+
+def flag_of(name: str, text: str | None) -> bool:
+    """Return what a parameter that is true or false says; without it, false."""
+    if text in (None, "false"):
+        return False
+    if text == "true":
+        return True
+    raise BadQueryError(name, "true or false", str(text))
+
+
+def cursor_after(partition_start: datetime) -> str:
+    """Return the cursor of the page that goes on below the partition that starts at `partition_start`."""
+    micros = (partition_start - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(micros.to_bytes(8, "big", signed=True)).decode().rstrip("=")
+
+
+def place_of(cursor: str | None) -> datetime | None:
+    """Return where the page that `cursor` names begins: below this partition's start.
+
+    Raises
+    ------
+    BadQueryError
+        If no answer ever held this cursor.
+    """
+    if cursor is None:
+        return None
+    try:
+        if _CURSOR.fullmatch(cursor):
+            micros = int.from_bytes(base64.urlsafe_b64decode(cursor + "="), "big", signed=True)
+            return _EPOCH + timedelta(microseconds=micros)
+    except (binascii.Error, OverflowError):
+        pass
+    raise BadQueryError("cursor", "the next_cursor of an answer", cursor)

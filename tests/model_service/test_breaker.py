@@ -1,0 +1,100 @@
+"""The circuit breaker, whatever the order of asking, succeeding, failing and waiting."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from model_service.breaker import Breaker, Circuit, Pass
+
+FAILURES, PAUSE = 3, 10.0
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Holds the breaker against a plain description of what it should do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.breaker = Breaker(failures=FAILURES, pause=PAUSE, clock=lambda: self.now)
+        self.in_a_row = 0
+        self.opened_at: float | None = None
+        self.trials: list[float] = []
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, PAUSE / 2, PAUSE, 3 * PAUSE]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def somebody_asks(self) -> None:
+        before, answer = self.breaker.state, self.breaker.ask()
+        expected = {Circuit.CLOSED: Pass.GO, Circuit.OPEN: Pass.STAY, Circuit.HALF_OPEN: Pass.TRIAL}[before]
+        assert answer is expected
+        if answer is Pass.TRIAL:
+            self.trials.append(self.now)
+
+    @rule()
+    def a_call_succeeds(self) -> None:
+        self.breaker.succeeded()
+        self.in_a_row, self.opened_at, self.trials = 0, None, []
+        assert self.breaker.state is Circuit.CLOSED
+
+    @rule()
+    def a_call_fails(self) -> None:
+        self.breaker.failed()
+        self.in_a_row += 1
+        if self.in_a_row >= FAILURES or self.opened_at is not None:
+            self.opened_at = self.now
+            assert self.breaker.state is Circuit.OPEN
+
+    @invariant()
+    def it_is_closed_until_it_failed_often_enough(self) -> None:
+        assert (self.breaker.state is Circuit.CLOSED) == (self.opened_at is None)
+
+    @precondition(lambda self: self.opened_at is not None)
+    @invariant()
+    def nobody_passes_within_the_pause(self) -> None:
+        if self.now < self.opened_at + PAUSE:
+            assert self.breaker.ask() is Pass.STAY
+
+    @invariant()
+    def trials_are_a_pause_apart(self) -> None:
+        assert all(later - earlier >= PAUSE for earlier, later in zip(self.trials, self.trials[1:], strict=False))
+
+
+AnyHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+test_whatever_happens_it_opens_pauses_and_tries_one_at_a_time = AnyHistory.TestCase
+
+
+def test_it_opens_after_failures_in_a_row_and_closes_after_one_good_trial() -> None:
+    now = 0.0
+    breaker = Breaker(failures=2, pause=5, clock=lambda: now)
+    breaker.failed()
+    breaker.succeeded()
+    breaker.failed()
+    assert breaker.ask() is Pass.GO, "not two in a row"
+    breaker.failed()
+    assert breaker.ask() is Pass.STAY
+    now = 5.0
+    assert breaker.state is Circuit.HALF_OPEN
+    assert [breaker.ask(), breaker.ask()] == [Pass.TRIAL, Pass.STAY], "one trial at a time"
+    breaker.failed()
+    now = 9.9
+    assert breaker.ask() is Pass.STAY, "a failed trial starts the pause anew"
+    now = 10.0
+    assert breaker.ask() is Pass.TRIAL
+    breaker.succeeded()
+    assert breaker.ask() is Pass.GO
+
+
+def test_a_trial_that_never_reports_does_not_keep_it_open_for_ever() -> None:
+    now = 0.0
+    breaker = Breaker(failures=1, pause=5, clock=lambda: now)
+    breaker.failed()
+    now = 5.0
+    assert breaker.ask() is Pass.TRIAL
+    now = 9.0
+    assert breaker.ask() is Pass.STAY
+    now = 10.0
+    assert breaker.ask() is Pass.TRIAL
