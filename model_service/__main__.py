@@ -17,6 +17,7 @@ from include.errors import SettingsError, SluiceError
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
+from model_service.auth import check_exposure
 from model_service.lifeline import Lifeline
 
 log = logging.getLogger("model_service")
@@ -29,6 +30,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
     try:
         settings = load_settings()
+        check_exposure(settings)
         _check_port(settings)
         url = settings.database_url
         with nullcontext(url) if url else embedded_server(settings.home) as database_url:
@@ -47,7 +49,8 @@ def serve(settings: Settings) -> None:
         port=settings.service_port,
         interface=Interfaces.WSGI,
         workers=settings.service_workers,
-        blocking_threads=1,
+        # One more than may be under way: somebody must be there to say no.
+        blocking_threads=settings.service_max_in_flight + 1,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     )

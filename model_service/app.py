@@ -40,7 +40,7 @@ def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = No
     app = Flask("model_service", static_folder=None)
     ledger = None if engine is None else Ledger(engine)
     shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
-    register_guard(app, Guard(settings))
+    register_guard(app, Guard(settings), settings.default_model)
     app.register_blueprint(predict_routes(settings, slots, shelf))
     app.register_blueprint(model_routes(slots))
     app.register_blueprint(version_routes(slots, ledger))

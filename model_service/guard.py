@@ -22,6 +22,10 @@ from typing import Any, Final, Literal, TypeVar, cast
 from flask import Flask, Response, g, request
 
 from include.settings import Settings
+from model_service.auth import open_door
+from model_service.auth.door import is_loopback
+from model_service.limits import InFlight, RateLimiter
+from model_service.refusals import ForbiddenError
 from model_service.visit import Visit
 
 Scope = Literal["open", "predict", "scores", "models", "metrics"]
@@ -49,7 +53,16 @@ class Guard:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._door = open_door(settings)
+        self._metrics_open = is_loopback(settings.service_host)
+        self.in_flight = InFlight(settings.service_max_in_flight)
+        # Each worker counts for itself, and the workers share the callers' requests.
+        workers = settings.service_workers
+        self._rate = (
+            RateLimiter(settings.service_rate / workers, settings.service_burst / workers)
+            if settings.service_rate
+            else None
+        )
 
     def admit(self, visit: Visit, environ: dict[str, Any], scope: str, model: str | None) -> None:
         """Let `visit` in, or raise what it is to be answered.
@@ -63,15 +76,38 @@ class Guard:
             What the route asks for.
         model : str or None
             The model that the request names, if it names one.
+
+        Raises
+        ------
+        RefusalError
+            Of the kind that says why.
         """
+        if scope == "open" or (scope == "metrics" and self._metrics_open):
+            return
+        self.in_flight.enter()
+        visit.admitted = True
+        if self._door is not None:
+            visit.caller = caller = self._door.admit(environ.get("HTTP_AUTHORIZATION"), scope, model)
+            visit.subject = caller.subject
+        if self._rate is not None:
+            self._rate.take(visit.subject if visit.caller else environ.get("REMOTE_ADDR", ""))
 
     def dismiss(self, visit: Visit, status: int) -> None:
         """Note that `visit` was answered with `status`. Called once for each visit, admitted or not."""
+        if visit.admitted:
+            self.in_flight.leave()
 
 
-def register_guard(app: Flask, guard: Guard) -> None:
-    """Have every request to `app` pass `guard`."""
-    settings = guard._settings  # noqa: SLF001  # of this module
+def register_guard(app: Flask, guard: Guard, default_model: str) -> None:
+    """Have every request to `app` pass `guard`.
+
+    Parameters
+    ----------
+    app : Flask
+    guard : Guard
+    default_model : str
+        The model that ``POST /predict`` asks.
+    """
 
     @app.before_request
     def admit() -> None:
@@ -83,7 +119,7 @@ def register_guard(app: Flask, guard: Guard) -> None:
             return
         view = app.view_functions[rule.endpoint]
         arguments = request.view_args or {}
-        model = settings.default_model if rule.rule == "/predict" else arguments.get("name")
+        model = default_model if rule.rule == "/predict" else arguments.get("name")
         guard.admit(visit, environ, getattr(view, "scope", UNDECLARED), model)
 
     @app.after_request
@@ -99,3 +135,16 @@ def register_guard(app: Flask, guard: Guard) -> None:
 def current_visit() -> Visit:
     """Return what is known of the request that Flask answers now."""
     return cast(Visit, g.visit)
+
+
+def check_may_ask(model: str) -> None:
+    """Refuse the caller of this request who may not ask `model`; for routes that name none in their path.
+
+    Raises
+    ------
+    ForbiddenError
+        If the caller's token is for other models.
+    """
+    visit = current_visit()
+    if visit.caller is not None and not visit.caller.may_ask(model):
+        raise ForbiddenError("models", "its claim 'models' does not name this model")

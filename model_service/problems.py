@@ -23,6 +23,15 @@ from model_service.errors import (
     TooLargeError,
     VersionRefusedError,
 )
+from model_service.refusals import (
+    ForbiddenError,
+    InvalidTokenError,
+    KeysUnavailableError,
+    NoTokenError,
+    OverloadedError,
+    RefusalError,
+    TooManyRequestsError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +41,12 @@ MEDIA_TYPE: Final = "application/problem+json"
 _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
     MalformedBodyError: (400, "malformed-body", "The body is not JSON"),
     BadQueryError: (400, "bad-query", "A parameter is not what the route takes"),
+    NoTokenError: (401, "no-token", "A token is needed"),
+    InvalidTokenError: (401, "invalid-token", "The token is not taken"),
+    ForbiddenError: (403, "forbidden", "The token is not good for this"),
+    TooManyRequestsError: (429, "too-many-requests", "This caller asks too often"),
+    OverloadedError: (503, "overloaded", "Too many requests are under way"),
+    KeysUnavailableError: (503, "keys-unavailable", "The issuer's keys cannot be read"),
     RowsRejectedError: (422, "rows-rejected", "The rows do not fit the model's signature"),
     TooLargeError: (413, "too-large", "The request is too large"),
     UnknownModelError: (404, "unknown-model", "No such model is declared"),
@@ -67,7 +82,10 @@ def _sluice_problem(error: SluiceError) -> Response:
         more["existing"] = error.existing
     elif isinstance(error, NeverScoredError):
         more["newest_partition"] = error.newest_partition
-    return _problem(status, f"urn:sluice:problem:{name}", title, detail, more)
+    answer = _problem(status, f"urn:sluice:problem:{name}", title, detail, more)
+    if isinstance(error, RefusalError):
+        answer.headers.update(error.headers)
+    return answer
 
 
 def _http_problem(error: HTTPException) -> Response:

@@ -7,6 +7,8 @@ import re
 from time import perf_counter_ns
 from typing import Any, Final
 
+from model_service.auth.caller import Caller
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header, version 00; ids of zeros only are invalid.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -27,6 +29,8 @@ class Visit:
         W3C trace context as the caller sent it, if it is valid.
     subject : str
         Who asks: ``sub`` of the token, or "anonymous".
+    caller : Caller or None
+        Who asks, if authentication is on and they were let in.
     model, version : str and int
         What answers; "" and 0 until it is known.
     rows : int
@@ -39,6 +43,7 @@ class Visit:
 
     __slots__ = (
         "admitted",
+        "caller",
         "inputs",
         "laps",
         "method",
@@ -66,6 +71,7 @@ class Visit:
         given = environ.get("HTTP_TRACEPARENT")
         self.traceparent: str | None = given if given is not None and _TRACEPARENT.fullmatch(given) else None
         self.subject = "anonymous"
+        self.caller: Caller | None = None
         self.model = ""
         self.version = 0
         self.rows = 0

@@ -1,0 +1,105 @@
+"""A token is a caller, or it is refused.
+
+Sources: RFC 7519 (JWT), RFC 8725 (its best current practice: algorithms are pinned here, never taken
+from the token), RFC 8693 section 4.2 (``scope``: names separated by spaces).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import jwt
+
+from model_service.auth.caller import Caller
+from model_service.auth.keys import Key
+from model_service.refusals import InvalidTokenError
+
+REQUIRED: Final = ("exp", "iss", "aud", "sub")
+LONGEST_TOKEN: Final = 8192
+LONGEST_SUBJECT: Final = 255
+
+_decoder = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+
+class KeySource(Protocol):
+    """Where keys come from, and the algorithms that they are good for."""
+
+    algorithms: tuple[str, ...]
+
+    def key_of(self, token: str) -> Key:
+        """Return the key that `token` says it was signed with."""
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer for one audience.
+
+    Parameters
+    ----------
+    keys : KeySource
+    issuer, audience : str
+    leeway : float
+        Seconds by which clocks may differ.
+    """
+
+    def __init__(self, keys: KeySource, issuer: str, audience: str, leeway: float) -> None:
+        self._keys = keys
+        self._issuer, self._audience, self._leeway = issuer, audience, leeway
+
+    def verify(self, token: str) -> Caller:
+        """Return who bears `token`.
+
+        Raises
+        ------
+        InvalidTokenError
+            If the signature, a claim or the time is not right; it says which.
+        KeysUnavailableError
+            If the keys cannot be had now.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise InvalidTokenError(f"expected at most {LONGEST_TOKEN} characters; found {len(token)}")
+        try:
+            claims = _decoder.decode(
+                token,
+                self._keys.key_of(token),
+                algorithms=list(self._keys.algorithms),
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=self._leeway,
+                options={"require": list(REQUIRED)},
+            )
+        except (jwt.PyJWTError, ValueError, OverflowError) as error:
+            raise InvalidTokenError(_reason_of(error)) from None
+        return self._caller_of(claims)
+
+    def _caller_of(self, claims: dict[str, Any]) -> Caller:
+        subject = claims["sub"]
+        if not 0 < len(subject) <= LONGEST_SUBJECT:
+            raise InvalidTokenError(f"expected sub of 1 to {LONGEST_SUBJECT} characters; found {len(subject)}")
+        scope, models = claims.get("scope", ""), claims.get("models")
+        if not isinstance(scope, str):
+            raise InvalidTokenError("expected scope as text, names separated by spaces")
+        if models is not None and not (isinstance(models, list) and all(isinstance(each, str) for each in models)):
+            raise InvalidTokenError("expected models as a list of names")
+        return Caller(
+            subject,
+            frozenset(scope.split()),
+            None if models is None else frozenset(models),
+            float(claims["exp"]) + self._leeway,
+        )
+
+
+def _reason_of(error: Exception) -> str:
+    """Return a reason that holds nothing of the token: it goes into a header."""
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"the claim {error.claim} is missing"
+    known = {
+        jwt.ExpiredSignatureError: "it has expired",
+        jwt.ImmatureSignatureError: "it is not valid yet",
+        jwt.InvalidIssuerError: "it is of another issuer",
+        jwt.InvalidAudienceError: "it is for another audience",
+        jwt.exceptions.InvalidSubjectError: "the claim sub is not text",
+        jwt.InvalidSignatureError: "its signature is not right",
+        jwt.InvalidAlgorithmError: "its algorithm is not one that is taken here",
+        jwt.PyJWKClientError: "its key is not among the issuer's keys",
+    }
+    return next((reason for kind, reason in known.items() if isinstance(error, kind)), "it is not a well-formed token")

@@ -1,0 +1,156 @@
+"""How much is taken at once: requests under way, requests of one caller, nesting of JSON, inflated bytes."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+from model_service.errors import MalformedBodyError, TooLargeError
+from model_service.refusals import OverloadedError, TooManyRequestsError
+
+MOST_CALLERS: Final = 10_000
+_INFLATE_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_NO_MARK: Final = bytes(each for each in range(256) if each not in b'[]{}"')
+_ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
+
+
+class InFlight:
+    """Counts the requests that a worker has under way.
+
+    Parameters
+    ----------
+    most : int
+        One more is refused, at once: a caller that knows can ask another worker or wait, one in an
+        endless queue cannot.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counting = Lock()
+        self.count = 0
+
+    def enter(self) -> None:
+        """Count one more.
+
+        Raises
+        ------
+        OverloadedError
+            If there are as many as may be; nothing is counted then.
+        """
+        with self._counting:
+            if self.count >= self._most:
+                raise OverloadedError(self._most)
+            self.count += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._counting:
+            self.count -= 1
+
+
+class RateLimiter:
+    """A token bucket a caller: `burst` requests at once, then `rate` a second.
+
+    Kept as the generic cell rate algorithm keeps it, one time a caller (ITU-T I.371): the moment at
+    which the bucket is full again. Memory is bounded: of `MOST_CALLERS` callers that are counted, those
+    whose bucket is full are forgotten first, which changes nothing for them.
+
+    Parameters
+    ----------
+    rate : float
+        Requests a second.
+    burst : float
+        Requests at once, at least 1.
+    clock : callable
+        Seconds, never going back.
+    """
+
+    def __init__(
+        self, rate: float, burst: float, clock: Callable[[], float] = monotonic, most: int = MOST_CALLERS
+    ) -> None:
+        self._rate = rate
+        self._between = 1.0 / rate
+        self._ahead = (max(burst, 1.0) - 1.0) / rate
+        self._clock = clock
+        self._most = most
+        self._full_at: dict[str, float] = {}
+        self._counting = Lock()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, caller: str) -> None:
+        """Take one request of `caller`.
+
+        Raises
+        ------
+        TooManyRequestsError
+            If it comes too early; it says when the next may come. A refused request costs nothing.
+        """
+        now = self._clock()
+        with self._counting:
+            full_at = self._full_at.get(caller, 0.0)
+            full_at = max(full_at, now)
+            wait = full_at - now - self._ahead
+            if wait > 1e-9:  # what sums of floats differ by
+                raise TooManyRequestsError(self._rate, wait)
+            if caller not in self._full_at and len(self._full_at) >= self._most:
+                self._forget(now)
+            self._full_at[caller] = full_at + self._between
+
+    def _forget(self, now: float) -> None:
+        self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
+        while len(self._full_at) >= self._most:
+            del self._full_at[next(iter(self._full_at))]
+
+
+def check_depth(body: bytes, most: int) -> None:
+    """Refuse JSON that is nested deeper than `most`, before a parser sees it.
+
+    Everything but brackets is removed, and then pairs of them from the inside out, all at once at each
+    depth: as many rounds as the JSON is deep. What is no JSON is left for the parser to refuse.
+
+    Raises
+    ------
+    MalformedBodyError
+        If it is nested deeper.
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return
+    # In JSON, backslashes stand in strings only, and so does what lies between two quotes.
+    marks = (_ESCAPED.sub(b"", body) if b"\\" in body else body).translate(_BRACKETS, _NO_MARK)
+    left = b"".join(marks.split(b'"')[::2])
+    for _ in range(most):
+        fewer = left.replace(b"[]", b"")
+        if len(fewer) == len(left):
+            return
+        left = fewer
+    if left:
+        raise MalformedBodyError(f"expected at most {most} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)")
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """Return what `body`, gzip or zlib, holds: at most `limit` bytes, however little it takes to say more.
+
+    Raises
+    ------
+    TooLargeError
+        When more than `limit` bytes have come out.
+    MalformedBodyError
+        If it is neither, or cut off.
+    """
+    machine = zlib.decompressobj(_INFLATE_GZIP_OR_ZLIB)
+    try:
+        inflated = machine.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedBodyError(f"it does not inflate: {error}") from None
+    if len(inflated) > limit:
+        raise TooLargeError("bytes when inflated", limit, "SLUICE_SERVICE_MAX_BYTES")
+    if not machine.eof or machine.unused_data:
+        raise MalformedBodyError("it does not inflate: it is cut off, or something follows it")
+    return inflated
