@@ -1,10 +1,11 @@
 """An artifact becomes a `Scorer`: the one code path for batch and online answers.
 
-A row of JSON becomes numbers in `RowEncoder`, the numbers become scores in `Scorer`. Both read what
-they may expect from the artifact's `Signature`. Nothing here unpickles, and nothing here needs
-scikit-learn, pandas or pyarrow.
+A row of JSON becomes numbers in `RowEncoder`, columns of tensors do in `ColumnEncoder`, the numbers
+become scores in `Scorer`. All read what they may expect from the artifact's `Signature`. Nothing
+here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
+from include.inference.columns import ColumnEncoder
 from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
@@ -12,6 +13,7 @@ from include.inference.signature import Signature
 
 __all__ = [
     "MOST_FAULTS",
+    "ColumnEncoder",
     "Fault",
     "GoldenRow",
     "RowEncoder",

@@ -28,7 +28,7 @@ Row = Sequence[Any] | Mapping[str, Any]
 _Encode = Callable[[Any], float]
 
 
-class _UnfitError(Exception):
+class UnfitError(Exception):
     """A value does not fit its feature; the text is what was expected."""
 
 
@@ -44,7 +44,7 @@ class RowEncoder:
     def __init__(self, signature: Signature) -> None:
         self._names = signature.names
         self._width = len(self._names)
-        self._encoders = tuple(_encoder_of(feature) for feature in signature.features)
+        self._encoders = tuple(value_encoder(feature) for feature in signature.features)
         self._by_name = tuple(zip(self._names, self._encoders, strict=True))
 
     def encode(self, rows: Sequence[Row], root: str = "$.features") -> NDArray[np.float32]:
@@ -73,27 +73,27 @@ class RowEncoder:
             return np.empty((0, self._width), dtype=np.float32)
         try:
             return np.array([self._encode_row(row) for row in rows], dtype=np.float32)
-        except (_UnfitError, KeyError):
+        except (UnfitError, KeyError):
             raise self._rejection((f"{root}[{position}]", row) for position, row in enumerate(rows)) from None
 
     def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
         """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
         try:
             return np.array((self._encode_row(row),), dtype=np.float32)
-        except (_UnfitError, KeyError):
+        except (UnfitError, KeyError):
             raise self._rejection(((root, row),)) from None
 
     def _encode_row(self, row: Any) -> list[float]:
         kind = type(row)
         if kind is list or kind is tuple:
             if len(row) != self._width:
-                raise _UnfitError
+                raise UnfitError
             return [encode(value) for encode, value in zip(self._encoders, row, strict=True)]
         if kind is dict or isinstance(row, Mapping):
             if len(row) != self._width:
-                raise _UnfitError
+                raise UnfitError
             return [encode(row[name]) for name, encode in self._by_name]
-        raise _UnfitError
+        raise UnfitError
 
     def _rejection(self, rows: Iterable[tuple[str, Any]]) -> RowsRejectedError:
         faults = (fault for path, row in rows for fault in self._faults(path, row))
@@ -116,7 +116,7 @@ class RowEncoder:
             if name in row:
                 yield from _fault_of(encode, row[name], member(path, name))
             else:
-                yield Fault(member(path, name), _expected_by(encode), "no such member")
+                yield Fault(member(path, name), expected_of(encode), "no such member")
         for name in row:
             if name not in self._names:
                 yield Fault(member(path, name), f"only the features {', '.join(self._names)}", "an unknown feature")
@@ -125,14 +125,15 @@ class RowEncoder:
 def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[Fault]:
     try:
         encode(value)
-    except _UnfitError as unfit:
+    except UnfitError as unfit:
         yield Fault(path, str(unfit), shown(value))
 
 
-def _expected_by(encode: _Encode) -> str:
+def expected_of(encode: _Encode) -> str:
+    """Return in words what a feature's closure takes."""
     try:
         encode(_NOTHING)
-    except _UnfitError as unfit:
+    except UnfitError as unfit:
         return str(unfit)
     raise AssertionError("a feature accepted what is no JSON value")
 
@@ -140,7 +141,8 @@ def _expected_by(encode: _Encode) -> str:
 _NOTHING: Final = object()
 
 
-def _encoder_of(feature: Numeric | Categorical | Boolean) -> _Encode:
+def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
+    """Return the closure that encodes one value of `feature`, or raises `UnfitError`."""
     if feature.kind == "numeric":
         return _numeric(feature)
     if feature.kind == "categorical":
@@ -163,7 +165,7 @@ def _numeric(feature: Numeric) -> _Encode:
             return float(value)
         if value is None and missing:
             return MISSING
-        raise _UnfitError(expected)
+        raise UnfitError(expected)
 
     return encode
 
@@ -183,7 +185,7 @@ def _categorical(feature: Categorical) -> _Encode:
                 return NO_CATEGORY
         if value is None and missing:
             return NO_CATEGORY
-        raise _UnfitError(expected)
+        raise UnfitError(expected)
 
     return encode
 
@@ -205,6 +207,6 @@ def _boolean(feature: Boolean) -> _Encode:
             return 0.0
         if value is None and missing:
             return MISSING
-        raise _UnfitError(expected)
+        raise UnfitError(expected)
 
     return encode

@@ -1,0 +1,244 @@
+"""Columns of tensors become the matrix that a model is given, by the same rules as `RowEncoder` applies to rows.
+
+What a row costs in Python is paid here once a column. As there, the usual column fits: a fast pass
+looks at its extremes only, and a thorough pass finds out what is wrong where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.errors import RowsRejectedError
+from include.inference.encoder import LARGEST, NO_CATEGORY, UnfitError, expected_of, value_encoder
+from include.inference.faults import MOST_FAULTS, Fault, member, shown
+from include.inference.signature import Signature
+from include.spec import Boolean, Categorical, Numeric
+
+Column = NDArray[Any] | Sequence[Any]
+# Writes a column of the matrix, and returns where it could not: None, or a mask of the rows at fault.
+_Bad = NDArray[np.bool_] | None
+_Write = Callable[[Column, NDArray[np.float32]], _Bad]
+_WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], _Bad]
+
+_PACKED: Final = 8  # strings of at most so many bytes are compared as one integer
+
+
+class ColumnEncoder:
+    """Turns columns into the matrix that a `Scorer` takes.
+
+    A column is one of
+
+    - an array of floats or integers: for a numeric feature; NaN is missing. Of 0, 1 and NaN, also for
+      a boolean feature that may be missing: a tensor of booleans has no missing;
+    - an array of bool: for a boolean feature;
+    - an array of void type: strings in UTF-8 that are all as long, and not empty, for a categorical feature;
+    - a list of values as `RowEncoder` takes them.
+
+    In the last, the empty string is missing, where that is allowed and it is not a category.
+
+    Parameters
+    ----------
+    signature : Signature
+        Says which features there are, in which order, and what each may hold.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self.names = signature.names
+        self._writers = tuple(_writer_of(feature) for feature in signature.features)
+        self._expected = tuple(expected_of(value_encoder(feature)) for feature in signature.features)
+
+    def encode(
+        self, columns: Mapping[str, Column], rows: int, path_of: Callable[[int, int], str] | None = None
+    ) -> NDArray[np.float32]:
+        """Encode one column a feature, each of `rows` values.
+
+        Parameters
+        ----------
+        columns : mapping of str to Column
+            Exactly the features of the signature.
+        rows : int
+        path_of : callable, optional
+            Says how row i of feature j is named in a fault; by default ``inputs.<feature>[i]``.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, n_features)
+
+        Raises
+        ------
+        RowsRejectedError
+            Holding all faults, row by row, or the first 20 of them.
+        """
+        matrix = np.empty((rows, len(self.names)), dtype=np.float32)
+        if rows == 0:
+            return matrix
+        bad: dict[int, NDArray[np.bool_]] = {}
+        for position, (name, write) in enumerate(zip(self.names, self._writers, strict=True)):
+            mask = write(columns[name], matrix[:, position])
+            if mask is not None:
+                bad[position] = mask
+        if bad:
+            faults = self._faults(columns, bad, path_of or self._path)
+            raise RowsRejectedError(list(islice(faults, MOST_FAULTS)))
+        return matrix
+
+    def _path(self, row: int, position: int) -> str:
+        return f"{member('inputs', self.names[position])}[{row}]"
+
+    def _faults(
+        self, columns: Mapping[str, Column], bad: dict[int, NDArray[np.bool_]], path_of: Callable[[int, int], str]
+    ) -> Iterator[Fault]:
+        found = sorted(
+            (row, position) for position, mask in bad.items() for row in np.flatnonzero(mask)[:MOST_FAULTS].tolist()
+        )
+        for row, position in found:
+            value = columns[self.names[position]][row]
+            yield Fault(path_of(row, position), self._expected[position], shown(_plain(value)))
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
+    by_value, by_array = _by_value(feature), _by_array(feature)
+
+    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
+        return by_array(column, out) if isinstance(column, np.ndarray) else by_value(column, out)
+
+    return write
+
+
+def _by_array(feature: Numeric | Categorical | Boolean) -> _WriteArray:
+    if feature.kind == "numeric":
+        return _numbers(feature)
+    return _strings(feature) if feature.kind == "categorical" else _booleans(feature)
+
+
+def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.ones(len(column), dtype=np.bool_)
+
+
+def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
+    encode = value_encoder(feature)
+    empty_is_missing = feature.kind == "categorical" and feature.missing and "" not in feature.categories
+
+    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
+        values = [None if value == "" else value for value in column] if empty_is_missing else column
+        try:
+            out[:] = [encode(value) for value in values]
+        except UnfitError:
+            return np.array([not _fits(encode, value) for value in values], dtype=np.bool_)
+        return None
+
+    return write
+
+
+def _fits(encode: Callable[[Any], float], value: Any) -> bool:
+    try:
+        encode(value)
+    except UnfitError:
+        return False
+    return True
+
+
+def _numbers(feature: Numeric) -> _WriteArray:
+    missing = feature.missing
+    low, high = (feature.low, feature.high) if feature.out_of_range == "reject" else (-LARGEST, LARGEST)
+    low, high = max(low, -LARGEST), min(high, LARGEST)
+    least, most = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin looks past NaN
+
+    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
+        kind = column.dtype.kind
+        if kind not in "fiu":
+            return _all_bad(column)
+        # As Python's numbers: exact, where NumPy would round the bound to the column's type.
+        if not (low <= least(column).item() and most(column).item() <= high):  # NaN compares false
+            bad = _beyond(column, low, high)
+            if missing and kind == "f":
+                bad &= ~np.isnan(column)
+            if bad.any():
+                return bad
+        # Rows go through double precision too; for 64-bit integers that is one rounding more.
+        out[:] = column.astype(np.float64) if kind != "f" and column.itemsize == 8 else column
+        return None
+
+    return write
+
+
+def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    if column.dtype.kind == "f":
+        exact = column.astype(np.float64, copy=False)
+        return ~((exact >= low) & (exact <= high))
+    inside: NDArray[np.bool_] = (column >= math.ceil(low)) & (column <= math.floor(high))
+    return ~inside
+
+
+def _booleans(feature: Boolean) -> _WriteArray:
+    missing = feature.missing
+
+    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
+        if column.dtype.kind == "b":
+            out[:] = column
+            return None
+        if column.dtype.kind != "f" or not missing:
+            return _all_bad(column)
+        bad: NDArray[np.bool_] = ~((column == 0) | (column == 1) | np.isnan(column))
+        if bad.any():
+            return bad
+        out[:] = column
+        return None
+
+    return write
+
+
+def _strings(feature: Categorical) -> _WriteArray:
+    known = {category.encode("utf-8", "surrogatepass"): code for code, category in enumerate(feature.categories)}
+    rejects = feature.unknown == "reject"
+    dictionaries: dict[int, tuple[NDArray[np.uint64], NDArray[np.float32]]] = {}
+
+    def codes_of(column: NDArray[Any], width: int) -> NDArray[np.float32]:
+        if width > _PACKED:
+            return np.array([known.get(each, NO_CATEGORY) for each in column.tolist()], dtype=np.float32)
+        if width not in dictionaries:  # two threads may both make it: they make the same
+            dictionaries[width] = _dictionary(known, width)
+        words, codes = dictionaries[width]
+        if not len(words):
+            return np.full(len(column), NO_CATEGORY, dtype=np.float32)
+        packed = _packed(column, width)
+        at = np.minimum(np.searchsorted(words, packed), len(words) - 1)
+        return np.where(words[at] == packed, codes[at], np.float32(NO_CATEGORY))
+
+    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
+        if column.dtype.kind != "V":
+            return _all_bad(column)
+        width = column.itemsize
+        out[:] = codes_of(column, width)
+        bad: NDArray[np.bool_] = np.equal(out, NO_CATEGORY)
+        return bad if rejects and bad.any() else None
+
+    return write
+
+
+def _dictionary(known: Mapping[bytes, int], width: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return the categories of `width` bytes as sorted integers, and their codes."""
+    words = sorted(
+        (int.from_bytes(category, "little"), code) for category, code in known.items() if len(category) == width
+    )
+    return (
+        np.array([word for word, _ in words], dtype=np.uint64),
+        np.array([code for _, code in words], dtype=np.float32),
+    )
+
+
+def _packed(column: NDArray[Any], width: int) -> NDArray[np.uint64]:
+    padded = np.zeros((len(column), _PACKED), dtype=np.uint8)
+    padded[:, :width] = column.view(np.uint8).reshape(len(column), width)
+    return padded.view("<u8").ravel()
