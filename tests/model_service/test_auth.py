@@ -1,0 +1,438 @@
+"""Who may ask what, by which token: keys, claims, scopes, models, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from include.errors import SettingsError
+from include.settings import Settings
+from model_service import ModelSlots, create_app
+from model_service.auth import Caller, Door, VerifiedTokens, check_exposure, open_door
+from model_service.refusals import ForbiddenError, InvalidTokenError, KeysUnavailableError, NoTokenError
+
+SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
+RSA = rsa.generate_private_key(65537, 2048)
+RSA_2 = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    good = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": now + 60, "iat": now, "scope": "predict models"}
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+def token(key: Any = SECRET, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **changes: Any) -> str:
+    return jwt.encode(claims(**changes), key, algorithm, headers=headers)
+
+
+def door(**settings: Any) -> Door:
+    opened = open_door(Settings(**settings))
+    assert opened is not None
+    return opened
+
+
+def admit(at: Door, bearer: str, scope: str = "predict", model: str | None = "iris") -> Caller:
+    return at.admit(f"Bearer {bearer}", scope, model)
+
+
+@pytest.fixture
+def shared() -> Door:
+    return door(auth_secret=SECRET)
+
+
+# -- claims ----------------------------------------------------------------------------------------
+
+
+def test_a_good_token_says_who_asks(shared: Door) -> None:
+    caller = admit(shared, token())
+    assert (caller.subject, caller.scopes, caller.models) == ("shop", {"predict", "models"}, None)
+
+
+@pytest.mark.parametrize("claim", ["exp", "iss", "aud", "sub"])
+def test_a_claim_that_is_missing_is_named(shared: Door, claim: str) -> None:
+    with pytest.raises(InvalidTokenError, match=f"the claim {claim} is missing"):
+        admit(shared, token(**{claim: None}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exp": 1}, "has expired"),
+        ({"nbf": int(time.time()) + 600}, "not valid yet"),
+        ({"iss": "somebody"}, "another issuer"),
+        ({"aud": "elsewhere"}, "another audience"),
+        ({"sub": 7}, "sub is not text"),
+        ({"sub": ""}, "sub of 1 to 255 characters"),
+        ({"sub": "s" * 256}, "sub of 1 to 255 characters"),
+        ({"scope": ["predict"]}, "scope as text"),
+        ({"models": "iris"}, "models as a list"),
+        ({"models": [1]}, "models as a list"),
+        ({"exp": "soon"}, "not a well-formed token"),
+    ],
+)
+def test_a_claim_that_is_wrong_is_refused_with_the_reason(shared: Door, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidTokenError, match=reason):
+        admit(shared, token(**changes))
+
+
+def test_clocks_may_differ_by_the_leeway_and_no_more() -> None:
+    patient = door(auth_secret=SECRET, auth_leeway_seconds=30)
+    now = int(time.time())
+    assert admit(patient, token(exp=now - 20)).expires == now + 10
+    with pytest.raises(InvalidTokenError, match="expired"):
+        admit(patient, token(exp=now - 40))
+
+
+def test_the_leeway_is_bounded() -> None:
+    with pytest.raises(ValueError, match="less than or equal to 120"):
+        Settings(auth_leeway_seconds=3600)
+
+
+# -- algorithms ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bearer",
+    [
+        jwt.encode(claims(), None, "none"),
+        jwt.encode(claims(), SECRET + "!", "HS256"),
+        jwt.encode(claims(), SECRET * 2, "HS512"),
+        jwt.encode(claims(), RSA, "RS256"),
+        "a.b.c",
+        "x",
+        "é.é.é",
+        "A" * 9000,
+    ],
+)
+def test_another_key_algorithm_or_form_is_refused(shared: Door, bearer: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        admit(shared, bearer)
+
+
+def pem(folder: Path, key: Any) -> Path:
+    file = folder / "key.pem"
+    file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return file
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
+def test_a_public_key_in_pem_verifies_with_its_own_algorithm_only(tmp_path: Path, key: Any, algorithm: str) -> None:
+    public = door(auth_public_key=pem(tmp_path, key))
+    assert admit(public, token(key, algorithm)).subject == "shop"
+    for other in ((RSA_2, "RS256"), (ec.generate_private_key(ec.SECP256R1()), "ES256"), (SECRET, "HS256")):
+        with pytest.raises(InvalidTokenError):
+            admit(public, token(*other))
+
+
+def test_the_public_key_is_not_taken_as_a_shared_secret(tmp_path: Path) -> None:
+    file = pem(tmp_path, RSA)
+    header = jwt.utils.base64url_encode(b'{"alg":"HS256","typ":"JWT"}').decode()
+    body = jwt.utils.base64url_encode(json.dumps(claims()).encode()).decode()
+    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
+        f"{header}.{body}".encode(), file.read_bytes()
+    )
+    forged = f"{header}.{body}.{jwt.utils.base64url_encode(signature).decode()}"
+    with pytest.raises(InvalidTokenError):
+        admit(door(auth_public_key=file), forged)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"auth_secret": "s" * 31}, "at least 32 bytes"),
+        ({"auth_public_key": Path("/nowhere.pem")}, "public key in PEM"),
+        ({"auth_jwks_url": "file:///etc/passwd"}, "http or https"),
+        ({"auth_secret": SECRET, "auth_jwks_url": "http://x"}, "Unset all but one"),
+    ],
+)
+def test_what_is_not_safe_is_refused_at_the_start(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        open_door(Settings(**settings))
+
+
+WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505  # it is to be refused
+
+
+@pytest.mark.parametrize("key", [WEAK, ec.generate_private_key(ec.SECP384R1())])
+def test_a_weak_or_strange_public_key_is_refused_at_the_start(tmp_path: Path, key: Any) -> None:
+    with pytest.raises(SettingsError, match="at least 2048 bits"):
+        open_door(Settings(auth_public_key=pem(tmp_path, key)))
+
+
+def test_a_secret_is_not_shown_with_the_settings() -> None:
+    assert SECRET not in repr(Settings(auth_secret=SECRET))
+
+
+# -- an issuer whose keys rotate -------------------------------------------------------------------
+
+
+class Issuer:
+    """A server of a JWK Set, as an identity provider runs one."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {}
+        self.up = True
+        self.asked = 0
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked += 1
+                self.send_response(200 if issuer.up else 503)
+                self.end_headers()
+                self.wfile.write(issuer.document() if issuer.up else b"down")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def document(self) -> bytes:
+        keys = []
+        for kid, key in self.keys.items():
+            algorithm: Any = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
+            keys.append(algorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, "use": "sig"})
+        return json.dumps({"keys": keys}).encode()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    yield issuer
+    issuer.server.shutdown()
+    issuer.server.server_close()
+
+
+def signed(kid: str, key: Any = RSA, algorithm: str = "RS256", **changes: Any) -> str:
+    return token(key, algorithm, {"kid": kid}, **changes)
+
+
+def test_keys_of_a_set_verify_and_new_ones_are_found_when_the_issuer_rotates(issuer: Issuer) -> None:
+    issuer.keys = {"old": RSA, "curve": EC}
+    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
+    assert admit(rotating, signed("old")).subject == "shop"
+    assert admit(rotating, signed("curve", EC, "ES256")).subject == "shop"
+    assert issuer.asked == 1
+    issuer.keys = {"new": RSA_2}
+    assert admit(rotating, signed("new", RSA_2)).subject == "shop"
+    assert issuer.asked == 2
+    with pytest.raises(InvalidTokenError, match="not among the issuer's keys"):
+        admit(rotating, signed("old", sub="somebody else"))
+
+
+def test_made_up_key_ids_do_not_make_us_call_the_issuer(issuer: Issuer) -> None:
+    issuer.keys = {"a": RSA}
+    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
+    for attempt in range(50):
+        with pytest.raises(InvalidTokenError):
+            admit(rotating, signed(f"made-up-{attempt}"))
+    assert issuer.asked == 1
+    assert admit(rotating, signed("a")).subject == "shop"
+
+
+def test_the_key_of_another_id_does_not_verify(issuer: Issuer) -> None:
+    issuer.keys = {"a": RSA, "b": RSA_2}
+    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
+    for bearer in (signed("b"), token(RSA, "RS256"), token(SECRET, "HS256", {"kid": "a"}), signed("a", EC, "ES256")):
+        with pytest.raises(InvalidTokenError):
+            admit(rotating, bearer)
+
+
+def test_with_the_issuer_down_known_keys_and_known_tokens_go_on_and_it_is_asked_rarely(issuer: Issuer) -> None:
+    issuer.keys = {"a": RSA}
+    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0.5)
+    known = signed("a")
+    admit(rotating, known)
+    issuer.up = False
+    time.sleep(0.6)
+    asked = issuer.asked
+    for attempt in range(20):
+        with pytest.raises(KeysUnavailableError):
+            admit(rotating, signed(f"new-{attempt}", RSA_2))
+    assert issuer.asked <= asked + 2
+    assert admit(rotating, known).subject == admit(rotating, signed("a", jti="another")).subject == "shop"
+    issuer.up, issuer.keys = True, {"a": RSA, "new": RSA_2}
+    time.sleep(0.6)
+    assert admit(rotating, signed("new", RSA_2)).subject == "shop"
+
+
+def test_an_issuer_that_was_never_reached_is_503_and_not_asked_on_and_on(issuer: Issuer) -> None:
+    issuer.up = False
+    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
+    for _ in range(20):
+        with pytest.raises(KeysUnavailableError):
+            admit(rotating, signed("a"))
+    assert issuer.asked == 1
+
+
+# -- what is remembered ----------------------------------------------------------------------------
+
+
+@given(
+    tokens=st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1000), min_size=1),
+    asked=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.floats(0, 200)), max_size=60),
+    most=st.integers(1, 5),
+)
+def test_what_is_remembered_answers_as_verifying_would_and_is_bounded(
+    tokens: dict[str, float], asked: list[tuple[str, float]], most: int
+) -> None:
+    now = 0.0
+
+    def verify(bearer: str) -> Caller:
+        if bearer not in tokens or now >= tokens[bearer]:
+            raise InvalidTokenError("no")
+        return Caller(bearer, frozenset(), None, tokens[bearer])
+
+    def outcome(ask: Any, bearer: str) -> Caller | None:
+        try:
+            return ask(bearer)
+        except InvalidTokenError:
+            return None
+
+    remembered = VerifiedTokens(verify, most, lambda: now)
+    for bearer, later in asked:
+        now += later
+        assert outcome(remembered.caller_of, bearer) == outcome(verify, bearer)
+        assert len(remembered) <= most
+
+
+def test_a_token_is_verified_once_and_again_when_its_key_may_have_been_withdrawn() -> None:
+    clock, verified = [0.0], []
+
+    def verify(bearer: str) -> Caller:
+        verified.append(bearer)
+        return Caller("shop", frozenset(), None, 86_400)
+
+    remembered = VerifiedTokens(verify, clock=lambda: clock[0])
+    for clock[0] in (0.0, 1.0, 299.0):
+        remembered.caller_of("a")
+    assert verified == ["a"]
+    clock[0] = 301.0
+    remembered.caller_of("a")
+    assert verified == ["a", "a"]
+
+
+def test_very_long_tokens_are_not_kept() -> None:
+    remembered = VerifiedTokens(lambda _: Caller("shop", frozenset(), None, 1e12))
+    remembered.caller_of("a" * 5000)
+    assert len(remembered) == 0
+
+
+# -- scopes and models -----------------------------------------------------------------------------
+
+
+def test_a_token_is_good_for_its_scopes_and_models_only(shared: Door) -> None:
+    narrow = token(scope="predict", models=["iris"])
+    assert admit(shared, narrow, "predict", "iris")
+    assert admit(shared, narrow, "predict", None)
+    for scope, model in (("scores", "iris"), ("predict", "trip"), ("models", None), ("undeclared", None)):
+        with pytest.raises(ForbiddenError):
+            admit(shared, narrow, scope, model)
+    with pytest.raises(ForbiddenError):
+        admit(shared, token(scope="predict", models=[]))
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic dTpw", "bearer", "Token abc"])
+def test_without_a_bearer_token_none_is_seen(shared: Door, header: str | None) -> None:
+    with pytest.raises(NoTokenError):
+        shared.admit(header, "predict", "iris")
+
+
+def test_the_name_of_the_scheme_may_be_written_in_any_case(shared: Door) -> None:
+    assert shared.admit(f"bEARER  {token()} ", "predict", "iris").subject == "shop"
+
+
+# -- over HTTP -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(settled: Any) -> Any:
+    settings = settled.world.settings.model_copy(update={"auth_secret": Settings(auth_secret=SECRET).auth_secret})
+    return create_app(settings, settled.slots, settled.world.engine).test_client()
+
+
+def ask(client: Any, path: str, bearer: str | None, **body: Any) -> Any:
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return client.post(path, json=body, headers=headers) if body else client.get(path, headers=headers)
+
+
+def test_a_prediction_needs_a_token(guarded: Any) -> None:
+    features = [5.1, 3.5, 1.4, 0.2]
+    refused = ask(guarded, "/predict", None, features=features)
+    assert (refused.status_code, refused.content_type) == (401, "application/problem+json")
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="sluice"'
+    expired = ask(guarded, "/predict", token(exp=1), features=features)
+    assert expired.status_code == 401
+    assert expired.headers["WWW-Authenticate"] == (
+        'Bearer realm="sluice", error="invalid_token", error_description="it has expired"'
+    )
+    assert ask(guarded, "/predict", token(), features=features).status_code == 200
+
+
+def test_a_token_for_other_things_is_403_with_the_scope_that_is_needed(guarded: Any) -> None:
+    refused = ask(guarded, "/v1/models/iris/scores/1", token())
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert 'scope="scores"' in refused.headers["WWW-Authenticate"]
+    other = token(models=["trip"])
+    for path in ("/predict", "/v1/models/iris/predict"):
+        assert ask(guarded, path, other, features=[1, 1, 1, 1]).status_code == 403
+
+
+def test_a_default_model_is_held_against_the_claim_as_if_it_were_named(guarded: Any) -> None:
+    assert ask(guarded, "/predict", token(models=["iris"]), features=[1, 1, 1, 1]).status_code == 200
+
+
+def test_probes_need_no_token_and_a_path_that_is_none_is_404(guarded: Any) -> None:
+    assert guarded.get("/health").status_code == 200
+    assert guarded.get("/ready").status_code == 200
+    assert guarded.get("/nowhere").status_code == 404
+
+
+def test_every_route_says_what_it_asks_for() -> None:
+    app = create_app(Settings(auth_secret=SECRET), ModelSlots())
+    silent = [rule for rule in app.url_map.iter_rules() if not hasattr(app.view_functions[rule.endpoint], "scope")]
+    assert not silent
+
+
+OPEN = {"/health", "/ready", "/openapi.json", "/docs", "/v2/health/live", "/v2/health/ready"}
+
+
+def test_only_probes_and_the_descriptions_of_the_routes_are_open() -> None:
+    app = create_app(Settings(auth_secret=SECRET), ModelSlots())
+    scopes = {rule.rule: getattr(app.view_functions[rule.endpoint], "scope", None) for rule in app.url_map.iter_rules()}
+    assert {rule for rule, scope in scopes.items() if scope == "open"} <= OPEN
+    assert set(scopes.values()) <= {"open", "predict", "scores", "models", "metrics"}
+
+
+# -- where it listens ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "sluice.example.com"])  # noqa: S104  # refused
+def test_without_authentication_it_refuses_any_address_but_loopback(host: str) -> None:
+    with pytest.raises(SettingsError, match="SLUICE_SERVICE_HOST: expected a loopback address"):
+        check_exposure(Settings(service_host=host))
+    check_exposure(Settings(service_host=host, auth_secret=SECRET))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_without_authentication_on_loopback_it_says_so(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    check_exposure(Settings(service_host=host))
+    assert "no authentication is configured" in caplog.text
