@@ -40,6 +40,15 @@ class Settings(BaseSettings):
     service_read_seconds: float = Field(
         0.3, gt=0, le=10, description="How long a look-up of scores may take in the database."
     )
+    service_job_max_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="Most bytes that the body of an asynchronous prediction may have."
+    )
+    service_job_max_rows: int = Field(100_000, ge=1, description="Most rows that one asynchronous prediction may hold.")
+    service_job_most: int = Field(100, ge=1, description="Most jobs that may wait or run; one more is answered 503.")
+    service_job_hours: float = Field(24, gt=0, le=24 * 365, description="How long a job and its result are kept.")
+    service_job_lease_seconds: float = Field(
+        30, gt=0, le=3600, description="After how long without progress a job is taken from its worker."
+    )
     service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
     service_max_in_flight: int = Field(
         64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
@@ -50,6 +59,18 @@ class Settings(BaseSettings):
     service_burst: int = Field(
         100, ge=1, description="Requests that a caller may send at once before the rate counts, over all workers."
     )
+    service_sample_rate: float = Field(
+        0, ge=0, le=1, description="Share of predictions that go into sluice.prediction_log, with their features."
+    )
+    service_access_log: str = Field(
+        "stdout",
+        pattern="^(stdout|file|off)$",
+        description="Where the service writes a line a request: stdout, file or off.",
+    )
+    service_access_log_bytes: int = Field(
+        50_000_000, ge=10_000, description="Size at which logs/access.log is put aside; five are kept."
+    )
+    service_log_features: bool = Field(False, description="Whether the access log shows features and predictions.")
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
     auth_secret: SecretStr | None = Field(
         None, description="Key of at least 32 bytes that tokens are signed with (HS256)."
@@ -118,6 +139,11 @@ def load_settings() -> Settings:
             f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. "
             "Correct or unset the variable and start again."
         ) from error
+
+
+def set_for_libraries(name: str, value: str) -> None:
+    """Set a variable that a library reads by itself, in this process and in those that it forks."""
+    os.environ[name] = value
 
 
 def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:

@@ -28,8 +28,20 @@ def open_scores(url: str, seconds: float) -> Engine:
     """
     options = f"{READING} -c statement_timeout={max(1, round(seconds * 1000))}"
     return open_engine(
-        url, pool_size=2, max_overflow=0, pool_timeout=1, isolation_level="AUTOCOMMIT", connect_args=_session(options)
+        url, pool_size=4, max_overflow=0, pool_timeout=1, isolation_level="AUTOCOMMIT", connect_args=_session(options)
     )
+
+
+def open_jobs(url: str) -> Engine:
+    """Return a pool that may write: for jobs, whose rows are larger than what else is asked for."""
+    return open_engine(
+        url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session("-c statement_timeout=2000")
+    )
+
+
+def open_notes(url: str) -> Engine:
+    """Return one connection for what the service notes: sampled predictions and alerts."""
+    return open_engine(url, pool_size=1, max_overflow=0, connect_args=_session("-c statement_timeout=5000"))
 
 
 def _session(options: str) -> dict[str, Any]:

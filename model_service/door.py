@@ -48,7 +48,7 @@ class DatabaseDoor:
         How many questions may be asked at once.
     """
 
-    def __init__(self, engine: Engine, *, patience: float, breaker: Breaker | None = None, threads: int = 2) -> None:
+    def __init__(self, engine: Engine, *, patience: float, breaker: Breaker | None = None, threads: int = 4) -> None:
         self._engine = engine
         self._patience = patience
         self._breaker = breaker or Breaker()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from include.errors import SluiceError
+from include.inference import MOST_FAULTS
 
 
 class MalformedBodyError(SluiceError):
@@ -81,3 +84,49 @@ class BadQueryError(SluiceError):
     def __init__(self, name: str, expected: str, found: str) -> None:
         super().__init__(f"parameter '{name}': expected {expected}; found {found[:60]!r}.")
         self.name = name
+
+
+class TensorsRejectedError(SluiceError):
+    """An inference request is not one of the protocol, or its tensors are not those that the model takes."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults[:MOST_FAULTS]))
+        self.faults = tuple(faults)
+
+
+class UnpackError(SluiceError):
+    """A compressed body is not what its Content-Encoding says."""
+
+    def __init__(self, encoding: str, reason: str) -> None:
+        super().__init__(f"the body is not {encoding}: {reason}. Send it whole, or not compressed.")
+
+
+class UnknownJobError(SluiceError):
+    """A job was named that the caller does not have."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"you have no job '{job[:40]}': it never was, is another's, or has expired. Submit it again.")
+
+
+class JobOverError(SluiceError):
+    """A job was to be cancelled that is over."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job '{job[:40]}' is {state}, so there is nothing to cancel. It is removed when it expires.")
+
+
+class TooManyJobsError(SluiceError):
+    """As many jobs wait or run as may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} jobs wait or run already, the most that are taken. Submit it again later, "
+            "or have the operator raise SLUICE_SERVICE_JOB_MOST."
+        )
+
+
+class JobsUnavailableError(SluiceError):
+    """The database that holds the jobs does not answer, or does not let the service write."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"jobs cannot be read or written now: {reason}. Predictions are not affected.")

@@ -1,0 +1,116 @@
+"""Where requests hand jobs in and come back for them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import ProgrammingError
+
+from model_service import job_store as store
+from model_service.door import DatabaseDoor, DoorShutError
+from model_service.errors import JobOverError, JobsUnavailableError, TooManyJobsError, UnknownJobError
+from model_service.job_store import Job, Part
+from model_service.slots import LoadedModel
+
+T = TypeVar("T")
+
+
+class JobDesk:
+    """Jobs, as those who submit them see them: each sees their own.
+
+    Parameters
+    ----------
+    door : DatabaseDoor or None
+        To a database where jobs may be written.
+    hours : float
+        How long a job is kept.
+    most : int
+        How many may wait or run.
+
+    All methods raise `JobsUnavailableError` when the database does not answer or does not let us write.
+    """
+
+    def __init__(self, door: DatabaseDoor | None, *, hours: float, most: int) -> None:
+        self._door, self._hours, self._most = door, hours, most
+
+    def submit(self, loaded: LoadedModel, parts: Sequence[Part], subject: str) -> Job:
+        """Store a job that `loaded` is to answer.
+
+        Raises
+        ------
+        TooManyJobsError
+            If as many wait or run as may.
+        """
+        about = {
+            "id": uuid.uuid4(),
+            "model": loaded.model,
+            "version": loaded.version,
+            "artifact_digest": loaded.artifact_digest,
+            "subject": subject,
+        }
+        job = self._ask(lambda connection: store.submit(connection, about, parts, hours=self._hours, most=self._most))
+        if job is None:
+            raise TooManyJobsError(self._most)
+        return job
+
+    def find(self, job: str, subject: str) -> Job:
+        """Return the subject's job of this id.
+
+        Raises
+        ------
+        UnknownJobError
+            If there is none: another's is as unknown as one that never was.
+        """
+        try:
+            number = uuid.UUID(job)
+        except ValueError:
+            raise UnknownJobError(job) from None
+        found = self._ask(lambda connection: store.find(connection, number, subject))
+        if found is None:
+            raise UnknownJobError(job)
+        return found
+
+    def answers(self, job: Job) -> list[bytes]:
+        """Return the answers of a job that is done, part by part, each a JSON list; none before."""
+        return self._ask(lambda connection: store.answers(connection, job.id)) if job.state == "done" else []
+
+    def cancel(self, job: Job, subject: str) -> Job:
+        """Cancel the subject's job, and return it as it then is.
+
+        Raises
+        ------
+        JobOverError
+            If it was over before.
+        """
+        after = self._ask(lambda connection: store.cancel(connection, job.id, subject)) or job
+        if after.state != "cancelled":
+            raise JobOverError(str(job.id), after.state)
+        return after
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        if self._door is None:
+            raise JobsUnavailableError("no database is configured")
+        try:
+            return self._door.ask(lambda connection: _in_transaction(connection, question))
+        except DoorShutError as error:
+            raise JobsUnavailableError("the database does not answer") from error
+        except ProgrammingError as error:
+            raise _unavailable(error) from error
+
+
+def _in_transaction(connection: Connection, question: Callable[[Connection], T]) -> T:
+    with connection.begin():
+        return question(connection)
+
+
+def _unavailable(error: ProgrammingError) -> JobsUnavailableError:
+    """Return what is wrong with the database's set-up; anything else is a fault of ours."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state == "42501":
+        return JobsUnavailableError("the role of SLUICE_DATABASE_URL may not write them: make it a sluice_worker")
+    if state == "42P01":
+        return JobsUnavailableError("the database lacks their tables: run `sluice migrate`")
+    raise error

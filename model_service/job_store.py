@@ -1,0 +1,216 @@
+"""Jobs in PostgreSQL: submitted, taken, worked part by part, finished. Every clock is the database's.
+
+A worker holds a job by a lease that each finished part renews. When it is killed the lease runs out
+and another worker takes the job, with the next attempt's number, and goes on with the parts that are
+not done. A worker that was only slow finds its attempt outdated and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, text
+
+from model_service.answers import encode
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+MOST_ATTEMPTS: Final = 5
+
+_SHOWN: Final = (
+    "id, model, version, artifact_digest, state, row_count AS rows, rows_done, error, "
+    "submitted_at, started_at, finished_at, expires_at"
+)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Some rows of a job, as the body of a request that asks for them alone."""
+
+    first_row: int
+    row_count: int
+    body: bytes
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What a client is told of a job."""
+
+    id: UUID
+    model: str
+    version: int
+    artifact_digest: str
+    state: JobState
+    rows: int
+    rows_done: int
+    error: dict[str, Any] | None
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+
+
+class TakenJob(msgspec.Struct, frozen=True):
+    """A job that this worker holds, for as long as its lease lasts."""
+
+    id: UUID
+    model: str
+    version: int
+    attempt: int
+
+
+# -- for requests ----------------------------------------------------------------------------------
+
+
+def submit(
+    connection: Connection, about: dict[str, Any], parts: Sequence[Part], *, hours: float, most: int
+) -> Job | None:
+    """Store a job with its parts; None if `most` jobs wait or run already.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+    about : dict
+        id, model, version, artifact_digest and subject.
+    parts : sequence of Part
+    hours : float
+        How long the job and its result are kept.
+    most : int
+        How many jobs may wait or run. Two that are submitted at once may both be the last.
+    """
+    row = (
+        connection.execute(
+            text(
+                "INSERT INTO sluice.job (id, model, version, artifact_digest, subject, row_count, expires_at) "  # noqa: S608
+                "SELECT :id, :model, :version, :artifact_digest, :subject, :row_count, "
+                "now() + make_interval(secs => :seconds) "
+                "WHERE (SELECT count(*) FROM sluice.job WHERE state IN ('queued', 'running')) < :most "
+                f"RETURNING {_SHOWN}"
+            ),
+            {**about, "row_count": sum(part.row_count for part in parts), "seconds": hours * 3600, "most": most},
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    connection.execute(
+        text(
+            "INSERT INTO sluice.job_part (job, first_row, row_count, body) VALUES (:job, :first_row, :row_count, :body)"
+        ),
+        [{"job": about["id"], **msgspec.structs.asdict(part)} for part in parts],
+    )
+    return _job(row)
+
+
+def find(connection: Connection, job: UUID, subject: str) -> Job | None:
+    """Return the subject's job; None if there is none, or no more."""
+    statement = text(f"SELECT {_SHOWN} FROM sluice.job WHERE id = :id AND subject = :subject AND expires_at > now()")  # noqa: S608
+    row = connection.execute(statement, {"id": job, "subject": subject}).mappings().one_or_none()
+    return None if row is None else _job(row)
+
+
+def answers(connection: Connection, job: UUID) -> list[bytes]:
+    """Return the answers of a job's parts, each a JSON list, in the order of its rows."""
+    statement = text("SELECT answers FROM sluice.job_part WHERE job = :job ORDER BY first_row")
+    return [bytes(each) for each in connection.execute(statement, {"job": job}).scalars()]
+
+
+def cancel(connection: Connection, job: UUID, subject: str) -> Job | None:
+    """Cancel the subject's job if it waits or runs, and forget its rows; return it as it then is."""
+    row = (
+        connection.execute(
+            text(
+                "UPDATE sluice.job SET state = 'cancelled', finished_at = clock_timestamp(), lease_until = NULL "  # noqa: S608
+                "WHERE id = :id AND subject = :subject AND state IN ('queued', 'running') AND expires_at > now() "
+                f"RETURNING {_SHOWN}"
+            ),
+            {"id": job, "subject": subject},
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return find(connection, job, subject)
+    connection.execute(text("DELETE FROM sluice.job_part WHERE job = :job"), {"job": job})
+    return _job(row)
+
+
+# -- for workers -----------------------------------------------------------------------------------
+
+
+def take(connection: Connection, lease_seconds: float) -> TakenJob | None:
+    """Take the oldest job that waits, or whose worker is gone; None if there is none."""
+    row = connection.execute(
+        text(
+            "UPDATE sluice.job SET state = 'running', attempt = attempt + 1, "
+            "lease_until = now() + make_interval(secs => :lease), started_at = coalesce(started_at, now()) "
+            "WHERE id = (SELECT id FROM sluice.job WHERE expires_at > now() "
+            "AND (state = 'queued' OR (state = 'running' AND lease_until < now())) "
+            "ORDER BY submitted_at LIMIT 1 FOR UPDATE SKIP LOCKED) "
+            "RETURNING id, model, version, attempt"
+        ),
+        {"lease": lease_seconds},
+    ).one_or_none()
+    return None if row is None else TakenJob(*row)
+
+
+def next_part(connection: Connection, job: TakenJob) -> Part | None:
+    """Return the first part of `job` that has no answers; None if all have."""
+    row = connection.execute(
+        text(
+            "SELECT first_row, row_count, body FROM sluice.job_part WHERE job = :job AND answers IS NULL "
+            "ORDER BY first_row LIMIT 1"
+        ),
+        {"job": job.id},
+    ).one_or_none()
+    return None if row is None else Part(row.first_row, row.row_count, bytes(row.body))
+
+
+def finish_part(connection: Connection, job: TakenJob, part: Part, answers: bytes, lease_seconds: float) -> bool:
+    """Store a part's answers and renew the lease; False if the job is no longer this worker's."""
+    if not _held(
+        connection,
+        job,
+        "rows_done = rows_done + :rows, lease_until = now() + make_interval(secs => :lease)",
+        {"rows": part.row_count, "lease": lease_seconds},
+    ):
+        return False
+    connection.execute(
+        text("UPDATE sluice.job_part SET answers = :answers WHERE job = :job AND first_row = :first_row"),
+        {"answers": answers, "job": job.id, "first_row": part.first_row},
+    )
+    return True
+
+
+def finish(connection: Connection, job: TakenJob) -> bool:
+    """Note that all parts are done."""
+    return _held(connection, job, "state = 'done', finished_at = clock_timestamp(), lease_until = NULL", {})
+
+
+def fail(connection: Connection, job: TakenJob, error: dict[str, Any]) -> bool:
+    """Note why the job cannot be done."""
+    change = "state = 'failed', finished_at = clock_timestamp(), lease_until = NULL, error = CAST(:error AS jsonb)"
+    return _held(connection, job, change, {"error": encode(error).decode()})
+
+
+def give_back(connection: Connection, job: TakenJob) -> bool:
+    """Let another worker take the job at once."""
+    return _held(connection, job, "state = 'queued', lease_until = NULL", {})
+
+
+def remove_expired(connection: Connection) -> int:
+    """Remove what has expired; return how many jobs that were."""
+    return connection.execute(text("DELETE FROM sluice.job WHERE expires_at <= now()")).rowcount
+
+
+def _held(connection: Connection, job: TakenJob, change: str, values: dict[str, Any]) -> bool:
+    statement = text(
+        f"UPDATE sluice.job SET {change} WHERE id = :id AND attempt = :attempt AND state = 'running'"  # noqa: S608
+    )
+    return connection.execute(statement, {**values, "id": job.id, "attempt": job.attempt}).rowcount == 1
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(**row)

@@ -1,0 +1,140 @@
+"""The thread that works jobs off, one in each worker process, beside the thread that answers requests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from include.errors import RowsRejectedError, SluiceError
+from model_service import job_store as store
+from model_service.errors import LedgerUnavailableError
+from model_service.job_rows import answers_of
+from model_service.job_store import Part, TakenJob
+from model_service.slots import LoadedModel
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS: Final = 60.0
+LONGEST_PAUSE: Final = 5.0
+STOP_SECONDS: Final = 2.0
+
+
+class JobWorker:
+    """Takes jobs from the database and works them off.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        With the right to write jobs.
+    load : callable
+        Returns the version of a model that a job is bound to.
+    lease_seconds : float
+        After how long without a finished part another worker may take a job.
+    poll_seconds : float
+        How often is looked for jobs that others submitted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        load: Callable[[str, int], LoadedModel],
+        *,
+        lease_seconds: float,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        self._engine = engine
+        self._load = load
+        self._lease_seconds = lease_seconds
+        self._poll_seconds = poll_seconds
+        self._bell = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._next_sweep = 0.0
+
+    def start(self) -> None:
+        """Work in a thread of its own. Call it in the worker: a thread does not survive a fork."""
+        self._thread = threading.Thread(target=self._work, name="job-worker", daemon=True)
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Have it look for a job now."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """Have it give back what it works on, and end; wait a little for it."""
+        self._stopping = True
+        self._bell.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(STOP_SECONDS)
+
+    def turn(self) -> bool:
+        """Work one job off, if there is one; return whether there was."""
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            removed = self._ask(store.remove_expired)
+            if removed:
+                log.info("%s expired job(s) were removed", removed)
+        job = self._ask(lambda connection: store.take(connection, self._lease_seconds))
+        if job is None:
+            return False
+        self._work_off(job)
+        return True
+
+    def _work(self) -> None:
+        pause = self._poll_seconds
+        while not self._stopping:
+            try:
+                busy = self.turn()
+                pause = self._poll_seconds
+            except SQLAlchemyError as error:
+                if pause == self._poll_seconds:
+                    log.warning("jobs wait: the database does not answer: %s", str(error).splitlines()[0])
+                busy, pause = False, min(pause * 2, LONGEST_PAUSE)
+            except Exception:  # the thread must outlive whatever goes wrong with one job
+                log.exception("a job was left; another attempt is made when its lease has run out")
+                busy = False
+            if not busy:
+                self._bell.wait(pause)
+                self._bell.clear()
+
+    def _work_off(self, job: TakenJob) -> None:
+        if job.attempt > store.MOST_ATTEMPTS:
+            self._fail(job, f"given up after {store.MOST_ATTEMPTS} attempts: each time its worker ended before it did")
+            return
+        try:
+            loaded = self._load(job.model, job.version)
+            while (part := self._ask(lambda connection: store.next_part(connection, job))) is not None:
+                if self._stopping:
+                    self._ask(lambda connection: store.give_back(connection, job))
+                    return
+                if not self._finish(job, part, answers_of(loaded, part)):
+                    return  # cancelled, or taken by another
+            self._ask(lambda connection: store.finish(connection, job))
+        except LedgerUnavailableError:
+            self._ask(lambda connection: store.give_back(connection, job))
+        except RowsRejectedError as error:
+            detail = (
+                f"{len(error.faults)} value(s) are not what the model takes; see errors. Mend them and submit again."
+            )
+            self._fail(job, detail, errors=list(error.faults))
+        except SluiceError as error:
+            self._fail(job, str(error))
+
+    def _finish(self, job: TakenJob, part: Part, answers: bytes) -> bool:
+        return self._ask(lambda connection: store.finish_part(connection, job, part, answers, self._lease_seconds))
+
+    def _fail(self, job: TakenJob, detail: str, **more: Any) -> None:
+        log.info("job %s failed: %s", job.id, detail)
+        self._ask(lambda connection: store.fail(connection, job, {"detail": detail, **more}))
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return question(connection)

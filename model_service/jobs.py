@@ -1,0 +1,131 @@
+"""The routes of asynchronous prediction: submit many rows, come back for the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from include.errors import NoChampionError, RowsRejectedError, UnknownModelError
+from include.settings import Settings
+from model_service.answers import Prediction, encode
+from model_service.body import read_body
+from model_service.errors import (
+    JobOverError,
+    JobsUnavailableError,
+    MalformedBodyError,
+    NotLoadedError,
+    TooLargeError,
+    TooManyJobsError,
+    UnknownJobError,
+)
+from model_service.guard import asks, check_may_ask, current_visit
+from model_service.job_desk import JobDesk
+from model_service.job_rows import check_part, parts_of
+from model_service.job_store import Job
+from model_service.openapi import Answer, Body, Operation, Parameter, documented
+from model_service.slots import ModelSlots
+
+
+class JobAnswer(Job, kw_only=True):
+    """A job; once it is done with a prediction for each row, in their order."""
+
+    request_id: str
+    predictions: list[Prediction] | msgspec.UnsetType = msgspec.UNSET
+
+
+_ID = Parameter("job", {"type": "string", "format": "uuid"}, "The job's id.")
+_ROWS = {
+    "type": "object",
+    "properties": {"features": {"description": "One row or many, as for a prediction.", "type": ["array", "object"]}},
+    "required": ["features"],
+    "additionalProperties": False,
+}
+
+
+def job_routes(
+    settings: Settings, slots: ModelSlots, desk: JobDesk, ring: Callable[[], None] = lambda: None
+) -> Blueprint:
+    """Return the blueprint of ``POST /v1/models/<name>/predict_async`` and ``GET`` and ``DELETE /v1/jobs/<job>``.
+
+    Parameters
+    ----------
+    settings : Settings
+    slots : ModelSlots
+    desk : JobDesk
+    ring : callable
+        Called when there is a job to be worked off.
+    """
+    routes = Blueprint("jobs", __name__)
+
+    @routes.post("/v1/models/<name>/predict_async")
+    @asks("predict")
+    @documented(
+        Operation(
+            summary="Have many rows predicted by and by",
+            tag="jobs",
+            answers={202: Answer("The job; its address is in Location.", JobAnswer)},
+            problems=(
+                MalformedBodyError, RowsRejectedError, TooLargeError, UnknownModelError, NoChampionError,
+                NotLoadedError, TooManyJobsError, JobsUnavailableError,
+            ),
+            body=Body(_ROWS),
+        )
+    )  # fmt: skip
+    def submit(name: str) -> Response:
+        # Bound now: whatever is promoted meanwhile, one version answers all rows.
+        loaded = slots[name].loaded()
+        parts = parts_of(read_body(request.environ, settings.service_job_max_bytes), settings.service_job_max_rows)
+        check_part(loaded, parts[0])  # what is wrong with every row is told at once
+        job = desk.submit(loaded, parts, current_visit().subject)
+        ring()
+        answer = _json(job, 202)
+        answer.headers["Location"] = f"/v1/jobs/{job.id}"
+        return answer
+
+    @routes.get("/v1/jobs/<job>")
+    @asks("predict")
+    @documented(
+        Operation(
+            summary="How far a job is, and its predictions once it is done",
+            tag="jobs",
+            answers={200: JobAnswer},
+            problems=(UnknownJobError, JobsUnavailableError),
+            path={"job": _ID},
+        )
+    )
+    def state(job: str) -> Response:
+        found = _owned(desk, job)
+        answers = desk.answers(found)
+        # Each part's answers are a JSON list: put together as they are, nothing is decoded.
+        whole = b"[" + b",".join(each[1:-1] for each in answers) + b"]"
+        return _json(found, predictions=msgspec.Raw(whole) if answers else msgspec.UNSET)
+
+    @routes.delete("/v1/jobs/<job>")
+    @asks("predict")
+    @documented(
+        Operation(
+            summary="Cancel a job that is not over",
+            tag="jobs",
+            answers={200: Answer("The job, cancelled; its rows are forgotten.", JobAnswer)},
+            problems=(UnknownJobError, JobOverError, JobsUnavailableError),
+            path={"job": _ID},
+        )
+    )
+    def cancel(job: str) -> Response:
+        return _json(desk.cancel(_owned(desk, job), current_visit().subject))
+
+    return routes
+
+
+def _owned(desk: JobDesk, job: str) -> Job:
+    found = desk.find(job, current_visit().subject)
+    check_may_ask(found.model)
+    return found
+
+
+def _json(job: Job, status: int = 200, **more: Any) -> Response:
+    answer = JobAnswer(**msgspec.structs.asdict(job), request_id=current_visit().request_id, **more)
+    return Response(encode(answer), status=status, mimetype="application/json")

@@ -1,0 +1,212 @@
+"""The database goes away under load, and comes back: predictions never notice."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+
+log = logging.getLogger(__name__)
+
+SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
+SCORES = """
+CREATE TABLE scores.iris (
+    partition_start timestamptz NOT NULL, entity_key bigint NOT NULL, event_time timestamptz NOT NULL,
+    p_setosa double precision, p_versicolor double precision, p_virginica double precision,
+    predicted text, model_version integer NOT NULL, scored_at timestamptz NOT NULL,
+    PRIMARY KEY (entity_key, partition_start)
+);
+INSERT INTO scores.iris SELECT '2013-01-01', i, '2013-01-01', 1, 0, 0, 'setosa', 1, now() FROM generate_series(1, 9) i;
+"""
+
+
+@dataclass
+class OwnServer:
+    """A PostgreSQL of the test's own, which it may kill."""
+
+    home: Path
+    url: str = field(init=False)
+
+    def start(self) -> None:
+        self.url = start_embedded(self.home, durable=False)
+
+    @property
+    def pid(self) -> int:
+        return int((self.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+
+    def stop_at_once(self) -> None:
+        """Stop as `pg_ctl -m immediate` does: no goodbye to anybody."""
+        postmaster = psutil.Process(self.pid)
+        os.kill(postmaster.pid, signal.SIGQUIT)
+        psutil.wait_procs([postmaster], timeout=10)
+
+    def freeze(self, *, thaw: bool = False) -> None:
+        """Have it answer nothing while it accepts connections: what no driver's timeout is made for."""
+        postmaster = psutil.Process(self.pid)
+        for process in [postmaster, *postmaster.children()]:
+            os.kill(process.pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[OwnServer]:
+    server = OwnServer(tmp_path / "server")
+    server.start()
+    migrate(server.url)
+    yield server
+    stop_embedded(server.home)
+
+
+@pytest.fixture
+def database_url(own_server: OwnServer) -> str:
+    """In place of the session's server: everything in this file is on the test's own."""
+    return own_server.url
+
+
+@dataclass
+class Seen:
+    """What one client saw: when, how long it took, with which status."""
+
+    answers: list[tuple[float, float, int]] = field(default_factory=list)
+    without_retry_after: int = 0
+
+    def between(self, start: float, end: float) -> list[tuple[float, float, int]]:
+        return [each for each in self.answers if start <= each[0] and each[0] + each[1] <= end]
+
+
+class Load:
+    """Two clients that predict and one that looks up, each on a connection of its own that it keeps."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.predictions, self.look_ups = [Seen(), Seen()], Seen()
+        self._stopping = threading.Event()
+        jobs: list[tuple[Seen, str, str, Any]] = [(each, "POST", "/predict", SETOSA) for each in self.predictions]
+        jobs.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
+        self._threads = [threading.Thread(target=self._ask_on_and_on, args=job) for job in jobs]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask_on_and_on(self, seen: Seen, method: str, path: str, body: Any) -> None:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            answer.read()
+            seen.answers.append((started, time.monotonic() - started, answer.status))
+            seen.without_retry_after += answer.status == 503 and not answer.headers["Retry-After"]
+            time.sleep(0.005)
+        connection.close()
+
+
+def outage(
+    world: Any, run_service: Callable[..., Any], fault: Callable[[], None], cure: Callable[[], None], s: float
+) -> Load:
+    """Load the service, break the database for `s` seconds, and return what the clients saw, all of it checked."""
+    world.declare("iris")
+    world.champion("iris")
+    with world.engine.begin() as connection:
+        connection.execute(text(SCORES))
+    world.engine.dispose()
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    workers = {each.pid for each in psutil.Process(service.process.pid).children()}
+    with Load(service.port) as load:
+        time.sleep(1)
+        fault()
+        broken = time.monotonic()
+        time.sleep(s)
+        cured = time.monotonic()
+        cure()
+        service.wait_until(lambda: [each[2] for each in load.look_ups.answers[-20:]] == [200] * 20, seconds=10)
+        recovered = time.monotonic() - cured
+        time.sleep(0.5)
+    assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
+    for seen in load.predictions:
+        assert {status for _, _, status in seen.answers} == {200}
+        assert max(took for _, took, _ in seen.answers) < 1
+    during = load.look_ups.between(broken, cured)
+    assert {status for _, _, status in during} == {503}
+    assert {status for _, _, status in load.look_ups.answers} == {200, 503}
+    assert max(took for _, took, _ in load.look_ups.answers) < 1
+    assert load.look_ups.without_retry_after == 0
+    assert len(during) > 20 * s
+    log.info(
+        "predictions %d, longest %.0f ms; look-ups in the outage %d, longest %.0f ms; recovered after %.1f s",
+        sum(len(each.answers) for each in load.predictions),
+        max(took for each in load.predictions for _, took, _ in each.answers) * 1000,
+        len(during),
+        max(took for _, took, _ in during) * 1000,
+        recovered,
+    )
+    return load
+
+
+def test_with_the_database_killed_predictions_go_on_look_ups_are_503_at_once_and_recover(
+    world: Any, run_service: Callable[..., Any], own_server: OwnServer
+) -> None:
+    outage(world, run_service, own_server.stop_at_once, own_server.start, 5)
+
+
+@pytest.mark.slow
+def test_a_minute_without_the_database(world: Any, run_service: Callable[..., Any], own_server: OwnServer) -> None:
+    outage(world, run_service, own_server.stop_at_once, own_server.start, 60)
+
+
+def test_a_database_that_hangs_is_left_alone_just_so(
+    world: Any, run_service: Callable[..., Any], own_server: OwnServer
+) -> None:
+    outage(world, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 4)
+
+
+def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None:
+    from model_service.door import DatabaseDoor, DoorShutError
+
+    engine = open_engine(own_server.url)
+    door = DatabaseDoor(engine, patience=0.2)
+    assert door.ask(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
+    own_server.freeze()
+    try:
+        waits = []
+        for _ in range(30):
+            started = time.monotonic()
+            with pytest.raises(DoorShutError):
+                door.ask(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+            waits.append(time.monotonic() - started)
+            time.sleep(0.1)
+    finally:
+        own_server.freeze(thaw=True)
+    assert all(wait >= 0.19 for wait in waits[:3]), "the breaker gives it three tries"
+    assert max(waits[3:]) < 0.1, "and then nobody waits, also while it is tried again"
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            assert door.ask(lambda connection: connection.execute(text("SELECT 2")).scalar_one()) == 2
+            break
+        except DoorShutError:
+            time.sleep(0.1)
+    else:
+        raise AssertionError("it did not open again")
+    engine.dispose()

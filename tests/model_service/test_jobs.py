@@ -1,0 +1,392 @@
+"""Asynchronous prediction: submitted, worked off part by part, fetched; and what can go wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from model_service import create_app
+from model_service.app import JOB_WORKER
+from model_service.job_rows import PART_ROWS, parts_of
+from model_service.job_worker import JobWorker
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+VIRGINICA = [6.7, 3.0, 5.2, 2.3]
+BORDER = [6.0, 2.7, 5.1, 1.6]  # versions differ on this one
+
+
+@pytest.fixture
+def jobs(service: Any, world: Any) -> Any:
+    """The service with a champion, whose job worker is turned by hand."""
+    world.declare("iris", "trip", "empty_one")
+    world.champion("iris")
+    world.champion("trip")
+    service.watcher.look()
+    return service
+
+
+def submit(service: Any, features: Any, name: str = "iris") -> Any:
+    return service.client.post(f"/v1/models/{name}/predict_async", json={"features": features})
+
+
+def turn(service: Any) -> bool:
+    return bool(service.client.application.extensions[JOB_WORKER].turn())
+
+
+def job_of(service: Any, answer: Any) -> Any:
+    return service.client.get(answer.headers["Location"]).get_json()
+
+
+def test_a_job_is_accepted_worked_off_and_fetched(jobs: Any) -> None:
+    accepted = submit(jobs, [SETOSA, VIRGINICA])
+    assert accepted.status_code == 202
+    queued = accepted.get_json()
+    assert accepted.headers["Location"] == f"/v1/jobs/{queued['id']}"
+    assert (queued["state"], queued["rows"], queued["rows_done"]) == ("queued", 2, 0)
+    assert "predictions" not in queued
+    assert turn(jobs)
+    done = job_of(jobs, accepted)
+    assert (done["state"], done["rows_done"], done["version"]) == ("done", 2, 1)
+    assert done["predictions"] == jobs.predict("iris", [SETOSA, VIRGINICA]).get_json()["predictions"]
+    assert datetime.fromisoformat(done["finished_at"]) < datetime.fromisoformat(done["expires_at"])
+    assert not turn(jobs), "there is nothing more to do"
+
+
+@pytest.mark.parametrize("count", [1, PART_ROWS - 1, PART_ROWS, PART_ROWS + 1, 3 * PART_ROWS + 7])
+def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, count: int) -> None:
+    rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(count)]
+    accepted = submit(jobs, rows)
+    turn(jobs)
+    assert job_of(jobs, accepted)["predictions"] == jobs.predict("iris", rows).get_json()["predictions"]
+
+
+@pytest.mark.parametrize(
+    "row", [SETOSA, {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}]
+)
+def test_a_single_row_is_a_job_too(jobs: Any, row: Any) -> None:
+    accepted = submit(jobs, row)
+    turn(jobs)
+    (prediction,) = job_of(jobs, accepted)["predictions"]
+    assert prediction["label"] == "setosa"
+
+
+def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(jobs: Any, world: Any) -> None:
+    before = jobs.predict("iris", [BORDER]).get_json()["predictions"]
+    accepted = submit(jobs, [BORDER])
+    world.champion("iris", seed=1)
+    jobs.watcher.look()
+    assert jobs.predict("iris", [BORDER]).get_json()["version"] == 2
+    turn(jobs)
+    done = job_of(jobs, accepted)
+    assert (done["version"], done["predictions"]) == (1, before)
+
+
+def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, world: Any) -> None:
+    refused = submit(jobs, [SETOSA, ["x", 3, 1, 1]])
+    assert refused.status_code == 422
+    assert refused.get_json()["errors"][0]["path"] == "$.features[1][0]"
+    for body, status in ((b"{", 400), (b"[]", 422), (b'{"features": [[1,2,3,4]], "features": [[1,2,3,4]]}', 422)):
+        assert jobs.client.post("/v1/models/iris/predict_async", data=body).status_code == status
+    assert submit(jobs, [SETOSA], "nobody").status_code == 404
+    assert submit(jobs, [SETOSA], "empty_one").status_code == 503
+    assert not turn(jobs)
+
+
+def test_what_is_wrong_further_on_fails_the_job_and_names_the_rows(jobs: Any) -> None:
+    rows = [SETOSA] * (PART_ROWS + 3)
+    rows[PART_ROWS + 1] = [5.1, None, 1.4, 0.2]
+    accepted = submit(jobs, rows)
+    assert accepted.status_code == 202
+    turn(jobs)
+    failed = job_of(jobs, accepted)
+    assert (failed["state"], failed["rows_done"]) == ("failed", PART_ROWS)
+    assert failed["error"]["errors"][0] == {
+        "path": f"$.features[{PART_ROWS + 1}][1]", "expected": "a number from 0 to 100 (cm)", "found": "null",
+    }  # fmt: skip
+    assert "predictions" not in failed
+
+
+def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
+    few = jobs.world.settings.model_copy(update={"service_job_max_rows": 3, "service_job_max_bytes": 2000})
+    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 3}).status_code == 202
+    for rows, setting in ((4, "SLUICE_SERVICE_JOB_MAX_ROWS"), (1000, "SLUICE_SERVICE_MAX_BYTES")):
+        refused = client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * rows})
+        assert refused.status_code == 413
+        assert setting.rsplit("_", 1)[1] in refused.get_json()["detail"]
+
+
+def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
+    few = jobs.world.settings.model_copy(update={"service_job_most": 2})
+    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    statuses = [client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code for _ in range(3)]
+    assert statuses == [202, 202, 503]
+    turn(jobs)
+    assert client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code == 202
+
+
+def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, world: Any) -> None:
+    accepted = submit(jobs, [SETOSA])
+    cancelled = jobs.client.delete(accepted.headers["Location"])
+    assert (cancelled.status_code, cancelled.get_json()["state"]) == (200, "cancelled")
+    assert jobs.client.delete(accepted.headers["Location"]).status_code == 200, "cancelling again is no error"
+    assert not turn(jobs)
+    assert job_of(jobs, accepted)["state"] == "cancelled"
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sluice.job_part")).scalar_one() == 0
+
+
+def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, monkeypatch: Any) -> None:
+    from model_service import job_worker
+
+    accepted = submit(jobs, [SETOSA] * (3 * PART_ROWS))
+    worked: list[int] = []
+
+    def cancelled_meanwhile(loaded: Any, part: Any) -> bytes:
+        worked.append(part.first_row)
+        jobs.client.delete(accepted.headers["Location"])
+        return original(loaded, part)
+
+    original = job_worker.answers_of
+    monkeypatch.setattr(job_worker, "answers_of", cancelled_meanwhile)
+    turn(jobs)
+    assert worked == [0]
+    after = job_of(jobs, accepted)
+    assert (after["state"], after["rows_done"]) == ("cancelled", 0)
+
+
+def test_a_job_that_is_over_is_not_cancelled(jobs: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    turn(jobs)
+    refused = jobs.client.delete(accepted.headers["Location"])
+    assert refused.status_code == 409
+    assert refused.get_json()["type"] == "urn:sluice:problem:job-over"
+    assert job_of(jobs, accepted)["state"] == "done"
+
+
+@pytest.mark.parametrize("job", ["x", str(uuid.uuid4()), "1;DROP TABLE sluice.job", "%00"])
+def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
+    for method in (jobs.client.get, jobs.client.delete):
+        assert method(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_a_job_is_unknown_to_everybody_else(jobs: Any, world: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE sluice.job SET subject = 'somebody else'"))
+    assert jobs.client.get(accepted.headers["Location"]).status_code == 404
+    assert jobs.client.delete(accepted.headers["Location"]).status_code == 404
+    assert turn(jobs), "it is worked off all the same"
+
+
+def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    turn(jobs)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE sluice.job SET expires_at = now() - interval '1 second'"))
+    assert jobs.client.get(accepted.headers["Location"]).status_code == 404
+    jobs.client.application.extensions[JOB_WORKER]._next_sweep = 0
+    turn(jobs)
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice.job_part")).scalar_one() == 0
+
+
+# -- workers ---------------------------------------------------------------------------------------
+
+
+def worker_of(service: Any, lease: float = 30, answer: Callable[..., Any] | None = None) -> JobWorker:
+    load = answer or (lambda model, _: service.slots[model].loaded())
+    return JobWorker(service.world.engine, load, lease_seconds=lease)
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: nothing catches it."""
+
+
+def test_a_job_whose_worker_died_is_taken_again_and_goes_on_where_it_was(jobs: Any, monkeypatch: Any) -> None:
+    from model_service import job_worker
+
+    accepted = submit(jobs, [SETOSA] * (3 * PART_ROWS))
+    worked: list[int] = []
+
+    def dies_at_the_second_part(loaded: Any, part: Any) -> bytes:
+        worked.append(part.first_row)
+        if len(worked) == 2:
+            raise Killed
+        return original(loaded, part)
+
+    original = job_worker.answers_of
+    monkeypatch.setattr(job_worker, "answers_of", dies_at_the_second_part)
+    with pytest.raises(Killed):
+        worker_of(jobs, lease=0.5).turn()
+    assert not worker_of(jobs).turn(), "while the lease lasts it is the dead one's"
+    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("running", PART_ROWS)
+    time.sleep(0.6)
+    assert worker_of(jobs).turn()
+    assert worked == [0, PART_ROWS, PART_ROWS, 2 * PART_ROWS], "the part that was done is not done again"
+    done = job_of(jobs, accepted)
+    assert (done["state"], done["rows_done"], len(done["predictions"])) == ("done", 3 * PART_ROWS, 3 * PART_ROWS)
+
+
+def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(jobs: Any, monkeypatch: Any) -> None:
+    from model_service import job_worker
+
+    accepted = submit(jobs, [SETOSA] * 2)
+
+    def overtaken(loaded: Any, part: Any) -> bytes:
+        monkeypatch.setattr(job_worker, "answers_of", original)
+        time.sleep(0.2)
+        assert worker_of(jobs).turn(), "the other one takes it and does it"
+        return b'["what the slow one says"]'
+
+    original = job_worker.answers_of
+    monkeypatch.setattr(job_worker, "answers_of", overtaken)
+    worker_of(jobs, lease=0.1).turn()
+    done = job_of(jobs, accepted)
+    assert (done["state"], done["rows_done"]) == ("done", 2)
+    assert done["predictions"] == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
+
+
+def test_a_job_that_kills_its_workers_is_given_up(jobs: Any) -> None:
+    def deadly(model: str, version: int) -> Any:
+        raise Killed
+
+    accepted = submit(jobs, SETOSA)
+    for _ in range(5):
+        with pytest.raises(Killed):
+            worker_of(jobs, lease=0.01, answer=deadly).turn()
+        time.sleep(0.05)
+    assert worker_of(jobs, answer=deadly).turn()
+    failed = job_of(jobs, accepted)
+    assert failed["state"] == "failed"
+    assert "given up after 5 attempts" in failed["error"]["detail"]
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_job_back(jobs: Any, monkeypatch: Any) -> None:
+    from model_service import job_worker
+
+    accepted = submit(jobs, [SETOSA] * (2 * PART_ROWS))
+    stopped = worker_of(jobs)
+
+    def told_to_stop(loaded: Any, part: Any) -> bytes:
+        stopped.stop()
+        return original(loaded, part)
+
+    original = job_worker.answers_of
+    monkeypatch.setattr(job_worker, "answers_of", told_to_stop)
+    stopped.turn()
+    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("queued", PART_ROWS)
+
+
+def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    accepted = [submit(jobs, SETOSA) for _ in range(20)]
+    workers = [worker_of(jobs) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        turns = list(pool.map(lambda number: workers[number % 4].turn(), range(20)))
+    assert turns == [True] * 20
+    assert {job_of(jobs, each)["state"] for each in accepted} == {"done"}
+    with jobs.world.engine.connect() as connection:
+        assert set(connection.execute(text("SELECT attempt FROM sluice.job")).scalars()) == {1}
+
+
+def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, world: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    world.champion("iris", seed=1)
+    jobs.watcher.look()
+    graph = world.store.folder("iris", 1) / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    turn(jobs)
+    failed = job_of(jobs, accepted)
+    assert failed["state"] == "failed"
+    assert "was refused" in failed["error"]["detail"]
+
+
+# -- the database ----------------------------------------------------------------------------------
+
+
+def test_with_the_database_down_jobs_are_503_and_predictions_go_on(settled: Any) -> None:
+    gone = settled.world.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
+    client = create_app(gone, settled.slots).test_client()
+    for response in (
+        client.post("/v1/models/iris/predict_async", json={"features": SETOSA}),
+        client.get(f"/v1/jobs/{uuid.uuid4()}"),
+        client.delete(f"/v1/jobs/{uuid.uuid4()}"),
+    ):
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
+        assert response.get_json()["type"] == "urn:sluice:problem:jobs-unavailable"
+    assert client.post("/predict", json={"features": SETOSA}).status_code == 200
+
+
+def test_a_body_is_cut_without_changing_a_row() -> None:
+    rows = [{"name": f'a "{number}", [x]: {{é}}', "values": [number, 1e300, None, True]} for number in range(1203)]
+    body = json.dumps({"features": rows}, indent=1).encode()
+    parts = parts_of(body, 10_000)
+    assert [part.first_row for part in parts] == [0, 500, 1000]
+    assert [row for part in parts for row in json.loads(part.body)["features"]] == rows
+    assert [part.row_count for part in parts] == [500, 500, 203]
+
+
+# -- the service as it really runs -----------------------------------------------------------------
+
+
+def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
+    world: Any, run_service: Callable[..., Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_JOB_LEASE_SECONDS", "1")
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_ROWS", "60000")
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    rows = [SETOSA, VIRGINICA] * 30_000
+    status, job = service.ask("POST", "/v1/models/iris/predict_async", {"features": rows})
+    assert (status, job["state"]) == (202, "queued")
+    where = f"/v1/jobs/{job['id']}"
+
+    def rows_done() -> int:
+        return int(service.ask("GET", where)[1]["rows_done"])
+
+    service.wait_until(lambda: rows_done() > 0)
+    (worker,) = psutil.Process(service.process.pid).children()
+    os.kill(worker.pid, signal.SIGKILL)
+    with world.engine.connect() as connection:
+        done_at_death = connection.execute(text("SELECT rows_done FROM sluice.job")).scalar_one()
+    assert 0 < done_at_death < len(rows), "it died in the middle"
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200, seconds=30)
+    service.wait_until(lambda: rows_done() > done_at_death)
+    psutil.Process(service.process.pid).children()[0].kill()
+    service.process.kill()
+    service.process.wait()
+    again = run_service()
+    again.wait_until(lambda: again.ask("GET", where)[1]["state"] == "done", seconds=60)
+    done = again.ask("GET", where)[1]
+    assert done["rows_done"] == len(rows)
+    assert [each["label"] for each in done["predictions"]] == ["setosa", "virginica"] * 30_000
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT attempt FROM sluice.job")).scalar_one() >= 3
+
+
+def test_a_service_that_is_told_to_stop_gives_its_job_back(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    _, job = service.ask("POST", "/v1/models/iris/predict_async", {"features": [SETOSA] * 90_000})
+    service.wait_until(lambda: service.ask("GET", f"/v1/jobs/{job['id']}")[1]["rows_done"] > 0)
+    assert service.stop() == 0
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT state FROM sluice.job")).scalar_one() == "queued"
