@@ -8,6 +8,8 @@ import socket
 import sys
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 
 from flask import Flask
 from granian import Granian
@@ -19,6 +21,7 @@ from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
 from model_service.lifeline import Lifeline
+from model_service.observing.shared import share_metrics
 
 log = logging.getLogger("model_service")
 
@@ -55,6 +58,8 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=GRACE_SECONDS,
     )
     lifeline = Lifeline()
+    metrics_folder = share_metrics(settings)
+    import_module("model_service.observing.exposition")  # before the fork: workers share its memory
 
     def stop(*_: object) -> None:
         lifeline.cut()
@@ -73,12 +78,12 @@ def serve(settings: Settings) -> None:
         )
 
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
-    server.serve(target_loader=partial(_in_worker, settings, lifeline), wrap_loader=False)
+    server.serve(target_loader=partial(_in_worker, settings, lifeline, metrics_folder), wrap_loader=False)
 
 
-def _in_worker(settings: Settings, lifeline: Lifeline) -> Flask:
+def _in_worker(settings: Settings, lifeline: Lifeline, metrics_folder: Path) -> Flask:
     lifeline.follow()
-    return serving_app(settings)
+    return serving_app(settings, metrics_folder)
 
 
 def _check_port(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_service.slots import LoadedModel
+from model_service.visit import Visit
 
 encode = msgspec.json.Encoder().encode
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -68,8 +69,8 @@ def predictions_of(loaded: LoadedModel, scores: NDArray[np.float64]) -> list[Pre
     ]
 
 
-def answer_of(loaded: LoadedModel, features: Any, *, many: bool, request_id: str) -> bytes:
-    """Predict, and return the answer's JSON.
+def answer_of(loaded: LoadedModel, features: Any, *, many: bool, visit: Visit) -> bytes:
+    """Predict, and return the answer's JSON; `visit` is told where the time went.
 
     Raises
     ------
@@ -78,9 +79,16 @@ def answer_of(loaded: LoadedModel, features: Any, *, many: bool, request_id: str
     """
     encoder = loaded.encoder
     matrix = encoder.encode(features) if many else encoder.encode_one(features)
-    predictions = predictions_of(loaded, loaded.scorer.score(matrix))
-    about = (loaded.model, loaded.version, loaded.artifact_digest, request_id, datetime.now(UTC))
-    return encode(ManyAnswers(*about, predictions) if many else OneAnswer(*about, predictions[0]))
+    visit.lap("validate")
+    scores = loaded.scorer.score(matrix)
+    visit.lap("predict")
+    predictions = predictions_of(loaded, scores)
+    about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, datetime.now(UTC))
+    answer = encode(ManyAnswers(*about, predictions) if many else OneAnswer(*about, predictions[0]))
+    visit.lap("encode")
+    if visit.wants_values:
+        visit.inputs, visit.outputs = (features if many else [features]), predictions
+    return answer
 
 
 def request_id_of(given: str | None) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from multiprocessing.util import Finalize
+from pathlib import Path
+
 from flask import Flask
 from sqlalchemy import Engine
 
 from include.registry import ArtifactStore, Ledger
 from include.settings import Settings
-from model_service.connections import open_reader, open_scores
+from model_service.connections import open_jobs, open_notes, open_reader, open_scores
 from model_service.door import DatabaseDoor
 from model_service.guard import Guard, register_guard
+from model_service.job_desk import JobDesk
+from model_service.job_worker import JobWorker
+from model_service.jobs import job_routes
+from model_service.ledger_reads import LedgerReads
 from model_service.models import model_routes
+from model_service.observing import Observer, observer_for
+from model_service.observing.routes import metric_routes
+from model_service.oip import oip_routes
 from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
@@ -21,9 +31,13 @@ from model_service.watcher import ChampionWatcher
 
 FIRST_LOOK_SECONDS = 10
 PATIENCE_BEYOND = 0.3
+JOB_PATIENCE = 2.3
+JOB_WORKER = "sluice.job_worker"
 
 
-def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = None) -> Flask:
+def create_app(
+    settings: Settings, slots: ModelSlots, engine: Engine | None = None, observer: Observer | None = None
+) -> Flask:
     """Return the service over `slots`, which somebody else fills.
 
     Parameters
@@ -33,20 +47,46 @@ def create_app(settings: Settings, slots: ModelSlots, engine: Engine | None = No
         What predictions are answered from.
     engine : sqlalchemy.Engine, optional
         Where the ledger is read; by default the settings' database, if they name one.
+    observer : Observer, optional
+        Who notes requests; by default one of this process alone, which nobody has started.
     """
     url = settings.service_database_url or settings.database_url
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
-    ledger = None if engine is None else Ledger(engine)
+    scores = _scores_door(settings, url)
+    ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
     shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
-    register_guard(app, Guard(settings), settings.default_model)
+    if observer is None:
+        observer = observer_for(settings, slots, None, None)
+    register_guard(app, Guard(settings, observer), settings.default_model)
+    app.register_blueprint(metric_routes(observer))
     app.register_blueprint(predict_routes(settings, slots, shelf))
     app.register_blueprint(model_routes(slots))
     app.register_blueprint(version_routes(slots, ledger))
-    app.register_blueprint(score_routes(settings, slots, _scores_door(settings, url)))
+    app.register_blueprint(oip_routes(settings, slots, shelf))
+    app.register_blueprint(score_routes(settings, slots, scores))
+    _add_jobs(app, settings, slots, shelf)
     register_problems(app)
     return app
+
+
+def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> None:
+    """Register the routes of jobs, and put the worker that `serving_app` starts into ``app.extensions``."""
+    hours, most = settings.service_job_hours, settings.service_job_most
+    if settings.database_url is None:
+        app.register_blueprint(job_routes(settings, slots, JobDesk(None, hours=hours, most=most)))
+        return
+    engine = open_jobs(settings.database_url)
+    worker = JobWorker(
+        engine,
+        lambda model, version: shelf.loaded(slots[model], str(version)),
+        lease_seconds=settings.service_job_lease_seconds,
+        poll_seconds=settings.service_poll_seconds,
+    )
+    desk = JobDesk(DatabaseDoor(engine, patience=JOB_PATIENCE), hours=hours, most=most)
+    app.register_blueprint(job_routes(settings, slots, desk, worker.ring))
+    app.extensions[JOB_WORKER] = worker
 
 
 def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:
@@ -57,15 +97,25 @@ def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:
     return DatabaseDoor(open_scores(url, seconds), patience=seconds + PATIENCE_BEYOND)
 
 
-def serving_app(settings: Settings) -> Flask:
-    """Return the service with a watcher that fills it. Call it in the worker, after the fork."""
+def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
+    """Return the service with a watcher that fills it. Call it in the worker, after the fork.
+
+    Parameters
+    ----------
+    settings : Settings
+    metrics_folder : Path, optional
+        Where the workers share their metrics.
+    """
     if settings.database_url is None:
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
     slots = ModelSlots()
-    engine = open_reader(settings.service_database_url or settings.database_url)
+    url = settings.service_database_url or settings.database_url
+    engine = open_reader(url)
+    observer = observer_for(settings, slots, open_notes(url), metrics_folder)
     watcher = ChampionWatcher(
         slots,
         engine,
+        witness=observer,
         artifacts_dir=settings.artifacts_dir,
         models_dir=settings.models_dir,
         poll_seconds=settings.service_poll_seconds,
@@ -73,4 +123,10 @@ def serving_app(settings: Settings) -> Flask:
     watcher.start()
     # A worker that took requests before it has looked would answer 503 beside others that are ready.
     watcher.wait_for_first_look(FIRST_LOOK_SECONDS)
-    return create_app(settings, slots, engine)
+    app = create_app(settings, slots, engine, observer)
+    observer.start()
+    Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
+    worker: JobWorker = app.extensions[JOB_WORKER]
+    worker.start()
+    Finalize(None, worker.stop, exitpriority=20)  # another worker takes its job at once, not when the lease is over
+    return app

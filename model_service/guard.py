@@ -25,6 +25,7 @@ from include.settings import Settings
 from model_service.auth import open_door
 from model_service.auth.door import is_loopback
 from model_service.limits import InFlight, RateLimiter
+from model_service.observing import Observer
 from model_service.refusals import ForbiddenError
 from model_service.visit import Visit
 
@@ -50,12 +51,16 @@ class Guard:
     Parameters
     ----------
     settings : Settings
+    observer : Observer
+        Who notes every request.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, observer: Observer) -> None:
+        self._observer = observer
         self._door = open_door(settings)
         self._metrics_open = is_loopback(settings.service_host)
-        self.in_flight = InFlight(settings.service_max_in_flight)
+        self._in_flight = InFlight(settings.service_max_in_flight)
+        observer.in_flight = lambda: self._in_flight.count
         # Each worker counts for itself, and the workers share the callers' requests.
         workers = settings.service_workers
         self._rate = (
@@ -84,8 +89,9 @@ class Guard:
         """
         if scope == "open" or (scope == "metrics" and self._metrics_open):
             return
-        self.in_flight.enter()
+        self._in_flight.enter()
         visit.admitted = True
+        self._observer.meet(visit)
         if self._door is not None:
             visit.caller = caller = self._door.admit(environ.get("HTTP_AUTHORIZATION"), scope, model)
             visit.subject = caller.subject
@@ -95,7 +101,8 @@ class Guard:
     def dismiss(self, visit: Visit, status: int) -> None:
         """Note that `visit` was answered with `status`. Called once for each visit, admitted or not."""
         if visit.admitted:
-            self.in_flight.leave()
+            self._in_flight.leave()
+        self._observer.note(visit, status)
 
 
 def register_guard(app: Flask, guard: Guard, default_model: str) -> None:

@@ -1,19 +1,17 @@
-"""How much is taken at once: requests under way, requests of one caller, nesting of JSON, inflated bytes."""
+"""How much is taken at once: requests under way, requests of one caller, nesting of JSON."""
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 from typing import Final
 
-from model_service.errors import MalformedBodyError, TooLargeError
+from model_service.errors import MalformedBodyError
 from model_service.refusals import OverloadedError, TooManyRequestsError
 
 MOST_CALLERS: Final = 10_000
-_INFLATE_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_MARK: Final = bytes(each for each in range(256) if each not in b'[]{}"')
 _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
@@ -132,25 +130,3 @@ def check_depth(body: bytes, most: int) -> None:
         left = fewer
     if left:
         raise MalformedBodyError(f"expected at most {most} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)")
-
-
-def inflate(body: bytes, limit: int) -> bytes:
-    """Return what `body`, gzip or zlib, holds: at most `limit` bytes, however little it takes to say more.
-
-    Raises
-    ------
-    TooLargeError
-        When more than `limit` bytes have come out.
-    MalformedBodyError
-        If it is neither, or cut off.
-    """
-    machine = zlib.decompressobj(_INFLATE_GZIP_OR_ZLIB)
-    try:
-        inflated = machine.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise MalformedBodyError(f"it does not inflate: {error}") from None
-    if len(inflated) > limit:
-        raise TooLargeError("bytes when inflated", limit, "SLUICE_SERVICE_MAX_BYTES")
-    if not machine.eof or machine.unused_data:
-        raise MalformedBodyError("it does not inflate: it is cut off, or something follows it")
-    return inflated

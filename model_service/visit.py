@@ -36,7 +36,9 @@ class Visit:
     rows : int
         How many rows are predicted.
     sampled : bool
-        Whether `inputs` and `outputs` are wanted for the prediction log.
+        Whether the prediction log takes this one.
+    wants_values : bool
+        Whether `inputs` and `outputs`, each a list with one element a row, are to be set.
     laps : list of (stage, nanoseconds)
         Where the time went; see `lap`.
     """
@@ -58,6 +60,7 @@ class Visit:
         "subject",
         "traceparent",
         "version",
+        "wants_values",
     )
 
     def __init__(self, environ: dict[str, Any], route: str) -> None:
@@ -76,7 +79,7 @@ class Visit:
         self.version = 0
         self.rows = 0
         self.admitted = False
-        self.sampled = False
+        self.sampled = self.wants_values = False
         self.inputs: Any = None
         self.outputs: Any = None
         self.laps: list[tuple[str, int]] = []

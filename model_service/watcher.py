@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,6 +31,16 @@ LONGEST_PAUSE = 30.0
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
+class Witness(Protocol):
+    """Whoever is told what the watcher does."""
+
+    def swapped(self, model: str) -> None:
+        """Note that a version of `model` was put in force."""
+
+    def refused(self, model: str, version: int, reason: str) -> None:
+        """Note that the champion's artifact was refused."""
+
+
 class ChampionWatcher:
     """Watches the ledger and the folder of models on behalf of one worker.
 
@@ -41,10 +52,19 @@ class ChampionWatcher:
     artifacts_dir, models_dir : Path
     poll_seconds : float
         How often the ledger is asked when no notification comes.
+    witness : Witness, optional
+        Who is told of every version put in force, and of every one refused.
     """
 
     def __init__(
-        self, slots: ModelSlots, engine: Engine, *, artifacts_dir: Path, models_dir: Path, poll_seconds: float = 0.5
+        self,
+        slots: ModelSlots,
+        engine: Engine,
+        *,
+        artifacts_dir: Path,
+        models_dir: Path,
+        poll_seconds: float = 0.5,
+        witness: Witness | None = None,
     ) -> None:
         self._slots = slots
         self._engine = engine
@@ -52,6 +72,7 @@ class ChampionWatcher:
         self._artifacts = ArtifactStore(artifacts_dir)
         self._models_dir = models_dir
         self._poll_seconds = poll_seconds
+        self._witness = witness
         self._declared: Fingerprint | None = None
         self._retries: dict[str, _Retry] = {}
         self._looked = threading.Event()
@@ -124,6 +145,8 @@ class ChampionWatcher:
         else:
             slot.fault = None
             self._retries.pop(slot.name, None)
+            if self._witness is not None:
+                self._witness.swapped(slot.name)
             log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
 
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
@@ -138,6 +161,8 @@ class ChampionWatcher:
         before = self._retries.get(slot.name)
         pause = min(before.pause * 2, LONGEST_PAUSE) if before and before.fence == champion.fence else 1.0
         self._retries[slot.name] = _Retry(champion.fence, pause)
+        if self._witness is not None and isinstance(error, SluiceError):
+            self._witness.refused(slot.name, champion.to_version, slot.fault)
         log.error("model '%s': %s; tried again in %.0f s", slot.name, slot.fault, pause)
 
     def _note_ledger_fault(self, fault: str | None) -> None:

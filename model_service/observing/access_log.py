@@ -1,0 +1,123 @@
+"""One line of JSON a request, written by a thread: a request never waits for a disk or a pipe."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+MOST_WAITING: Final = 100_000
+KEPT: Final = 5
+
+
+class AccessLine(msgspec.Struct, omit_defaults=True):
+    """What the log says of a request. Features and predictions only if a setting asks for them."""
+
+    time: datetime
+    request_id: str
+    method: str
+    route: str
+    status: int
+    microseconds: int
+    subject: str
+    model: str = ""
+    version: int = 0
+    rows: int = 0
+    traceparent: str | None = None
+    features: Any = None
+    predictions: Any = None
+
+
+class AccessLog:
+    """Takes lines at once and writes them when it is told.
+
+    Parameters
+    ----------
+    write : callable
+        Takes many lines as bytes.
+    most : int
+        Lines that may wait; more are dropped and counted.
+    """
+
+    def __init__(self, write: Callable[[bytes], None], most: int = MOST_WAITING) -> None:
+        self._write = write
+        self._waiting: deque[AccessLine] = deque()
+        self._most = most
+        self.dropped = 0
+
+    def add(self, line: AccessLine) -> None:
+        """Take a line."""
+        if len(self._waiting) < self._most:
+            self._waiting.append(line)
+        else:
+            self.dropped += 1
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        encode = msgspec.json.Encoder().encode
+        while count := min(len(self._waiting), 5000):
+            lines = [encode(self._waiting.popleft()) for _ in range(count)]
+            self._write(b"\n".join(lines) + b"\n")
+
+
+def to_stdout(lines: bytes) -> None:
+    """Write `lines` to standard output, whole, however many processes share it."""
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
+
+
+class RotatingFile:
+    """A file that several processes append to, and that whichever finds it full puts aside.
+
+    Parameters
+    ----------
+    file : Path
+        Older ones are `file`.1 to `file`.5.
+    most_bytes : int
+        Size at which it is put aside.
+    """
+
+    def __init__(self, file: Path, most_bytes: int) -> None:
+        self._file, self._most_bytes = file, most_bytes
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = self._open()
+
+    def write(self, lines: bytes) -> None:
+        """Append `lines`."""
+        self._follow()
+        os.write(self._descriptor, lines)
+        if os.fstat(self._descriptor).st_size >= self._most_bytes:
+            self._put_aside()
+
+    def _open(self) -> int:
+        return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+
+    def _follow(self) -> None:
+        """Open the file anew if another process put ours aside."""
+        if not self._is_ours():
+            os.close(self._descriptor)
+            self._descriptor = self._open()
+
+    def _is_ours(self) -> bool:
+        try:
+            return os.path.samestat(self._file.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
+    def _put_aside(self) -> None:
+        with Path(f"{self._file}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._is_ours():  # another was first
+                return
+            for number in range(KEPT - 1, 0, -1):
+                older = Path(f"{self._file}.{number}")
+                if older.exists():
+                    older.replace(f"{self._file}.{number + 1}")
+            self._file.replace(f"{self._file}.1")

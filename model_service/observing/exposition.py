@@ -1,0 +1,114 @@
+"""The metrics by name, in Prometheus's text form, added up over all workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from model_service.observing.shared import forget_the_dead
+from model_service.observing.tally import BOUNDS, Durations, RequestKey, StageKey, Tally
+from model_service.slots import ModelSlots
+
+MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+
+
+class Exposition:
+    """What Prometheus is told.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where workers share; None: this process alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._registry = own = CollectorRegistry()
+        labels = ("route", "model", "version", "status")
+        self._requests = Histogram(
+            "sluice_request_seconds", "Time to answer a request", labels, buckets=BOUNDS, registry=own
+        )
+        self._stages = Histogram(
+            "sluice_stage_seconds", "Time of a prediction's stage", ("model", "stage"), buckets=BOUNDS, registry=own
+        )
+        versions = ("model", "version")
+        self._rows = Counter("sluice_rows", "Rows predicted", versions, registry=own)
+        self.swaps = Counter("sluice_swaps", "Versions that a worker put in force", ("model",), registry=own)
+        self.refused_artifacts = Counter(
+            "sluice_refused_artifacts", "Times that a worker refused a champion's artifact", ("model",), registry=own
+        )
+        self.logged = Counter("sluice_prediction_log_rows", "Rows written to the prediction log", registry=own)
+        self.dropped = Counter(
+            "sluice_dropped", "What was not written since the queue was full", ("log",), registry=own
+        )
+        self._in_flight = Gauge("sluice_in_flight", "Requests under way", multiprocess_mode="livesum", registry=own)
+        one = ("model",)
+        self._ready = Gauge(
+            "sluice_model_ready", "1 when every worker can answer", one, multiprocess_mode="livemin", registry=own
+        )
+        self._refused = Gauge(
+            "sluice_model_refused",
+            "1 while a worker refuses the champion",
+            one,
+            multiprocess_mode="livemax",
+            registry=own,
+        )
+        self._loaded = Gauge(
+            "sluice_model_version",
+            "Version that a worker serves; 0: none",
+            one,
+            multiprocess_mode="liveall",
+            registry=own,
+        )
+        self._ledger = Gauge(
+            "sluice_ledger_up", "1 when every worker can read the ledger", multiprocess_mode="livemin", registry=own
+        )
+        # The client looks a child up by its labels in about a microsecond each time.
+        self._of_request: dict[RequestKey, Histogram] = {}
+        self._of_stage: dict[StageKey, Histogram] = {}
+
+    def add(self, tally: Tally) -> None:
+        """Add what was counted since the last time."""
+        for key, durations in tally.requests.items():
+            child = self._of_request.get(key)
+            if child is None:
+                route, model, version, status = key
+                child = self._of_request[key] = self._requests.labels(route, model, version or "", status)
+            _add(child, durations)
+        for at, durations in tally.stages.items():
+            child = self._of_stage.get(at)
+            if child is None:
+                child = self._of_stage[at] = self._stages.labels(*at)
+            _add(child, durations)
+        for answered, rows in tally.rows.items():
+            self._rows.labels(*answered).inc(rows)
+
+    def show_levels(self, slots: ModelSlots, in_flight: int) -> None:
+        """Set the levels to what this worker finds now."""
+        self._in_flight.set(in_flight)
+        self._ledger.set(slots.ledger_fault is None)
+        for slot in slots:
+            current = slot.current
+            self._ready.labels(slot.name).set(current is not None)
+            self._refused.labels(slot.name).set(slot.fault is not None)
+            self._loaded.labels(slot.name).set(current.version if current else 0)
+
+    def text(self) -> bytes:
+        """Return the metrics of all workers."""
+        if self._folder is None:
+            return generate_latest(self._registry)
+        forget_the_dead(self._folder)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]  # the client's own gap
+        return generate_latest(together)
+
+
+def _add(child: Histogram, durations: Durations) -> None:
+    # The client can only observe one value at a time; its parts can take many, and are what it would add to.
+    child._sum.inc(durations.total / 1e9)  # noqa: SLF001
+    for bucket, count in zip(child._buckets, durations.buckets, strict=True):  # noqa: SLF001
+        if count:
+            bucket.inc(count)

@@ -1,0 +1,195 @@
+"""Notes every request in about two microseconds, and a thread carries the notes away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import random
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Engine
+
+from include.settings import Settings
+from include.telemetry import Telemetry
+from model_service.observing.access_log import AccessLine, AccessLog, RotatingFile, to_stdout
+from model_service.observing.prediction_log import PredictionLog
+from model_service.observing.tally import Tally
+from model_service.slots import ModelSlots
+from model_service.visit import Visit
+
+if TYPE_CHECKING:
+    from model_service.observing.exposition import Exposition
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 0.5
+
+
+class Observer:
+    """What a worker notes, and where it goes.
+
+    Parameters
+    ----------
+    settings : Settings
+    slots : ModelSlots
+        Whose state is shown.
+    exposition : Exposition
+        Prometheus's side.
+    predictions : PredictionLog
+    access : AccessLog or None
+        None: no access log.
+    telemetry : Telemetry
+        StatsD's side.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        slots: ModelSlots,
+        exposition: Exposition,
+        predictions: PredictionLog,
+        access: AccessLog | None,
+        telemetry: Telemetry,
+    ) -> None:
+        self._slots = slots
+        self.exposition = exposition
+        self.predictions = predictions
+        self._access = access
+        self._telemetry = telemetry
+        self._sample_rate = settings.service_sample_rate
+        self._show_values = settings.service_log_features and access is not None
+        self._tally = Tally()
+        self._noting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._writing = threading.Lock()
+        self._stopping = threading.Event()
+        self.in_flight: Callable[[], int] = lambda: 0
+
+    def meet(self, visit: Visit) -> None:
+        """Decide whether the visit's features and predictions are wanted."""
+        visit.sampled = self._sample_rate > 0 and random() < self._sample_rate  # noqa: S311  # a sample, no secret
+        visit.wants_values = visit.sampled or self._show_values
+
+    def note(self, visit: Visit, status: int) -> None:
+        """Note that `visit` was answered with `status`."""
+        spent = perf_counter_ns() - visit.started
+        with self._noting:
+            self._tally.add(visit, status, spent)
+        if self._access is not None:
+            line = AccessLine(
+                datetime.now(UTC),
+                visit.request_id,
+                visit.method,
+                visit.route,
+                status,
+                spent // 1000,
+                visit.subject,
+                visit.model,
+                visit.version,
+                visit.rows,
+                visit.traceparent,
+            )
+            if self._show_values:
+                line.features, line.predictions = visit.inputs, visit.outputs
+            self._access.add(line)
+        if visit.sampled:
+            self.predictions.add(visit)
+
+    def swapped(self, model: str) -> None:
+        """Note that a version of `model` was put in force."""
+        self.exposition.swaps.labels(model).inc()
+
+    def refused(self, model: str, version: int, reason: str) -> None:
+        """Note that the champion's artifact was refused: a metric, and an alert row."""
+        self.exposition.refused_artifacts.labels(model).inc()
+        self.predictions.alert(model, f"version {version} refused", reason)
+
+    def flush(self) -> None:
+        """Carry what was noted to the metrics and the access log."""
+        with self._flushing:
+            with self._noting:
+                tally, self._tally = self._tally, Tally()
+            self.exposition.add(tally)
+            self.exposition.show_levels(self._slots, self.in_flight())
+            self._send(tally)
+            if self._access is not None:
+                self._access.flush()
+                self._count_dropped("access", self._access)
+
+    def flush_predictions(self) -> None:
+        """Carry sampled predictions and alerts to the database."""
+        with self._writing:
+            written = self.predictions.written
+            self.predictions.flush()
+            self.exposition.logged.inc(self.predictions.written - written)
+            self._count_dropped("prediction", self.predictions)
+
+    def metrics(self) -> bytes:
+        """Return the metrics of all workers, this one's to the last request."""
+        self.flush()
+        return self.exposition.text()
+
+    def start(self) -> None:
+        """Carry away in threads of its own. Call it in the worker: a thread does not survive a fork."""
+        for name, flush in (("observer", self.flush), ("prediction-log", self.flush_predictions)):
+            threading.Thread(target=self._carry, args=(flush,), name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Carry away what is left, and no more."""
+        self._stopping.set()
+        self.flush()
+        self.flush_predictions()
+
+    def _carry(self, flush: Callable[[], None]) -> None:
+        while not self._stopping.wait(FLUSH_SECONDS):
+            try:
+                flush()
+            except Exception:  # the next turn may fare better: a full disk, say, or a pipe that is shut
+                log.exception("metrics or logs could not be written")
+
+    def _send(self, tally: Tally) -> None:
+        for (_, model, _, status), durations in tally.requests.items():
+            name = f"service.{model or 'none'}"
+            self._telemetry.count(f"{name}.status.{status}", durations.count)
+            self._telemetry.seconds(f"{name}.request.seconds", durations.total / durations.count / 1e9)
+        for (model, stage), durations in tally.stages.items():
+            self._telemetry.seconds(f"service.{model}.{stage}.seconds", durations.total / durations.count / 1e9)
+
+    def _count_dropped(self, name: str, source: AccessLog | PredictionLog) -> None:
+        dropped, source.dropped = source.dropped, 0
+        if dropped:
+            self.exposition.dropped.labels(name).inc(dropped)
+
+
+def observer_for(settings: Settings, slots: ModelSlots, engine: Engine | None, folder: Path | None) -> Observer:
+    """Return an observer as `settings` want it.
+
+    Parameters
+    ----------
+    settings : Settings
+    slots : ModelSlots
+    engine : sqlalchemy.Engine or None
+        What sampled predictions and alerts are written with.
+    folder : Path or None
+        Where workers share their metrics; None: this process is the only one.
+    """
+    # Imported only when `share_metrics` has said where workers share: the client looks once.
+    from model_service.observing.exposition import Exposition
+
+    access = None
+    if settings.service_access_log == "stdout":
+        access = AccessLog(to_stdout)
+    elif settings.service_access_log == "file":
+        access = AccessLog(RotatingFile(settings.log_dir / "access.log", settings.service_access_log_bytes).write)
+    return Observer(
+        settings,
+        slots,
+        Exposition(folder),
+        PredictionLog(engine),
+        access,
+        Telemetry(settings.statsd_host, settings.statsd_port),
+    )

@@ -1,0 +1,22 @@
+"""The route that Prometheus asks."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from model_service.guard import asks
+from model_service.observing.observer import Observer
+
+
+def metric_routes(observer: Observer) -> Blueprint:
+    """Return the blueprint of ``GET /metrics``."""
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    @asks("metrics")
+    def metrics() -> Response:
+        from model_service.observing.exposition import MEDIA_TYPE  # not before `share_metrics`, as in the observer
+
+        return Response(observer.metrics(), content_type=MEDIA_TYPE)
+
+    return routes
