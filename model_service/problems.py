@@ -15,12 +15,18 @@ from include.errors import NoChampionError, RowsRejectedError, SluiceError, Unkn
 from model_service.answers import encode, request_id_of
 from model_service.errors import (
     BadQueryError,
+    JobOverError,
+    JobsUnavailableError,
     LedgerUnavailableError,
     MalformedBodyError,
     NeverScoredError,
     NotLoadedError,
     ScoresUnavailableError,
+    TensorsRejectedError,
     TooLargeError,
+    TooManyJobsError,
+    UnknownJobError,
+    UnpackError,
     VersionRefusedError,
 )
 from model_service.refusals import (
@@ -36,11 +42,14 @@ from model_service.refusals import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+OIP_ROOT: Final = "/v2"  # the Open Inference Protocol has a form of its own: {"error": "..."}
 
 # (status, name, title); the name makes the problem's type.
 _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
     MalformedBodyError: (400, "malformed-body", "The body is not JSON"),
     BadQueryError: (400, "bad-query", "A parameter is not what the route takes"),
+    TensorsRejectedError: (400, "tensors-rejected", "The tensors are not those that the model takes"),
+    UnpackError: (400, "not-unpacked", "The body is not what its encoding says"),
     NoTokenError: (401, "no-token", "A token is needed"),
     InvalidTokenError: (401, "invalid-token", "The token is not taken"),
     ForbiddenError: (403, "forbidden", "The token is not good for this"),
@@ -57,6 +66,10 @@ _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
     VersionRefusedError: (503, "version-refused", "The version's artifact is not what the ledger says"),
     LedgerUnavailableError: (503, "ledger-unavailable", "The ledger cannot be read"),
     ScoresUnavailableError: (503, "scores-unavailable", "The score tables cannot be read"),
+    UnknownJobError: (404, "unknown-job", "There is no such job"),
+    JobOverError: (409, "job-over", "The job is over"),
+    TooManyJobsError: (503, "too-many-jobs", "Too many jobs wait"),
+    JobsUnavailableError: (503, "jobs-unavailable", "Jobs cannot be read or written"),
 }
 
 
@@ -103,18 +116,24 @@ def _unforeseen_problem(error: Exception) -> Response:
 
 
 def _problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
-    request_id = _request_id()
+    if request.path.startswith(OIP_ROOT):
+        faults = "; ".join(str(each) for each in more.get("errors", ()))
+        return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json")
     document = {
         "type": kind,
         "title": title,
         "status": status,
         "detail": detail,
         "instance": request.path,
-        "request_id": request_id,
+        "request_id": _request_id(),
         **more,
     }
-    answer = Response(encode(document), status=status, content_type=MEDIA_TYPE)
-    answer.headers["X-Request-ID"] = request_id
+    return _finished(encode(document), status, MEDIA_TYPE)
+
+
+def _finished(body: bytes, status: int, media_type: str) -> Response:
+    answer = Response(body, status=status, content_type=media_type)
+    answer.headers["X-Request-ID"] = _request_id()
     if status == 503:
         answer.headers["Retry-After"] = "1"
     return answer

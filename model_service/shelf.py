@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from include.errors import ArtifactError, UnknownVersionError
-from include.registry import ArtifactStore, Ledger
+from include.registry import ArtifactStore
 from model_service.errors import LedgerUnavailableError, VersionRefusedError
+from model_service.ledger_reads import LedgerReads
 from model_service.loading import load_version
 from model_service.slots import LoadedModel, ModelSlot
 
@@ -24,14 +21,14 @@ class VersionShelf:
 
     Parameters
     ----------
-    ledger : Ledger or None
+    ledger : LedgerReads or None
         None: without a database only what is loaded already can be asked.
     artifacts : ArtifactStore
     capacity : int
         How many versions are kept; the one that was not asked for the longest makes way.
     """
 
-    def __init__(self, ledger: Ledger | None, artifacts: ArtifactStore, capacity: int) -> None:
+    def __init__(self, ledger: LedgerReads | None, artifacts: ArtifactStore, capacity: int) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
         self._capacity = capacity
@@ -63,11 +60,24 @@ class VersionShelf:
         if current is not None and current.version == number:
             return current
         if number is None:
-            with ledger_reached(self._ledger) as ledger:
-                raise UnknownVersionError(
-                    slot.name, version[:20], [each.version for each in ledger.versions(slot.name)]
-                )
+            raise UnknownVersionError(slot.name, version[:20], self._registered(slot.name))
         return self._kept_or_loaded((slot.name, number))
+
+    def versions(self, slot: ModelSlot) -> list[int]:
+        """Return the versions of a model that can be asked: without the database, those in memory."""
+        try:
+            return self._registered(slot.name)
+        except LedgerUnavailableError:
+            current = {slot.current.version} if slot.current else set()
+            return sorted(current | {each.version for each in self if each.model == slot.name})
+
+    def _registered(self, model: str) -> list[int]:
+        return [each.version for each in self._reads().ask(lambda ledger: ledger.versions(model))]
+
+    def _reads(self) -> LedgerReads:
+        if self._ledger is None:
+            raise LedgerUnavailableError
+        return self._ledger
 
     def _kept_or_loaded(self, key: tuple[str, int]) -> LoadedModel:
         with self._lock:
@@ -96,8 +106,7 @@ class VersionShelf:
                 self._kept.popitem(last=False)
 
     def _load(self, model: str, number: int) -> LoadedModel:
-        with ledger_reached(self._ledger) as ledger:
-            version = ledger.version(model, number)
+        version = self._reads().ask(lambda ledger: ledger.version(model, number))
         try:
             return LoadedModel(load_version(self._artifacts, version), version)
         except ArtifactError as error:
@@ -114,18 +123,3 @@ def number_of(version: str) -> int | None:
         number = int(version)
         return number if number <= LARGEST_VERSION else None
     return None
-
-
-@contextmanager
-def ledger_reached(ledger: Ledger | None) -> Iterator[Ledger]:
-    """Turn a database that does not answer into `LedgerUnavailableError`."""
-    if ledger is None:
-        raise LedgerUnavailableError
-    try:
-        yield ledger
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        raise LedgerUnavailableError from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise LedgerUnavailableError from error
-        raise

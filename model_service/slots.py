@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from include.errors import NoChampionError, UnknownModelError
-from include.inference import RowEncoder, Scorer
+from include.inference import ColumnEncoder, RowEncoder, Scorer
 from include.records import ModelVersion, Promotion
 from include.spec import ModelSpec
 from model_service.errors import NotLoadedError
@@ -27,7 +27,17 @@ class LoadedModel:
         What made it the champion; None when it was asked for by its number.
     """
 
-    __slots__ = ("artifact_digest", "classes", "encoder", "model", "promotion", "registered", "scorer", "version")
+    __slots__ = (
+        "artifact_digest",
+        "classes",
+        "columns",
+        "encoder",
+        "model",
+        "promotion",
+        "registered",
+        "scorer",
+        "version",
+    )
 
     def __init__(self, scorer: Scorer, registered: ModelVersion, promotion: Promotion | None = None) -> None:
         self.model = registered.model
@@ -37,6 +47,7 @@ class LoadedModel:
         self.promotion = promotion
         self.scorer = scorer
         self.encoder = RowEncoder(scorer.signature)
+        self.columns = ColumnEncoder(scorer.signature)
         self.classes = scorer.signature.classes
 
 

@@ -11,12 +11,11 @@ from flask import Blueprint, Response, request
 
 from include.errors import UnknownModelError
 from include.records import ModelVersion, Promotion
-from include.registry import Ledger
 from model_service.answers import encode
 from model_service.errors import BadQueryError, LedgerUnavailableError
 from model_service.guard import asks
+from model_service.ledger_reads import LedgerReads
 from model_service.openapi import Operation, Parameter, documented
-from model_service.shelf import ledger_reached
 from model_service.slots import ModelSlots
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -63,7 +62,7 @@ _AT = Parameter(
 )
 
 
-def version_routes(slots: ModelSlots, ledger: Ledger | None) -> Blueprint:
+def version_routes(slots: ModelSlots, ledger: LedgerReads | None) -> Blueprint:
     """Return the blueprint of ``GET /v1/models/<name>/versions``."""
     routes = Blueprint("versions", __name__)
 
@@ -81,9 +80,15 @@ def version_routes(slots: ModelSlots, ledger: Ledger | None) -> Blueprint:
     def versions(name: str) -> Response:
         model = slots[name].name
         at = time_of("at", request.args.get("at"))
-        with ledger_reached(ledger) as reached:
-            registered, history = reached.versions(model), reached.history(model)
-            then = None if at is None else reached.champion_at(model, at)
+        if ledger is None:
+            raise LedgerUnavailableError
+        registered, history, then = ledger.ask(
+            lambda reached: (
+                reached.versions(model),
+                reached.history(model),
+                None if at is None else reached.champion_at(model, at),
+            )
+        )
         champion = history[-1].to_version if history else None
         if at is not None:
             champion = then.to_version if then else None

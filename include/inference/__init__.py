@@ -5,7 +5,7 @@ become scores in `Scorer`. All read what they may expect from the artifact's `Si
 here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
-from include.inference.columns import ColumnEncoder
+from include.inference.columns import Column, ColumnEncoder
 from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
@@ -13,6 +13,7 @@ from include.inference.signature import Signature
 
 __all__ = [
     "MOST_FAULTS",
+    "Column",
     "ColumnEncoder",
     "Fault",
     "GoldenRow",

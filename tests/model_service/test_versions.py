@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from model_service import shelf as shelf_module
+from model_service.door import DatabaseDoor
+from model_service.ledger_reads import LedgerReads
 from model_service.shelf import VersionShelf
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
@@ -62,7 +64,8 @@ def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(t
 
 
 def shelf_of(service: Any, capacity: int) -> VersionShelf:
-    return VersionShelf(service.world.ledger, service.world.store, capacity)
+    door = DatabaseDoor(service.world.engine, patience=5)
+    return VersionShelf(LedgerReads(service.world.ledger, door), service.world.store, capacity)
 
 
 def test_only_so_many_versions_are_kept_and_the_one_not_asked_the_longest_makes_way(three: Any) -> None:

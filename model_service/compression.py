@@ -1,0 +1,64 @@
+"""Compressed bodies, in and out: never more unpacked than is taken, however little was sent."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Final
+
+from werkzeug.exceptions import UnsupportedMediaType
+
+from model_service.errors import TooLargeError, UnpackError
+
+# What zlib is told: gzip's envelope, or zlib's, which is what HTTP calls deflate.
+_ENVELOPES: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_FAST: Final = 1
+
+
+def unpacked(body: bytes, encoding: str | None, limit: int) -> bytes:
+    """Return a body as it was before ``Content-Encoding``.
+
+    Raises
+    ------
+    TooLargeError
+        Before more than `limit` bytes were unpacked.
+    UnpackError
+        If it is not what its encoding says.
+    UnsupportedMediaType
+        If the encoding is another than gzip or deflate.
+    """
+    name = (encoding or "identity").strip().lower()
+    if name in {"identity", ""}:
+        return body
+    if name not in _ENVELOPES:
+        raise UnsupportedMediaType("Content-Encoding must be gzip, deflate or identity.")
+    machine = zlib.decompressobj(_ENVELOPES[name])
+    try:
+        plain = machine.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise UnpackError(name, str(error)) from None
+    if len(plain) > limit:
+        raise TooLargeError("bytes once unpacked", limit, "SLUICE_SERVICE_MAX_BYTES")
+    if not machine.eof or machine.unused_data:
+        raise UnpackError(name, "it ends early, or something follows it")
+    return plain
+
+
+def packing_of(accepted: str | None) -> str | None:
+    """Return the encoding that the header ``Accept-Encoding`` asks for, of those that we write.
+
+    >>> packing_of("br, gzip;q=0.5"), packing_of("deflate"), packing_of("gzip;q=0"), packing_of(None)
+    ('gzip', 'deflate', None, None)
+    """
+    if not accepted:
+        return None
+    names = {}
+    for each in accepted.lower().split(","):
+        name, _, quality = each.partition(";")
+        names[name.strip()] = quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return next((name for name in ("gzip", "deflate") if names.get(name)), None)
+
+
+def packed(body: bytes, encoding: str) -> bytes:
+    """Return `body` in an encoding that `packing_of` named."""
+    return gzip.compress(body, _FAST, mtime=0) if encoding == "gzip" else zlib.compress(body, _FAST)

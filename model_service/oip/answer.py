@@ -1,0 +1,128 @@
+"""Scores become the outputs that were asked for, and outputs bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
+
+from include.inference import Signature
+from model_service.errors import TensorsRejectedError
+from model_service.oip.tensors import strings_to_binary, with_length
+
+_encode = msgspec.json.Encoder().encode
+
+
+class TensorShown(msgspec.Struct, omit_defaults=True):
+    """One output: with its data, or with the number of bytes that follow."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] | UnsetType = UNSET
+    data: list[Any] | UnsetType = UNSET
+
+
+class AnswerShown(msgspec.Struct):
+    """The JSON part of an answer."""
+
+    model_name: str
+    model_version: str
+    outputs: list[TensorShown]
+    id: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class InferAnswer:
+    """An answer's bytes, of which the first `head_bytes` are JSON; None: all are."""
+
+    body: bytes
+    head_bytes: int | None
+
+
+class OutputWriter:
+    """Writes a model's outputs: for a classification label, class_index and probabilities; else value.
+
+    Parameters
+    ----------
+    signature : Signature
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self._classes = signature.classes
+        self._words = [with_length(label) for label in signature.classes]
+        self.names = ("label", "class_index", "probabilities") if signature.classes else ("value",)
+
+    def write(
+        self,
+        about: tuple[str, str, str | None],
+        scores: NDArray[np.float64],
+        wanted: tuple[tuple[str, bool], ...],
+        *,
+        binary: bool,
+    ) -> InferAnswer:
+        """Write the outputs `wanted`, or all of them.
+
+        Parameters
+        ----------
+        about : (model, version, id)
+        scores : ndarray of float64, shape (n, n_classes) or (n, 1)
+        wanted : tuple of (name, whether in binary form)
+        binary : bool
+            The form, when no output is named.
+
+        Raises
+        ------
+        TensorsRejectedError
+            If an output is named that the model does not have, or one twice.
+        """
+        wanted = wanted or tuple((name, binary) for name in self.names)
+        self.check(wanted)
+        best = scores.argmax(axis=1) if self._classes else None
+        shown: list[TensorShown] = []
+        buffers: list[bytes] = []
+        for name, as_binary in wanted:
+            tensor, buffer = self._output(name, scores, best, as_binary=as_binary)
+            shown.append(tensor)
+            if as_binary:
+                tensor.parameters = {"binary_data_size": len(buffer)}
+                buffers.append(buffer)
+        model, version, request_id = about
+        head = _encode(AnswerShown(model, version, shown, UNSET if request_id is None else request_id))
+        return InferAnswer(b"".join((head, *buffers)), len(head)) if buffers else InferAnswer(head, None)
+
+    def check(self, wanted: tuple[tuple[str, bool], ...]) -> None:
+        """Refuse outputs that the model does not have, before it is asked."""
+        names = [name for name, _ in wanted]
+        known = ", ".join(self.names)
+        faults = [f"output '{name[:60]}' is none of {known}" for name in names if name not in self.names]
+        faults += [f"output '{name}' is asked for twice" for name in self.names if names.count(name) > 1]
+        if faults:
+            raise TensorsRejectedError(faults)
+
+    def _output(
+        self, name: str, scores: NDArray[np.float64], best: NDArray[np.int64] | None, *, as_binary: bool
+    ) -> tuple[TensorShown, bytes]:
+        rows = len(scores)
+        if name == "value" or best is None:
+            return _numbers(TensorShown(name, "FP64", [rows]), scores, as_binary=as_binary)
+        if name == "probabilities":
+            return _numbers(TensorShown(name, "FP64", [rows, len(self._classes)]), scores, as_binary=as_binary)
+        if name == "class_index":
+            return _numbers(TensorShown(name, "INT64", [rows]), best.astype("<i8", copy=False), as_binary=as_binary)
+        tensor = TensorShown(name, "BYTES", [rows])
+        if as_binary:
+            return tensor, strings_to_binary(self._words, best)
+        tensor.data = [self._classes[position] for position in best.tolist()]
+        return tensor, b""
+
+
+def _numbers(tensor: TensorShown, values: NDArray[Any], *, as_binary: bool) -> tuple[TensorShown, bytes]:
+    if as_binary:
+        return tensor, values.tobytes()
+    tensor.data = values.ravel().tolist()
+    return tensor, b""

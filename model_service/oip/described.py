@@ -1,0 +1,84 @@
+"""The description of an inference: in general, and for one model by its signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.inference import Signature
+from include.spec import Boolean, Categorical, Numeric
+from model_service.oip.answer import AnswerShown
+from model_service.oip.metadata import datatype_of
+from model_service.oip.request import RequestHead, taken_by
+from model_service.openapi import Answer, Body, Operation, Parameter
+from model_service.openapi.operation import Problem
+from model_service.openapi.signatures import value_schema
+
+_HEADERS = (
+    Parameter(
+        "Inference-Header-Content-Length",
+        {"type": "integer", "minimum": 0},
+        "How many bytes of JSON the body begins with; binary tensors follow. Without it the body is JSON.",
+    ),
+)
+_MEDIA = {200: Answer("The outputs; in binary form after the JSON part where that was asked for.", AnswerShown)}
+
+
+def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: bool = False) -> Operation:
+    """Return what an inference takes and answers, whatever the model."""
+
+    def of_model(signature: Signature) -> Operation:
+        return Operation(
+            f"{summary}: '{signature.model}'",
+            "oip",
+            _MEDIA,
+            problems=problems,
+            body=Body(request_schema(signature)),
+            faults="oip",
+        )
+
+    return Operation(
+        summary,
+        "oip",
+        _MEDIA,
+        problems=problems,
+        body=Body(RequestHead),
+        headers=_HEADERS,
+        faults="oip",
+        per_model=None if of_version else of_model,
+    )
+
+
+def request_schema(signature: Signature) -> dict[str, Any]:
+    """Return the JSON schema of an inference request to a model of this signature, with one row."""
+    tensors = [_tensor_schema(feature) for feature in signature.features]
+    return {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "inputs": {
+                "type": "array",
+                "prefixItems": tensors,
+                "items": False,
+                "minItems": len(tensors),
+                "maxItems": len(tensors),
+            },
+        },
+        "additionalProperties": False,
+    }
+
+
+def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
+    datatype = datatype_of(feature) if feature.kind != "numeric" else "FP64"
+    assert datatype in taken_by(feature)  # noqa: S101  # what is described is taken
+    return {
+        "type": "object",
+        "required": ["name", "datatype", "shape", "data"],
+        "properties": {
+            "name": {"const": feature.name},
+            "datatype": {"const": datatype},
+            "shape": {"const": [1]},
+            "data": {"type": "array", "items": value_schema(feature), "minItems": 1, "maxItems": 1},
+        },
+        "additionalProperties": False,
+    }

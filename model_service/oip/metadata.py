@@ -1,0 +1,95 @@
+"""What the service and a model say of themselves in the protocol's words."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+
+from include.inference import Signature
+from include.spec import Boolean, Categorical, Numeric
+from model_service.slots import LoadedModel
+
+PLATFORM = "onnxruntime_onnx"
+
+
+class ServerShown(msgspec.Struct):
+    """The service."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(msgspec.Struct):
+    """A tensor that a model takes or gives; -1 is the number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(msgspec.Struct):
+    """A model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Live(msgspec.Struct):
+    """Whether the service answers at all."""
+
+    live: bool
+
+
+class Ready(msgspec.Struct):
+    """Whether the service can answer for every model that it should."""
+
+    ready: bool
+
+
+class ModelReady(msgspec.Struct):
+    """Whether a model can answer."""
+
+    name: str
+    ready: bool
+
+
+def server() -> ServerShown:
+    """Return what ``GET /v2`` answers."""
+    try:
+        number = version("sluice")
+    except PackageNotFoundError:  # it runs from a folder that nobody installed
+        number = "unknown"
+    return ServerShown("sluice", number, ["binary_tensor_data"])
+
+
+def model(loaded: LoadedModel, versions: list[int]) -> ModelMetadata:
+    """Return what a model takes and gives."""
+    signature = loaded.scorer.signature
+    return ModelMetadata(
+        loaded.model,
+        [str(each) for each in versions],
+        PLATFORM,
+        [TensorMetadata(feature.name, datatype_of(feature), [-1]) for feature in signature.features],
+        outputs_of(signature),
+    )
+
+
+def datatype_of(feature: Numeric | Categorical | Boolean) -> str:
+    """Return the datatype of a feature's tensor: others may be taken too, none fits better."""
+    return {"numeric": "FP32", "categorical": "BYTES", "boolean": "BOOL"}[feature.kind]
+
+
+def outputs_of(signature: Signature) -> list[TensorMetadata]:
+    """Return the outputs of a model of this signature."""
+    if not signature.classes:
+        return [TensorMetadata("value", "FP64", [-1])]
+    return [
+        TensorMetadata("label", "BYTES", [-1]),
+        TensorMetadata("class_index", "INT64", [-1]),
+        TensorMetadata("probabilities", "FP64", [-1, len(signature.classes)]),
+    ]

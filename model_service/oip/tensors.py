@@ -1,0 +1,142 @@
+"""Tensors on the wire, in both of their forms, become columns: arrays, or lists where arrays have no word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from math import prod
+from struct import Struct
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from include.inference import Column
+
+# Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
+NUMPY_TYPES: Final = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+BYTES: Final = "BYTES"
+DATATYPES: Final = (*NUMPY_TYPES, BYTES)
+
+_LISTS: Final[dict[str, Any]] = {
+    "b": list[bool | None],
+    "u": list[int | None],
+    "i": list[int | None],
+    "f": list[float | None],
+}
+_FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()} | {BYTES: list[str | None]}
+_DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
+_LENGTH: Final = Struct("<I")
+
+
+class UnfitTensorError(Exception):
+    """A tensor's data are not what its head says; the text says how."""
+
+
+def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
+    """Return the elements of a JSON tensor, flat or nested as its shape, in row-major order.
+
+    Null is missing: NaN in an array of floats; integers with a null become floats.
+    """
+    try:
+        values: list[Any] = _DECODERS[datatype].decode(data)
+    except msgspec.ValidationError:
+        values = _nested(data, datatype, shape)
+    except RecursionError:
+        raise UnfitTensorError("its data are nested too deeply") from None
+    if len(values) != prod(shape):
+        raise UnfitTensorError(f"shape {list(shape)} has {prod(shape)} elements; found {len(values)}")
+    if datatype == BYTES:
+        return values
+    dtype = NUMPY_TYPES[datatype]
+    if dtype.kind != "f" and None in values:
+        return values if dtype.kind == "b" else np.array(values, dtype=np.float64)
+    try:
+        with np.errstate(over="ignore"):  # too large a number becomes infinity, which no feature takes
+            return np.array(values, dtype=dtype)
+    except OverflowError:
+        raise UnfitTensorError(f"an element is beyond {datatype}") from None
+
+
+def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]:
+    level = [msgspec.json.decode(data)]
+    for size in shape:
+        if any(type(each) is not list or len(each) != size for each in level):
+            raise UnfitTensorError(f"its data must be {datatype} in a list, flat or nested as shape {list(shape)} says")
+        level = list(chain.from_iterable(level))
+    try:
+        values: list[Any] = msgspec.convert(level, _FLAT[datatype])
+    except msgspec.ValidationError as error:
+        raise UnfitTensorError(f"its data are not {datatype}: {error}") from None
+    return values
+
+
+def from_binary(data: memoryview, datatype: str, elements: int) -> Column:
+    """Return the elements of a tensor in the binary form."""
+    if datatype == BYTES:
+        return _strings(data, elements)
+    dtype = NUMPY_TYPES[datatype]
+    if len(data) != elements * dtype.itemsize:
+        raise UnfitTensorError(
+            f"{elements} element(s) of {datatype} take {elements * dtype.itemsize} bytes; found {len(data)}"
+        )
+    if datatype == "BOOL":
+        octets = np.frombuffer(data, dtype=np.uint8)
+        if elements and octets.max() > 1:
+            raise UnfitTensorError("an element of BOOL is a byte of 0 or 1")
+    return np.frombuffer(data, dtype=dtype)
+
+
+def _strings(data: memoryview, elements: int) -> Column:
+    """Return strings that each follow their length, as 4 bytes."""
+    uniform = _uniform(data, elements)
+    if uniform is not None:
+        return uniform
+    octets = data.tobytes()
+    found: list[str] = []
+    at, end = 0, len(octets)
+    length_at = _LENGTH.unpack_from
+    while at + 4 <= end and len(found) < elements:
+        start = at + 4
+        at = start + length_at(octets, at)[0]
+        # What is not UTF-8 is no category that anybody declared, and is treated as any other such.
+        found.append(octets[start:at].decode("utf-8", "surrogateescape"))
+    if at != end or len(found) != elements:
+        raise UnfitTensorError(f"{len(octets)} bytes are not {elements} string(s), each after its length in 4 bytes")
+    return found
+
+
+def _uniform(data: memoryview, elements: int) -> NDArray[Any] | None:
+    """Return strings that are all as long, without looking at each; None if they are not."""
+    if not elements or len(data) < 4:
+        return None
+    width = _LENGTH.unpack_from(data)[0]
+    if not width or len(data) != elements * (4 + width):
+        return None
+    table = np.frombuffer(data, dtype=np.dtype([("length", "<u4"), ("text", f"V{width}")]))
+    return np.ascontiguousarray(table["text"]) if (table["length"] == width).all() else None
+
+
+def strings_to_binary(words: Sequence[bytes], positions: NDArray[np.int64]) -> bytes:
+    """Return for each position its word, which already follows its length."""
+    return b"".join([words[position] for position in positions.tolist()])
+
+
+def with_length(word: str) -> bytes:
+    """Return a string as an element of BYTES."""
+    octets = word.encode()
+    return _LENGTH.pack(len(octets)) + octets

@@ -1,0 +1,93 @@
+"""What a model's signature says of its rows and its answers, as JSON schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.inference import Signature
+from include.spec import Boolean, Categorical, Numeric
+
+_LARGEST = 3.4028234663852886e38
+
+
+def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
+    """Return what one value of a feature may be."""
+    schema: dict[str, Any]
+    if feature.kind == "numeric":
+        open_ended = feature.out_of_range == "accept"
+        low, high = (-_LARGEST, _LARGEST) if open_ended else (feature.low, feature.high)
+        schema = {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
+    elif feature.kind == "boolean":
+        schema = {"type": "boolean"}
+    elif feature.unknown == "reject":
+        schema = {"enum": list(feature.categories)}
+    else:
+        schema = {"type": "string", "examples": list(feature.categories[:3])}
+    if not feature.missing:
+        return schema
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def row_schema(signature: Signature) -> dict[str, Any]:
+    """Return what a row may be: an object by name, or a list in the declared order."""
+    values = {feature.name: value_schema(feature) for feature in signature.features}
+    return {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": values,
+                "required": list(values),
+                "additionalProperties": False,
+            },
+            {
+                "type": "array",
+                "prefixItems": list(values.values()),
+                "items": False,
+                "minItems": len(values),
+                "maxItems": len(values),
+            },
+        ]
+    }
+
+
+def request_schema(signature: Signature, most_rows: int) -> dict[str, Any]:
+    """Return what the body of a prediction may be."""
+    row = row_schema(signature)
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": most_rows}
+    return {
+        "type": "object",
+        "properties": {"features": {"anyOf": [row, rows]}},
+        "required": ["features"],
+        "additionalProperties": False,
+    }
+
+
+def prediction_schema(signature: Signature) -> dict[str, Any]:
+    """Return what is answered to one row."""
+    if not signature.classes:
+        return _object({"value": {"type": "number"}})
+    share = {"type": "number"}
+    return _object(
+        {
+            "label": {"enum": list(signature.classes)},
+            "class_index": {"type": "integer", "minimum": 0, "maximum": len(signature.classes) - 1},
+            "probabilities": _object(dict.fromkeys(signature.classes, share)),
+        }
+    )
+
+
+def answer_schema(prediction: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """Return what is answered to one row, or to many."""
+    about = {
+        "model": model,
+        "version": {"type": "integer", "minimum": 1},
+        "artifact_digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "request_id": {"type": "string"},
+        "timestamp": {"type": "string", "format": "date-time"},
+    }
+    many = {"type": "array", "items": prediction}
+    return {"anyOf": [_object({**about, "prediction": prediction}), _object({**about, "predictions": many})]}
+
+
+def _object(members: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
