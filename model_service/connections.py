@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from include.warehouse import open_engine
 
@@ -16,8 +16,14 @@ _GONE: Final = {"tcp_user_timeout": 2000, "keepalives_idle": 5, "keepalives_inte
 
 def open_reader(url: str) -> Engine:
     """Return a small pool for reading the ledger."""
-    return open_engine(
-        url, pool_size=2, max_overflow=2, pool_timeout=2, connect_args=_session(f"{READING} -c statement_timeout=2000")
+    return _as_reader(
+        open_engine(
+            url,
+            pool_size=2,
+            max_overflow=2,
+            pool_timeout=2,
+            connect_args=_session(f"{READING} -c statement_timeout=2000"),
+        )
     )
 
 
@@ -27,8 +33,15 @@ def open_scores(url: str, seconds: float) -> Engine:
     No transaction is opened around a statement: it would cost two round trips more.
     """
     options = f"{READING} -c statement_timeout={max(1, round(seconds * 1000))}"
-    return open_engine(
-        url, pool_size=4, max_overflow=0, pool_timeout=1, isolation_level="AUTOCOMMIT", connect_args=_session(options)
+    return _as_reader(
+        open_engine(
+            url,
+            pool_size=4,
+            max_overflow=0,
+            pool_timeout=1,
+            isolation_level="AUTOCOMMIT",
+            connect_args=_session(options),
+        )
     )
 
 
@@ -42,6 +55,27 @@ def open_jobs(url: str) -> Engine:
 def open_notes(url: str) -> Engine:
     """Return one connection for what the service notes: sampled predictions and alerts."""
     return open_engine(url, pool_size=1, max_overflow=0, connect_args=_session("-c statement_timeout=5000"))
+
+
+# A superuser who only reads had better be less. Anybody else was given rights on purpose, and keeps them.
+_BE_LESS: Final = """
+    SELECT set_config('role', rolname, false) FROM pg_roles
+    WHERE rolname = 'sluice_reader' AND current_setting('is_superuser') = 'on' AND EXISTS (
+        SELECT FROM pg_namespace WHERE nspname = 'sluice' AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
+    )
+"""
+
+
+def _as_reader(engine: Engine) -> Engine:
+    """Have sessions of a superuser, such as the embedded server's, take the role that may only read."""
+
+    @event.listens_for(engine, "connect")
+    def take_role(connection: Any, _: object) -> None:
+        before, connection.autocommit = connection.autocommit, True  # a transaction's end would give the role back
+        connection.execute(_BE_LESS)
+        connection.autocommit = before
+
+    return engine
 
 
 def _session(options: str) -> dict[str, Any]:

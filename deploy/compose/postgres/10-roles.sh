@@ -2,7 +2,7 @@
 # Run by the PostgreSQL image when it makes the cluster: two databases, three roles, each with what it needs.
 #
 #   sluice          owns the database sluice: migrations, the pipeline's tasks
-#   sluice_service  the online service: reads the ledger and the scores, and nothing else
+#   sluice_service  the online service: reads the ledger and the scores, writes jobs, and nothing else
 #   airflow         owns the database airflow: Airflow's own metadata
 #
 # Passwords are changed later with ALTER ROLE; this file runs once.
@@ -17,6 +17,10 @@ psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbn
 CREATE ROLE sluice LOGIN PASSWORD :'sluice_password';
 CREATE ROLE sluice_service LOGIN PASSWORD :'service_password';
 CREATE ROLE airflow LOGIN PASSWORD :'airflow_password';
+-- What these two may do is granted by the migrations, whose role may not make them.
+CREATE ROLE sluice_reader NOLOGIN;
+CREATE ROLE sluice_worker NOLOGIN;
+GRANT sluice_reader, sluice_worker TO sluice_service;
 CREATE DATABASE sluice OWNER sluice ENCODING 'UTF8' TEMPLATE template0;
 CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE sluice, airflow FROM PUBLIC;
@@ -27,7 +31,4 @@ SET ROLE sluice;
 CREATE SCHEMA source;
 CREATE SCHEMA scores;
 CREATE SCHEMA sluice;
--- Migrations and new models make their tables later; the service may read those of two schemas from the start.
-GRANT USAGE ON SCHEMA scores, sluice TO sluice_service;
-ALTER DEFAULT PRIVILEGES FOR ROLE sluice IN SCHEMA scores, sluice GRANT SELECT ON TABLES TO sluice_service;
 SQL

@@ -1,0 +1,120 @@
+"""What the service's roles may do in the database, and migrating without the right to make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from sqlalchemy import make_url
+
+from include.models import read_spec
+from include.scoring.tables import ensure_score_table
+from include.settings import REPOSITORY
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+from model_service.connections import open_scores
+
+PASSWORD = "pw"  # noqa: S105  # of a server that lives for this file
+READS = (
+    "scores.iris", "scores.iris_latest", "sluice.model_version", "sluice.promotion", "sluice.score_partition",
+    "sluice.champion", "sluice.champion_period", "sluice.published_partition",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own: roles belong to a whole server."""
+    home: Path = tmp_path_factory.mktemp("roles")
+    url = start_embedded(home, durable=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE owner LOGIN PASSWORD '{PASSWORD}'")
+        connection.execute(f"CREATE ROLE service LOGIN PASSWORD '{PASSWORD}'")
+    yield url
+    stop_embedded(home)
+
+
+def on(server: str, database: str, user: str | None = None) -> str:
+    url = make_url(server).set(database=database)
+    return (url.set(username=user, password=PASSWORD) if user else url).render_as_string(hide_password=False)
+
+
+def test_without_the_right_to_make_roles_the_schema_is_made_all_the_same(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE first OWNER owner")
+        migrate(on(server, "first", "owner"))
+        made = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'sluice_%'").fetchall()
+    assert made == []
+    with psycopg.connect(on(server, "first", "owner")) as connection:
+        assert connection.execute("SELECT count(*) FROM sluice.job").fetchone() == (0,)
+
+
+@pytest.fixture(scope="module")
+def service(server: str) -> str:
+    """URL of a service's role in a database whose owner may not make roles, but finds them made."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        for role in ("sluice_reader", "sluice_worker"):
+            connection.execute(f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        connection.execute("CREATE DATABASE second OWNER owner")
+        connection.execute("GRANT sluice_reader, sluice_worker TO service")
+    owner = on(server, "second", "owner")
+    migrate(owner)
+    engine = open_engine(owner)
+    ensure_score_table(engine, read_spec(REPOSITORY / "include" / "models" / "iris" / "spec.py"))
+    engine.dispose()
+    return on(server, "second", "service")
+
+
+@pytest.mark.parametrize("relation", READS)
+def test_a_reader_reads_the_scores_and_the_ledger_also_of_tables_made_later(service: str, relation: str) -> None:
+    with psycopg.connect(service) as connection:
+        assert connection.execute(f"SELECT count(*) FROM {relation}").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM sluice.prediction_log", "SELECT * FROM sluice.alert", "DELETE FROM scores.iris",
+        "INSERT INTO sluice.promotion VALUES ('m', 1, NULL, 1, 'a', 'r', 'e')", "CREATE TABLE sluice.mine ()",
+        "UPDATE sluice.model_version SET run_id = 'x'", "CREATE TABLE scores.mine ()",
+    ],
+)  # fmt: skip
+def test_and_nothing_else(service: str, statement: str) -> None:
+    with psycopg.connect(service) as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_a_worker_writes_jobs_but_not_through_the_connections_that_read(service: str) -> None:
+    with psycopg.connect(service) as connection:
+        assert connection.execute("DELETE FROM sluice.job").rowcount == 0
+    engine = open_scores(service, 1)
+    with engine.connect() as connection, pytest.raises(Exception, match="read-only transaction") as refused:
+        connection.exec_driver_sql("DELETE FROM sluice.job")
+    assert isinstance(refused.value.orig, ReadOnlySqlTransaction)
+    engine.dispose()
+
+
+def test_a_superuser_has_the_roles_made_and_reads_as_the_one_that_may_only_read(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE third")
+        migrate(on(server, "third"))
+        made = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname ~ '^sluice_(reader|worker)$'")
+        assert made.fetchall() == [(False,), (False,)]
+    engine = open_scores(on(server, "third"), 1)
+    for _ in range(2):  # also when the connection comes out of the pool again
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT current_user").scalar_one() == "sluice_reader"
+            connection.rollback()
+    engine.dispose()
+
+
+def test_who_is_no_superuser_reads_as_who_it_is(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE fourth OWNER owner")
+    migrate(on(server, "fourth", "owner"))
+    engine = open_scores(on(server, "fourth", "owner"), 1)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT current_user").scalar_one() == "owner"
+        assert connection.exec_driver_sql("SELECT count(*) FROM sluice.promotion").scalar_one() == 0
+    engine.dispose()
