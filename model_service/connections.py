@@ -61,7 +61,8 @@ def open_notes(url: str) -> Engine:
 _BE_LESS: Final = """
     SELECT set_config('role', rolname, false) FROM pg_roles
     WHERE rolname = 'sluice_reader' AND current_setting('is_superuser') = 'on' AND EXISTS (
-        SELECT FROM pg_namespace WHERE nspname = 'sluice' AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
+        SELECT FROM pg_namespace
+        WHERE nspname = 'sluice' AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
     )
 """
 
