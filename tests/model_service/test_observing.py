@@ -1,0 +1,453 @@
+"""What the service shows of itself: metrics over all workers, a line a request, a sample of predictions, alerts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, text
+
+from include.settings import Settings
+from include.telemetry import Telemetry
+from model_service import ModelSlots, create_app
+from model_service.observing import observer_for
+from model_service.observing.access_log import AccessLine, AccessLog, RotatingFile
+from model_service.observing.prediction_log import PredictionLog
+from model_service.visit import Visit
+from model_service.watcher import ChampionWatcher
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def value(metrics: str, name: str, **labels: Any) -> float:
+    """Return the sum of a metric's samples that have `labels`."""
+    total = 0.0
+    for line in metrics.splitlines():
+        found = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+        if found and found[1] == name:
+            held = dict(re.findall(r'(\w+)="([^"]*)"', found[2] or ""))
+            if all(held.get(key) == str(wanted) for key, wanted in labels.items()):
+                total += float(found[3])
+    return total
+
+
+class Lines:
+    """Takes what an access log writes."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def __call__(self, lines: bytes) -> None:
+        self.written += lines
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (json.loads(line) for line in self.written.splitlines())
+
+
+class Watched:
+    """The application in this process with an observer that is flushed by hand."""
+
+    def __init__(self, settled: Any, engine: Engine | None = None, **changes: Any) -> None:
+        self.settings = settled.world.settings.model_copy(update=changes)
+        self.observer = observer_for(self.settings, settled.slots, engine, None)
+        self.lines = Lines()
+        if self.observer._access is not None:
+            self.observer._access = AccessLog(self.lines)
+        self.client = create_app(self.settings, settled.slots, settled.world.engine, self.observer).test_client()
+
+    def metrics(self) -> str:
+        return self.client.get("/metrics").get_data(as_text=True)
+
+    def predict(self, features: Any, model: str = "iris", **headers: str) -> Any:
+        return self.client.post(f"/v1/models/{model}/predict", json={"features": features}, headers=headers)
+
+
+# -- metrics ---------------------------------------------------------------------------------------
+
+
+def test_requests_are_counted_by_route_model_version_and_status(settled: Any) -> None:
+    watched = Watched(settled)
+    for _ in range(3):
+        watched.predict(SETOSA)
+    watched.predict([1])
+    watched.client.get("/v1/models/nobody")
+    watched.client.get("/made/up/path")
+    shown = watched.metrics()
+    route = "/v1/models/<name>/predict"
+    count = "sluice_request_seconds_count"
+    assert value(shown, count, route=route, model="iris", version=1, status=200) == 3
+    assert value(shown, count, route=route, model="iris", version=1, status=422) == 1
+    assert value(shown, count, route="unmatched", status=404) == 1
+    assert "nobody" not in shown
+    assert "made" not in shown
+    assert value(shown, "sluice_rows_total", model="iris", version=1) == 3
+
+
+def test_the_time_of_a_prediction_is_split_by_stage(settled: Any) -> None:
+    watched = Watched(settled)
+    watched.predict([SETOSA] * 50)
+    shown = watched.metrics()
+    for stage in ("decode", "validate", "predict", "encode"):
+        assert value(shown, "sluice_stage_seconds_count", model="iris", stage=stage) == 1
+        assert value(shown, "sluice_stage_seconds_sum", model="iris", stage=stage) > 0
+    stages = value(shown, "sluice_stage_seconds_sum", model="iris")
+    assert stages < value(shown, "sluice_request_seconds_sum", model="iris")
+    assert value(shown, "sluice_rows_total", model="iris", version=1) == 50
+
+
+def test_buckets_are_cumulative_and_end_with_the_count(settled: Any) -> None:
+    watched = Watched(settled)
+    for _ in range(20):
+        watched.predict(SETOSA)
+    shown = watched.metrics()
+    buckets = [float(each) for each in re.findall(r"sluice_request_seconds_bucket\{[^}]*iris[^}]*\} (\S+)", shown)]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == value(shown, "sluice_request_seconds_count", model="iris") == 20
+
+
+def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    slots = ModelSlots()
+    observer = observer_for(world.settings, slots, None, None)
+    watcher = ChampionWatcher(
+        slots,
+        world.engine,
+        artifacts_dir=world.settings.artifacts_dir,
+        models_dir=world.settings.models_dir,
+        witness=observer,
+    )
+    watcher.look()
+    shown = observer.metrics().decode()
+    assert value(shown, "sluice_model_ready", model="iris") == 1
+    assert value(shown, "sluice_model_ready", model="trip") == 0
+    assert value(shown, "sluice_model_version", model="iris") == 1
+    assert value(shown, "sluice_swaps_total", model="iris") == 1
+    bad = world.register("iris", seed=1)
+    (world.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    world.promote("iris", bad.version)
+    watcher.look()
+    shown = observer.metrics().decode()
+    assert value(shown, "sluice_model_ready", model="iris") == 1
+    assert value(shown, "sluice_model_refused", model="iris") == 1
+    assert value(shown, "sluice_refused_artifacts_total", model="iris") == 1
+    assert value(shown, "sluice_model_version", model="iris") == 1
+
+
+def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(world: Any) -> None:
+    world.declare("iris")
+    bad = world.register("iris")
+    (world.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    world.promote("iris", bad.version)
+    for _worker in range(3):
+        slots = ModelSlots()
+        observer = observer_for(world.settings, slots, world.engine, None)
+        ChampionWatcher(
+            slots,
+            world.engine,
+            artifacts_dir=world.settings.artifacts_dir,
+            models_dir=world.settings.models_dir,
+            witness=observer,
+        ).look()
+        observer.flush_predictions()
+    with world.engine.connect() as connection:
+        alerts = connection.execute(text("SELECT model, dag_id, run_id, error, delivered FROM sluice.alert")).all()
+    assert [(each.model, each.dag_id, each.run_id, each.delivered) for each in alerts] == [
+        ("iris", "model_service", "version 1 refused", False)
+    ]
+    assert "nothing is served" in alerts[0].error
+
+
+def test_metrics_are_open_on_loopback_and_ask_for_a_scope_elsewhere(settled: Any) -> None:
+    secret = Settings(auth_secret="s" * 32).auth_secret
+    here = Watched(settled, auth_secret=secret)
+    assert here.client.get("/metrics").status_code == 200
+    elsewhere = Watched(settled, auth_secret=secret, service_host="192.0.2.1")
+    assert elsewhere.client.get("/metrics").status_code == 401
+
+
+def test_figures_go_to_statsd_too(settled: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(2)
+        watched = Watched(settled)
+        watched.observer._telemetry = telemetry = Telemetry("127.0.0.1", server.getsockname()[1])
+        watched.predict(SETOSA)
+        watched.predict(SETOSA)
+        watched.observer.flush()
+        telemetry.close()
+        sent = [server.recv(500).decode() for _ in range(6)]
+    assert "sluice.service.iris.status.200:2|c" in sent
+    for name in ("request", "decode", "validate", "predict", "encode"):
+        assert any(each.startswith(f"sluice.service.iris.{name}.seconds:") and each.endswith("|ms") for each in sent)
+
+
+# -- the access log --------------------------------------------------------------------------------
+
+
+def test_a_request_is_one_line_with_its_id_and_no_feature(settled: Any) -> None:
+    watched = Watched(settled)
+    watched.predict([5.12345, 3.5, 1.4, 0.2], **{"X-Request-ID": "order-17", "traceparent": TRACE})
+    watched.observer.flush()
+    (line,) = watched.lines
+    assert line.pop("time").endswith("Z")
+    assert line.pop("microseconds") > 0
+    assert line == {
+        "request_id": "order-17",
+        "method": "POST",
+        "route": "/v1/models/<name>/predict",
+        "status": 200,
+        "subject": "anonymous",
+        "model": "iris",
+        "version": 1,
+        "rows": 1,
+        "traceparent": TRACE,
+    }
+    assert b"5.12345" not in watched.lines.written
+
+
+def test_a_refused_row_leaves_no_value_in_the_log(settled: Any) -> None:
+    watched = Watched(settled)
+    watched.predict(["very private", 1, 2, 3])
+    watched.observer.flush()
+    assert b"private" not in watched.lines.written
+
+
+def test_features_are_logged_when_a_setting_asks(settled: Any) -> None:
+    watched = Watched(settled, service_log_features=True)
+    watched.predict([SETOSA, SETOSA])
+    watched.observer.flush()
+    (line,) = watched.lines
+    assert line["features"] == [SETOSA, SETOSA]
+    assert [each["label"] for each in line["predictions"]] == ["setosa", "setosa"]
+
+
+def test_the_trace_context_is_passed_on_if_it_is_one(settled: Any) -> None:
+    watched = Watched(settled)
+    assert watched.predict(SETOSA, traceparent=TRACE).headers["traceparent"] == TRACE
+    for odd in ("00-0-0-01", TRACE.upper(), TRACE.replace("4", "0")[:3] + "0" * 32 + TRACE[35:], "x" * 5000):
+        assert "traceparent" not in watched.predict(SETOSA, traceparent=odd).headers
+
+
+def test_the_subject_of_the_token_is_logged_never_the_token(settled: Any) -> None:
+    import jwt
+
+    watched = Watched(settled, auth_secret=Settings(auth_secret="s" * 32).auth_secret)
+    claims = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": time.time() + 60, "scope": "predict"}
+    bearer = jwt.encode(claims, "s" * 32, "HS256")
+    assert watched.predict(SETOSA, Authorization=f"Bearer {bearer}").status_code == 200
+    watched.observer.flush()
+    assert [line["subject"] for line in watched.lines] == ["shop"]
+    assert bearer.encode() not in watched.lines.written
+
+
+def line(number: int) -> AccessLine:
+    from datetime import UTC, datetime
+
+    return AccessLine(datetime.now(UTC), f"r{number}", "GET", "/", 200, 1, "anonymous")
+
+
+def test_lines_that_nobody_writes_are_dropped_and_counted() -> None:
+    lines = Lines()
+    log = AccessLog(lines, most=10)
+    for number in range(25):
+        log.add(line(number))
+    assert log.dropped == 15
+    log.flush()
+    assert [each["request_id"] for each in lines] == [f"r{number}" for number in range(10)]
+
+
+def test_a_full_file_is_put_aside_by_one_of_its_writers_and_no_line_is_lost(tmp_path: Path) -> None:
+    writers = [RotatingFile(tmp_path / "access.log", 10_000) for _ in range(2)]
+    for number in range(400):
+        writers[number % 2].write(f"{number:099}\n".encode())
+    files = sorted(tmp_path.glob("access.log*"))
+    found = {int(each) for file in files if file.suffix != ".lock" for each in file.read_text().split()}
+    assert found == set(range(400))
+    assert all(file.stat().st_size <= 10_200 for file in files)
+
+
+def test_only_five_old_files_are_kept(tmp_path: Path) -> None:
+    writer = RotatingFile(tmp_path / "access.log", 1000)
+    for number in range(200):
+        writer.write(f"{number:099}\n".encode())
+    assert len([each for each in tmp_path.glob("access.log.*") if each.suffix != ".lock"]) == 5
+
+
+# -- the prediction log ----------------------------------------------------------------------------
+
+
+def logged(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT * FROM sluice.prediction_log ORDER BY id")))
+
+
+def test_sampled_predictions_are_kept_with_inputs_outputs_and_version(world: Any, service: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    watched = Watched(service, world.engine, service_sample_rate=1.0)
+    answer = watched.predict([SETOSA, SETOSA], **{"X-Request-ID": "order-17"}).get_json()
+    watched.predict([1])
+    watched.observer.flush_predictions()
+    first, second = logged(world.engine)
+    assert (first.model, first.version, first.request_id, first.position) == ("iris", 1, "order-17", 0)
+    assert second.position == 1
+    assert first.inputs == SETOSA
+    assert first.outputs == answer["predictions"][0]
+    assert value(watched.metrics(), "sluice_prediction_log_rows_total") == 2
+
+
+def test_nothing_is_kept_unless_a_setting_asks(world: Any, service: Any) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    watched = Watched(service, world.engine)
+    watched.predict(SETOSA)
+    watched.observer.flush_predictions()
+    assert not logged(world.engine)
+
+
+def visit_of(rows: int) -> Visit:
+    visit = Visit({"REQUEST_METHOD": "POST"}, "/predict")
+    visit.model, visit.version = "iris", 1
+    visit.inputs, visit.outputs = [SETOSA] * rows, [{"value": 1.0}] * rows
+    return visit
+
+
+def test_at_most_a_hundred_rows_of_a_request_are_kept(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    log.add(visit_of(5000))
+    log.flush()
+    assert len(logged(engine)) == 100
+
+
+def test_a_full_queue_drops_and_counts_and_what_waits_is_written_when_the_database_is_back(engine: Engine) -> None:
+    from include.warehouse import open_engine
+
+    away = open_engine("postgresql://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
+    log = PredictionLog(away, most=10)
+    for _ in range(15):
+        log.add(visit_of(1))
+    log.flush()
+    assert (log.dropped, log.written) == (5, 0)
+    log._engine = engine
+    log.flush()
+    assert len(logged(engine)) == log.written == 10
+
+
+def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_else(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP ROLE IF EXISTS only_reader")
+        connection.exec_driver_sql("CREATE ROLE only_reader")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA sluice TO only_reader")
+        connection.exec_driver_sql("SET ROLE only_reader")
+        entry = '[{"at": "2026-01-01T00:00:00Z", "model": "m", "version": 1, "request_id": "r", "position": 0, '
+        entry += '"inputs": [1], "outputs": {"value": 1}}]'
+        added = connection.execute(text("SELECT sluice.log_predictions(CAST(:e AS jsonb))"), {"e": entry}).scalar_one()
+        raised = connection.exec_driver_sql("SELECT sluice.raise_service_alert('m', 'x', 'y')").scalar_one()
+        again = connection.exec_driver_sql("SELECT sluice.raise_service_alert('m', 'x', 'y')").scalar_one()
+        assert (added, raised, again) == (1, True, False)
+        connection.exec_driver_sql("RESET ROLE")
+        connection.exec_driver_sql("REVOKE USAGE ON SCHEMA sluice FROM only_reader")
+        connection.exec_driver_sql("DROP ROLE only_reader")
+
+
+def test_noting_a_request_costs_microseconds(settled: Any) -> None:
+    watched = Watched(settled)
+    visit = visit_of(1)
+    visit.laps = [(stage, 1000) for stage in ("decode", "validate", "predict", "encode")]
+
+    def note() -> float:
+        started = time.perf_counter()
+        for _ in range(2000):
+            watched.observer.note(visit, 200)
+        return (time.perf_counter() - started) / 2000
+
+    assert min(note() for _ in range(5)) < 50e-6  # about 3 on a quiet machine
+
+
+# -- as it really runs -----------------------------------------------------------------------------
+
+
+def page(service: Any) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def ask_many(service: Any, times: int, threads: int = 4) -> None:
+    def ask() -> None:
+        for _ in range(times):
+            assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 200
+
+    running = [threading.Thread(target=ask) for _ in range(threads)]
+    for each in running:
+        each.start()
+    for each in running:
+        each.join()
+
+
+def test_metrics_are_right_over_all_workers_and_survive_the_death_of_one(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    ask_many(service, 50)
+    count = "sluice_request_seconds_count"
+    service.wait_until(lambda: value(page(service), count, model="iris", status=200) == 200)
+    for _ in range(5):  # whichever worker is asked
+        shown = page(service)
+        assert value(shown, count, model="iris", status=200) == 200
+        assert value(shown, "sluice_model_ready", model="iris") == 1
+    service.wait_until(lambda: len(re.findall(r"sluice_model_version\{.*pid=.*\} 1\.0", page(service))) == 2)
+    dead, other = psutil.Process(service.process.pid).children()
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait(5)
+
+    def one_is_left_and_one_came() -> bool:
+        pids = set(re.findall(r'sluice_model_version\{[^}]*pid="(\d+)"', page(service)))
+        return len(pids) == 2 and str(dead.pid) not in pids and str(other.pid) in pids
+
+    service.wait_until(one_is_left_and_one_came)
+    assert value(page(service), count, model="iris", status=200) == 200
+    ask_many(service, 5)
+    service.wait_until(lambda: value(page(service), count, model="iris", status=200) == 220)
+
+
+def test_a_restart_begins_its_counts_anew(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    first = run_service()
+    first.wait_until(lambda: first.ask("GET", "/ready")[0] == 200)
+    ask_many(first, 5)
+    assert first.stop() == 0
+    second = run_service(port=first.port)
+    second.wait_until(lambda: second.ask("GET", "/ready")[0] == 200)
+    assert value(page(second), "sluice_request_seconds_count", model="iris") == 0
+
+
+def test_the_line_of_the_last_request_is_written_before_the_worker_ends(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    ask_many(service, 10)
+    assert service.stop() == 0
+    lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
+    assert sum(each["route"] == "/predict" and each["status"] == 200 for each in lines) == 40
