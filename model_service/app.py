@@ -21,6 +21,7 @@ from model_service.models import model_routes
 from model_service.observing import Observer, observer_for
 from model_service.observing.routes import metric_routes
 from model_service.oip import oip_routes
+from model_service.openapi.routes import openapi_routes
 from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
@@ -59,7 +60,8 @@ def create_app(
     shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
-    register_guard(app, Guard(settings, observer), settings.default_model)
+    guard = Guard(settings, observer)
+    register_guard(app, guard, settings.default_model)
     app.register_blueprint(metric_routes(observer))
     app.register_blueprint(predict_routes(settings, slots, shelf))
     app.register_blueprint(model_routes(slots))
@@ -67,6 +69,7 @@ def create_app(
     app.register_blueprint(oip_routes(settings, slots, shelf))
     app.register_blueprint(score_routes(settings, slots, scores))
     _add_jobs(app, settings, slots, shelf)
+    app.register_blueprint(openapi_routes(settings, slots, authenticates=guard.authenticates))
     register_problems(app)
     return app
 

@@ -69,6 +69,11 @@ class Guard:
             else None
         )
 
+    @property
+    def authenticates(self) -> bool:
+        """Whether tokens are asked for."""
+        return self._door is not None
+
     def admit(self, visit: Visit, environ: dict[str, Any], scope: str, model: str | None) -> None:
         """Let `visit` in, or raise what it is to be answered.
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from flask import Blueprint, Response, request
 
+from include.errors import NoChampionError, RowsRejectedError, UnknownModelError, UnknownVersionError
+from include.inference import Signature
 from include.settings import Settings
 from model_service.answers import answer_of
 from model_service.body import features_of, read_body
+from model_service.errors import (
+    LedgerUnavailableError,
+    MalformedBodyError,
+    NotLoadedError,
+    TooLargeError,
+    VersionRefusedError,
+)
 from model_service.guard import asks, current_visit
 from model_service.limits import check_depth
+from model_service.openapi import Body, Operation, documented
+from model_service.openapi.operation import Problem
+from model_service.openapi.signatures import answer_schema, prediction_schema, request_schema
 from model_service.shelf import VersionShelf
 from model_service.slots import ModelSlots
 
@@ -33,17 +48,55 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -
 
     @routes.post("/predict")
     @asks("predict")
+    @documented(_operation("Ask the default model", settings, _NO_CHAMPION))
     def predict_by_default() -> Response:
         return predict(settings.default_model)
 
     @routes.post("/v1/models/<name>/predict")
     @asks("predict")
+    @documented(_operation("Ask a model", settings, _NO_CHAMPION))
     def predict_by_name(name: str) -> Response:
         return predict(name)
 
     @routes.post("/v1/models/<name>/versions/<version>/predict")
     @asks("predict")
+    @documented(replace(_operation("Ask one version of a model", settings, _NO_VERSION), per_model=None))
     def predict_by_version(name: str, version: str) -> Response:
         return predict(name, version)
 
     return routes
+
+
+_NO_CHAMPION: Final = (UnknownModelError, NoChampionError, NotLoadedError)
+_NO_VERSION: Final = (UnknownModelError, UnknownVersionError, VersionRefusedError, LedgerUnavailableError)
+
+
+def _operation(summary: str, settings: Settings, problems: tuple[Problem, ...]) -> Operation:
+    """Return what a prediction takes and answers: of any model, and of one by its signature."""
+    problems += (MalformedBodyError, TooLargeError, RowsRejectedError)
+
+    def of_model(signature: Signature) -> Operation:
+        answer = answer_schema(prediction_schema(signature), {"const": signature.model})
+        body = Body(request_schema(signature, settings.service_max_rows))
+        return Operation(f"{summary}: '{signature.model}'", "predict", {200: answer}, problems=problems, body=body)
+
+    return Operation(
+        summary,
+        "predict",
+        {200: answer_schema({"type": "object"}, {"type": "string"})},
+        problems=problems,
+        body=Body(
+            {
+                "type": "object",
+                "properties": {
+                    "features": {
+                        "description": "One row, as a list in the declared order or an object by name; or many.",
+                        "type": ["array", "object"],
+                    }
+                },
+                "required": ["features"],
+                "additionalProperties": False,
+            }
+        ),
+        per_model=of_model,
+    )

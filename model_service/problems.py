@@ -73,16 +73,33 @@ _KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
 }
 
 
+def kind_of(error: type[SluiceError]) -> tuple[int, str]:
+    """Return the status and the title with which an error of this type is answered."""
+    status, _, title = _KINDS[error]
+    return status, title
+
+
 def register_problems(app: Flask) -> None:
     """Have `app` answer every error with a problem document."""
-    app.register_error_handler(SluiceError, _sluice_problem)
-    app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, _unforeseen_problem)
+
+    def answer(error: Exception) -> Response:
+        known = g.get("request_id")
+        return problem_of(error, request.path, known or request_id_of(request.headers.get("X-Request-ID")))
+
+    app.register_error_handler(Exception, answer)
 
 
-def _sluice_problem(error: SluiceError) -> Response:
-    if type(error) not in _KINDS:
-        return _unforeseen_problem(error)
+def problem_of(error: Exception, path: str, request_id: str) -> Response:
+    """Return what a request to `path` is answered that ended in `error`."""
+    about = (path, request_id)
+    if isinstance(error, HTTPException):
+        return _http_problem(error, about)
+    if isinstance(error, SluiceError) and type(error) in _KINDS:
+        return _sluice_problem(error, about)
+    return _unforeseen_problem(error, about)
+
+
+def _sluice_problem(error: SluiceError, about: tuple[str, str]) -> Response:
     status, name, title = _KINDS[type(error)]
     more: dict[str, Any] = {}
     detail = str(error)
@@ -95,50 +112,48 @@ def _sluice_problem(error: SluiceError) -> Response:
         more["existing"] = error.existing
     elif isinstance(error, NeverScoredError):
         more["newest_partition"] = error.newest_partition
-    answer = _problem(status, f"urn:sluice:problem:{name}", title, detail, more)
+    answer = _problem(about, status, f"urn:sluice:problem:{name}", title, detail, more)
     if isinstance(error, RefusalError):
         answer.headers.update(error.headers)
     return answer
 
 
-def _http_problem(error: HTTPException) -> Response:
-    answer = _problem(error.code or 500, "about:blank", error.name, error.description or error.name, {})
+def _http_problem(error: HTTPException, about: tuple[str, str]) -> Response:
+    answer = _problem(about, error.code or 500, "about:blank", error.name, error.description or error.name, {})
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
             answer.headers[name] = value
     return answer
 
 
-def _unforeseen_problem(error: Exception) -> Response:
-    log.error("request %s failed: %s", _request_id(), type(error).__name__, exc_info=error)
+def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
+    log.error("request %s failed: %s", about[1], type(error).__name__, exc_info=error)
     detail = "This is a fault of the service, not of the request. Its log tells more under this request id."
-    return _problem(500, "about:blank", "Internal Server Error", detail, {})
+    return _problem(about, 500, "about:blank", "Internal Server Error", detail, {})
 
 
-def _problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
-    if request.path.startswith(OIP_ROOT):
+def _problem(
+    about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]
+) -> Response:
+    path, request_id = about
+    if path.startswith(OIP_ROOT):
         faults = "; ".join(str(each) for each in more.get("errors", ()))
-        return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json")
+        return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json", request_id)
     document = {
         "type": kind,
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
-        "request_id": _request_id(),
+        "instance": path,
+        "request_id": request_id,
         **more,
     }
-    return _finished(encode(document), status, MEDIA_TYPE)
+    return _finished(encode(document), status, MEDIA_TYPE, request_id)
 
 
-def _finished(body: bytes, status: int, media_type: str) -> Response:
+def _finished(body: bytes, status: int, media_type: str, request_id: str) -> Response:
     answer = Response(body, status=status, content_type=media_type)
-    answer.headers["X-Request-ID"] = _request_id()
+    answer.headers["X-Request-ID"] = request_id
     if status == 503:
         answer.headers["Retry-After"] = "1"
     return answer
-
-
-def _request_id() -> str:
-    found = g.get("request_id")
-    return found if found is not None else request_id_of(request.headers.get("X-Request-ID"))

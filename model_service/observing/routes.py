@@ -6,6 +6,7 @@ from flask import Blueprint, Response
 
 from model_service.guard import asks
 from model_service.observing.observer import Observer
+from model_service.openapi import Answer, Operation, documented
 
 
 def metric_routes(observer: Observer) -> Blueprint:
@@ -14,6 +15,13 @@ def metric_routes(observer: Observer) -> Blueprint:
 
     @routes.get("/metrics")
     @asks("metrics")
+    @documented(
+        Operation(
+            "What is counted and timed, for Prometheus",
+            "health",
+            {200: Answer("Of all workers.", {"type": "string"}, media_type="text/plain")},
+        )
+    )
     def metrics() -> Response:
         from model_service.observing.exposition import MEDIA_TYPE  # not before `share_metrics`, as in the observer
 

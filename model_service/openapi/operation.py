@@ -8,6 +8,15 @@ from typing import Any, Final, Literal, TypeVar
 
 from include.errors import SluiceError
 from include.inference import Signature
+from model_service.errors import TooLargeError
+from model_service.refusals import (
+    ForbiddenError,
+    InvalidTokenError,
+    KeysUnavailableError,
+    NoTokenError,
+    OverloadedError,
+    TooManyRequestsError,
+)
 
 Schema = Mapping[str, Any]
 Problem = type[SluiceError] | int
@@ -16,8 +25,19 @@ View = TypeVar("View", bound=Callable[..., Any])
 _MARK: Final = "__sluice_operation__"
 
 # What any route can answer, and what any route behind the guard can: error types, or bare statuses.
-EVERYWHERE: Final[tuple[Problem, ...]] = (400, 500)
-GUARDED: Final[tuple[Problem, ...]] = ()
+EVERYWHERE: Final[tuple[Problem, ...]] = (500,)
+GUARDED: Final[tuple[Problem, ...]] = (
+    NoTokenError,
+    InvalidTokenError,
+    ForbiddenError,
+    TooManyRequestsError,
+    OverloadedError,
+    KeysUnavailableError,
+)
+# A variable of a path that holds a slash, or other things that name another route, finds that one or none.
+WITH_VARIABLES: Final[tuple[Problem, ...]] = (404, 405)
+# Reading a body can always fail so.
+WITH_BODY: Final[tuple[Problem, ...]] = (400, TooLargeError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,229 @@
+"""The document of ``/openapi.json``: each route of the application, and each loaded model's own.
+
+Source: https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from include.inference import Signature
+from include.settings import Settings
+from model_service.openapi.operation import (
+    EVERYWHERE,
+    GUARDED,
+    WITH_BODY,
+    WITH_VARIABLES,
+    Answer,
+    Operation,
+    Parameter,
+    Problem,
+    operation_of,
+)
+from model_service.openapi.types import Schemas
+from model_service.problems import MEDIA_TYPE, kind_of
+from model_service.slots import ModelSlots
+
+OPENAPI: Final = "3.1.0"
+PROBLEM: Final = {
+    "type": "object",
+    "description": "An error, in the form of RFC 9457; some kinds have members of their own, such as errors.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "maxItems": 20,
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("path", "expected", "found")},
+                "required": ["path", "expected", "found"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+}
+OIP_ERROR: Final = {
+    "type": "object",
+    "description": "An error, in the form of the Open Inference Protocol.",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+    "additionalProperties": False,
+}
+
+
+def openapi_document(app: Flask, settings: Settings, slots: ModelSlots, *, authenticates: bool) -> dict[str, Any]:
+    """Describe every route of `app`, and once more for each loaded model those that depend on its signature.
+
+    Parameters
+    ----------
+    app : Flask
+    settings : Settings
+    slots : ModelSlots
+    authenticates : bool
+        Whether tokens are asked for.
+    """
+    schemas = Schemas()
+    schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
+    writer = _Writer(schemas, slots.names, authenticates=authenticates)
+    signatures = {slot.name: slot.current.scorer.signature for slot in slots if slot.current is not None}
+    paths: dict[str, dict[str, Any]] = {}
+    for rule, method, view in _routes(app):
+        general = operation_of(view)
+        if general is None:
+            continue
+        scope = getattr(view, "scope", "open")
+        for path, operation, model in _expanded(rule, general, signatures, settings.default_model):
+            identity = f"{rule.endpoint}.{method.lower()}" + (f".{model}" if model else "")
+            paths.setdefault(path, {})[method.lower()] = writer.operation(path, operation, identity, scope)
+    return {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "Sluice",
+            "version": "1",
+            "description": "Predictions of the champions, their scores, and what is known of them.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def path_of(rule: Rule) -> str:
+    """Return a rule's path as OpenAPI writes it: ``/v1/models/{name}``."""
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+
+
+def _routes(app: Flask) -> Iterator[tuple[Rule, str, Any]]:
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield rule, method, app.view_functions[rule.endpoint]
+
+
+def _expanded(
+    rule: Rule, general: Operation, signatures: dict[str, Signature], default_model: str
+) -> Iterator[tuple[str, Operation, str]]:
+    path = path_of(rule)
+    if general.per_model is None:
+        yield path, general, ""
+    elif "{name}" in path:
+        yield path, general, ""
+        for name, signature in signatures.items():
+            yield path.replace("{name}", name), general.per_model(signature), name
+    elif default_model in signatures:
+        yield path, general.per_model(signatures[default_model]), ""
+    else:
+        yield path, general, ""
+
+
+class _Writer:
+    def __init__(self, schemas: Schemas, models: Iterable[str], *, authenticates: bool) -> None:
+        self._schemas = schemas
+        self._models = list(models)
+        self._authenticates = authenticates
+
+    def operation(self, path: str, operation: Operation, identity: str, scope: str) -> dict[str, Any]:
+        written: dict[str, Any] = {
+            "operationId": re.sub(r"[^A-Za-z0-9]+", "_", identity),
+            "summary": operation.summary,
+            "tags": [operation.tag],
+            "parameters": list(self._parameters(path, operation)),
+            "responses": self._responses(path, operation, guarded=scope != "open"),
+        }
+        if operation.description:
+            written["description"] = operation.description
+        if operation.body is not None:
+            body: dict[str, Any] = {"schema": self._schemas.of(operation.body.schema)}
+            if operation.body.example is not None:
+                body["example"] = operation.body.example
+            written["requestBody"] = {"required": True, "content": {operation.body.media_type: body}}
+        if scope != "open" and self._authenticates:
+            written["security"] = [{"token": [scope]}]
+        return written
+
+    def _parameters(self, path: str, operation: Operation) -> Iterator[dict[str, Any]]:
+        for name in re.findall(r"{(\w+)}", path):
+            found = operation.path.get(name) or self._variable(name)
+            yield _parameter(found, "path", required=True)
+        for each in operation.query:
+            yield _parameter(each, "query", required=each.required)
+        for each in operation.headers:
+            yield _parameter(each, "header", required=each.required)
+
+    def _variable(self, name: str) -> Parameter:
+        if name == "name":
+            known = {"enum": self._models} if self._models else {}
+            return Parameter(name, {"type": "string", **known}, "The model's name.")
+        if name == "version":
+            return Parameter(name, {"type": "integer", "minimum": 1}, "The version's number.")
+        return Parameter(name, {"type": "string", "minLength": 1}, "")
+
+    def _responses(self, path: str, operation: Operation, *, guarded: bool) -> dict[str, Any]:
+        responses: dict[str, Any] = {}
+        for status, answer in sorted(operation.answers.items()):
+            responses[str(status)] = self._answer(status, answer)
+        problems = [*operation.problems, *EVERYWHERE]
+        problems += GUARDED if guarded else ()
+        problems += WITH_VARIABLES if "{" in path else ()
+        problems += WITH_BODY if operation.body is not None else ()
+        for status, titles in sorted(_by_status(problems).items()):
+            self._add_problem(responses, status, titles, operation)
+        return responses
+
+    def _answer(self, status: int, answer: Any) -> dict[str, Any]:
+        if not isinstance(answer, Answer):
+            answer = Answer(HTTPStatus(status).phrase, answer)
+        response: dict[str, Any] = {"description": answer.description, "headers": _HEADERS}
+        if answer.schema is not None:
+            response["content"] = {answer.media_type: {"schema": self._schemas.of(answer.schema)}}
+        return response
+
+    def _add_problem(self, responses: dict[str, Any], status: int, titles: list[str], operation: Operation) -> None:
+        name, media_type = ("OipError", "application/json") if operation.faults == "oip" else ("Problem", MEDIA_TYPE)
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        text = "; ".join(titles) + "."
+        known = responses.get(str(status))
+        if known is None:
+            responses[str(status)] = {
+                "description": text,
+                "headers": _HEADERS,
+                "content": {media_type: {"schema": reference}},
+            }
+            return
+        known["description"] += f" Or: {text}"
+        content = known.setdefault("content", {})
+        content[media_type] = (
+            {"schema": {"anyOf": [content[media_type]["schema"], reference]}}
+            if media_type in content
+            else {"schema": reference}
+        )
+
+
+_HEADERS: Final = {"X-Request-ID": {"description": "Under which the log knows it.", "schema": {"type": "string"}}}
+
+
+def _parameter(parameter: Parameter, place: str, *, required: bool) -> dict[str, Any]:
+    written = {"name": parameter.name, "in": place, "required": required, "schema": dict(parameter.schema)}
+    return written | {"description": parameter.description} if parameter.description else written
+
+
+def _by_status(problems: Iterable[Problem]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for problem in problems:
+        status, title = (problem, HTTPStatus(problem).phrase) if isinstance(problem, int) else kind_of(problem)
+        titles = found.setdefault(status, [])
+        if title not in titles:
+            titles.append(title)
+    return found
