@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     )
     service_log_features: bool = Field(False, description="Whether the access log shows features and predictions.")
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
+    service_express: bool = Field(
+        True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."
+    )
     auth_secret: SecretStr | None = Field(
         None, description="Key of at least 32 bytes that tokens are signed with (HS256)."
     )

@@ -12,6 +12,7 @@ from include.registry import ArtifactStore, Ledger
 from include.settings import Settings
 from model_service.connections import open_jobs, open_notes, open_reader, open_scores
 from model_service.door import DatabaseDoor
+from model_service.express import Express
 from model_service.guard import Guard, register_guard
 from model_service.job_desk import JobDesk
 from model_service.job_worker import JobWorker
@@ -71,6 +72,8 @@ def create_app(
     _add_jobs(app, settings, slots, shelf)
     app.register_blueprint(openapi_routes(settings, slots, authenticates=guard.authenticates))
     register_problems(app)
+    if settings.service_express:
+        app.wsgi_app = Express(app, guard, settings.default_model)  # type: ignore[method-assign]
     return app
 
 

@@ -16,7 +16,7 @@ Within a request, `current_visit` is what is known of it: set `model` and `versi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeVar, cast
 
 from flask import Flask, Response, g, request
@@ -131,7 +131,7 @@ def register_guard(app: Flask, guard: Guard, default_model: str) -> None:
             return
         view = app.view_functions[rule.endpoint]
         arguments = request.view_args or {}
-        model = default_model if rule.rule == "/predict" else arguments.get("name")
+        model = model_asked(rule.rule, arguments, default_model)
         guard.admit(visit, environ, getattr(view, "scope", UNDECLARED), model)
 
     @app.after_request
@@ -142,6 +142,11 @@ def register_guard(app: Flask, guard: Guard, default_model: str) -> None:
             answer.headers["traceparent"] = visit.traceparent
         guard.dismiss(visit, answer.status_code)
         return answer
+
+
+def model_asked(route: str, arguments: Mapping[str, Any], default_model: str) -> str | None:
+    """Return the model that a request names by its path."""
+    return default_model if route == "/predict" else arguments.get("name")
 
 
 def current_visit() -> Visit:

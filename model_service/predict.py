@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from include.errors import NoChampionError, RowsRejectedError, UnknownModelError, UnknownVersionError
 from include.inference import Signature
@@ -19,50 +19,57 @@ from model_service.errors import (
     TooLargeError,
     VersionRefusedError,
 )
-from model_service.guard import asks, current_visit
+from model_service.express import Reply, express
+from model_service.guard import asks
 from model_service.limits import check_depth
 from model_service.openapi import Body, Operation, documented
 from model_service.openapi.operation import Problem
 from model_service.openapi.signatures import answer_schema, prediction_schema, request_schema
 from model_service.shelf import VersionShelf
 from model_service.slots import ModelSlots
+from model_service.visit import Visit
 
 
 def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Blueprint:
     """Return the blueprint of ``POST /predict`` and ``POST /v1/models/<name>[/versions/<version>]/predict``."""
     routes = Blueprint("predict", __name__)
 
-    def predict(name: str, version: str | None = None) -> Response:
-        visit = current_visit()
+    # Looked up once: this is the hot path.
+    max_bytes, max_depth, max_rows = settings.service_max_bytes, settings.service_max_depth, settings.service_max_rows
+
+    def predict(environ: dict[str, Any], visit: Visit, name: str, version: str | None = None) -> Reply:
         # Read once: whatever is swapped in meanwhile, one version answers.
         slot = slots[name]
         loaded = slot.loaded() if version is None else shelf.loaded(slot, version)
         visit.model, visit.version = loaded.model, loaded.version
-        body = read_body(request.environ, settings.service_max_bytes)
+        body = read_body(environ, max_bytes)
         visit.restart_laps()
-        check_depth(body, settings.service_max_depth)
-        features, many = features_of(body, settings.service_max_rows)
+        check_depth(body, max_depth)
+        features, many = features_of(body, max_rows)
         visit.rows = len(features) if many else 1
         visit.lap("decode")
-        return Response(answer_of(loaded, features, many=many, visit=visit), mimetype="application/json")
+        return Reply(answer_of(loaded, features, many=many, visit=visit))
 
     @routes.post("/predict")
     @asks("predict")
     @documented(_operation("Ask the default model", settings, _NO_CHAMPION))
-    def predict_by_default() -> Response:
-        return predict(settings.default_model)
+    @express
+    def predict_by_default(environ: dict[str, Any], visit: Visit) -> Reply:
+        return predict(environ, visit, settings.default_model)
 
     @routes.post("/v1/models/<name>/predict")
     @asks("predict")
     @documented(_operation("Ask a model", settings, _NO_CHAMPION))
-    def predict_by_name(name: str) -> Response:
-        return predict(name)
+    @express
+    def predict_by_name(environ: dict[str, Any], visit: Visit, name: str) -> Reply:
+        return predict(environ, visit, name)
 
     @routes.post("/v1/models/<name>/versions/<version>/predict")
     @asks("predict")
     @documented(replace(_operation("Ask one version of a model", settings, _NO_VERSION), per_model=None))
-    def predict_by_version(name: str, version: str) -> Response:
-        return predict(name, version)
+    @express
+    def predict_by_version(environ: dict[str, Any], visit: Visit, name: str, version: str) -> Reply:
+        return predict(environ, visit, name, version)
 
     return routes
 

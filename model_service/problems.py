@@ -132,9 +132,7 @@ def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
     return _problem(about, 500, "about:blank", "Internal Server Error", detail, {})
 
 
-def _problem(
-    about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]
-) -> Response:
+def _problem(about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
     path, request_id = about
     if path.startswith(OIP_ROOT):
         faults = "; ".join(str(each) for each in more.get("errors", ()))

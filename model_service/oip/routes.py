@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from include.errors import NoChampionError, RowsRejectedError, UnknownModelError, UnknownVersionError
 from include.settings import Settings
@@ -19,7 +19,8 @@ from model_service.errors import (
     UnpackError,
     VersionRefusedError,
 )
-from model_service.guard import asks, current_visit
+from model_service.express import Reply, express
+from model_service.guard import asks
 from model_service.oip import metadata
 from model_service.oip.answer import InferAnswer
 from model_service.oip.described import infer_operation
@@ -27,6 +28,7 @@ from model_service.oip.infer import infer
 from model_service.openapi import Answer, Operation, documented
 from model_service.shelf import VersionShelf
 from model_service.slots import LoadedModel, ModelSlots
+from model_service.visit import Visit
 
 _NO_MODEL = (UnknownModelError, NoChampionError, NotLoadedError)
 _NO_VERSION = (UnknownModelError, UnknownVersionError, VersionRefusedError, LedgerUnavailableError)
@@ -39,25 +41,28 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Bl
     _health_routes(routes, slots)
     _model_routes(routes, slots, shelf)
 
-    def answered(loaded: LoadedModel) -> Response:
-        visit = current_visit()
+    def answered(environ: dict[str, Any], visit: Visit, loaded: LoadedModel) -> Reply:
         visit.model, visit.version = loaded.model, loaded.version
         limit = settings.service_max_bytes
-        body = unpacked(read_body(request.environ, limit), request.headers.get("Content-Encoding"), limit)
-        head_bytes = request.headers.get("Inference-Header-Content-Length")
-        return _response(infer(loaded, body, head_bytes, settings.service_max_rows, visit))
+        body = unpacked(read_body(environ, limit), environ.get("HTTP_CONTENT_ENCODING"), limit)
+        visit.restart_laps()
+        head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
+        answer = infer(loaded, body, head_bytes, settings.service_max_rows, visit)
+        return _reply(answer, packing_of(environ.get("HTTP_ACCEPT_ENCODING")))
 
     @routes.post("/models/<name>/infer")
     @asks("predict")
     @documented(infer_operation("Ask a model", _NO_MODEL + _REFUSED))
-    def infer_by_name(name: str) -> Response:
-        return answered(slots[name].loaded())
+    @express
+    def infer_by_name(environ: dict[str, Any], visit: Visit, name: str) -> Reply:
+        return answered(environ, visit, slots[name].loaded())
 
     @routes.post("/models/<name>/versions/<version>/infer")
     @asks("predict")
     @documented(infer_operation("Ask one version of a model", _NO_VERSION + _REFUSED, of_version=True))
-    def infer_by_version(name: str, version: str) -> Response:
-        return answered(shelf.loaded(slots[name], version))
+    @express
+    def infer_by_version(environ: dict[str, Any], visit: Visit, name: str, version: str) -> Reply:
+        return answered(environ, visit, shelf.loaded(slots[name], version))
 
     return routes
 
@@ -152,14 +157,13 @@ def _json(document: Any, status: int = 200) -> Response:
     return answer
 
 
-def _response(answer: InferAnswer) -> Response:
-    binary = answer.head_bytes is not None
-    packing = packing_of(request.headers.get("Accept-Encoding"))
+def _reply(answer: InferAnswer, packing: str | None) -> Reply:
     body = answer.body if packing is None else packed(answer.body, packing)
-    response = Response(body, content_type="application/octet-stream" if binary else "application/json")
-    if binary:  # of the bytes before they were packed
-        response.headers["Inference-Header-Content-Length"] = str(answer.head_bytes)
+    headers: list[tuple[str, str]] = []
+    if answer.head_bytes is not None:  # of the bytes before they were packed
+        headers.append(("Inference-Header-Content-Length", str(answer.head_bytes)))
     if packing is not None:
-        response.headers["Content-Encoding"] = packing
-    response.headers["Vary"] = "Accept-Encoding"
-    return response
+        headers.append(("Content-Encoding", packing))
+    headers.append(("Vary", "Accept-Encoding"))
+    media_type = "application/json" if answer.head_bytes is None else "application/octet-stream"
+    return Reply(body, media_type, tuple(headers))
