@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 
 from include.cli import commands
+from include.cli.token import mint
 from include.errors import SluiceError
 from include.models import declared_models
 from include.settings import load_settings
@@ -22,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
     command: Callable[..., int] = arguments.command
     try:
         settings = load_settings()
-        if command in (commands.new, commands.migrate):  # these open what they need themselves
+        if command in (commands.new, commands.migrate, mint):  # these open what they need themselves
             return command(arguments, settings)
         from include.resources import open_resources  # opened by commands that need it, not by --help
 
@@ -79,6 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
     history.add_argument("model")
     history.add_argument("--at", type=_moment, help="the time, such as 2026-01-31T12:00 (UTC unless it says otherwise)")
     history.set_defaults(command=commands.history)
+
+    token = parsers.add_parser("token", help="mint a token for trying the service out")
+    token.add_argument("subject", help="whom the token names: limits count and logs show it")
+    token.add_argument("--scope", default="predict scores models", help="what it is good for, separated by spaces")
+    token.add_argument("--model", action="append", help="a model that it is good for; again for another; default: all")
+    token.add_argument("--minutes", type=int, default=60, help="how long it is good; default: 60")
+    token.set_defaults(command=mint)
 
     psql = parsers.add_parser("psql", help="open psql on the database, or run one statement")
     psql.add_argument("-c", dest="statement", help="the statement to run; without it, psql asks for some")

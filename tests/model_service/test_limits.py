@@ -1,0 +1,280 @@
+"""How much is taken at once, and what whoever asks for more is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service import create_app
+from model_service.errors import MalformedBodyError
+from model_service.limits import InFlight, RateLimiter, check_depth
+from model_service.refusals import OverloadedError, TooManyRequestsError
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+
+
+# -- the rate of one caller ------------------------------------------------------------------------
+
+
+def taken(limiter: RateLimiter, caller: str) -> bool:
+    try:
+        limiter.take(caller)
+    except TooManyRequestsError:
+        return False
+    return True
+
+
+@given(
+    rate=st.sampled_from([0.5, 1.0, 10.0, 1000.0]),
+    burst=st.integers(1, 20),
+    waits=st.lists(st.floats(0, 3), min_size=1, max_size=80),
+)
+def test_in_any_stretch_of_time_a_caller_gets_at_most_the_burst_and_the_rate(
+    rate: float, burst: int, waits: list[float]
+) -> None:
+    now = 100.0
+    limiter = RateLimiter(rate, burst, lambda: now)
+    times = []
+    for wait in waits:
+        now += wait
+        if taken(limiter, "shop"):
+            times.append(now)
+    for first in range(len(times)):
+        for last in range(first, len(times)):
+            assert last - first + 1 <= burst + rate * (times[last] - times[first]) + 1e-6
+
+
+@given(
+    rate=st.sampled_from([0.5, 1.0, 10.0]),
+    burst=st.integers(1, 20),
+    waits=st.lists(st.floats(0, 3), min_size=1, max_size=80),
+)
+def test_it_decides_as_a_bucket_that_is_refilled_does(rate: float, burst: int, waits: list[float]) -> None:
+    now = 100.0
+    limiter = RateLimiter(rate, burst, lambda: now)
+    tokens, filled = float(burst), now
+    for wait in waits:
+        now += wait
+        tokens, filled = min(burst, tokens + (now - filled) * rate), now
+        if abs(tokens - 1) < 1e-6:  # a tie, which rounding decides
+            return
+        assert taken(limiter, "shop") == (tokens >= 1)
+        tokens -= tokens >= 1
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=60))
+def test_callers_do_not_use_each_others_requests_up(asked: list[str]) -> None:
+    limiter = RateLimiter(1, 5, lambda: 0.0)
+    got = [each for each in asked if taken(limiter, each)]
+    assert {each: got.count(each) for each in "abc"} == {each: min(5, asked.count(each)) for each in "abc"}
+
+
+@given(waits=st.lists(st.floats(0, 2), min_size=2, max_size=40))
+def test_whoever_waits_as_told_gets_in(waits: list[float]) -> None:
+    now = 0.0
+    limiter = RateLimiter(2, 3, lambda: now)
+    for wait in waits:
+        now += wait
+        try:
+            limiter.take("shop")
+        except TooManyRequestsError as refused:
+            now += float(refused.headers["Retry-After"])
+            limiter.take("shop")
+
+
+def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
+    now = 0.0
+    limiter = RateLimiter(1, 2, lambda: now, most=100)
+    for number in range(10_000):
+        now += 0.001
+        limiter.take(f"caller-{number}")
+        assert len(limiter) <= 100
+
+
+def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settled: Any) -> None:
+    settings = settled.world.settings.model_copy(
+        update={"service_rate": 0.5, "service_burst": 3, "service_workers": 1, "service_access_log": "off"}
+    )
+    client = create_app(settings, settled.slots, settled.world.engine).test_client()
+    answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(4)]
+    assert [each.status_code for each in answers] == [200, 200, 200, 429]
+    assert answers[-1].headers["Retry-After"] == "2"
+    assert answers[-1].get_json()["type"] == "urn:sluice:problem:too-many-requests"
+    assert client.get("/health").status_code == 200
+
+
+# -- nesting ---------------------------------------------------------------------------------------
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(alphabet='ab[]{}"\\/\n\u20ac'),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='a[]{}"\\'), inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(JSON, st.integers(1, 8), st.booleans())
+def test_json_deeper_than_the_limit_is_refused_and_no_other(value: Any, most: int, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    if depth_of(value) > most:
+        with pytest.raises(MalformedBodyError, match="levels of nesting"):
+            check_depth(body, most)
+    else:
+        check_depth(body, most)
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_json_is_left_to_the_parser_or_refused_never_worse(body: bytes) -> None:
+    with suppress(MalformedBodyError):
+        check_depth(body, 3)
+
+
+def test_deep_json_is_400_and_quickly_so(settled: Any) -> None:
+    body = b'{"features": ' + b"[" * 2_000_000 + b"]" * 2_000_000 + b"}"
+    started = time.perf_counter()
+    answer = settled.client.post("/predict", data=body)
+    assert answer.status_code == 400
+    assert "SLUICE_SERVICE_MAX_DEPTH" in answer.get_json()["detail"]
+    assert time.perf_counter() - started < 2
+
+
+# -- requests under way ----------------------------------------------------------------------------
+
+
+@given(st.lists(st.booleans(), max_size=100), st.integers(1, 5))
+def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> None:
+    gate = InFlight(most)
+    under_way = 0
+    for arrives in steps:
+        if arrives:
+            if under_way == most:
+                with pytest.raises(OverloadedError):
+                    gate.enter()
+            else:
+                gate.enter()
+                under_way += 1
+        elif under_way:
+            gate.leave()
+            under_way -= 1
+        assert gate.count == under_way
+
+
+def post_head(port: int, length: int, sent: bytes = b"") -> socket.socket:
+    """Send a request's head and a part of its body: a client that takes its time."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    head = f"POST /predict HTTP/1.1\r\nHost: sluice\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + sent)
+    return connection
+
+
+def in_flight(port: int) -> float:
+    """Return what the service says of itself; asking does not count."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith("sluice_in_flight ")))
+
+
+def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
+    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=1)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    body = json.dumps({"features": SETOSA}).encode()
+    slow = [post_head(service.port, len(body), body[:5]) for _ in range(3)]
+
+    def refused() -> bool:
+        connection = HTTPConnection("127.0.0.1", service.port, timeout=10)
+        connection.request("POST", "/predict", body)
+        answer = connection.getresponse()
+        document = json.loads(answer.read())
+        connection.close()
+        if answer.status == 503:
+            assert answer.getheader("Retry-After") == "1"
+            assert document["type"] == "urn:sluice:problem:overloaded"
+        return answer.status == 503
+
+    service.wait_until(lambda: in_flight(service.port) == 3)
+    assert refused()
+    for each in slow:
+        each.sendall(body[5:])
+        assert each.recv(100).startswith(b"HTTP/1.1 200")
+        each.close()
+    service.wait_until(lambda: service.ask("POST", "/predict", {"features": SETOSA})[0] == 200)
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace(
+    world: Any, run_service: Callable[..., Any]
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    body = json.dumps({"features": [SETOSA] * 2000}).encode()
+    broken: list[str] = []
+    whole: list[str] = []
+    told = threading.Event()
+
+    def ask_on_and_on() -> None:
+        while True:
+            connection = HTTPConnection("127.0.0.1", service.port, timeout=15)
+            try:
+                connection.connect()
+            except OSError:
+                return  # it listens no more
+            try:
+                connection.request("POST", "/predict", body)
+                answer = connection.getresponse()
+                rows = json.loads(answer.read())["predictions"]
+                if answer.status != 200 or len(rows) != 2000:
+                    broken.append(f"status {answer.status}")
+                else:
+                    whole.append(answer.getheader("X-Request-ID", ""))
+            except (OSError, HTTPException, ValueError, KeyError) as error:
+                broken.append(repr(error))
+                if told.is_set():
+                    return
+            finally:
+                connection.close()
+
+    clients = [threading.Thread(target=ask_on_and_on) for _ in range(8)]
+    for client in clients:
+        client.start()
+    time.sleep(1)
+    started = time.monotonic()
+    told.set()
+    assert service.stop() == 0
+    assert time.monotonic() - started < 10
+    for client in clients:
+        client.join()
+    lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
+    answered = {each["request_id"] for each in lines if each["route"] == "/predict"}
+    # Whatever was taken up was answered whole. A connection that still waited in the listening socket when
+    # that was shut is reset by the kernel.
+    assert answered == set(whole)
+    assert all("Reset" in each or "RemoteDisconnected" in each for each in broken), broken
