@@ -19,8 +19,8 @@ _WANTED = 'an object with the one member "features"'
 _decode = msgspec.json.Decoder().decode
 
 
-def read_body(environ: dict[str, Any], limit: int) -> bytes:
-    """Return the body, of at most `limit` bytes.
+def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
+    """Return the body, of at most `limit` bytes, which `setting` holds.
 
     Raises
     ------
@@ -32,12 +32,12 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
         if not declared.isdigit():
             raise BadRequest("Content-Length must be a number of bytes.")
         if int(declared) > limit:
-            raise TooLargeError("bytes", limit, "SLUICE_SERVICE_MAX_BYTES")
+            raise TooLargeError("bytes", limit, setting)
     elif not environ.get("wsgi.input_terminated"):
         return b""
     body: bytes = environ["wsgi.input"].read(limit + 1 if not declared else int(declared))
     if len(body) > limit:
-        raise TooLargeError("bytes", limit, "SLUICE_SERVICE_MAX_BYTES")
+        raise TooLargeError("bytes", limit, setting)
     return body
 
 

@@ -12,6 +12,7 @@ from include.errors import NoChampionError, RowsRejectedError, UnknownModelError
 from include.settings import Settings
 from model_service.answers import Prediction, encode
 from model_service.body import read_body
+from model_service.compression import unpacked
 from model_service.errors import (
     JobOverError,
     JobsUnavailableError,
@@ -20,11 +21,13 @@ from model_service.errors import (
     TooLargeError,
     TooManyJobsError,
     UnknownJobError,
+    UnpackError,
 )
 from model_service.guard import asks, check_may_ask, current_visit
 from model_service.job_desk import JobDesk
 from model_service.job_rows import check_part, parts_of
 from model_service.job_store import Job
+from model_service.limits import check_depth
 from model_service.openapi import Answer, Body, Operation, Parameter, documented
 from model_service.slots import ModelSlots
 
@@ -59,6 +62,7 @@ def job_routes(
         Called when there is a job to be worked off.
     """
     routes = Blueprint("jobs", __name__)
+    most_bytes = settings.service_job_max_bytes
 
     @routes.post("/v1/models/<name>/predict_async")
     @asks("predict")
@@ -69,17 +73,22 @@ def job_routes(
             answers={202: Answer("The job; its address is in Location.", JobAnswer)},
             problems=(
                 MalformedBodyError, RowsRejectedError, TooLargeError, UnknownModelError, NoChampionError,
-                NotLoadedError, TooManyJobsError, JobsUnavailableError,
+                NotLoadedError, UnpackError, 415, TooManyJobsError, JobsUnavailableError,
             ),
             body=Body(_ROWS),
         )
     )  # fmt: skip
     def submit(name: str) -> Response:
+        visit, environ = current_visit(), request.environ
         # Bound now: whatever is promoted meanwhile, one version answers all rows.
         loaded = slots[name].loaded()
-        parts = parts_of(read_body(request.environ, settings.service_job_max_bytes), settings.service_job_max_rows)
+        visit.model, visit.version = loaded.model, loaded.version
+        body = read_body(environ, most_bytes, "SLUICE_SERVICE_JOB_MAX_BYTES")
+        body = unpacked(body, environ.get("HTTP_CONTENT_ENCODING"), most_bytes)
+        check_depth(body, settings.service_max_depth)
+        parts = parts_of(body, settings.service_job_max_rows)
         check_part(loaded, parts[0])  # what is wrong with every row is told at once
-        job = desk.submit(loaded, parts, current_visit().subject)
+        job = desk.submit(loaded, parts, visit.subject)
         ring()
         answer = _json(job, 202)
         answer.headers["Location"] = f"/v1/jobs/{job.id}"

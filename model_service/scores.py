@@ -27,6 +27,7 @@ from model_service.errors import (
     TooLargeError,
 )
 from model_service.guard import asks, current_visit
+from model_service.limits import check_depth
 from model_service.openapi import Body, Operation, Parameter, documented
 from model_service.score_tables import Key, KeyKind, Score
 from model_service.slots import ModelSlot, ModelSlots
@@ -103,6 +104,7 @@ def score_routes(settings: Settings, slots: ModelSlots, door: DatabaseDoor | Non
     )
     def scores_of_key(name: str, key: str) -> Response:
         slot = slots[name]
+        current_visit().model = slot.name
         bound = asked.key_of(key, _kind(slot))
         parameters = request.args.to_dict()
         if asked.flag_of("history", parameters.pop("history", None)):
@@ -134,9 +136,11 @@ def score_routes(settings: Settings, slots: ModelSlots, door: DatabaseDoor | Non
     )
     def scores_of_keys(name: str) -> Response:
         slot = slots[name]
+        current_visit().model = slot.name
         asked.check_parameters(request.args.to_dict(), ())
         kind = _kind(slot)
         body = read_body(request.environ, settings.service_max_bytes)
+        check_depth(body, settings.service_max_depth)
         keys = asked.keys_of(body, kind, settings.service_max_keys)
         scores = read(lambda connection: tables.newest_scores(connection, name, keys, kind)) if keys else []
         return _json(LookupAnswer(name, scores, current_visit().request_id))

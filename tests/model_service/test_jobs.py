@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import jwt
 import psutil
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from model_service import create_app
@@ -120,10 +123,19 @@ def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
     few = jobs.world.settings.model_copy(update={"service_job_max_rows": 3, "service_job_max_bytes": 2000})
     client = create_app(few, jobs.slots, jobs.world.engine).test_client()
     assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 3}).status_code == 202
-    for rows, setting in ((4, "SLUICE_SERVICE_JOB_MAX_ROWS"), (1000, "SLUICE_SERVICE_MAX_BYTES")):
+    for rows, setting in ((4, "SLUICE_SERVICE_JOB_MAX_ROWS"), (1000, "SLUICE_SERVICE_JOB_MAX_BYTES")):
         refused = client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * rows})
         assert refused.status_code == 413
-        assert setting.rsplit("_", 1)[1] in refused.get_json()["detail"]
+        assert setting in refused.get_json()["detail"]
+
+
+def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: Any) -> None:
+    few = jobs.world.settings.model_copy(update={"service_job_max_bytes": 2000})
+    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    for rows, status in ((50, 202), (100_000, 413)):
+        body = gzip.compress(json.dumps({"features": [SETOSA] * rows}, separators=(",", ":")).encode(), 9)[: 1 << 20]
+        where, headers = "/v1/models/iris/predict_async", {"Content-Encoding": "gzip"}
+        assert client.post(where, data=body, headers=headers).status_code == status
 
 
 def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
@@ -187,6 +199,27 @@ def test_a_job_is_unknown_to_everybody_else(jobs: Any, world: Any) -> None:
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     assert jobs.client.delete(accepted.headers["Location"]).status_code == 404
     assert turn(jobs), "it is worked off all the same"
+
+
+def test_with_authentication_a_job_is_its_subjects_and_its_models(jobs: Any) -> None:
+    secret = "0123456789abcdef0123456789abcdef"  # noqa: S105  # of this test
+    guarded = jobs.world.settings.model_copy(update={"auth_secret": SecretStr(secret)})
+    client = create_app(guarded, jobs.slots, jobs.world.engine).test_client()
+
+    def bearer(subject: str, **more: Any) -> dict[str, str]:
+        about = {"iss": "sluice", "aud": "sluice", "sub": subject, "exp": int(time.time()) + 60, "scope": "predict"}
+        return {"Authorization": f"Bearer {jwt.encode(about | more, secret, 'HS256')}"}
+
+    accepted = client.post("/v1/models/iris/predict_async", json={"features": SETOSA}, headers=bearer("shop"))
+    assert accepted.status_code == 202
+    where = accepted.headers["Location"]
+    assert client.get(where, headers=bearer("shop")).status_code == 200
+    assert client.get(where).status_code == 401
+    assert client.get(where, headers=bearer("shop", scope="models")).status_code == 403
+    assert client.get(where, headers=bearer("shop", models=["trip"])).status_code == 403
+    for method in (client.get, client.delete):
+        assert method(where, headers=bearer("another shop")).status_code == 404
+    assert client.delete(where, headers=bearer("shop")).status_code == 200
 
 
 def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any) -> None:
