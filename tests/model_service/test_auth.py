@@ -436,3 +436,24 @@ def test_without_authentication_it_refuses_any_address_but_loopback(host: str) -
 def test_without_authentication_on_loopback_it_says_so(host: str, caplog: pytest.LogCaptureFixture) -> None:
     check_exposure(Settings(service_host=host))
     assert "no authentication is configured" in caplog.text
+
+
+def test_the_open_inference_protocol_refuses_in_its_own_form(guarded: Any) -> None:
+    for path, bearer, status in (
+        ("/v2/models/iris/infer", None, 401),
+        ("/v2/models/iris/infer", token(exp=1), 401),
+        ("/v2/models/iris/infer", token(scope="models"), 403),
+        ("/v2/models/trip/infer", token(models=["iris"]), 403),
+    ):
+        refused = ask(guarded, path, bearer, inputs=[])
+        assert refused.status_code == status
+        assert list(refused.get_json()) == ["error"]
+        assert refused.headers["WWW-Authenticate"].startswith('Bearer realm="sluice"')
+    assert guarded.get("/v2/health/live").status_code == 200
+    assert guarded.get("/v2/models/iris").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models/trip/predict", "/v1/models/trip/versions/1/predict", "/v1/models/trip"])
+def test_a_claim_for_one_model_opens_no_other_however_it_is_asked(guarded: Any, path: str) -> None:
+    body = {"features": {}} if path.endswith("predict") else {}
+    assert ask(guarded, path, token(models=["iris"]), **body).status_code == 403
