@@ -200,9 +200,15 @@ def give_back(connection: Connection, job: TakenJob) -> bool:
     return _held(connection, job, "state = 'queued', lease_until = NULL", {})
 
 
-def remove_expired(connection: Connection) -> int:
-    """Remove what has expired; return how many jobs that were."""
-    return connection.execute(text("DELETE FROM sluice.job WHERE expires_at <= now()")).rowcount
+def remove_expired(connection: Connection, most: int = 20) -> int:
+    """Remove up to `most` jobs that have expired, which no other worker is removing; return how many that were."""
+    return connection.execute(
+        text(
+            "DELETE FROM sluice.job WHERE id IN "
+            "(SELECT id FROM sluice.job WHERE expires_at <= now() LIMIT :most FOR UPDATE SKIP LOCKED)"
+        ),
+        {"most": most},
+    ).rowcount
 
 
 def _held(connection: Connection, job: TakenJob, change: str, values: dict[str, Any]) -> bool:

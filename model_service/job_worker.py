@@ -79,8 +79,7 @@ class JobWorker:
         """Work one job off, if there is one; return whether there was."""
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            removed = self._ask(store.remove_expired)
-            if removed:
+            while removed := self._ask(store.remove_expired):
                 log.info("%s expired job(s) were removed", removed)
         job = self._ask(lambda connection: store.take(connection, self._lease_seconds))
         if job is None:
