@@ -26,6 +26,8 @@ _Bad = NDArray[np.bool_] | None
 _Write = Callable[[Column, NDArray[np.float32]], _Bad]
 _WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], _Bad]
 
+# Numbers of these types are themselves in single precision, so that they can be checked there, all at once.
+_EXACT: Final = frozenset(np.dtype(name) for name in ("f2", "f4", "i1", "i2", "u1", "u2"))
 _PACKED: Final = 8  # strings of at most so many bytes are compared as one integer
 
 
@@ -38,9 +40,10 @@ class ColumnEncoder:
       a boolean feature that may be missing: a tensor of booleans has no missing;
     - an array of bool: for a boolean feature;
     - an array of void type: strings in UTF-8 that are all as long, and not empty, for a categorical feature;
+    - a list of bytes: strings in UTF-8, for a categorical feature;
     - a list of values as `RowEncoder` takes them.
 
-    In the last, the empty string is missing, where that is allowed and it is not a category.
+    In the lists, the empty string is missing, where that is allowed and it is not a category.
 
     Parameters
     ----------
@@ -51,6 +54,10 @@ class ColumnEncoder:
     def __init__(self, signature: Signature) -> None:
         self.names = signature.names
         self._writers = tuple(_writer_of(feature) for feature in signature.features)
+        bounds = [_bounds(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
+        self._numeric = [feature.kind == "numeric" for feature in signature.features]
+        self._missing = np.array([feature.missing for feature in signature.features], dtype=np.bool_)
+        self._low, self._high = np.array(bounds, dtype=np.float64).T
         self._expected = tuple(expected_of(value_encoder(feature)) for feature in signature.features)
 
     def encode(
@@ -75,18 +82,34 @@ class ColumnEncoder:
         RowsRejectedError
             Holding all faults, row by row, or the first 20 of them.
         """
-        matrix = np.empty((rows, len(self.names)), dtype=np.float32)
+        block = np.empty((len(self.names), rows), dtype=np.float32)  # a feature after the other, until all fit
         if rows == 0:
-            return matrix
+            return block.reshape(0, len(self.names))
         bad: dict[int, NDArray[np.bool_]] = {}
+        together: list[int] = []
         for position, (name, write) in enumerate(zip(self.names, self._writers, strict=True)):
-            mask = write(columns[name], matrix[:, position])
+            column = columns[name]
+            if self._numeric[position] and isinstance(column, np.ndarray) and column.dtype in _EXACT:
+                block[position] = column
+                together.append(position)
+            elif (mask := write(column, block[position])) is not None:
+                bad[position] = mask
+        for position in self._unfit(block, together):
+            mask = self._writers[position](columns[self.names[position]], block[position])
             if mask is not None:
                 bad[position] = mask
         if bad:
             faults = self._faults(columns, bad, path_of or self._path)
             raise RowsRejectedError(list(islice(faults, MOST_FAULTS)))
-        return matrix
+        return np.ascontiguousarray(block.T)
+
+    def _unfit(self, block: NDArray[np.float32], positions: list[int]) -> list[int]:
+        """Return those of `positions` at which some number does not fit; their columns lost nothing in `block`."""
+        if not positions:
+            return []
+        fits = (np.fmin.reduce(block, axis=1) >= self._low) & (np.fmax.reduce(block, axis=1) <= self._high)
+        fits &= self._missing | ~np.isnan(block).any(axis=1)
+        return [position for position in positions if not fits[position]]
 
     def _path(self, row: int, position: int) -> str:
         return f"{member('inputs', self.names[position])}[{row}]"
@@ -109,9 +132,12 @@ def _plain(value: Any) -> Any:
 
 def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
     by_value, by_array = _by_value(feature), _by_array(feature)
+    by_word = _words(feature) if feature.kind == "categorical" else by_value
 
     def write(column: Column, out: NDArray[np.float32]) -> _Bad:
-        return by_array(column, out) if isinstance(column, np.ndarray) else by_value(column, out)
+        if isinstance(column, np.ndarray):
+            return by_array(column, out)
+        return by_word(column, out) if type(column[0]) is bytes else by_value(column, out)
 
     return write
 
@@ -149,10 +175,37 @@ def _fits(encode: Callable[[Any], float], value: Any) -> bool:
     return True
 
 
+def _bounds(feature: Numeric) -> tuple[float, float]:
+    if feature.out_of_range == "accept":
+        return -LARGEST, LARGEST
+    return max(feature.low, -LARGEST), min(feature.high, LARGEST)
+
+
+def _known(feature: Categorical) -> dict[bytes, float]:
+    return {category.encode("utf-8", "surrogatepass"): float(code) for code, category in enumerate(feature.categories)}
+
+
+def _words(feature: Categorical) -> _Write:
+    known = _known(feature)
+    if feature.missing:
+        known.setdefault(b"", NO_CATEGORY)
+    rejects = feature.unknown == "reject"
+
+    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
+        try:
+            out[:] = [known[word] for word in column]
+        except KeyError:
+            if rejects:
+                return np.array([word not in known for word in column], dtype=np.bool_)
+            out[:] = [known.get(word, NO_CATEGORY) for word in column]
+        return None
+
+    return write
+
+
 def _numbers(feature: Numeric) -> _WriteArray:
     missing = feature.missing
-    low, high = (feature.low, feature.high) if feature.out_of_range == "reject" else (-LARGEST, LARGEST)
-    low, high = max(low, -LARGEST), min(high, LARGEST)
+    low, high = _bounds(feature)
     least, most = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin looks past NaN
 
     def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
@@ -200,7 +253,7 @@ def _booleans(feature: Boolean) -> _WriteArray:
 
 
 def _strings(feature: Categorical) -> _WriteArray:
-    known = {category.encode("utf-8", "surrogatepass"): code for code, category in enumerate(feature.categories)}
+    known = _known(feature)
     rejects = feature.unknown == "reject"
     dictionaries: dict[int, tuple[NDArray[np.uint64], NDArray[np.float32]]] = {}
 
@@ -227,7 +280,7 @@ def _strings(feature: Categorical) -> _WriteArray:
     return write
 
 
-def _dictionary(known: Mapping[bytes, int], width: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+def _dictionary(known: Mapping[bytes, float], width: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
     """Return the categories of `width` bytes as sorted integers, and their codes."""
     words = sorted(
         (int.from_bytes(category, "little"), code) for category, code in known.items() if len(category) == width

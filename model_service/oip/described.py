@@ -55,7 +55,7 @@ def request_schema(signature: Signature) -> dict[str, Any]:
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": "string"},
+            "id": {"type": ["string", "null"]},
             "inputs": {
                 "type": "array",
                 "prefixItems": tensors,
@@ -64,7 +64,6 @@ def request_schema(signature: Signature) -> dict[str, Any]:
                 "maxItems": len(tensors),
             },
         },
-        "additionalProperties": False,
     }
 
 
@@ -80,5 +79,4 @@ def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
             "shape": {"const": [1]},
             "data": {"type": "array", "items": value_schema(feature), "minItems": 1, "maxItems": 1},
         },
-        "additionalProperties": False,
     }

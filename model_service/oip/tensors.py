@@ -107,14 +107,13 @@ def _strings(data: memoryview, elements: int) -> Column:
     if uniform is not None:
         return uniform
     octets = data.tobytes()
-    found: list[str] = []
+    found: list[bytes] = []
     at, end = 0, len(octets)
-    length_at = _LENGTH.unpack_from
+    length_at, add = _LENGTH.unpack_from, found.append
     while at + 4 <= end and len(found) < elements:
         start = at + 4
         at = start + length_at(octets, at)[0]
-        # What is not UTF-8 is no category that anybody declared, and is treated as any other such.
-        found.append(octets[start:at].decode("utf-8", "surrogateescape"))
+        add(octets[start:at])
     if at != end or len(found) != elements:
         raise UnfitTensorError(f"{len(octets)} bytes are not {elements} string(s), each after its length in 4 bytes")
     return found

@@ -75,8 +75,8 @@ def openapi_document(app: Flask, settings: Settings, slots: ModelSlots, *, authe
     """
     schemas = Schemas()
     schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
-    writer = _Writer(schemas, slots.names, authenticates=authenticates)
     signatures = {slot.name: slot.current.scorer.signature for slot in slots if slot.current is not None}
+    writer = _Writer(schemas, signatures, authenticates=authenticates)
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view in _routes(app):
         general = operation_of(view)
@@ -165,7 +165,7 @@ class _Writer:
     def _variable(self, name: str) -> Parameter:
         if name == "name":
             known = {"enum": self._models} if self._models else {}
-            return Parameter(name, {"type": "string", **known}, "The model's name.")
+            return Parameter(name, {"type": "string", **known}, "The model's name; those that answer now are listed.")
         if name == "version":
             return Parameter(name, {"type": "integer", "minimum": 1}, "The version's number.")
         return Parameter(name, {"type": "string", "minLength": 1}, "")

@@ -53,7 +53,7 @@ def row_schema(signature: Signature) -> dict[str, Any]:
 def request_schema(signature: Signature, most_rows: int) -> dict[str, Any]:
     """Return what the body of a prediction may be."""
     row = row_schema(signature)
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": most_rows}
+    rows = {"type": "array", "items": row, "minItems": 1, "description": f"At most {most_rows} rows."}
     return {
         "type": "object",
         "properties": {"features": {"anyOf": [row, rows]}},

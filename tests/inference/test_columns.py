@@ -69,7 +69,7 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     encoded = [value.encode() for value in values]
     if encoded and len({len(value) for value in encoded}) == 1 and encoded[0]:
         return feature, np.frombuffer(b"".join(encoded), dtype=f"V{len(encoded[0])}"), rows
-    return feature, values, rows
+    return feature, draw(st.sampled_from([values, encoded])), rows
 
 
 @st.composite

@@ -1,0 +1,153 @@
+"""The description and the service say the same: schemathesis asks all that the description allows, and more."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import schemathesis
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+
+from include.settings import Settings
+from model_service import ModelSlots, create_app
+from model_service.openapi.document import path_of
+
+MODELS = ("iris", "trip", "sugar")
+
+
+@pytest.fixture(scope="module")
+def client(settled: Any) -> FlaskClient:
+    return settled.client
+
+
+@pytest.fixture(scope="module")
+def document(client: FlaskClient) -> Any:
+    return client.get("/openapi.json").get_json()
+
+
+def routes(app: Any) -> set[tuple[str, str]]:
+    return {
+        (path_of(rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_is_described_and_every_description_has_its_route(client: FlaskClient, document: Any) -> None:
+    described = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    real = routes(client.application)
+    assert real <= described
+    of_a_model = {(re.sub(rf"/models/({'|'.join(MODELS)})/", "/models/{name}/", path), m) for path, m in described}
+    assert of_a_model == real
+
+
+def test_without_a_model_in_memory_every_route_is_described_all_the_same() -> None:
+    app = create_app(Settings(), ModelSlots(["iris"]))
+    paths = app.test_client().get("/openapi.json").get_json()["paths"]
+    assert {(path, method) for path, methods in paths.items() for method in methods} == routes(app)
+
+
+def test_a_loaded_model_has_its_own_description_from_its_signature(document: Any) -> None:
+    body = document["paths"]["/v1/models/trip/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    by_name, in_order = body["properties"]["features"]["anyOf"][0]["anyOf"]
+    assert by_name["properties"]["carrier"] == {"enum": ["AA", "BB", "CC"]}
+    assert by_name["required"] == ["distance", "carrier", "weekend"]
+    assert len(in_order["prefixItems"]) == 3
+    assert document["paths"]["/predict"]["post"]["summary"].endswith("'iris'")
+
+
+def test_schemas_are_schemas_and_references_lead_somewhere(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    text = str(document)
+    assert {name.rsplit("/", 1)[1] for name in re.findall(r"#/components/schemas/\w+", text)} <= set(schemas)
+    operations = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
+    assert len(operations) == len(set(operations))
+
+
+def test_the_docs_page_tells_of_every_route_and_loads_nothing(client: FlaskClient, document: Any) -> None:
+    response = client.get("/docs")
+
+    class Links(HTMLParser):
+        found: list[str] = []  # noqa: RUF012  # one parser, one list
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found += [value or "" for name, value in attrs if name in {"src", "href", "action", "data"}]
+            assert tag not in {"script", "link", "img", "iframe"}
+
+    Links().feed(response.text)
+    assert set(Links.found) <= {"/openapi.json"} | {f"#{name}" for name in document["components"]["schemas"]}
+    assert all(path in response.text for path in document["paths"])
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+def faults_found(app: Any, examples: int, seed: int = 1) -> tuple[list[str], Counter[str]]:
+    """Run every phase of schemathesis, and return what failed and how many requests each phase made."""
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "workers": 1,
+            "headers": {"Accept-Encoding": "identity"},  # its client in this process unpacks nothing
+            "generation": {"max-examples": examples, "database": "none"},
+            # 503 is what a declared model without a champion answers, as it is described.
+            "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", 503]}},
+        }
+    )
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app, config=config)
+    faults: list[str] = []
+    asked: Counter[str] = Counter()
+    for event in from_schema(schema).execute():
+        if isinstance(event, FatalError):
+            raise event.exception
+        if isinstance(event, NonFatalError):
+            faults.append(f"{event.phase} {event.label}: {event.value!r}")
+        if isinstance(event, ScenarioFinished):
+            asked[event.phase.value] += len(event.recorder.interactions)
+            faults += [
+                f"{event.recorder.cases[case].value.operation.label}: {check.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}\n"
+                f"{_answer_to(event.recorder.interactions.get(case))}"
+                for case, checks in event.recorder.checks.items()
+                for check in checks
+                if check.failure_info is not None
+                and not _is_of_no_model(event.recorder.cases[case].value.operation.label, check.name)
+            ]
+    return faults, asked
+
+
+def _is_of_no_model(label: str, check: str) -> bool:
+    """Whether it is only said that a body does not fit: which do is said where the path names the model."""
+    return check == "positive_data_acceptance" and "{name}" in label
+
+
+def _answer_to(interaction: Any) -> str:
+    response = interaction.response if interaction else None
+    return f"answered {response.status_code}: {response.content[:300]!r}" if response else "not answered"
+
+
+def summary(faults: list[str]) -> str:
+    """Return each kind of fault once, with how often it was found."""
+    kinds: dict[str, list[str]] = {}
+    for fault in faults:
+        kinds.setdefault(fault.splitlines()[0], []).append(fault)
+    return "\n\n".join(f"{len(each)} times: {each[0][:300]} ... {each[0][-300:]}" for each in list(kinds.values())[:20])
+
+
+def test_schemathesis_finds_no_server_error_no_undocumented_status_and_no_violated_schema(client: FlaskClient) -> None:
+    faults, asked = faults_found(client.application, examples=20)
+    assert not faults, summary(faults)
+    assert {"coverage", "fuzzing", "stateful"} <= {phase.lower() for phase in asked}
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_none_with_200_examples_an_operation_either(client: FlaskClient) -> None:
+    faults, asked = faults_found(client.application, examples=200)
+    assert not faults, summary(faults)
+    assert sum(asked.values()) > 5_000
