@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     service_max_in_flight: int = Field(
         64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
     )
+    service_request_seconds: float = Field(
+        30, gt=0, le=3600, description="How long a worker waits for a request that does not come whole."
+    )
     service_rate: float = Field(
         0, ge=0, description="Most requests a second of one caller, over all workers; 0: as many as they like."
     )

@@ -23,6 +23,7 @@ from model_service.observing import Observer, observer_for
 from model_service.observing.routes import metric_routes
 from model_service.oip import oip_routes
 from model_service.openapi.routes import openapi_routes
+from model_service.patience import watch_connections
 from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
@@ -35,6 +36,7 @@ FIRST_LOOK_SECONDS = 10
 PATIENCE_BEYOND = 0.3
 JOB_PATIENCE = 2.3
 JOB_WORKER = "sluice.job_worker"
+GUARD = "sluice.guard"
 
 
 def create_app(
@@ -61,7 +63,7 @@ def create_app(
     shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
-    guard = Guard(settings, observer)
+    guard = app.extensions[GUARD] = Guard(settings, observer)
     register_guard(app, guard, settings.default_model)
     app.register_blueprint(metric_routes(observer))
     app.register_blueprint(predict_routes(settings, slots, shelf))
@@ -131,6 +133,7 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     watcher.wait_for_first_look(FIRST_LOOK_SECONDS)
     app = create_app(settings, slots, engine, observer)
     observer.start()
+    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].oldest)
     Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
     worker: JobWorker = app.extensions[JOB_WORKER]
     worker.start()

@@ -60,7 +60,7 @@ class Guard:
         self._door = open_door(settings)
         self._metrics_open = is_loopback(settings.service_host)
         self._in_flight = InFlight(settings.service_max_in_flight)
-        observer.in_flight = lambda: self._in_flight.count
+        observer.in_flight = self._in_flight.__len__
         # Each worker counts for itself, and the workers share the callers' requests.
         workers = settings.service_workers
         self._rate = (
@@ -68,6 +68,10 @@ class Guard:
             if settings.service_rate
             else None
         )
+
+    def oldest(self) -> float:
+        """Return for how many seconds the oldest request is under way; 0 when none is."""
+        return self._in_flight.oldest()
 
     @property
     def authenticates(self) -> bool:
@@ -94,7 +98,7 @@ class Guard:
         """
         if scope == "open" or (scope == "metrics" and self._metrics_open):
             return
-        self._in_flight.enter()
+        self._in_flight.enter(visit)
         visit.admitted = True
         self._observer.meet(visit)
         if self._door is not None:
@@ -106,7 +110,7 @@ class Guard:
     def dismiss(self, visit: Visit, status: int) -> None:
         """Note that `visit` was answered with `status`. Called once for each visit, admitted or not."""
         if visit.admitted:
-            self._in_flight.leave()
+            self._in_flight.leave(visit)
         self._observer.note(visit, status)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from threading import Lock
-from time import monotonic
+from time import monotonic, perf_counter_ns
 from typing import Final
 
 from model_service.errors import MalformedBodyError
 from model_service.refusals import OverloadedError, TooManyRequestsError
+from model_service.visit import Visit
 
 MOST_CALLERS: Final = 10_000
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
@@ -18,7 +19,7 @@ _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
 
 
 class InFlight:
-    """Counts the requests that a worker has under way.
+    """The requests that a worker has under way.
 
     Parameters
     ----------
@@ -30,10 +31,13 @@ class InFlight:
     def __init__(self, most: int) -> None:
         self._most = most
         self._counting = Lock()
-        self.count = 0
+        self._visits: set[Visit] = set()
 
-    def enter(self) -> None:
-        """Count one more.
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def enter(self, visit: Visit) -> None:
+        """Count `visit`.
 
         Raises
         ------
@@ -41,14 +45,20 @@ class InFlight:
             If there are as many as may be; nothing is counted then.
         """
         with self._counting:
-            if self.count >= self._most:
+            if len(self._visits) >= self._most:
                 raise OverloadedError(self._most)
-            self.count += 1
+            self._visits.add(visit)
 
-    def leave(self) -> None:
-        """Count one less."""
+    def leave(self, visit: Visit) -> None:
+        """Count `visit` no more."""
         with self._counting:
-            self.count -= 1
+            self._visits.discard(visit)
+
+    def oldest(self) -> float:
+        """Return for how many seconds the oldest is under way; 0 when none is."""
+        with self._counting:
+            started = min((each.started for each in self._visits), default=None)
+        return 0.0 if started is None else (perf_counter_ns() - started) / 1e9
 
 
 class RateLimiter:

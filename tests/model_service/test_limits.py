@@ -19,11 +19,17 @@ from model_service import create_app
 from model_service.errors import MalformedBodyError
 from model_service.limits import InFlight, RateLimiter, check_depth
 from model_service.refusals import OverloadedError, TooManyRequestsError
+from model_service.visit import Visit
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 
 # -- the rate of one caller ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def settled(both_ways: Any) -> Any:
+    return both_ways
 
 
 def taken(limiter: RateLimiter, caller: str) -> bool:
@@ -162,19 +168,19 @@ def test_deep_json_is_400_and_quickly_so(settled: Any) -> None:
 @given(st.lists(st.booleans(), max_size=100), st.integers(1, 5))
 def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> None:
     gate = InFlight(most)
-    under_way = 0
+    under_way: list[Visit] = []
     for arrives in steps:
-        if arrives:
-            if under_way == most:
-                with pytest.raises(OverloadedError):
-                    gate.enter()
-            else:
-                gate.enter()
-                under_way += 1
+        visit = Visit({"REQUEST_METHOD": "POST"}, "/predict")
+        if arrives and len(under_way) == most:
+            with pytest.raises(OverloadedError):
+                gate.enter(visit)
+        elif arrives:
+            gate.enter(visit)
+            under_way.append(visit)
         elif under_way:
-            gate.leave()
-            under_way -= 1
-        assert gate.count == under_way
+            gate.leave(under_way.pop(0))
+        assert len(gate) == len(under_way)
+        assert (gate.oldest() > 0) == bool(under_way)
 
 
 def post_head(port: int, length: int, sent: bytes = b"") -> socket.socket:
@@ -223,6 +229,33 @@ def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
         assert each.recv(100).startswith(b"HTTP/1.1 200")
         each.close()
     service.wait_until(lambda: service.ask("POST", "/predict", {"features": SETOSA})[0] == 200)
+
+
+def test_clients_that_never_send_their_request_whole_are_cut_off_and_others_are_not(
+    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
+    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "2")
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=1)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    body = json.dumps({"features": SETOSA}).encode()
+    stuck = [post_head(service.port, len(body), body[:5]) for _ in range(3)]
+    service.wait_until(lambda: in_flight(service.port) == 3)
+    service.wait_until(lambda: in_flight(service.port) == 0)
+    busy = HTTPConnection("127.0.0.1", service.port, timeout=10)
+    for _ in range(20):
+        busy.request("POST", "/predict", body)
+        answer = busy.getresponse()
+        answer.read()
+        assert answer.status == 200
+    busy.close()
+    for each in stuck:
+        with suppress(ConnectionResetError):
+            each.recv(1000)
+        each.close()
+    assert "connection(s) were cut" in service.log.read_text()
 
 
 # -- the end ---------------------------------------------------------------------------------------
