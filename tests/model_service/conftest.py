@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -236,6 +236,17 @@ def settled(
         service = service_on(world)
         service.watcher.look()
         yield service
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["express", "flask"])
+def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
+    """The settled service, its predictions answered before Flask's dispatcher, and then by Flask's routes.
+
+    A module's tests run over both when its own fixture ``settled`` is this one.
+    """
+    settings = settled.world.settings.model_copy(update={"service_express": request.param})
+    client = create_app(settings, settled.slots, settled.world.engine).test_client()
+    return replace(settled, world=replace(settled.world, settings=settings), client=client)
 
 
 # -- the service as it really runs ----------------------------------------------------------------

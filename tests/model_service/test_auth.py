@@ -30,6 +30,11 @@ RSA_2 = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 
 
+@pytest.fixture(scope="module")
+def settled(both_ways: Any) -> Any:
+    return both_ways
+
+
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
     good = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": now + 60, "iat": now, "scope": "predict models"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from sqlalchemy import Engine, text
 
 from include.settings import Settings
@@ -27,6 +28,11 @@ from model_service.watcher import ChampionWatcher
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture(scope="module")
+def settled(both_ways: Any) -> Any:
+    return both_ways
 
 
 def value(metrics: str, name: str, **labels: Any) -> float:
@@ -451,3 +457,25 @@ def test_the_line_of_the_last_request_is_written_before_the_worker_ends(
     assert service.stop() == 0
     lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
     assert sum(each["route"] == "/predict" and each["status"] == 200 for each in lines) == 40
+
+
+def test_a_fault_of_the_service_shows_no_trace_and_no_value_unless_asked(
+    settled: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(settled)
+
+    def break_on(_self: Any, matrix: Any) -> None:
+        raise RuntimeError(f"a private value: {matrix[0, 0]}")
+
+    monkeypatch.setattr("include.inference.Scorer.score", break_on)
+    answer = watched.predict([7.25, 3.5, 1.4, 0.2], **{"X-Request-ID": "order-17"})
+    watched.observer.flush()
+    assert answer.status_code == 500
+    assert "request order-17 failed: RuntimeError at" in caplog.text
+    assert "test_observing.py:" in caplog.text
+    for shown in (answer.get_data(as_text=True), caplog.text, watched.lines.written.decode()):
+        assert "Traceback" not in shown
+        assert "7.25" not in shown
+    with caplog.at_level("DEBUG", "model_service"):
+        watched.predict([7.25, 3.5, 1.4, 0.2])
+    assert "Traceback" in caplog.text

@@ -29,6 +29,11 @@ TRIPS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
+def settled(both_ways: Any) -> Any:
+    return both_ways
+
+
+@pytest.fixture(scope="module")
 def client(settled: Any) -> FlaskClient:
     return settled.client
 

@@ -19,6 +19,11 @@ TRIP = {"distance": 10.5, "carrier": "BB", "weekend": True}
 
 
 @pytest.fixture(scope="module")
+def settled(both_ways: Any) -> Any:
+    return both_ways
+
+
+@pytest.fixture(scope="module")
 def client(settled: Any) -> FlaskClient:
     return settled.client
 

@@ -1,0 +1,126 @@
+"""The online service beside others: requests a second, latency, memory.
+
+    .venv/bin/python benchmarks/serving.py [--seconds 3] [--rounds 3] [--quick] [--no-write]
+
+It trains the two samples through the pipeline in a home of its own (.sluice/bench), starts every server,
+lets wrk ask them in turn, and writes the tables into docs/performance.md. PEERS=1 adds MLflow, MLServer
+and BentoML, each in an environment of its own. SECONDS=10 is the same as --seconds 10. Use a quiet
+machine: wrk and the servers share its cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+
+from serving_peers import REPOSITORY, microseconds, peers, report, tensors
+from serving_peers.servers import EMPTY, FASTAPI, NAIVE, OURS, OURS_FLASK, Server, ask, started
+from serving_peers.trained import HOME, MODELS, ROWS, Trained, trained
+from serving_peers.wrk import Load, check_wrk, load
+
+CONNECTIONS = (1, 8, 64)
+DOCUMENT = REPOSITORY / "docs" / "performance.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", "3")), help="of each cell")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one round of one second at 8 connections, one row")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
+    asked = parser.parse_args()
+    seconds, rounds = (1.0, 1) if asked.quick else (asked.seconds, asked.rounds)
+    check_wrk()
+    busy = os.getloadavg()[0]
+    with ExitStack() as stack:
+        found = stack.enter_context(trained())
+        servers = stack.enter_context(started(found, install_packages()))
+        if os.environ.get("PEERS") == "1":
+            servers |= stack.enter_context(peers.started(found))
+        check_answers(found, servers)
+        figures = measure(found, servers, seconds, rounds, quick=asked.quick)
+        memory = {name: server.memory() for name, server in servers.items()}
+        compared = tensors.compare(found, servers, seconds, rounds)
+    table = report.table(figures, memory)
+    split = microseconds.table(found)
+    sys.stdout.write(f"{table}\n\n{split}\n")
+    if asked.quick:
+        sys.stdout.write(f"OIP binary, share of the bare call: {compared[0][0] / compared[0][1]:.2f}\n")
+        return 0
+    verdicts = report.targets(figures, memory, compared)
+    text = report.document(("\n".join(verdicts), table, split), rounds, seconds, busy)
+    sys.stdout.write("\n".join(verdicts) + "\n")
+    if not asked.no_write:
+        report.write_between_markers(DOCUMENT, text)
+        sys.stdout.write(f"written into {DOCUMENT.relative_to(REPOSITORY)}\n")
+    return 1 if any("MISSED" in line for line in verdicts) else 0
+
+
+def install_packages() -> Path:
+    """Install what only the bench needs, from hash-pinned requirements, where nothing else sees it."""
+    target = HOME / "packages"
+    wanted = (REPOSITORY / "benchmarks" / "requirements.txt").read_text(encoding="utf-8")
+    stamp = target / "installed.txt"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        uv = Path(sys.executable).parent / "uv"
+        pip = [str(uv), "pip"] if uv.exists() else [sys.executable, "-m", "pip"]
+        options = ["--require-hashes", "--no-deps", "--target", str(target)]
+        subprocess.run(
+            [*pip, "install", "-q", *options, "-r", str(REPOSITORY / "benchmarks" / "requirements.txt")], check=True
+        )
+        stamp.write_text(wanted, encoding="utf-8")
+    return target
+
+
+def check_answers(found: Trained, servers: dict[str, Server]) -> None:
+    """Insist that all servers that answer give the same label: a fast wrong answer is none."""
+    import json
+
+    for model in MODELS:
+        body = found.body(model, 100).read_bytes()
+        answers = {
+            name: [each["label"] for each in json.loads(ask(server, model, body)[1])["predictions"]]
+            for name, server in servers.items()
+            if name not in EMPTY and name in (OURS, OURS_FLASK, NAIVE, FASTAPI)
+        }
+        if len({tuple(labels) for labels in answers.values()}) != 1:
+            raise SystemExit(f"bench: FAILED: the servers answer {model} differently: {answers}")
+
+
+def measure(
+    found: Trained, servers: dict[str, Server], seconds: float, rounds: int, *, quick: bool
+) -> dict[report.Cell, list[Load]]:
+    """Ask every server in every way, round after round, so that a slow minute of the machine meets all of them."""
+    figures: dict[report.Cell, list[Load]] = defaultdict(list)
+    for turn in range(rounds):
+        for connections in (8,) if quick else CONNECTIONS:
+            for model in MODELS:
+                for rows in (1,) if quick else ROWS:
+                    for name, server in servers.items():
+                        # What an empty one is sent matters little; how ours fares without the short cut, at one point.
+                        if name in EMPTY and (model, rows) != ("iris", 1):
+                            continue
+                        if name == OURS_FLASK and (rows, connections) != (1, 8):
+                            continue
+                        url = f"http://127.0.0.1:{server.port}{server.paths[model]}"
+                        body = found.body(model, rows)
+                        one = load(url, body, server.headers, connections, seconds, found.home)
+                        figures[name, model, rows, connections].append(one)
+                        sys.stdout.write(
+                            f"round {turn + 1}: {model}, {rows} row(s), {connections} connection(s), {name}: "
+                            f"{one.rate:,.0f}/s, p50 {one.p50:.2f} ms, p99 {one.p99:.2f} ms, {one.failed} failed\n"
+                        )
+                        sys.stdout.flush()
+    broken = {cell for cell, loads in figures.items() if cell[0] == OURS and any(each.failed for each in loads)}
+    if broken:
+        raise SystemExit(f"bench: FAILED: requests to ours failed: {sorted(broken)}")
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The Open Inference Protocol's binary form: 1,000 flights a request, beside the bare call of onnxruntime."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving_peers.servers import OURS, Server
+from serving_peers.trained import Trained
+from serving_peers.wrk import load
+
+ROWS = 1_000
+MODEL = "flight_delay"
+
+
+def write_request(found: Trained) -> tuple[Path, int]:
+    """Write the request as tritonclient does, and return its file and the length of its JSON part."""
+    rows = found.rows(MODEL, ROWS)
+    heads, buffers = [], []
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        if any(isinstance(value, str) for value in values):
+            words = [(value or "").encode() for value in values]
+            datatype, data = "BYTES", b"".join(struct.pack("<I", len(word)) + word for word in words)
+        else:
+            numbers = [np.nan if value is None else value for value in values]
+            datatype, data = "FP32", np.array(numbers, dtype="<f4").tobytes()
+        parameters = {"binary_data_size": len(data)}
+        heads.append({"name": name, "datatype": datatype, "shape": [ROWS], "parameters": parameters})
+        buffers.append(data)
+    head = json.dumps({"inputs": heads, "parameters": {"binary_data_output": True}}).encode()
+    file = found.home / f"{MODEL}-tensors.bin"
+    file.write_bytes(head + b"".join(buffers))
+    return file, len(head)
+
+
+def bare_call(found: Trained) -> Any:
+    """Return a function that scores the same rows with onnxruntime alone, on one thread as a request of ours."""
+    import onnxruntime
+
+    from include.inference import RowEncoder, Signature
+
+    folder = found.artifact(MODEL)
+    signature = Signature.from_json((folder / "signature.json").read_bytes())
+    matrix = RowEncoder(signature).encode(found.rows(MODEL, ROWS))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options)
+    given = {session.get_inputs()[0].name: matrix}
+    wanted = [session.get_outputs()[-1].name]
+    return lambda: session.run(wanted, given)
+
+
+def compare(found: Trained, servers: dict[str, Server], seconds: float, rounds: int) -> list[tuple[float, float]]:
+    """Return rows a second of ours and of the bare call, in alternation: one request, one thread at a time."""
+    file, head = write_request(found)
+    call = bare_call(found)
+    ours = servers[OURS]
+    url = f"http://127.0.0.1:{ours.port}/v2/models/{MODEL}/infer"
+    headers = ours.headers | {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(head),
+    }
+    figures = []
+    for _ in range(rounds):
+        answered = load(url, file, headers, 1, seconds, found.home)
+        if answered.failed:
+            raise SystemExit(f"bench: FAILED: {answered.failed} inference requests were refused")
+        calls, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            call()
+            calls += 1
+        figures.append((answered.rate * ROWS, calls * ROWS / spent))
+    return figures
