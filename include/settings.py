@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         50_000_000, ge=10_000, description="Size at which logs/access.log is put aside; five are kept."
     )
     service_log_features: bool = Field(False, description="Whether the access log shows features and predictions.")
+    service_log_level: str = Field(
+        "info", pattern="^(info|debug)$", description="debug: the service's log shows stack traces, too."
+    )
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
     service_express: bool = Field(
         True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."

@@ -33,6 +33,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
     try:
         settings = load_settings()
+        log.setLevel(settings.service_log_level.upper())
         check_exposure(settings)
         _check_port(settings)
         url = settings.database_url
