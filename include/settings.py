@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     service_sample_rate: float = Field(
         0, ge=0, le=1, description="Share of predictions that go into sluice.prediction_log, with their features."
     )
+    service_sample_days: int = Field(30, ge=1, description="How long sluice.prediction_log keeps a prediction.")
     service_access_log: str = Field(
         "stdout",
         pattern="^(stdout|file|off)$",

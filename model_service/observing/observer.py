@@ -189,7 +189,7 @@ def observer_for(settings: Settings, slots: ModelSlots, engine: Engine | None, f
         settings,
         slots,
         Exposition(folder),
-        PredictionLog(engine),
+        PredictionLog(engine, days=settings.service_sample_days),
         access,
         Telemetry(settings.statsd_host, settings.statsd_port),
     )

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING: Final = 5_000
 MOST_ROWS_OF_A_REQUEST: Final = 100
 AT_ONCE: Final = 1_000
+_ADD: Final = text("SELECT sluice.log_predictions(CAST(:entries AS jsonb), CAST(:keep AS interval))")
 
 
 class Entry(msgspec.Struct):
@@ -41,10 +42,13 @@ class PredictionLog:
         A connection that may call ``sluice.log_predictions``; None: everything is dropped.
     most : int
         Rows that may wait; more are dropped and counted.
+    days : int
+        How long rows are kept; the database removes older ones as new ones come.
     """
 
-    def __init__(self, engine: Engine | None, most: int = MOST_WAITING) -> None:
+    def __init__(self, engine: Engine | None, most: int = MOST_WAITING, days: int = 30) -> None:
         self._engine = engine
+        self._keep = f"{days} days"
         self._most = most
         self._waiting: deque[Entry] = deque()
         self._alerts: deque[tuple[str, str, str]] = deque(maxlen=100)
@@ -81,9 +85,7 @@ class PredictionLog:
                 batch = [self._waiting[each] for each in range(min(len(self._waiting), AT_ONCE))]
                 if batch:
                     entries = self._encode(batch).decode()
-                    connection.execute(
-                        text("SELECT sluice.log_predictions(CAST(:entries AS jsonb))"), {"entries": entries}
-                    )
+                    connection.execute(_ADD, {"entries": entries, "keep": self._keep})
         except SQLAlchemyError as error:
             log.warning("predictions and alerts wait for the database: %s", str(error).splitlines()[0])
             return

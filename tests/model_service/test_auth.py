@@ -462,3 +462,39 @@ def test_the_open_inference_protocol_refuses_in_its_own_form(guarded: Any) -> No
 def test_a_claim_for_one_model_opens_no_other_however_it_is_asked(guarded: Any, path: str) -> None:
     body = {"features": {}} if path.endswith("predict") else {}
     assert ask(guarded, path, token(models=["iris"]), **body).status_code == 403
+
+
+# -- as it really runs -----------------------------------------------------------------------------
+
+
+def test_it_does_not_start_where_others_reach_it_without_asking_for_tokens(
+    world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_HOST", "0.0.0.0")  # noqa: S104  # it is to refuse
+    service = run_service()
+    assert service.process.wait(timeout=30) == 1
+    assert "SLUICE_SERVICE_HOST: expected a loopback address" in service.log.read_text()
+
+
+def test_it_does_not_start_with_a_short_secret(world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_AUTH_SECRET", "short")
+    service = run_service()
+    assert service.process.wait(timeout=30) == 1
+    assert "SLUICE_AUTH_SECRET: expected at least 32 bytes" in service.log.read_text()
+    assert "short" not in service.log.read_text().replace("a shorter", "")
+
+
+def test_running_with_a_secret_it_asks_for_tokens_on_every_address(
+    world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("SLUICE_SERVICE_HOST", "0.0.0.0")  # noqa: S104  # with tokens it may
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    assert service.ask("POST", "/predict", {"features": [5.1, 3.5, 1.4, 0.2]})[0] == 401
+    assert service.ask("GET", "/metrics")[0] == 401
+    log = service.log.read_text()
+    assert "no authentication is configured" not in log
+    assert SECRET not in log

@@ -352,6 +352,17 @@ def test_a_full_queue_drops_and_counts_and_what_waits_is_written_when_the_databa
     assert len(logged(engine)) == log.written == 10
 
 
+def test_old_predictions_are_removed_as_new_ones_come(engine: Engine) -> None:
+    log = PredictionLog(engine, days=7)
+    log.add(visit_of(3))
+    log.flush()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE sluice.prediction_log SET at = now() - interval '8 days' WHERE position > 0")
+    log.add(visit_of(1))
+    log.flush()
+    assert [each.position for each in logged(engine)] == [0, 0]
+
+
 def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_else(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP ROLE IF EXISTS only_reader")
@@ -360,7 +371,9 @@ def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_el
         connection.exec_driver_sql("SET ROLE only_reader")
         entry = '[{"at": "2026-01-01T00:00:00Z", "model": "m", "version": 1, "request_id": "r", "position": 0, '
         entry += '"inputs": [1], "outputs": {"value": 1}}]'
-        added = connection.execute(text("SELECT sluice.log_predictions(CAST(:e AS jsonb))"), {"e": entry}).scalar_one()
+        added = connection.execute(
+            text("SELECT sluice.log_predictions(CAST(:e AS jsonb), '1 day')"), {"e": entry}
+        ).scalar_one()
         raised = connection.exec_driver_sql("SELECT sluice.raise_service_alert('m', 'x', 'y')").scalar_one()
         again = connection.exec_driver_sql("SELECT sluice.raise_service_alert('m', 'x', 'y')").scalar_one()
         assert (added, raised, again) == (1, True, False)

@@ -17,6 +17,7 @@ CREATE TABLE sluice.prediction_log (
     outputs     jsonb       NOT NULL
 );
 CREATE INDEX ON sluice.prediction_log (model, at);
+CREATE INDEX ON sluice.prediction_log (at);
 COMMENT ON TABLE sluice.prediction_log IS
     'A sample of what the online service predicted, one row a predicted row (SLUICE_SERVICE_SAMPLE_RATE)';
 COMMENT ON COLUMN sluice.prediction_log.position IS 'Which row of the request, counted from 0';
@@ -26,7 +27,7 @@ COMMENT ON COLUMN sluice.prediction_log.outputs IS 'The prediction as it was ans
 
 # The service's role reads, and may do two things more: these. They run with the owner's rights.
 FUNCTIONS = """
-CREATE FUNCTION sluice.log_predictions(entries jsonb) RETURNS bigint
+CREATE FUNCTION sluice.log_predictions(entries jsonb, keep interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH added AS (
         INSERT INTO sluice.prediction_log (at, model, version, request_id, position, inputs, outputs)
@@ -35,10 +36,16 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
             at timestamptz, model text, version integer, request_id text, position integer, inputs jsonb, outputs jsonb
         )
         RETURNING 1
+    ), removed AS (
+        DELETE FROM sluice.prediction_log WHERE id IN (
+            SELECT id FROM sluice.prediction_log WHERE at < clock_timestamp() - keep
+            ORDER BY at LIMIT 2000 FOR UPDATE SKIP LOCKED
+        )
     )
     SELECT count(*) FROM added
 $$;
-COMMENT ON FUNCTION sluice.log_predictions IS 'Adds entries, a JSON array of objects, to sluice.prediction_log';
+COMMENT ON FUNCTION sluice.log_predictions IS
+    'Adds entries, a JSON array of objects, to sluice.prediction_log, and removes some of those older than keep';
 
 CREATE FUNCTION sluice.raise_service_alert(about_model text, what text, why text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
