@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
-from include.inference.encoder import LARGEST, NO_CATEGORY, UnfitError, expected_of, value_encoder
+from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
 from include.inference.faults import MOST_FAULTS, Fault, member, shown
 from include.inference.signature import Signature
+from include.inference.words import array_writer, words_writer
 from include.spec import Boolean, Categorical, Numeric
 
 Column = NDArray[Any] | Sequence[Any]
@@ -28,7 +29,6 @@ _WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], _Bad]
 
 # Numbers of these types are themselves in single precision, so that they can be checked there, all at once.
 _EXACT: Final = frozenset(np.dtype(name) for name in ("f2", "f4", "i1", "i2", "u1", "u2"))
-_PACKED: Final = 8  # strings of at most so many bytes are compared as one integer
 
 
 class ColumnEncoder:
@@ -132,7 +132,7 @@ def _plain(value: Any) -> Any:
 
 def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
     by_value, by_array = _by_value(feature), _by_array(feature)
-    by_word = _words(feature) if feature.kind == "categorical" else by_value
+    by_word = words_writer(feature) if feature.kind == "categorical" else by_value
 
     def write(column: Column, out: NDArray[np.float32]) -> _Bad:
         if isinstance(column, np.ndarray):
@@ -145,7 +145,7 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
 def _by_array(feature: Numeric | Categorical | Boolean) -> _WriteArray:
     if feature.kind == "numeric":
         return _numbers(feature)
-    return _strings(feature) if feature.kind == "categorical" else _booleans(feature)
+    return array_writer(feature) if feature.kind == "categorical" else _booleans(feature)
 
 
 def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
@@ -179,28 +179,6 @@ def _bounds(feature: Numeric) -> tuple[float, float]:
     if feature.out_of_range == "accept":
         return -LARGEST, LARGEST
     return max(feature.low, -LARGEST), min(feature.high, LARGEST)
-
-
-def _known(feature: Categorical) -> dict[bytes, float]:
-    return {category.encode("utf-8", "surrogatepass"): float(code) for code, category in enumerate(feature.categories)}
-
-
-def _words(feature: Categorical) -> _Write:
-    known = _known(feature)
-    if feature.missing:
-        known.setdefault(b"", NO_CATEGORY)
-    rejects = feature.unknown == "reject"
-
-    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
-        try:
-            out[:] = [known[word] for word in column]
-        except KeyError:
-            if rejects:
-                return np.array([word not in known for word in column], dtype=np.bool_)
-            out[:] = [known.get(word, NO_CATEGORY) for word in column]
-        return None
-
-    return write
 
 
 def _numbers(feature: Numeric) -> _WriteArray:
@@ -250,48 +228,3 @@ def _booleans(feature: Boolean) -> _WriteArray:
         return None
 
     return write
-
-
-def _strings(feature: Categorical) -> _WriteArray:
-    known = _known(feature)
-    rejects = feature.unknown == "reject"
-    dictionaries: dict[int, tuple[NDArray[np.uint64], NDArray[np.float32]]] = {}
-
-    def codes_of(column: NDArray[Any], width: int) -> NDArray[np.float32]:
-        if width > _PACKED:
-            return np.array([known.get(each, NO_CATEGORY) for each in column.tolist()], dtype=np.float32)
-        if width not in dictionaries:  # two threads may both make it: they make the same
-            dictionaries[width] = _dictionary(known, width)
-        words, codes = dictionaries[width]
-        if not len(words):
-            return np.full(len(column), NO_CATEGORY, dtype=np.float32)
-        packed = _packed(column, width)
-        at = np.minimum(np.searchsorted(words, packed), len(words) - 1)
-        return np.where(words[at] == packed, codes[at], np.float32(NO_CATEGORY))
-
-    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
-        if column.dtype.kind != "V":
-            return _all_bad(column)
-        width = column.itemsize
-        out[:] = codes_of(column, width)
-        bad: NDArray[np.bool_] = np.equal(out, NO_CATEGORY)
-        return bad if rejects and bad.any() else None
-
-    return write
-
-
-def _dictionary(known: Mapping[bytes, float], width: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the categories of `width` bytes as sorted integers, and their codes."""
-    words = sorted(
-        (int.from_bytes(category, "little"), code) for category, code in known.items() if len(category) == width
-    )
-    return (
-        np.array([word for word, _ in words], dtype=np.uint64),
-        np.array([code for _, code in words], dtype=np.float32),
-    )
-
-
-def _packed(column: NDArray[Any], width: int) -> NDArray[np.uint64]:
-    padded = np.zeros((len(column), _PACKED), dtype=np.uint8)
-    padded[:, :width] = column.view(np.uint8).reshape(len(column), width)
-    return padded.view("<u8").ravel()

@@ -111,15 +111,20 @@ def faults_found(app: Any, examples: int, seed: int = 1) -> tuple[list[str], Cou
             faults.append(f"{event.phase} {event.label}: {event.value!r}")
         if isinstance(event, ScenarioFinished):
             asked[event.phase.value] += len(event.recorder.interactions)
-            faults += [
-                f"{event.recorder.cases[case].value.operation.label}: {check.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}\n"
-                f"{_answer_to(event.recorder.interactions.get(case))}"
-                for case, checks in event.recorder.checks.items()
-                for check in checks
-                if check.failure_info is not None
-                and not _is_of_no_model(event.recorder.cases[case].value.operation.label, check.name)
-            ]
+            faults += _faults_in(event.recorder)
     return faults, asked
+
+
+def _faults_in(recorder: Any) -> list[str]:
+    faults = []
+    for case, checks in recorder.checks.items():
+        label = recorder.cases[case].value.operation.label
+        for check in checks:
+            failed = check.failure_info
+            if failed is not None and not _is_of_no_model(label, check.name):
+                answer = _answer_to(recorder.interactions.get(case))
+                faults.append(f"{label}: {check.name}: {failed.failure}\n{failed.code_sample}\n{answer}")
+    return faults
 
 
 def _is_of_no_model(label: str, check: str) -> bool:
