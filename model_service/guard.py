@@ -166,6 +166,5 @@ def check_may_ask(model: str) -> None:
     ForbiddenError
         If the caller's token is for other models.
     """
-    visit = current_visit()
-    if visit.caller is not None and not visit.caller.may_ask(model):
+    if not current_visit().may_ask(model):
         raise ForbiddenError("models", "its claim 'models' does not name this model")

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from include.errors import UnknownModelError
 from model_service.answers import encode
-from model_service.guard import asks
+from model_service.guard import asks, current_visit
 from model_service.openapi import Answer, Operation, documented
 from model_service.slots import LoadedModel, ModelSlot, ModelSlots
 from model_service.versions import metrics_of
@@ -108,7 +108,8 @@ def model_routes(slots: ModelSlots) -> Blueprint:
     @asks("models")
     @documented(Operation("Every declared model", "models", {200: ModelsShown}))
     def models() -> Response:
-        return _json(ModelsShown([ModelShown(**_told_of(slot, slot.current)) for slot in slots]))
+        may_ask = current_visit().may_ask
+        return _json(ModelsShown([ModelShown(**_told_of(slot, slot.current)) for slot in slots if may_ask(slot.name)]))
 
     @routes.get("/v1/models/<name>")
     @asks("models")

@@ -93,3 +93,7 @@ class Visit:
     def restart_laps(self) -> None:
         """Begin a lap here: what went before belongs to no stage."""
         self.since = perf_counter_ns()
+
+    def may_ask(self, model: str) -> bool:
+        """Tell whether the caller may ask `model`; before anybody was let in, nobody says no."""
+        return self.caller is None or self.caller.may_ask(model)

@@ -464,6 +464,15 @@ def test_a_claim_for_one_model_opens_no_other_however_it_is_asked(guarded: Any, 
     assert ask(guarded, path, token(models=["iris"]), **body).status_code == 403
 
 
+def test_a_list_of_models_shows_those_that_the_token_is_for(guarded: Any) -> None:
+    def named(bearer: str) -> list[str]:
+        return [each["name"] for each in ask(guarded, "/v1/models", bearer).get_json()["models"]]
+
+    assert named(token(models=["iris"])) == ["iris"]
+    assert named(token(models=[])) == []
+    assert set(named(token())) > {"iris", "trip"}
+
+
 # -- as it really runs -----------------------------------------------------------------------------
 
 

@@ -314,6 +314,25 @@ def test_sampled_predictions_are_kept_with_inputs_outputs_and_version(world: Any
     assert value(watched.metrics(), "sluice_prediction_log_rows_total") == 2
 
 
+def test_tensors_are_sampled_as_rows(world: Any, service: Any) -> None:
+    world.declare("trip")
+    world.champion("trip")
+    service.watcher.look()
+    watched = Watched(service, world.engine, service_sample_rate=1.0)
+    tensors = {
+        "distance": ("FP64", [10.5, None]),
+        "carrier": ("BYTES", ["BB", "AA"]),
+        "weekend": ("BOOL", [True, False]),
+    }
+    inputs = [{"name": name, "datatype": kind, "shape": [2], "data": data} for name, (kind, data) in tensors.items()]
+    assert watched.client.post("/v2/models/trip/infer", json={"inputs": inputs}).status_code == 200
+    watched.observer.flush_predictions()
+    first, second = logged(world.engine)
+    assert first.inputs == {"distance": 10.5, "carrier": "BB", "weekend": True}
+    assert second.inputs == {"distance": None, "carrier": "AA", "weekend": False}
+    assert set(first.outputs) == {"label", "class_index", "probabilities"}
+
+
 def test_nothing_is_kept_unless_a_setting_asks(world: Any, service: Any) -> None:
     world.declare("iris")
     world.champion("iris")
