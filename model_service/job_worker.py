@@ -114,8 +114,12 @@ class JobWorker:
                 if self._stopping:
                     self._ask(lambda connection: store.give_back(connection, job))
                     return
-                if not self._finish(job, part, answers_of(loaded, part)):
+                started = time.thread_time()
+                answers = answers_of(loaded, part)
+                busy = time.thread_time() - started
+                if not self._finish(job, part, answers):
                     return  # cancelled, or taken by another
+                time.sleep(busy)  # half of the interpreter's time is left to those who wait for an answer
             self._ask(lambda connection: store.finish(connection, job))
         except LedgerUnavailableError:
             self._ask(lambda connection: store.give_back(connection, job))
