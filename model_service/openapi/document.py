@@ -14,7 +14,6 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from include.inference import Signature
-from include.settings import Settings
 from model_service.openapi.operation import (
     EVERYWHERE,
     GUARDED,
@@ -28,7 +27,6 @@ from model_service.openapi.operation import (
 )
 from model_service.openapi.types import Schemas
 from model_service.problems import MEDIA_TYPE, kind_of
-from model_service.slots import ModelSlots
 
 OPENAPI: Final = "3.1.0"
 PROBLEM: Final = {
@@ -62,20 +60,23 @@ OIP_ERROR: Final = {
 }
 
 
-def openapi_document(app: Flask, settings: Settings, slots: ModelSlots, *, authenticates: bool) -> dict[str, Any]:
+def openapi_document(
+    app: Flask, default_model: str, signatures: dict[str, Signature], *, authenticates: bool
+) -> dict[str, Any]:
     """Describe every route of `app`, and once more for each loaded model those that depend on its signature.
 
     Parameters
     ----------
     app : Flask
-    settings : Settings
-    slots : ModelSlots
+    default_model : str
+        The model that ``POST /predict`` asks.
+    signatures : dict of str to Signature
+        Of the loaded models that the caller may know of.
     authenticates : bool
         Whether tokens are asked for.
     """
     schemas = Schemas()
     schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
-    signatures = {slot.name: slot.current.scorer.signature for slot in slots if slot.current is not None}
     writer = _Writer(schemas, signatures, authenticates=authenticates)
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view in _routes(app):
@@ -83,7 +84,7 @@ def openapi_document(app: Flask, settings: Settings, slots: ModelSlots, *, authe
         if general is None:
             continue
         scope = getattr(view, "scope", "open")
-        for path, operation, model in _expanded(rule, general, signatures, settings.default_model):
+        for path, operation, model in _expanded(rule, general, signatures, default_model):
             identity = f"{rule.endpoint}.{method.lower()}" + (f".{model}" if model else "")
             paths.setdefault(path, {})[method.lower()] = writer.operation(path, operation, identity, scope)
     return {

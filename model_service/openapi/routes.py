@@ -8,7 +8,7 @@ from flask import Blueprint, Response, current_app
 
 from include.settings import Settings
 from model_service.answers import encode
-from model_service.guard import asks
+from model_service.guard import asks, current_visit
 from model_service.openapi.document import openapi_document
 from model_service.openapi.operation import Answer, Operation, documented
 from model_service.openapi.page import page_of
@@ -23,7 +23,10 @@ def openapi_routes(settings: Settings, slots: ModelSlots, *, authenticates: bool
     routes = Blueprint("openapi", __name__)
 
     def document() -> dict[str, Any]:
-        return openapi_document(current_app, settings, slots, authenticates=authenticates)
+        may_ask = current_visit().may_ask
+        loaded = [slot.current for slot in slots if slot.current is not None and may_ask(slot.name)]
+        signatures = {each.model: each.scorer.signature for each in loaded}
+        return openapi_document(current_app, settings.default_model, signatures, authenticates=authenticates)
 
     @routes.get("/openapi.json")
     @asks("models")
