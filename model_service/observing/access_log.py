@@ -15,6 +15,7 @@ import msgspec
 
 MOST_WAITING: Final = 100_000
 KEPT: Final = 5
+LINES_AT_ONCE: Final = 250
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True):
@@ -62,7 +63,8 @@ class AccessLog:
     def flush(self) -> None:
         """Write the lines that wait."""
         encode = msgspec.json.Encoder().encode
-        while count := min(len(self._waiting), 5000):
+        # Few at a time: requests wait while lines are made, and get their turn while lines are written.
+        while count := min(len(self._waiting), LINES_AT_ONCE):
             lines = [encode(self._waiting.popleft()) for _ in range(count)]
             self._write(b"\n".join(lines) + b"\n")
 
