@@ -40,6 +40,7 @@ _LISTS: Final[dict[str, Any]] = {
 }
 _FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()} | {BYTES: list[str | None]}
 _DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
+_NO_JSON: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _LENGTH: Final = Struct("<I")
 
 
@@ -56,8 +57,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
         values: list[Any] = _DECODERS[datatype].decode(data)
     except msgspec.ValidationError:
         values = _nested(data, datatype, shape)
-    except RecursionError:
-        raise UnfitTensorError("its data are nested too deeply") from None
+    except _NO_JSON as error:
+        raise UnfitTensorError(f"its data are not JSON: {error}") from None
     if len(values) != prod(shape):
         raise UnfitTensorError(f"shape {list(shape)} has {prod(shape)} elements; found {len(values)}")
     if datatype == BYTES:
@@ -73,7 +74,10 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
 
 
 def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]:
-    level = [msgspec.json.decode(data)]
+    try:
+        level = [msgspec.json.decode(data)]
+    except _NO_JSON as error:  # what is skipped while the head is read is looked at here only
+        raise UnfitTensorError(f"its data are not JSON: {error}") from None
     for size in shape:
         if any(type(each) is not list or len(each) != size for each in level):
             raise UnfitTensorError(f"its data must be {datatype} in a list, flat or nested as shape {list(shape)} says")

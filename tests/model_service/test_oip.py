@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -418,6 +419,32 @@ def test_what_is_not_what_its_encoding_says_is_refused(
     response = infer(client, body, Content_Encoding=encoding)
     assert response.status_code == status
     assert set(response.get_json()) == {"error"}
+
+
+def test_mutated_requests_never_meet_a_fault_of_our_own(client: FlaskClient) -> None:
+    chance = random.Random(0)  # noqa: S311  # mutations, not secrets
+    tokens = [
+        *b'{}[],:"-0',
+        *(b"null", b"NaN", b"1e400", b"\\ud800", b"\xff", b"true", b'"BOOL"', b"9" * 30, b"\0\0\0"),
+    ]
+    seeds = [
+        ("trip", *binary_trip(strings(b"AA", b"BB"))),
+        ("trip", *binary_trip(strings(b"AA", b"BBB"))),
+        ("iris", json.dumps(block(ROWS, [3, 4], outputs=[{"name": "label"}], id="a")).encode(), None),
+    ]
+    for _ in range(3_000):
+        name, seed, size = chance.choice(seeds)
+        body = bytearray(seed)
+        for _ in range(chance.randint(1, 4)):
+            at, token = chance.randrange(len(body) + 1), chance.choice(tokens)
+            body[at : at + chance.choice([0, 0, 1, 4])] = bytes([token]) if isinstance(token, int) else token
+        if size and chance.random() < 0.9:  # mostly let the head's length follow the mutation
+            size = str(max(0, int(size) + len(body) - len(seed)))
+        headers = {"Inference-Header-Content-Length": size} if size else {}
+        if chance.random() < 0.1:
+            headers["Content-Encoding"] = chance.choice(["gzip", "deflate"])
+        response = client.post(f"/v2/models/{name}/infer", data=bytes(body), headers=headers)
+        assert response.status_code in {200, 400, 422}, (bytes(body), size, response.text)
 
 
 def test_too_many_rows_are_413(client: FlaskClient, settled: Any) -> None:
