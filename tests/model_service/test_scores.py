@@ -258,3 +258,10 @@ def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any)
             connection.execute(text("SELECT pg_sleep(5)"))
         assert time.monotonic() - started < 1
     engine.dispose()
+
+
+def test_look_ups_are_made_where_the_service_reads_and_jobs_where_it_may_write(settled: Any) -> None:
+    elsewhere = {"service_database_url": "postgresql://nobody:x@127.0.0.1:1/gone"}
+    client = create_app(settled.world.settings.model_copy(update=elsewhere), settled.slots).test_client()
+    assert client.get("/v1/models/iris/scores/7").status_code == 503
+    assert client.post("/v1/models/iris/predict_async", json={"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 202
