@@ -27,8 +27,10 @@ def unpacked(body: bytes, encoding: str | None, limit: int) -> bytes:
     UnsupportedMediaType
         If the encoding is another than gzip or deflate.
     """
-    name = (encoding or "identity").strip().lower()
-    if name in {"identity", ""}:
+    if not encoding:
+        return body
+    name = encoding.strip().lower()
+    if name == "identity":
         return body
     if name not in _ENVELOPES:
         raise UnsupportedMediaType("Content-Encoding must be gzip, deflate or identity.")

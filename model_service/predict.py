@@ -12,11 +12,13 @@ from include.inference import Signature
 from include.settings import Settings
 from model_service.answers import answer_of
 from model_service.body import features_of, read_body
+from model_service.compression import unpacked
 from model_service.errors import (
     LedgerUnavailableError,
     MalformedBodyError,
     NotLoadedError,
     TooLargeError,
+    UnpackError,
     VersionRefusedError,
 )
 from model_service.express import Reply, express
@@ -42,7 +44,7 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -
         slot = slots[name]
         loaded = slot.loaded() if version is None else shelf.loaded(slot, version)
         visit.model, visit.version = loaded.model, loaded.version
-        body = read_body(environ, max_bytes)
+        body = unpacked(read_body(environ, max_bytes), environ.get("HTTP_CONTENT_ENCODING"), max_bytes)
         visit.restart_laps()
         check_depth(body, max_depth)
         features, many = features_of(body, max_rows)
@@ -80,7 +82,7 @@ _NO_VERSION: Final = (UnknownModelError, UnknownVersionError, VersionRefusedErro
 
 def _operation(summary: str, settings: Settings, problems: tuple[Problem, ...]) -> Operation:
     """Return what a prediction takes and answers: of any model, and of one by its signature."""
-    problems += (MalformedBodyError, TooLargeError, RowsRejectedError)
+    problems += (MalformedBodyError, UnpackError, TooLargeError, 415, RowsRejectedError)
 
     def of_model(signature: Signature) -> Operation:
         answer = answer_schema(prediction_schema(signature), {"const": signature.model})

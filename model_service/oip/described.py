@@ -20,7 +20,13 @@ _HEADERS = (
         "How many bytes of JSON the body begins with; binary tensors follow. Without it the body is JSON.",
     ),
 )
-_MEDIA = {200: Answer("The outputs; in binary form after the JSON part where that was asked for.", AnswerShown)}
+_MEDIA = {
+    200: Answer(
+        "The outputs; in binary form after the JSON part where that was asked for.",
+        AnswerShown,
+        other_media=("application/octet-stream",),
+    )
+}
 
 
 def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: bool = False) -> Operation:
@@ -56,6 +62,7 @@ def request_schema(signature: Signature) -> dict[str, Any]:
         "required": ["inputs"],
         "properties": {
             "id": {"type": ["string", "null"]},
+            "parameters": {"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
             "inputs": {
                 "type": "array",
                 "prefixItems": tensors,
@@ -78,5 +85,7 @@ def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
             "datatype": {"const": datatype},
             "shape": {"const": [1]},
             "data": {"type": "array", "items": value_schema(feature), "minItems": 1, "maxItems": 1},
+            # A tensor in binary form has its size here, and no data; no schema tells of what follows JSON.
+            "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "null"}}},
         },
     }

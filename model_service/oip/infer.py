@@ -16,7 +16,9 @@ from model_service.slots import LoadedModel
 from model_service.visit import Visit
 
 
-def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, most_rows: int, visit: Visit) -> InferAnswer:
+def infer(
+    loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit, *, most_rows: int, most_depth: int
+) -> InferAnswer:
     """Answer an inference request; see `request_of` for its form and the errors.
 
     Raises
@@ -25,7 +27,7 @@ def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, most_rows: i
         If values are not what the model's signature allows.
     """
     signature = loaded.scorer.signature
-    request = request_of(body, head_bytes, signature, most_rows)
+    request = request_of(body, head_bytes, signature, most_rows, most_depth)
     writer = OutputWriter(signature)
     writer.check(request.outputs)
     visit.rows = request.rows

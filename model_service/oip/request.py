@@ -13,6 +13,7 @@ import numpy as np
 from include.inference import Column, Signature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.errors import TensorsRejectedError, TooLargeError
+from model_service.limits import check_depth
 from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES, UnfitTensorError, from_binary, from_json
 
 MATRIX_NAMES: Final = ("X", "features")  # of the one tensor that all-numeric models take too
@@ -75,7 +76,9 @@ class InferRequest:
     binary: bool
 
 
-def request_of(body: bytes, head_bytes: str | None, signature: Signature, most_rows: int) -> InferRequest:
+def request_of(
+    body: bytes, head_bytes: str | None, signature: Signature, most_rows: int, most_depth: int
+) -> InferRequest:
     """Read an inference request.
 
     Parameters
@@ -86,16 +89,19 @@ def request_of(body: bytes, head_bytes: str | None, signature: Signature, most_r
         The header ``Inference-Header-Content-Length``: so many bytes of JSON stand before the binary tensors.
     signature : Signature
         Of the model that is asked.
-    most_rows : int
+    most_rows, most_depth : int
+        What is taken at most, of rows and of levels of JSON.
 
     Raises
     ------
+    MalformedBodyError
+        If the JSON part is nested too deeply.
     TensorsRejectedError
         If it is not a request of the protocol, or its tensors are not those that the model takes.
     TooLargeError
         If there are more than `most_rows` rows.
     """
-    head, rest = _split(body, head_bytes)
+    head, rest = _split(body, head_bytes, most_depth)
     tensors = _tensors(head.inputs, rest)
     binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
     outputs = tuple(
@@ -113,7 +119,7 @@ def request_of(body: bytes, head_bytes: str | None, signature: Signature, most_r
     return InferRequest(head.id, tensors, rows, None, outputs, binary)
 
 
-def _split(body: bytes, head_bytes: str | None) -> tuple[RequestHead, memoryview]:
+def _split(body: bytes, head_bytes: str | None, most_depth: int) -> tuple[RequestHead, memoryview]:
     view = memoryview(body)
     size = len(body)
     if head_bytes is not None:
@@ -122,6 +128,7 @@ def _split(body: bytes, head_bytes: str | None) -> tuple[RequestHead, memoryview
                 ["Inference-Header-Content-Length must be the number of bytes of the request's JSON part"]
             )
         size = int(head_bytes)
+    check_depth(body if size == len(body) else body[:size], most_depth)
     try:
         return _decode_head(view[:size]), view[size:]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from model_service.body import read_body
 from model_service.compression import packed, packing_of, unpacked
 from model_service.errors import (
     LedgerUnavailableError,
+    MalformedBodyError,
     NotLoadedError,
     TensorsRejectedError,
     TooLargeError,
@@ -32,7 +33,7 @@ from model_service.visit import Visit
 
 _NO_MODEL = (UnknownModelError, NoChampionError, NotLoadedError)
 _NO_VERSION = (UnknownModelError, UnknownVersionError, VersionRefusedError, LedgerUnavailableError)
-_REFUSED = (TensorsRejectedError, UnpackError, TooLargeError, RowsRejectedError, 415)
+_REFUSED = (TensorsRejectedError, MalformedBodyError, UnpackError, TooLargeError, RowsRejectedError, 415)
 
 
 def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Blueprint:
@@ -41,13 +42,14 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Bl
     _health_routes(routes, slots)
     _model_routes(routes, slots, shelf)
 
+    limit, max_rows, max_depth = settings.service_max_bytes, settings.service_max_rows, settings.service_max_depth
+
     def answered(environ: dict[str, Any], visit: Visit, loaded: LoadedModel) -> Reply:
         visit.model, visit.version = loaded.model, loaded.version
-        limit = settings.service_max_bytes
         body = unpacked(read_body(environ, limit), environ.get("HTTP_CONTENT_ENCODING"), limit)
         visit.restart_laps()
         head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
-        answer = infer(loaded, body, head_bytes, settings.service_max_rows, visit)
+        answer = infer(loaded, body, head_bytes, visit, most_rows=max_rows, most_depth=max_depth)
         return _reply(answer, packing_of(environ.get("HTTP_ACCEPT_ENCODING")))
 
     @routes.post("/models/<name>/infer")

@@ -189,6 +189,7 @@ class _Writer:
         response: dict[str, Any] = {"description": answer.description, "headers": _HEADERS}
         if answer.schema is not None:
             response["content"] = {answer.media_type: {"schema": self._schemas.of(answer.schema)}}
+            response["content"] |= {each: {} for each in answer.other_media}
         return response
 
     def _add_problem(self, responses: dict[str, Any], status: int, titles: list[str], operation: Operation) -> None:

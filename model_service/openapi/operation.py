@@ -60,11 +60,14 @@ class Answer:
     schema : type or mapping, optional
         A type that msgspec knows, or a JSON schema; None: the answer has no body.
     media_type : str
+    other_media : tuple of str
+        Of which it may be as well, without a schema.
     """
 
     description: str
     schema: Any = None
     media_type: str = "application/json"
+    other_media: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     yield "<h3>Answers</h3><table>"
     for status, response in operation["responses"].items():
         schemas = "".join(
-            f"<div><code>{escape(media_type)}</code>{_json(content['schema'])}</div>"
+            f"<div><code>{escape(media_type)}</code>{_json(content.get('schema', {}))}</div>"
             for media_type, content in response.get("content", {}).items()
         )
         yield f"<tr><th>{escape(status)}</th><td>{escape(response['description'])}{schemas}</td></tr>"

@@ -342,7 +342,7 @@ def test_strings_in_binary_form_each_follow_their_length(
         (b"{", "not an inference request"),
         ([], "not an inference request"),
         ({}, "not an inference request"),
-        (b'{"inputs": ' + b"[" * 100_000, "not an inference request"),
+        (b'{"inputs": ' + b"[" * 100_000, "levels of nesting"),
         ({"inputs": [], "id": 7}, "not an inference request"),
         ({"inputs": []}, "input 'sepal_length' is missing"),
         (block(ROWS, [3, 4], "FP33"), "datatype must be one of BOOL, UINT8"),
@@ -469,3 +469,15 @@ def test_a_server_without_models_is_live_but_not_ready() -> None:
     client = create_app(Settings(), ModelSlots(["iris"])).test_client()
     assert client.get("/v2/health/live").get_json() == {"live": True}
     assert (client.get("/v2/health/ready").status_code, client.get("/v2/models/iris/ready").status_code) == (503, 503)
+
+
+def test_a_prediction_takes_compressed_bodies_too(client: FlaskClient, settled: Any) -> None:
+    body = json.dumps({"features": ROWS}).encode()
+    plain = client.post("/v1/models/iris/predict", data=body).get_json()["predictions"]
+    for encoding, pack in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        response = client.post("/v1/models/iris/predict", data=pack(body), headers={"Content-Encoding": encoding})
+        assert response.get_json()["predictions"] == plain
+    bomb = gzip.compress(b" " * (settled.world.settings.service_max_bytes + 1))
+    for sent, encoding, status in ((bomb, "gzip", 413), (body, "gzip", 400), (body, "br", 415)):
+        response = client.post("/predict", data=sent, headers={"Content-Encoding": encoding})
+        assert (response.status_code, response.content_type) == (status, "application/problem+json")
