@@ -175,8 +175,9 @@ class Jobs:
         versions = ledger.versions(model)
         reasons = "; ".join(versions[-1].decision.reasons) if versions else "no version was registered"
         return LocalStackError(
-            f"{dag_id} succeeded, yet '{model}' has no champion: {reasons}.",
-            f"Look at `sluice history {model}`; change the gates or the estimator in include/models/{model}/spec.py.",
+            f"{dag_id} succeeded, yet '{model}' has no champion: {reasons.rstrip('.')}.",
+            f"Change the gates or the estimator in include/models/{model}/spec.py, or mend the data; then run again.",
+            self.stack.airflow.folder / "logs" / f"dag_id={dag_id}",
         )
 
     def _slow(self, dag_id: str, told: Mapping[str, str]) -> LocalStackError:
