@@ -2,7 +2,7 @@
 # The first target that needs it makes .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench lint lock clean setup setup-tests
+.PHONY: help run test test-slow test-all bench lint lock clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -19,8 +19,10 @@ run: setup ## start everything, train, score, serve; stays up until Ctrl-C (ONCE
 test: setup-tests ## the tests, without the slow ones
 	@$(py) -m pytest -m "not slow"
 
-test-all: setup-tests ## all tests
-	@$(py) -m pytest
+test-slow: setup-tests ## the slow tests: the whole stack with its real scheduler
+	@$(py) -m pytest -m slow
+
+test-all: test test-slow ## all tests
 
 bench: setup-tests ## the benchmarks, one after the other
 	@for file in benchmarks/*.py; do \

@@ -87,7 +87,7 @@ class ValidationFailedError(SluiceError):
     """The data broke the model's contract, so the run stopped before using them."""
 
     def __init__(self, model: str, period: str, reasons: Sequence[str], docs: str | None) -> None:
-        listed = "; ".join(reasons)
+        listed = "; ".join(reason.rstrip(".") for reason in reasons)
         where = f" Data Docs: {docs}." if docs else ""
         super().__init__(
             f"the data of '{model}' for {period} broke {len(reasons)} rule(s) of its contract: {listed}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -105,9 +106,8 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='JSON object: channel name to Apprise URL. "default" gets every alert.',
     )
-    sample_dates: str = Field(
+    sample_dates: Literal["shifted", "true"] = Field(
         "shifted",
-        pattern="^(shifted|true)$",
         description="shifted: the flights' year runs through today; true: 2013 as it was.",
     )
 

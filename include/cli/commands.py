@@ -51,6 +51,17 @@ def new(arguments: Namespace, settings: Settings) -> int:
     return 0
 
 
+def samples(_arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Load what is not loaded of the samples' tables."""
+    from include.warehouse.samples import load_samples
+
+    settings = resources.settings
+    loaded = load_samples(resources.engine, dates=settings.sample_dates, today=resources.clock().date())
+    for table, rows in loaded.items():
+        _say(f"source.{table}: {rows:,} rows")
+    return 0
+
+
 def train(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Run every step of retraining; the last line says what became of the candidate."""
     spec, as_of = models[arguments.model], arguments.as_of or resources.clock()

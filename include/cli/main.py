@@ -49,6 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("model", help="name of the new model: small letters, digits and _")
     new.set_defaults(command=commands.new)
 
+    samples = parsers.add_parser("samples", help="load the tables of the two sample models, iris and flight_delay")
+    samples.set_defaults(command=commands.samples)
+
     train = parsers.add_parser(
         "train", help="validate, train, evaluate, gate and promote, as the DAG retrain_MODEL does"
     )

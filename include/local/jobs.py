@@ -73,7 +73,8 @@ class Jobs:
         if absent:
             raise LocalStackError(
                 f"{dag_id} succeeded, yet {', '.join(absent)} are not in sluice.score_partition.",
-                f"Look at its runs at {self.stack.airflow_address}/dags/{dag_id}.",
+                "Read the log of its task `score` in that folder, and run again.",
+                self.stack.airflow.folder / "logs" / f"dag_id={dag_id}",
             )
         self.partitions.reconcile(model, missing)
         kept = f", {len(days) - len(missing)} kept" if len(missing) < len(days) else ""
@@ -153,7 +154,7 @@ class Jobs:
         reason = self._alerted(run_id) or (last_words(log) if log else "Airflow gave no reason")
         return LocalStackError(
             f"{dag_id}{f' for {name}' if name else ''} failed ({where}): {reason}",
-            f"Mend the cause and run again; the run is at {self.stack.airflow_address}/dags/{dag_id}/runs/{run_id}.",
+            "Mend the cause and run again: what is done is kept.",
             log,
         )
 
@@ -174,14 +175,15 @@ class Jobs:
         versions = ledger.versions(model)
         reasons = "; ".join(versions[-1].decision.reasons) if versions else "no version was registered"
         return LocalStackError(
-            f"{dag_id} succeeded, yet '{model}' has no champion: {reasons}.",
-            f"Look at `sluice history {model}`; change the gates or the estimator in include/models/{model}/spec.py.",
+            f"{dag_id} succeeded, yet '{model}' has no champion: {reasons.rstrip('.')}.",
+            f"Change the gates or the estimator in include/models/{model}/spec.py, or mend the data; then run again.",
+            self.stack.airflow.folder / "logs" / f"dag_id={dag_id}",
         )
 
     def _slow(self, dag_id: str, told: Mapping[str, str]) -> LocalStackError:
         return LocalStackError(
             f"expected {dag_id} to end within {RUN_SECONDS:.0f} s; found: {', '.join(told.values())}.",
-            f"Look at {self.stack.airflow_address}/dags/{dag_id}; run again to go on waiting for the same run.",
+            "Run again to go on waiting for the same run; on a slow machine that is all it needs.",
             self.stack.settings.log_dir / "scheduler.log",
         )
 

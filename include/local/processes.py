@@ -20,7 +20,7 @@ from include.local.waiting import StoppedError
 
 MARK = "SLUICE_LOCAL_STACK"
 EARLY_GRACE_SECONDS = 6.0
-GRACE_SECONDS = 12.0
+GRACE_SECONDS = 7.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import psutil
@@ -109,9 +108,8 @@ class Stack:
         from include.warehouse.samples import load_samples
 
         before = self._sample_rows()
-        dates: Literal["shifted", "true"] = "true" if self.settings.sample_dates == "true" else "shifted"
         with told_as_notes("include.warehouse.samples", note):
-            loaded = load_samples(self.warehouse, dates=dates, today=datetime.now(UTC).date())
+            loaded = load_samples(self.warehouse, dates=self.settings.sample_dates, today=datetime.now(UTC).date())
         told = ", ".join(f"{table} {rows:,}" for table, rows in loaded.items())
         return Outcome(f"rows: {told}", kept=before == self._sample_rows() and bool(before))
 

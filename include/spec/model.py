@@ -8,11 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from include.spec.features import Columns, Feature
 from include.spec.gates import Gate
-from include.spec.words import ClassLabel, Identifier, Task, Word
+from include.spec.words import ClassLabel, Cron, Delay, Identifier, Length, Task, Word
 
 
 class EntityKey(Word):
@@ -31,15 +31,15 @@ class Target(Word):
 
     column: Identifier
     classes: tuple[ClassLabel, ...] = ()
-    known_after: timedelta = timedelta(0)
+    known_after: Delay = timedelta(0)
 
 
 class TrainingWindow(Word):
     """How far back to look: training, then a gap, then the holdout, which ends the window."""
 
-    train: timedelta
-    holdout: timedelta
-    embargo: timedelta = timedelta(0)
+    train: Length
+    holdout: Length
+    embargo: Delay = timedelta(0)
 
 
 class Contract(Word):
@@ -49,9 +49,16 @@ class Contract(Word):
     `freshness` is the greatest age of the newest row at the end of the training window.
     """
 
-    training_rows: tuple[int, int]
-    partition_rows: tuple[int, int]
-    freshness: timedelta | None = None
+    training_rows: tuple[NonNegativeInt, NonNegativeInt]
+    partition_rows: tuple[NonNegativeInt, NonNegativeInt]
+    freshness: Length | None = None
+
+    @model_validator(mode="after")
+    def _fewest_before_most(self) -> Self:
+        for name, (fewest, most) in (("training_rows", self.training_rows), ("partition_rows", self.partition_rows)):
+            if fewest > most:
+                raise ValueError(f"{name} is (fewest, most); found {fewest} before {most}")
+        return self
 
 
 EstimatorBuilder = Callable[[Columns], Any]
@@ -96,11 +103,11 @@ class ModelSpec(Word):
     window: TrainingWindow
     contract: Contract
     gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
-    retrain: str | None = None
-    score: str | None = "0 0 * * *"
+    retrain: Cron | None = None
+    score: Cron | None = "0 0 * * *"
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
-    parity_tolerance: float = 1e-5
+    parity_tolerance: PositiveFloat = 1e-5
     seed: int = 0
     folder: Path = Field(default=Path(), exclude=True)
 

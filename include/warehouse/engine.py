@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from include.errors import DatabaseError
 
@@ -24,7 +24,13 @@ def open_engine(url: str, **options: Any) -> Engine:
     **options
         Passed on to `sqlalchemy.create_engine`.
     """
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError) as error:  # an empty port is a ValueError
+        raise DatabaseError(
+            "SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; found something that "
+            f"does not read as a URL ({type(error).__name__}; not shown, it may hold a password). Correct the variable."
+        ) from None
     if address.get_backend_name() != "postgresql":
         raise DatabaseError(
             f"SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; "

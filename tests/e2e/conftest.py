@@ -76,7 +76,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         [sys.executable, "-m", "include.local"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True
     )
     try:
-        yield _connected(process, home, models, _read_until_up(process))
+        stack = _connected(process, home, models, _read_until_up(process))
+        with stack.airflow, stack.service:
+            yield stack
     finally:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=90)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.e2e.conftest import RunningStack, wait_for
-from tests.e2e.diabetes import declare_diabetes, load_diabetes
+from tests.e2e.diabetes import MEASURES, declare_diabetes, load_diabetes
 
 pytestmark = pytest.mark.slow
 
@@ -36,19 +36,20 @@ def test_a_third_model_takes_no_more_than_a_folder(stack: RunningStack) -> None:
     source = stack.sql("SELECT count(*) FROM source.diabetes WHERE seen_at >= %s AND seen_at < %s", YESTERDAY, TODAY)
     assert len(rows) == source[0][0] > 0
 
-    wait_for(lambda: stack.service.get("/v1/models/diabetes/scores/none").status_code == 404, 20, "the service")
     patient, value, version = rows[0]
-    score = stack.service.get(f"/v1/models/diabetes/scores/{patient}").json()
-    assert (score["value"], score["version"]) == (value, version)
-    names = "age, sex, bmi, blood_pressure, s1, s2, s3, s4, s5, s6"
-    features = stack.sql(f"SELECT {names} FROM source.diabetes WHERE patient = %s", patient)[0]
 
-    def answer() -> dict | None:
-        given = stack.service.post("/v1/models/diabetes/predict", json={"features": list(features)})
-        return given.json() if given.is_success else None
+    def asked(method: str, path: str, **body: object) -> dict:
+        def answer() -> dict | None:
+            given = stack.service.request(method, f"/v1/models/diabetes/{path}", **body)
+            return given.json() if given.is_success else None
 
-    answered = wait_for(answer, 20, "the new champion to be served")
-    assert answered["value"] == value, "batch and online must be the same number"
+        return wait_for(answer, 20, f"the service to answer {path}")
+
+    looked_up = asked("GET", f"scores/{patient}")
+    assert (looked_up["prediction"]["value"], looked_up["version"]) == (value, version)
+    features = stack.sql(f"SELECT {', '.join(MEASURES)} FROM source.diabetes WHERE patient = %s", patient)[0]
+    predicted = asked("POST", "predict", json={"features": list(features)})
+    assert predicted["prediction"]["value"] == value, "batch and online must be the same number"
 
 
 def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_once(stack: RunningStack) -> None:

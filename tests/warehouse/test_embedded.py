@@ -39,6 +39,7 @@ def test_a_taken_port_makes_it_choose_another(home: Path) -> None:
     assert former is not None
     stop_embedded(home)
     with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", former))
         squatter.listen()
         start_embedded(home)
@@ -64,6 +65,13 @@ def test_a_command_stops_only_the_server_that_it_started(home: Path) -> None:
 def test_another_kind_of_database_is_refused_by_name() -> None:
     with pytest.raises(DatabaseError, match="found a 'sqlite' URL"):
         open_engine("sqlite:///x.db")
+
+
+@pytest.mark.parametrize("url", ["postgresql://sluice:secret@127.0.0.1:/sluice", "postgresql://host:port/x", "sluice"])
+def test_a_malformed_address_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(DatabaseError, match="expected postgresql://user:password@host:port/database") as caught:
+        open_engine(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_migrating_a_server_that_is_down_says_what_to_do() -> None:

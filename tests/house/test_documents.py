@@ -1,0 +1,88 @@
+"""What a page or an error message tells people to use is there: commands, settings, routes, tables, targets, files.
+
+The other way round, that everything there is is told of, stands in test_reference.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from werkzeug.exceptions import HTTPException
+
+from include.cli.main import build_parser
+from include.settings import REPOSITORY, Settings
+from model_service import ModelSlots, create_app
+from tests.house.tree import tracked
+
+PAGES = tracked("*.md")
+SOURCES = [
+    *PAGES,
+    *tracked(
+        "include/*.py", "include/*.sql", "model_service/*.py", "plugins/*.py", "dags/*.py", "deploy/*", "Makefile"
+    ),
+    *(REPOSITORY / name for name in ("Dockerfile", "docker-compose.yaml")),
+]
+
+
+def mentions(pattern: str, files: list[Path]) -> Iterator[tuple[str, str]]:
+    """Yield where, and what the first group of `pattern` matched."""
+    for file in files:
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            for match in re.finditer(pattern, html.unescape(line)):
+                yield f"{file.relative_to(REPOSITORY)}:{number}", match[1]
+
+
+def unknown(pattern: str, files: list[Path], known: set[str]) -> list[str]:
+    found = list(mentions(pattern, files))
+    assert found
+    return [f"{where}: {name}" for where, name in found if name not in known]
+
+
+def test_every_command_mentioned_exists() -> None:
+    (choices,) = [each.choices for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    assert unknown(r"(?:[`$]|bin/|^)\s?sluice ([a-z]+)\b", SOURCES, set(choices)) == []
+
+
+def test_every_setting_mentioned_exists() -> None:
+    settings = {f"SLUICE_{name.upper()}" for name in Settings.model_fields}
+    compose = set(re.findall(r"\bSLUICE_[A-Z_]+\b", (REPOSITORY / "docker-compose.yaml").read_text()))
+    internal = {"SLUICE_LOCAL_STACK", "SLUICE_SETUP_LOCKED"}  # marks of our own processes, nobody's to set
+    assert unknown(r"\b(SLUICE_[A-Z_]*[A-Z])\b(?!_)", SOURCES, settings | compose | internal) == []
+
+
+def test_every_make_target_mentioned_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert unknown(r"(?:[`$] ?|^\s*)make ([a-z][a-z-]*)\b", [*PAGES, *tracked(".ci/run")], targets) == []
+
+
+def test_every_table_mentioned_exists(engine: Engine) -> None:
+    query = "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'sluice'"
+    with engine.connect() as connection:
+        tables = set(connection.execute(text(query)).scalars())
+    assert unknown(r"(?<![\w/.@-])sluice\.([a-z_]+)\b(?![.(:@/])", PAGES, tables) == []
+
+
+def test_every_route_mentioned_exists() -> None:
+    routes = create_app(Settings(), ModelSlots()).url_map.bind("localhost")
+    missing = []
+    for where, words in mentions(r"\b((?:GET|POST) /(?:[^\s`'\",;)|]*[^\s`'\",;)|.:])?)", SOURCES):
+        if where.startswith("include/local/airflow_api.py"):
+            continue  # Airflow's own routes
+        method, path = words.split()
+        try:
+            routes.match(re.sub(r"<.*?>", "x", path), method)
+        except HTTPException:
+            missing.append(f"{where}: {words}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_link_to_a_file_of_the_tree_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

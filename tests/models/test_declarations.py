@@ -1,0 +1,100 @@
+"""A broken declaration names file, field, what was expected and what was found, and hides no other model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from include.errors import SpecError, UnknownModelError
+from include.models import declared_models, read_spec
+from include.spec.words import Cron
+from tests.builders import QUERY, SPEC, declare_model
+
+FAULTS = {
+    # what is replaced, by what: the field named, and what is said of it
+    'name="{name}"': ('name="other"', "name", "the folder's name, 'parcels'"),
+    'task="binary"': ('task="multiclass"', "ModelSpec", "a multiclass target needs at least 3 classes; found 2"),
+    "low=0, high=100": ("low=100, high=0", "Numeric", "high must be above low"),
+    'column="outcome"': ('column="weight"', "ModelSpec", "found twice: weight"),
+    'source="source.{name}"': ('source="parcels"', "source", "match pattern"),
+    "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a length of time above zero"),
+    "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(fewest, most); found 10 before 5"),
+    "retrain=None": ('retrain="every day"', "retrain", "five fields, such as '0 4 * * 1'"),
+    "score=None": ('score="0 25 * * *"', "score", "the schedule's hour takes numbers from 0 to 23"),
+    'metric="roc_auc", margin=-0.5': ('metric="auc"', "metric", "Input should be"),
+    'owner="tests"': ("owner=3", "owner", "valid string"),
+    "Boolean(name=": ("Boolean(nome=", "name", "Field required"),
+    "def build(columns):": ("def build(columns)", "(import)", "SyntaxError"),
+    "estimator=build": ("estimator=biuld", "(import)", "name 'biuld' is not defined"),
+}
+
+
+@pytest.mark.parametrize("replaced", FAULTS)
+def test_a_fault_names_file_field_and_what_was_expected(tmp_path: Path, replaced: str) -> None:
+    by, field, expected = FAULTS[replaced]
+    assert replaced in SPEC
+    with pytest.raises(SpecError) as caught:
+        declare_model(tmp_path, spec=SPEC.replace(replaced, by))
+    assert caught.value.file == tmp_path / "parcels" / "spec.py"
+    assert field in caught.value.field
+    assert expected in str(caught.value)
+
+
+def test_a_query_that_does_not_bind_the_period_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"features\.sql: field ':period_end': expected a query that binds :period_end"):
+        declare_model(tmp_path, query=QUERY.replace("AND sent_at < :period_end", ""))
+
+
+def test_a_missing_query_is_named(tmp_path: Path) -> None:
+    declare_model(tmp_path)
+    (tmp_path / "parcels" / "features.sql").unlink()
+    with pytest.raises(SpecError, match=r"expected a query beside spec\.py; found no such file"):
+        read_spec(tmp_path / "parcels" / "spec.py")
+
+
+def test_two_specs_in_a_file_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected exactly one ModelSpec in the file; found 2"):
+        declare_model(tmp_path, spec=SPEC + "\nother = spec.model_copy(update={'seed': 1})\n")
+
+
+def test_a_broken_model_hides_no_other_and_asking_for_it_tells_why(tmp_path: Path) -> None:
+    declare_model(tmp_path, "good")
+    declare_model(tmp_path, "bad")
+    (tmp_path / "bad" / "spec.py").write_text("raise OSError('no')")
+    models = declared_models(tmp_path)
+    assert list(models.specs) == ["good"]
+    with pytest.raises(SpecError, match="OSError: no"):
+        models["bad"]
+    with pytest.raises(UnknownModelError, match="declared are: good"):
+        models["ugly"]
+
+
+def test_the_digest_changes_with_either_file_and_with_nothing_else(tmp_path: Path) -> None:
+    first = declare_model(tmp_path).digest
+    assert declare_model(tmp_path).digest == first
+    assert declare_model(tmp_path, query=QUERY + "-- a word more").digest != first
+    assert declare_model(tmp_path, spec=SPEC + "# a word more").digest != first
+
+
+cron = TypeAdapter(Cron)
+ITEMS = [
+    st.tuples(st.integers(low, high), st.integers(1, 9)) for low, high in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+]
+
+
+@given(st.tuples(*ITEMS), st.sampled_from(["{0}", "*", "*/{1}", "{0},{0}", "{0}-{0}"]))
+def test_a_schedule_of_five_good_fields_is_taken(fields: tuple[tuple[int, int], ...], form: str) -> None:
+    expression = " ".join(form.format(*field) for field in fields)
+    assert cron.validate_python(expression) == expression
+
+
+@pytest.mark.parametrize(
+    "expression", ["", "* * * *", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "a * * * *"]
+)
+def test_a_bad_schedule_is_refused(expression: str) -> None:
+    with pytest.raises(ValidationError):
+        cron.validate_python(expression)
