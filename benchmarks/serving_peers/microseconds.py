@@ -1,1 +1,145 @@
-def table(found): return ""
+"""Where a request's microseconds go: each part alone, in this process, by its processor time."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from serving_peers.empty import empty_flask
+from serving_peers.servers import SECRET, token
+from serving_peers.trained import MODELS, Trained
+
+REPEATS, TURNS = 1_000, 15
+
+
+def table(found: Trained) -> str:
+    """Return the parts of a prediction of one row, beside an empty route of Flask, as Markdown."""
+    columns = [_parts(found, model) for model in MODELS]
+    lines = [
+        f"Processor time of one request of one row in process, in microseconds (least of {TURNS} turns of {REPEATS}):",
+        "",
+        f"| part | {' | '.join(MODELS)} |",
+        f"|---|{'--:|' * len(MODELS)}",
+    ]
+    lines += [f"| {name} | {' | '.join(f'{column[name]:.1f}' for column in columns)} |" for name in columns[0]]
+    return "\n".join(lines)
+
+
+def _least(call: Callable[[], Any]) -> float:
+    found = []
+    for _ in range(TURNS):
+        began = time.thread_time()
+        for _ in range(REPEATS):
+            call()
+        found.append((time.thread_time() - began) / REPEATS * 1e6)
+    return min(found)
+
+
+def _parts(found: Trained, model: str) -> dict[str, float]:
+    from model_service.answers import OneAnswer, encode, predictions_of
+    from model_service.body import features_of, read_body
+    from model_service.limits import check_depth
+    from model_service.visit import STAGES, Visit
+
+    path, body = f"/v1/models/{model}/predict", found.body(model, 1).read_bytes()
+    environ = _environ(path, body)
+    nothing = _least(lambda: _asked(_answers_nothing, environ, body))
+    express, flask = (_service(found, way) for way in (True, False))
+    guard = express.wsgi_app._guard
+    visit = Visit(environ, path)
+    loaded = express.slots[model].loaded()
+    features, _ = features_of(body, 10)
+    matrix = loaded.encoder.encode_one(features)
+    scores = loaded.scorer.score(matrix)
+    about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, loaded.registered.created_at)
+    given = {loaded.scorer._input: matrix}
+
+    def pass_guard() -> None:
+        one = Visit(environ, path)
+        guard.admit(one, environ, "predict", model)
+        one.laps = visit.laps
+        one.model, one.version, one.rows = model, 1, 1
+        guard.dismiss(one, 200)
+
+    def decode() -> None:
+        environ["wsgi.input"] = io.BytesIO(body)
+        read_body(environ, 10_000)
+        check_depth(body, 64)
+        features_of(body, 10)
+
+    for stage in STAGES:
+        visit.lap(stage)
+    parts = {
+        "guard: id, token, limits, metrics, access log": _least(pass_guard),
+        "decode: body, depth, JSON, doubled names": _least(decode),
+        "validate and encode the row": _least(lambda: loaded.encoder.encode_one(features)),
+        "predict": _least(lambda: loaded.scorer.score(matrix)),
+        "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._run(loaded.scorer._output, given)),
+        "encode the answer": _least(lambda: encode(OneAnswer(*about, predictions_of(loaded, scores)[0]))),
+    }
+    whole = _least(lambda: _asked(express, environ, body)) - nothing
+    named = sum(value for name, value in parts.items() if not name.startswith("("))
+    parts["the rest: path, headers, laps, calls"] = max(0.0, whole - named)
+    parts["**the whole, before Flask's dispatcher**"] = whole
+    parts["the same by Flask's route"] = _least(lambda: _asked(flask, environ, body)) - nothing
+    empty = empty_flask()
+    parts["an empty route of Flask"] = _least(lambda: _asked(empty, environ, body)) - nothing
+    return parts
+
+
+def _service(found: Trained, way: bool) -> Any:
+    """Return the service as a worker has it, in this process; nobody carries its notes away."""
+    from include.registry import ArtifactStore, Ledger
+    from include.settings import Settings
+    from include.warehouse import open_engine
+    from model_service import ModelSlots, create_app
+    from model_service.loading import load_version
+    from model_service.slots import LoadedModel
+
+    engine = open_engine(found.database_url)
+    settings = Settings(home=found.home, database_url=found.database_url, service_express=way, auth_secret=SECRET)
+    slots = ModelSlots(MODELS)
+    for model in MODELS:
+        champion = Ledger(engine).champion(model)
+        registered = Ledger(engine).version(model, champion.to_version)
+        scorer = load_version(ArtifactStore(settings.artifacts_dir), registered)
+        slots[model].current = LoadedModel(scorer, registered, champion)
+    app: Any = create_app(settings, slots, engine)
+    app.slots = slots
+    return app
+
+
+def _environ(path: str, body: bytes) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path,
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": "",
+        "CONTENT_LENGTH": str(len(body)),
+        "CONTENT_TYPE": "application/json",
+        "HTTP_AUTHORIZATION": f"Bearer {token()}",
+        "HTTP_HOST": "127.0.0.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.errors": sys.stderr,
+        "wsgi.input_terminated": True,
+        "wsgi.url_scheme": "http",
+        "wsgi.version": (1, 0),
+    }
+
+
+def _asked(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], body: bytes) -> bytes:
+    def start(status: str, _headers: Any, _exc_info: Any = None) -> None:
+        assert status.startswith("200"), status
+
+    return b"".join(app(dict(environ) | {"wsgi.input": io.BytesIO(body)}, start))
+
+
+def _answers_nothing(_environ: Any, start: Any) -> list[bytes]:
+    start("200 OK", [])
+    return [b""]

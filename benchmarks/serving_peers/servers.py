@@ -37,6 +37,8 @@ class Server:
     port: int
     headers: dict[str, str] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=lambda: {model: f"/v1/models/{model}/predict" for model in MODELS})
+    bodies: dict[tuple[str, int], Path] = field(default_factory=dict)
+    """Where a server takes another form of body than the others: by model and rows."""
 
     def memory(self) -> float:
         """Return MiB a worker, as PSS: a page that n processes share counts 1/n for each."""
@@ -77,8 +79,11 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
                 "SLUICE_AUTH_SECRET": SECRET,
             },
         )
+    # To the naive one's favour: with two threads a worker, as is the default, OpenMP's threads wait for each
+    # other by spinning, and four workers on two cores answer flights a hundred times more slowly still.
+    one_thread = {"OMP_NUM_THREADS": "1"}
     gunicorn = [sys.executable, "-m", "gunicorn", "--workers", "4", "--no-control-socket", "--log-level", "warning"]
-    made[NAIVE] = ([*gunicorn, "--bind", f"127.0.0.1:{(port := free_port())}", "naive:app"], port, {})
+    made[NAIVE] = ([*gunicorn, "--bind", f"127.0.0.1:{(port := free_port())}", "naive:app"], port, one_thread)
     uvicorn = [sys.executable, "-m", "uvicorn", "fastapi_onnx:app", "--workers", str(WORKERS), "--no-access-log"]
     made[FASTAPI] = ([*uvicorn, "--port", str(port := free_port()), "--log-level", "warning"], port, {})
     for name, kind in ((EMPTY_FLASK, "flask"), (EMPTY_WSGI, "wsgi")):
@@ -109,11 +114,11 @@ def started(found: Trained, packages: Path) -> Iterator[dict[str, Server]]:
             servers[name] = Server(name, process, port, {"Content-Type": "application/json", **headers})
         for server in servers.values():
             for model in MODELS:
-                _wait_for(server, model, found.body(model, 1).read_bytes(), logs / f"{server.port}.log")
+                wait_for(server, model, found.body(model, 1).read_bytes(), logs / f"{server.port}.log")
         yield servers
     finally:
         for server in servers.values():
-            _end(server.process)
+            end(server.process)
 
 
 def ask(server: Server, model: str, body: bytes) -> tuple[int, bytes]:
@@ -126,7 +131,7 @@ def ask(server: Server, model: str, body: bytes) -> tuple[int, bytes]:
         connection.close()
 
 
-def _wait_for(server: Server, model: str, body: bytes, log: Path, seconds: float = 120) -> None:
+def wait_for(server: Server, model: str, body: bytes, log: Path, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -140,7 +145,7 @@ def _wait_for(server: Server, model: str, body: bytes, log: Path, seconds: float
     raise SystemExit(f"{server.name} does not answer for {model}: {log.read_text()[-2000:]}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a server and its workers: they are a process group of their own, which we made."""
     for each in (signal.SIGTERM, signal.SIGKILL):
         try:

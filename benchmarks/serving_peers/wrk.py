@@ -16,8 +16,10 @@ file:close()
 {headers}
 done = function(summary, latency, requests)
   local lost = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  io.write(string.format('FIGURES {{"requests": %d, "microseconds": %d, "p50": %f, "p99": %f, "refused": %d, "lost": %d}}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), summary.errors.status, lost))
+  local form = '{{"requests": %d, "microseconds": %d, "p50": %f, "p99": %f, "refused": %d, "lost": %d}}'
+  local p50, p99 = latency:percentile(50), latency:percentile(99)
+  local figures = string.format(form, summary.requests, summary.duration, p50, p99, summary.errors.status, lost)
+  io.write("FIGURES " .. figures .. "\\n")
 end
 """
 

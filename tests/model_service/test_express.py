@@ -17,7 +17,7 @@ from include.settings import Settings
 from model_service import create_app
 from model_service.express import Express
 
-SECRET = "a secret of tests, which is at least 32 bytes"
+SECRET = "a secret of tests, which is at least 32 bytes"  # noqa: S105  # guards nothing
 FLOWER = [5.1, 3.5, 1.4, 0.2]
 TENSOR = {"name": "X", "datatype": "FP32", "shape": [1, 4], "data": FLOWER}
 OF_THE_MOMENT = re.compile(rb'"(timestamp|request_id)":"[^"]*"')
@@ -109,9 +109,7 @@ def answer_of(app: Flask, path: str, body: bytes, headers: dict[str, str], metho
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_both_ways_answer_to_the_byte_the_same_headers_in_the_same_order(
-    ways: tuple[Flask, Flask], name: str
-) -> None:
+def test_both_ways_answer_to_the_byte_the_same_headers_in_the_same_order(ways: tuple[Flask, Flask], name: str) -> None:
     express, flask = (answer_of(app, *REQUESTS[name]) for app in ways)
     assert express == flask
 
