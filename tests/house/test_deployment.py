@@ -49,7 +49,7 @@ def environments() -> Iterator[tuple[str, str, str]]:
 def test_no_secret_has_a_default_and_a_missing_one_says_how_to_make_it() -> None:
     written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT)
     secrets = {(name, rest) for name, rest in written if SECRET.search(name)}
-    assert len({name for name, _ in secrets}) == 8
+    assert len({name for name, _ in secrets}) == 9
     assert {rest for _, rest in secrets} == {":?run deploy/compose/new-env.sh"}
 
 
@@ -79,7 +79,7 @@ def test_new_env_makes_every_secret_anew_for_the_owner_alone_and_overwrites_noth
     subprocess.run(call, check=True, capture_output=True)
     made = folder / ".env"
     values = dict(re.findall(r"^(SLUICE_\w+)=(.*)$", made.read_text(), re.MULTILINE))
-    assert len(set(values.values())) == len(values) == 8
+    assert len(set(values.values())) == len(values) == 9
     assert all(len(value) >= 44 for value in values.values())
     assert len(values["SLUICE_AIRFLOW_JWT_SECRET"]) >= 64
     assert made.stat().st_mode & 0o777 == 0o600

@@ -61,11 +61,14 @@ def test_every_make_target_mentioned_exists() -> None:
     assert unknown(r"(?:[`$] ?|^\s*)make ([a-z][a-z-]*)\b", [*PAGES, *tracked(".ci/run")], targets) == []
 
 
-def test_every_table_mentioned_exists(engine: Engine) -> None:
-    query = "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'sluice'"
+def test_every_table_and_function_mentioned_exists(engine: Engine) -> None:
+    query = (
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'sluice'"
+        " UNION SELECT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'sluice'"
+    )
     with engine.connect() as connection:
-        tables = set(connection.execute(text(query)).scalars())
-    assert unknown(r"(?<![\w/.@-])sluice\.([a-z_]+)\b(?![.(:@/])", PAGES, tables) == []
+        names = set(connection.execute(text(query)).scalars())
+    assert unknown(r"(?<![\w/.@-])sluice\.([a-z_]+)\b(?![.(:@/])", PAGES, names) == []
 
 
 def test_every_route_mentioned_exists() -> None:
