@@ -102,6 +102,19 @@ def _faults_of_shape(document: Any) -> Iterator[Fault]:
             yield Fault(member("$", name), _WANTED, "an unknown member")
 
 
+def check_members(body: bytes) -> None:
+    """Refuse JSON that names a member of an object twice.
+
+    Raises
+    ------
+    MalformedBodyError
+        If it is not JSON.
+    RowsRejectedError
+        Naming the members.
+    """
+    _decode_thoroughly(body)
+
+
 class _Doubled(dict[str, Any]):
     """An object in which some names were written twice."""
 

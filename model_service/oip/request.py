@@ -7,48 +7,17 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from include.inference import Column, Signature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.errors import TensorsRejectedError, TooLargeError
-from model_service.limits import check_depth
+from model_service.oip.head import TensorHead, split
 from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES, UnfitTensorError, from_binary, from_json
 
 MATRIX_NAMES: Final = ("X", "features")  # of the one tensor that all-numeric models take too
-_NO_DATA: Final = msgspec.Raw()
 _NUMBERS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind in "iuf")
 _FLOATS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind == "f")
-
-
-class TensorHead(msgspec.Struct):
-    """What the JSON part says of one input."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    parameters: dict[str, Any] = {}
-    data: msgspec.Raw = _NO_DATA
-
-
-class OutputHead(msgspec.Struct):
-    """One output that is asked for."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class RequestHead(msgspec.Struct):
-    """The JSON part of a request."""
-
-    inputs: list[TensorHead]
-    id: str | None = None
-    outputs: list[OutputHead] = []
-    parameters: dict[str, Any] = {}
-
-
-_decode_head = msgspec.json.Decoder(RequestHead).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +70,7 @@ def request_of(
     TooLargeError
         If there are more than `most_rows` rows.
     """
-    head, rest = _split(body, head_bytes, most_depth)
+    head, rest = split(body, head_bytes, most_depth)
     tensors = _tensors(head.inputs, rest)
     binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
     outputs = tuple(
@@ -117,22 +86,6 @@ def request_of(
     rows = _rows_of(head.inputs, signature)
     _check_rows(rows, most_rows)
     return InferRequest(head.id, tensors, rows, None, outputs, binary)
-
-
-def _split(body: bytes, head_bytes: str | None, most_depth: int) -> tuple[RequestHead, memoryview]:
-    view = memoryview(body)
-    size = len(body)
-    if head_bytes is not None:
-        if not (head_bytes.isascii() and head_bytes.isdigit() and len(head_bytes) < 12 and int(head_bytes) <= size):
-            raise TensorsRejectedError(
-                ["Inference-Header-Content-Length must be the number of bytes of the request's JSON part"]
-            )
-        size = int(head_bytes)
-    check_depth(body if size == len(body) else body[:size], most_depth)
-    try:
-        return _decode_head(view[:size]), view[size:]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str) -> bool:

@@ -114,7 +114,7 @@ def _strings(data: memoryview, elements: int) -> Column:
     found: list[bytes] = []
     at, end = 0, len(octets)
     length_at, add = _LENGTH.unpack_from, found.append
-    while at + 4 <= end and len(found) < elements:
+    while at + 4 <= end:
         start = at + 4
         at = start + length_at(octets, at)[0]
         add(octets[start:at])

@@ -481,3 +481,21 @@ def test_a_prediction_takes_compressed_bodies_too(client: FlaskClient, settled: 
     for sent, encoding, status in ((bomb, "gzip", 413), (body, "gzip", 400), (body, "br", 415)):
         response = client.post("/predict", data=sent, headers={"Content-Encoding": encoding})
         assert (response.status_code, response.content_type) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"inputs": [{"name": "X", "name": "X", "datatype": "FP64", "shape": [1, 4], "data": [1, 1, 1, 1]}]}',
+        '{"id": "a", "id": "b", "inputs": [{"name": "X", "datatype": "FP64", "shape": [1, 4], "data": [1, 1, 1, 1]}]}',
+        '{"inputs": [{"name": "X", "datatype": "FP64", "shape": [1, 4], "data": [1]}], "parameters": {"a": 1, "a": 2}}',
+    ],
+)
+def test_a_member_written_twice_is_refused(client: FlaskClient, text: str) -> None:
+    response = infer(client, text.encode())
+    assert response.status_code == 422
+    assert "a member written more than once" in response.get_json()["error"]
+
+
+def test_a_colon_or_a_member_of_ones_own_is_not_mistaken_for_a_doubled_one(client: FlaskClient) -> None:
+    assert infer(client, block(ROWS, [3, 4], id="a:b", parameters={"own": {"a": 1}}, more="x:y")).status_code == 200

@@ -1,0 +1,74 @@
+"""The JSON part of an inference request: what stands before the binary tensors, if there are any."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from model_service.body import check_members
+from model_service.errors import TensorsRejectedError
+from model_service.limits import check_depth
+
+_NO_DATA: Final = msgspec.Raw()
+
+
+class TensorHead(msgspec.Struct):
+    """What the JSON part says of one input."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] = {}
+    data: msgspec.Raw = _NO_DATA
+
+
+class OutputHead(msgspec.Struct):
+    """One output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class RequestHead(msgspec.Struct):
+    """The JSON part of a request."""
+
+    inputs: list[TensorHead]
+    id: str | None = None
+    outputs: list[OutputHead] = []
+    parameters: dict[str, Any] = {}
+
+
+_decode_head = msgspec.json.Decoder(RequestHead).decode
+
+
+def split(body: bytes, head_bytes: str | None, most_depth: int) -> tuple[RequestHead, memoryview]:
+    """Return the JSON part, decoded, and the bytes that follow; see `request_of` for the errors."""
+    view = memoryview(body)
+    size = len(body)
+    if head_bytes is not None:
+        if not (head_bytes.isascii() and head_bytes.isdigit() and len(head_bytes) < 12 and int(head_bytes) <= size):
+            raise TensorsRejectedError(
+                ["Inference-Header-Content-Length must be the number of bytes of the request's JSON part"]
+            )
+        size = int(head_bytes)
+    check_depth(body if size == len(body) else body[:size], most_depth)
+    try:
+        head = _decode_head(view[:size])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
+    # Every member is written with a colon. As many colons as members: no name was written twice.
+    if body.count(b":", 0, size) != _members(head):
+        check_members(body[:size])
+    return head, view[size:]
+
+
+def _members(head: RequestHead) -> int:
+    """Return how many members an ordinary head has; any other is looked at thoroughly."""
+    count = 1 + (head.id is not None) + bool(head.outputs)
+    parts: list[RequestHead | TensorHead | OutputHead] = [head, *head.inputs, *head.outputs]
+    for each in parts:
+        count += 1 + len(each.parameters) if each.parameters else 0
+    for tensor in head.inputs:
+        count += 4 if tensor.data else 3
+    return count + len(head.outputs)
