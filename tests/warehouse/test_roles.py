@@ -85,6 +85,14 @@ def test_and_nothing_else(service: str, statement: str) -> None:
         connection.execute(statement)
 
 
+def test_what_the_service_notes_goes_through_functions_only(service: str) -> None:
+    with psycopg.connect(service) as connection:
+        assert connection.execute("SELECT sluice.log_predictions('[]', '30 days')").fetchone() == (0,)
+        assert connection.execute("SELECT sluice.raise_service_alert('iris', 'refused', 'why')").fetchone() == (True,)
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute("DELETE FROM sluice.alert")
+
+
 def test_a_worker_writes_jobs_but_not_through_the_connections_that_read(service: str) -> None:
     with psycopg.connect(service) as connection:
         assert connection.execute("DELETE FROM sluice.job").rowcount == 0
