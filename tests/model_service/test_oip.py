@@ -499,3 +499,23 @@ def test_a_member_written_twice_is_refused(client: FlaskClient, text: str) -> No
 
 def test_a_colon_or_a_member_of_ones_own_is_not_mistaken_for_a_doubled_one(client: FlaskClient) -> None:
     assert infer(client, block(ROWS, [3, 4], id="a:b", parameters={"own": {"a": 1}}, more="x:y")).status_code == 200
+
+
+def test_the_client_works_with_the_service_as_it_really_runs(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("trip")
+    world.champion("trip")
+    running = run_service()
+    running.wait_until(lambda: running.ask("GET", "/v2/health/ready")[0] == 200)
+    with InferenceServerClient(f"127.0.0.1:{running.port}") as triton:
+        assert triton.is_server_live()
+        assert triton.is_model_ready("trip", "1")
+        for packing in (None, "gzip"):
+            result = triton.infer(
+                "trip",
+                trip_inputs(binary=True),
+                request_compression_algorithm=packing,
+                response_compression_algorithm=packing,
+            )
+            assert result.as_numpy("probabilities").shape == (2, 2)
+        with pytest.raises(InferenceServerException, match="input 'weekend' is missing"):
+            triton.infer("trip", trip_inputs(binary=True)[:2])
