@@ -25,7 +25,8 @@ COMMENT ON COLUMN sluice.prediction_log.inputs IS 'Features as they were sent: a
 COMMENT ON COLUMN sluice.prediction_log.outputs IS 'The prediction as it was answered';
 """
 
-# The service's role reads, and may do two things more: these. They run with the owner's rights.
+# The service's role reads, and may do two things more: these. They run with the owner's rights, so
+# what a caller may ask of them is bounded here: nobody who may only read can empty the log.
 FUNCTIONS = """
 CREATE FUNCTION sluice.log_predictions(entries jsonb, keep interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -38,14 +39,14 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         RETURNING 1
     ), removed AS (
         DELETE FROM sluice.prediction_log WHERE id IN (
-            SELECT id FROM sluice.prediction_log WHERE at < clock_timestamp() - keep
+            SELECT id FROM sluice.prediction_log WHERE at < clock_timestamp() - greatest(keep, interval '1 day')
             ORDER BY at LIMIT 2000 FOR UPDATE SKIP LOCKED
         )
     )
     SELECT count(*) FROM added
 $$;
 COMMENT ON FUNCTION sluice.log_predictions IS
-    'Adds entries, a JSON array of objects, to sluice.prediction_log, and removes some of those older than keep';
+    'Adds entries, a JSON array of objects, to sluice.prediction_log, and removes some of those older than keep (a day at least)';
 
 CREATE FUNCTION sluice.raise_service_alert(about_model text, what text, why text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
