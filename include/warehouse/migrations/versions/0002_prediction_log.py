@@ -46,7 +46,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*) FROM added
 $$;
 COMMENT ON FUNCTION sluice.log_predictions IS
-    'Adds entries, a JSON array of objects, to sluice.prediction_log, and removes some of those older than keep (a day at least)';
+    'Adds entries, a JSON array of objects, to sluice.prediction_log; removes some older than keep (a day at least)';
 
 CREATE FUNCTION sluice.raise_service_alert(about_model text, what text, why text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
