@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import signal
@@ -27,6 +28,7 @@ from model_service.observing.shared import share_metrics
 log = logging.getLogger("model_service")
 
 GRACE_SECONDS = 10
+M_ARENA_MAX = -8  # malloc.h
 
 
 def main() -> int:
@@ -79,12 +81,20 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
+    _keep_few_arenas()
     # What was imported lives as long as the process: a collector that need not look through it again
     # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.
     gc.collect()
     gc.freeze()
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
     server.serve(target_loader=partial(_in_worker, settings, lifeline, metrics_folder), wrap_loader=False)
+
+
+def _keep_few_arenas() -> None:
+    """Have glibc's threads share two heaps, not one each: what they free, others can use."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc's; others have no arenas
+        libc.mallopt(M_ARENA_MAX, 2)
 
 
 def _in_worker(settings: Settings, lifeline: Lifeline, metrics_folder: Path) -> Flask:
