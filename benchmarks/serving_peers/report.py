@@ -58,10 +58,10 @@ def targets(figures: Figures, memory: Mapping[str, float], tensors: Sequence[tup
     def add(what: str, wanted: str, found: float, unit: str, kept: Callable[[float], bool]) -> None:
         lines.append(f"| {what} | {wanted} | {found:.2f}{unit} | {'kept' if kept(found) else '**MISSED**'} |")
 
-    for model, times in (("iris", 80), ("flight_delay", 100)):
+    for model, times in (("iris", 80.0), ("flight_delay", 100.0)):
         ours, empty = at(OURS, model), at(EMPTY_FLASK, "iris")
         naive = at(NAIVE, model).rate or 0.1  # not one answer within the time
-        add(f"{model}: rate, times naive", f"≥ {times}", ours.rate / naive, "", times.__le__)
+        add(f"{model}: rate, times naive", f"≥ {times:.0f}", ours.rate / naive, "", times.__le__)
         more = ours.rate / at(FASTAPI, model).rate
         add(f"{model}: rate, times FastAPI + onnxruntime", "≥ 1.5", more, "", (1.5).__le__)
         add(f"{model}: rate, times an empty Flask route", "≥ 1", ours.rate / empty.rate, "", (1.0).__le__)
