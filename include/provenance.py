@@ -1,4 +1,4 @@
-"""What an artifact was made with: digest of the code, versions of the libraries."""
+"""What an artifact was made of and with: digests of files and of the code, versions of the libraries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scikit-learn", "skl2onnx")
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

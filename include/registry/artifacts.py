@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, ValidationError
 
 from include.errors import ArtifactError
+from include.provenance import file_digest
 from include.records import Record
 
 FORMAT_VERSION = 1
@@ -106,12 +107,6 @@ class ArtifactStore:
             ) from error
         _check_files(folder, manifest)
         return folder
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

@@ -10,11 +10,12 @@ from pydantic import TypeAdapter
 
 from include.errors import ConversionError
 from include.inference import GoldenRow, Scorer, check_golden
+from include.provenance import file_digest
 from include.records import ExportedCandidate, FittedCandidate, SnapshotRef
 from include.spec import ModelSpec
 from include.training.data import read_training_data
 from include.training.export import export_onnx
-from include.training.fit import file_digest, fit, fit_baseline, load_fitted, save_fitted
+from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
 from include.training.parity import blame, compare
 

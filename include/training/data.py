@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
 from include.inference.batch import encode_batch
 from include.inference.signature import Signature
+from include.provenance import file_digest
 from include.records import SnapshotRef
 from include.spec import ModelSpec
 from include.training.snapshot import within
@@ -104,8 +104,7 @@ def _labels(spec: ModelSpec, rows: pa.Table) -> NDArray[np.int64] | NDArray[np.f
 
 
 def _check_digest(snapshot: SnapshotRef) -> None:
-    with Path(snapshot.path).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_digest(Path(snapshot.path))
     if found != snapshot.digest:
         raise ArtifactError(
             f"{snapshot.path}: expected SHA-256 {snapshot.digest[:12]}…; found {found[:12]}…. "

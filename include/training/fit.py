@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import joblib
 import numpy as np
 
 from include.errors import ArtifactError
+from include.provenance import file_digest
 from include.spec import ModelSpec
 from include.training.data import TrainingData
 
@@ -72,9 +72,3 @@ def load_fitted(path: Path, digest: str) -> Any:
             "opened: run the DAG again from its task `train`."
         )
     return joblib.load(path)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
