@@ -288,10 +288,13 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
                     broken.append(f"status {answer.status}")
                 else:
                     whole.append(answer.getheader("X-Request-ID", ""))
-            except (OSError, HTTPException, ValueError, KeyError) as error:
-                broken.append(repr(error))
+            except ConnectionError as error:  # reset, or a broken pipe when the body was still being sent
                 if told.is_set():
                     return
+                broken.append(repr(error))
+            except (OSError, HTTPException, ValueError, KeyError) as error:
+                broken.append(repr(error))
+                return
             finally:
                 connection.close()
 
@@ -308,6 +311,6 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
     lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
     answered = {each["request_id"] for each in lines if each["route"] == "/predict"}
     # Whatever was taken up was answered whole. A connection that still waited in the listening socket when
-    # that was shut is reset by the kernel.
+    # that was shut is reset by the kernel; before the end was told, none may be.
     assert answered == set(whole)
-    assert all("Reset" in each or "RemoteDisconnected" in each for each in broken), broken
+    assert broken == []
