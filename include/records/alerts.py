@@ -1,0 +1,20 @@
+"""What an operator is told."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime
+
+from include.records.base import Record
+
+
+class Alert(Record):
+    """What an operator is told when something failed."""
+
+    model: str | None
+    dag_id: str
+    task_id: str | None
+    run_id: str
+    try_number: int | None
+    error: str
+    log_url: str | None
+    at: AwareDatetime

@@ -1,0 +1,45 @@
+"""The parent of every record, and the stretch of time that most of them are about."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+
+
+class Record(BaseModel):
+    """A frozen value with an exact round trip through JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the record as JSON-ready built-in types."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Return the record that ``to_plain`` made `plain` of."""
+        return cls.model_validate(plain)
+
+
+class Period(Record):
+    """The half-open stretch of event time ``[start, end)``, in UTC."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+    @model_validator(mode="after")
+    def _runs_forward(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"a period must end after its start; found {self.start} to {self.end}")
+        return self
+
+    @classmethod
+    def of_day(cls, day: date) -> Self:
+        """Return the UTC day `day` as a period."""
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return cls(start=start, end=start + timedelta(days=1))
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"

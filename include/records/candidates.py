@@ -1,0 +1,40 @@
+"""A candidate on its way to being served."""
+
+from __future__ import annotations
+
+from include.records.base import Record
+from include.records.data import SnapshotRef
+
+
+class FittedCandidate(Record):
+    """A fitted estimator and its baseline, in the run's working folder, with the files' digests."""
+
+    model: str
+    run_id: str
+    folder: str
+    digests: dict[str, str]
+    snapshot: SnapshotRef
+    fit_seconds: float
+
+
+class ParityReport(Record):
+    """How far ONNX is from scikit-learn on the whole holdout."""
+
+    rows: int
+    largest_difference: float
+    changed_labels: int
+    tolerance: float
+    single_row_exact: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether no answer differs by more than the declared tolerance and no label changed."""
+        return self.largest_difference <= self.tolerance and self.changed_labels == 0
+
+
+class ExportedCandidate(Record):
+    """A candidate as files that can be served, with their digests."""
+
+    fitted: FittedCandidate
+    parity: ParityReport
+    digests: dict[str, str]

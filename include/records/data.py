@@ -1,0 +1,74 @@
+"""What the data are: how a window is split, what their contract said, where they were frozen."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from include.records.base import Period, Record
+
+Purpose = Literal["train", "score"]
+
+
+class Split(Record):
+    """Where training ends and the holdout begins: the holdout is always the later of the two."""
+
+    train: Period
+    holdout: Period
+
+    @model_validator(mode="after")
+    def _holdout_is_later(self) -> Self:
+        if self.holdout.start < self.train.end:
+            raise ValueError("the holdout must start when training has ended, or later")
+        return self
+
+    @property
+    def whole(self) -> Period:
+        """The period from the first training row to the last holdout row."""
+        return Period(start=self.train.start, end=self.holdout.end)
+
+
+class CheckResult(Record):
+    """One expectation of a data contract, held against the data."""
+
+    expectation: str
+    column: str | None
+    passed: bool
+    sentence: str
+    observed: str | None = None
+    failing_count: int = 0
+    offending_keys: tuple[str, ...] = ()
+
+
+class ValidationReport(Record):
+    """What a data contract said of one period."""
+
+    model: str
+    run_id: str
+    purpose: Purpose
+    period: Period
+    rows: int
+    checks: tuple[CheckResult, ...]
+    docs_path: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+class SnapshotRef(Record):
+    """The rows that a version is trained and judged on: one Parquet file, named by its digest."""
+
+    model: str
+    path: str
+    digest: str
+    split: Split
+    train_rows: int
+    holdout_rows: int

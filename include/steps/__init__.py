@@ -1,0 +1,1 @@
+"""The steps themselves, by flow. `include.pipeline` tells them in order: read it first."""

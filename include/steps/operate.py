@@ -1,0 +1,35 @@
+"""The champion moved: by a person, or by the flow that trains."""
+
+from __future__ import annotations
+
+from include.records import ModelVersion, Promotion
+from include.resources import Resources
+
+
+def move_champion(model: str, version: int, actor: str, reason: str, resources: Resources) -> Promotion:
+    """Promote, or roll back to, any registered version: a person's decision, with a reason.
+
+    UnknownVersionError lists the versions that exist; LostRaceError names who moved the champion first.
+    """
+    registered = resources.ledger.version(model, version)
+    champion = resources.ledger.champion(model)
+    return promote(model, registered, actor, reason, champion.fence if champion else 0, resources)
+
+
+def promote(
+    model: str, version: ModelVersion, actor: str, reason: str, expected_fence: int, resources: Resources
+) -> Promotion:
+    """Move the champion from `expected_fence` to `version`, unless it is champion already."""
+    champion = resources.ledger.champion(model)
+    if champion is not None and champion.to_version == version.version:
+        return champion
+    promotion = resources.ledger.promote(
+        model,
+        version.version,
+        actor=actor,
+        reason=reason,
+        evidence_digest=version.evidence_digest,
+        expected_fence=expected_fence,
+    )
+    resources.telemetry.count(f"{model}.promotions")
+    return promotion

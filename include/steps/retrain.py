@@ -1,0 +1,136 @@
+"""The flow that makes a champion: from the data contract to the promotion."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+from include import evaluation, training
+from include.errors import CandidateRejectedError
+from include.inference import load_scorer
+from include.provenance import code_digest, library_versions
+from include.records import (
+    Evaluation,
+    ExportedCandidate,
+    FittedCandidate,
+    ModelVersion,
+    Promotion,
+    SnapshotRef,
+    ValidationReport,
+)
+from include.registry import Manifest
+from include.resources import Resources
+from include.spec import ModelSpec
+from include.steps.checks import validate
+from include.steps.operate import promote
+from include.warehouse.rows import open_rows, rows_query
+
+
+def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
+    """Hold the training window against the model's data contract; ValidationFailedError stops the run."""
+    return validate(spec, training.split_of(spec, as_of).whole, "train", run_id, resources)
+
+
+def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> SnapshotRef:
+    """Freeze the labelled rows of the training window in a file named by its digest."""
+    split = training.split_of(spec, as_of)
+    query = rows_query(spec, split.whole, labelled=True)
+    folder = resources.settings.home / "snapshots" / spec.name
+    with resources.telemetry.step(spec.name, "snapshot"), open_rows(resources.database_url, query) as rows:
+        return training.write_snapshot(rows, spec, split, folder)
+
+
+def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resources: Resources) -> FittedCandidate:
+    """Fit the declared estimator and a simple baseline on the training part of the snapshot."""
+    resources.telemetry.gauge(f"{spec.name}.train.rows", snapshot.train_rows)
+    with resources.telemetry.step(spec.name, "train"):
+        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources))
+
+
+def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
+    """Convert the candidate to ONNX and measure how faithfully it answers; ConversionError names a step that won't."""
+    with resources.telemetry.step(spec.name, "export"):
+        return training.export_candidate(spec, fitted)
+
+
+def check_parity(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> ExportedCandidate:
+    """Let an export through only if it answers as scikit-learn does; ConversionError names where the two part."""
+    with resources.telemetry.step(spec.name, "parity"):
+        training.require_parity(spec, exported)
+    return exported
+
+
+def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
+    """Measure candidate, champion and baseline on the same holdout rows.
+
+    Candidate and champion answer through their artifacts, as they do in production.
+    """
+    fitted = exported.fitted
+    champion = resources.ledger.champion(spec.name)
+    with resources.telemetry.step(spec.name, "evaluate"):
+        data = training.read_training_data(spec, fitted.snapshot)
+        scorers = {"candidate": load_scorer(Path(fitted.folder))}
+        if champion is not None:
+            registered = resources.ledger.version(spec.name, champion.to_version)
+            folder = resources.artifacts.verified(spec.name, registered.version, registered.artifact_digest)
+            scorers["champion"] = load_scorer(folder)
+        return evaluation.evaluate(
+            spec,
+            data.holdout,
+            data.y_holdout,
+            scorers,
+            baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
+            champion=champion,
+        )
+
+
+def weigh_candidate(
+    spec: ModelSpec, exported: ExportedCandidate, compared: Evaluation, resources: Resources
+) -> ModelVersion:
+    """Decide by the gates, and register the candidate with the decision, accepted or rejected.
+
+    A run registers once: weighed again, it returns the version that it registered before.
+    """
+    fitted = exported.fitted
+    decision = evaluation.decide(compared, spec.gates)
+    resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
+    manifest = Manifest(
+        model=spec.name,
+        files=exported.digests,
+        spec_digest=spec.digest,
+        data_digest=fitted.snapshot.digest,
+        code_digest=code_digest(),
+        libraries=library_versions(),
+        created_at=resources.clock(),
+    )
+    return resources.ledger.register(
+        manifest,
+        fitted.run_id,
+        compared,
+        decision,
+        save_artifact=lambda version: resources.artifacts.save(Path(fitted.folder), manifest, version),
+    )
+
+
+def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:
+    """Make an accepted version the champion, if the champion is still the one it was compared with.
+
+    Promoting what is champion already returns that promotion, so a retry changes nothing.
+
+    Raises
+    ------
+    CandidateRejectedError
+        When a gate said no.
+    LostRaceError
+        When the champion moved since the evaluation.
+    """
+    if not version.decision.accepted:
+        raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
+    reason = f"passed {len(version.decision.gates)} gates"
+    return promote(spec.name, version, actor, reason, version.evaluation.champion_fence, resources)
+
+
+def _run_folder(spec: ModelSpec, run_id: str, resources: Resources) -> Path:
+    """Return where a run keeps what passes between its tasks; a digest, because run ids hold any character."""
+    return resources.settings.work_dir / spec.name / hashlib.sha256(run_id.encode()).hexdigest()[:16]
