@@ -7,7 +7,7 @@ from include.records.alerts import Alert
 from include.records.base import Period, Record
 from include.records.candidates import ExportedCandidate, FittedCandidate, ParityReport
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
-from include.records.evidence import Decision, Evaluation, GateResult
+from include.records.evidence import Decision, Evaluation, GateResult, Rehearsal
 from include.records.registry import ModelVersion, Promotion
 from include.records.scores import PublishedPartition
 
@@ -26,6 +26,7 @@ __all__ = [
     "PublishedPartition",
     "Purpose",
     "Record",
+    "Rehearsal",
     "SnapshotRef",
     "Split",
     "ValidationReport",

@@ -44,3 +44,29 @@ class Decision(Record):
     def reasons(self) -> tuple[str, ...]:
         """The sentences of the gates that said no."""
         return tuple(gate.sentence for gate in self.gates if not gate.passed)
+
+
+class Rehearsal(Record):
+    """What the real service said when it was started on a candidate alone.
+
+    `faults` holds a sentence for each thing that went wrong; a figure that was not reached is None.
+    """
+
+    model: str
+    artifact_digest: str
+    ready: bool
+    golden_rows: int
+    golden_exact: bool
+    malformed_refused: bool
+    requests: int
+    latency_p50_ms: float | None = None
+    latency_p99_ms: float | None = None
+    memory_mib: float | None = None
+    size_bytes: int
+    seconds: float
+    faults: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing went wrong."""
+        return not self.faults
