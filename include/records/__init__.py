@@ -6,19 +6,32 @@ Each turns into JSON with ``to_plain`` and back with ``from_plain``: so it cross
 from include.records.alerts import Alert
 from include.records.base import Period, Record
 from include.records.candidates import ExportedCandidate, FittedCandidate, ParityReport
+from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
-from include.records.evidence import Decision, Evaluation, GateResult, Rehearsal
+from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
+from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.registry import ModelVersion, Promotion
 from include.records.scores import PublishedPartition
 
 __all__ = [
+    "CARD_DATA",
     "Alert",
+    "Bin",
+    "CardData",
     "CheckResult",
+    "Curve",
+    "DataFacts",
     "Decision",
+    "Difference",
     "Evaluation",
+    "Evidence",
     "ExportedCandidate",
+    "FeatureStrength",
     "FittedCandidate",
     "GateResult",
+    "GroupRates",
+    "Importance",
+    "Interval",
     "ModelVersion",
     "ParityReport",
     "Period",
@@ -27,6 +40,7 @@ __all__ = [
     "Purpose",
     "Record",
     "Rehearsal",
+    "SliceFigure",
     "SnapshotRef",
     "Split",
     "ValidationReport",

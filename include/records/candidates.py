@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from include.records.base import Record
 from include.records.data import SnapshotRef
 
 
 class FittedCandidate(Record):
-    """A fitted estimator and its baseline, in the run's working folder, with the files' digests."""
+    """A fitted estimator and its baseline, in the run's working folder, with the files' digests.
+
+    `thresholds` of a binary ``candidate`` and ``baseline`` are those from which on F1 counts a row as
+    positive, chosen on training rows that neither was fitted on for the purpose.
+    """
 
     model: str
     run_id: str
@@ -15,6 +21,7 @@ class FittedCandidate(Record):
     digests: dict[str, str]
     snapshot: SnapshotRef
     fit_seconds: float
+    thresholds: dict[str, float] = Field(default_factory=dict)
 
 
 class ParityReport(Record):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from include.records.base import Record
+from pydantic import Field
+
+from include.records.base import Period, Record
+from include.records.candidates import ParityReport
+from include.records.figures import DataFacts, Difference, GroupRates, Interval, SliceFigure
 
 
 class Evaluation(Record):
@@ -10,7 +14,27 @@ class Evaluation(Record):
 
     ``champion`` is None when there is no champion, or when it cannot answer these rows;
     ``champion_note`` then says why. ``champion_fence`` is the fence that was in force when they were
-    compared: a promotion on this evidence holds only while it still is.
+    compared: a promotion on this evidence holds only while it still is. Everything from `level` on
+    has a default, since versions registered before it was measured are still read.
+
+    Parameters
+    ----------
+    candidate, baseline, champion : dict of str to float
+        Each metric as measured; the intervals of the same names are at `level`.
+    differences, baseline_differences : dict of str to Difference
+        Candidate less champion, candidate less baseline, paired.
+    blocks, block : int, str
+        How many stretches of time were resampled, how long each is, and why, if not as declared.
+    threshold : float or None
+        From which probability on the candidate's F1 counts a row as positive; chosen on training rows.
+    slices, worst_slices : tuple of SliceFigure
+        As declared; and found by looking at all features and pairs of them.
+    slices_left_out : int
+        Declared slices with too few rows.
+    reused_by : tuple of int
+        Versions registered before that were judged on a holdout that overlaps this one.
+    card_digest : str or None
+        SHA-256 of the file with the card's curves, in the run's folder.
     """
 
     model: str
@@ -21,6 +45,28 @@ class Evaluation(Record):
     champion_version: int | None = None
     champion_fence: int = 0
     champion_note: str | None = None
+    level: float = 0.95
+    resamples: int = 0
+    blocks: int = 0
+    block: str = ""
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    baseline_intervals: dict[str, Interval] = Field(default_factory=dict)
+    champion_intervals: dict[str, Interval] = Field(default_factory=dict)
+    differences: dict[str, Difference] = Field(default_factory=dict)
+    baseline_differences: dict[str, Difference] = Field(default_factory=dict)
+    threshold: float | None = None
+    class_rows: dict[str, int] = Field(default_factory=dict)
+    slices: tuple[SliceFigure, ...] = ()
+    worst_slices: tuple[SliceFigure, ...] = ()
+    slices_left_out: int = 0
+    groups: tuple[GroupRates, ...] = ()
+    train: Period | None = None
+    holdout: Period | None = None
+    reused_by: tuple[int, ...] = ()
+    parity: ParityReport | None = None
+    data: DataFacts | None = None
+    seconds: float | None = None
+    card_digest: str | None = None
 
 
 class GateResult(Record):
@@ -70,3 +116,19 @@ class Rehearsal(Record):
     def passed(self) -> bool:
         """Whether nothing went wrong."""
         return not self.faults
+
+
+class Evidence(Record):
+    """All that a decision is made of.
+
+    Parameters
+    ----------
+    rehearsal : Rehearsal or None
+        None when the candidate was not rehearsed.
+    history : tuple of dict
+        The metrics of the model's accepted versions before, oldest first.
+    """
+
+    evaluation: Evaluation
+    rehearsal: Rehearsal | None = None
+    history: tuple[dict[str, float], ...] = ()

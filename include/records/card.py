@@ -1,0 +1,66 @@
+"""What a model card draws. It lies in the run's folder as a file, since it is too large to pass between tasks."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from include.records.base import Record
+
+CARD_DATA = "card_data.json"
+
+
+class Curve(Record):
+    """A line to draw: at most 200 points, in order."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Bin(Record):
+    """One bar of a histogram, or one point of a reliability diagram.
+
+    For a reliability diagram `predicted` is the mean probability in the bin and `observed` the share
+    that it came true for.
+    """
+
+    low: float
+    high: float
+    rows: int
+    predicted: float | None = None
+    observed: float | None = None
+
+
+class Importance(Record):
+    """How much worse the loss becomes when one feature is shuffled: mean and spread over the repeats."""
+
+    feature: str
+    mean: float
+    spread: float
+
+
+class CardData(Record):
+    """Curves and histograms on the holdout, by who answered: ``candidate``, ``champion``, ``baseline``.
+
+    Parameters
+    ----------
+    roc, precision_recall : dict of str to Curve
+        Of a binary model; of a multiclass one, keys are ``candidate: <class>`` for each class.
+    calibration : dict of str to tuple of Bin
+        Fifteen bins with as many rows each. Of a multiclass model: of the probability of its answer.
+    scores : tuple of Bin
+        Histogram of the candidate's probability of the positive class, or of its values.
+    residuals : dict of str to tuple of Bin
+        Histograms of prediction less truth, of a regression.
+    importances : tuple of Importance
+        By permutation, the largest first; in units of `importance_loss`.
+    """
+
+    model: str
+    roc: dict[str, Curve] = Field(default_factory=dict)
+    precision_recall: dict[str, Curve] = Field(default_factory=dict)
+    calibration: dict[str, tuple[Bin, ...]] = Field(default_factory=dict)
+    scores: tuple[Bin, ...] = ()
+    residuals: dict[str, tuple[Bin, ...]] = Field(default_factory=dict)
+    importances: tuple[Importance, ...] = ()
+    importance_loss: str = ""
+    importance_rows: int = 0
