@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Pin(BaseModel):
+    """The version of a model that a pinned service serves, whoever is champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(ge=1)
+    artifact_digest: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Settings(BaseSettings):
@@ -51,6 +61,10 @@ class Settings(BaseSettings):
         30, gt=0, le=3600, description="After how long without progress a job is taken from its worker."
     )
     service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
+    service_pin: Mapping[str, Pin] = Field(
+        default_factory=dict,
+        description='JSON object: model to {"version": 3, "artifact_digest": "<hex>"}; served instead of champions.',
+    )
     service_max_in_flight: int = Field(
         64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
     )
@@ -142,6 +156,12 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except UnreadableSetting as error:
+        # Its message ends with: error parsing value for field "<name>" from source "EnvSettingsSource"
+        name = str(error).split('"')[1].upper()
+        raise SettingsError(
+            f"SLUICE_{name}: expected JSON; found something else. Correct or unset the variable and start again."
+        ) from error
     except ValidationError as error:
         fault = error.errors()[0]
         name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()

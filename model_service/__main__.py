@@ -40,7 +40,8 @@ def main() -> int:
         check_exposure(settings)
         _check_port(settings)
         url = settings.database_url
-        with nullcontext(url) if url else embedded_server(settings.home) as database_url:
+        # A pinned service needs no database, so it starts none.
+        with nullcontext(url) if url or settings.service_pin else embedded_server(settings.home) as database_url:
             serve(settings.model_copy(update={"database_url": database_url}))
     except SluiceError as error:
         log.error("%s", error)  # noqa: TRY400  # the message tells all; a stack trace would bury it

@@ -24,6 +24,7 @@ from model_service.observing.routes import metric_routes
 from model_service.oip import oip_routes
 from model_service.openapi.routes import openapi_routes
 from model_service.patience import watch_connections
+from model_service.pinned import pinned_slots
 from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
@@ -106,7 +107,7 @@ def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:
 
 
 def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
-    """Return the service with a watcher that fills it. Call it in the worker, after the fork.
+    """Return the service with what fills it: a watcher, or the pins. Call it in the worker, after the fork.
 
     Parameters
     ----------
@@ -114,12 +115,27 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     metrics_folder : Path, optional
         Where the workers share their metrics.
     """
-    if settings.database_url is None:
-        raise ValueError("settings.database_url must be resolved before a worker starts; found None")
-    slots = ModelSlots()
     url = settings.service_database_url or settings.database_url
-    engine = open_reader(url)
-    observer = observer_for(settings, slots, open_notes(url), metrics_folder)
+    if url is None and not settings.service_pin:
+        raise ValueError("settings.database_url must be resolved before a worker starts; found None")
+    engine, notes = (None, None) if url is None else (open_reader(url), open_notes(url))
+    slots = pinned_slots(settings) if settings.service_pin else ModelSlots()
+    observer = observer_for(settings, slots, notes, metrics_folder)
+    if engine is not None and not settings.service_pin:
+        _follow_champions(settings, slots, engine, observer)
+    app = create_app(settings, slots, engine, observer)
+    observer.start()
+    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].oldest)
+    Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
+    worker: JobWorker | None = app.extensions.get(JOB_WORKER)
+    if worker is not None:
+        worker.start()
+        Finalize(None, worker.stop, exitpriority=20)  # another worker takes its job at once, not when the lease is over
+    return app
+
+
+def _follow_champions(settings: Settings, slots: ModelSlots, engine: Engine, observer: Observer) -> None:
+    """Have a thread keep `slots` at the ledger's champions; return when it has looked once."""
     watcher = ChampionWatcher(
         slots,
         engine,
@@ -131,11 +147,3 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     watcher.start()
     # A worker that took requests before it has looked would answer 503 beside others that are ready.
     watcher.wait_for_first_look(FIRST_LOOK_SECONDS)
-    app = create_app(settings, slots, engine, observer)
-    observer.start()
-    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].oldest)
-    Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
-    worker: JobWorker = app.extensions[JOB_WORKER]
-    worker.start()
-    Finalize(None, worker.stop, exitpriority=20)  # another worker takes its job at once, not when the lease is over
-    return app

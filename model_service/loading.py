@@ -16,9 +16,14 @@ def load_version(artifacts: ArtifactStore, version: ModelVersion) -> Scorer:
     ArtifactError
         If a file is missing or altered, is of another model, or a golden row gets another answer.
     """
-    folder = artifacts.verified(version.model, version.version, version.artifact_digest)
+    return load_artifact(artifacts, version.model, version.version, version.artifact_digest)
+
+
+def load_artifact(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
+    """Return the scorer of the artifact that has `artifact_digest`; raises what `load_version` raises."""
+    folder = artifacts.verified(model, version, artifact_digest)
     scorer = load_scorer(folder)
-    if scorer.signature.model != version.model:
-        raise ArtifactError(f"{folder}: expected an artifact of '{version.model}'; found '{scorer.signature.model}'")
+    if scorer.signature.model != model:
+        raise ArtifactError(f"{folder}: expected an artifact of '{model}'; found '{scorer.signature.model}'")
     check_golden(scorer, load_golden(folder))
     return scorer

@@ -126,9 +126,9 @@ def model_routes(slots: ModelSlots) -> Blueprint:
         current = slot.current
         told = _told_of(slot, current)
         if current is not None:
-            registered = current.registered
+            told["signature"] = current.scorer.signature.to_plain()
+        if current is not None and (registered := current.registered) is not None:
             told |= {
-                "signature": current.scorer.signature.to_plain(),
                 "created_at": registered.created_at,
                 "data_digest": registered.data_digest,
                 "holdout_rows": registered.evaluation.rows,
@@ -145,7 +145,9 @@ def _json(document: Any, status: int = 200) -> Response:
 
 def _state_of(slot: ModelSlot) -> ModelState:
     current, champion = slot.current, slot.champion
-    if champion is None:
+    if slot.pin is not None:
+        state = "serving the pinned version" if current is not None else "refused"
+    elif champion is None:
         state = "no champion" if slot.champion_known else "unknown: the ledger was not read yet"
     elif current is None:
         state = "refused" if slot.fault else "loading"

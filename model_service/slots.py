@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from include.errors import NoChampionError, UnknownModelError
 from include.inference import ColumnEncoder, RowEncoder, Scorer
 from include.records import ModelVersion, Promotion
+from include.settings import Pin
 from include.spec import ModelSpec
 from model_service.errors import NotLoadedError
 
@@ -21,8 +22,8 @@ class LoadedModel:
     Parameters
     ----------
     scorer : Scorer
-    registered : ModelVersion
-        What the ledger holds of it.
+    version : ModelVersion or Pin
+        What the ledger holds of it, or what an operator pinned without asking the ledger.
     promotion : Promotion, optional
         What made it the champion; None when it was asked for by its number.
     """
@@ -39,11 +40,11 @@ class LoadedModel:
         "version",
     )
 
-    def __init__(self, scorer: Scorer, registered: ModelVersion, promotion: Promotion | None = None) -> None:
-        self.model = registered.model
-        self.version = registered.version
-        self.artifact_digest = registered.artifact_digest
-        self.registered = registered
+    def __init__(self, scorer: Scorer, version: ModelVersion | Pin, promotion: Promotion | None = None) -> None:
+        self.model = scorer.signature.model
+        self.version = version.version
+        self.artifact_digest = version.artifact_digest
+        self.registered = version if isinstance(version, ModelVersion) else None
         self.promotion = promotion
         self.scorer = scorer
         self.encoder = RowEncoder(scorer.signature)
@@ -62,13 +63,15 @@ class ModelSlot:
         What the ledger wants to answer; differs from `current` while loading, and after a fault.
     champion_known : bool
         Whether the ledger was asked; before, a missing champion means nothing.
+    pin : Pin or None
+        What is to answer instead of the champion, which nobody asks for then.
     fault : str or None
-        Why the champion could not be loaded.
+        Why the champion, or the pin, could not be loaded.
     spec : ModelSpec or None
         The declaration; None when its file is broken, which does not stop its champion.
     """
 
-    __slots__ = ("champion", "champion_known", "current", "fault", "name", "spec")
+    __slots__ = ("champion", "champion_known", "current", "fault", "name", "pin", "spec")
 
     def __init__(self, name: str, spec: ModelSpec | None = None) -> None:
         self.name = name
@@ -76,6 +79,7 @@ class ModelSlot:
         self.current: LoadedModel | None = None
         self.champion: Promotion | None = None
         self.champion_known = False
+        self.pin: Pin | None = None
         self.fault: str | None = None
 
     @property

@@ -297,7 +297,7 @@ def run_service(world: World, tmp_path: Path) -> Iterator[Callable[..., Running]
     """Starts the service over `world`, and ends it with the test."""
     started: list[Running] = []
 
-    def run(port: int | None = None, workers: int = 1) -> Running:
+    def run(port: int | None = None, workers: int = 1, **more: str | None) -> Running:
         port = port or free_port()
         log = tmp_path / f"service-{len(started)}.log"
         environment = os.environ | {
@@ -307,6 +307,10 @@ def run_service(world: World, tmp_path: Path) -> Iterator[Callable[..., Running]
             "SLUICE_SERVICE_PORT": str(port),
             "SLUICE_SERVICE_WORKERS": str(workers),
         }
+        for name, value in more.items():  # None: unset
+            environment[name] = value or ""
+            if value is None:
+                del environment[name]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "model_service"], env=environment, stderr=file, stdout=file

@@ -1,0 +1,84 @@
+"""A service that is told what to serve: these versions and no others, with or without a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from include.errors import SettingsError
+from include.registry import Manifest, file_digest
+from include.settings import load_settings
+
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+
+
+def saved(world: Any, name: str, version: int, seed: int) -> dict[str, Any]:
+    """Put an artifact into the store that no ledger knows, as a rehearsal does, and return its pin."""
+    source = world.candidates(name, seed)
+    files = {file.name: file_digest(file) for file in source.iterdir()}
+    about = {"spec_digest": "s", "data_digest": "d", "code_digest": "c", "libraries": {}}
+    manifest = Manifest(model=name, files=files, created_at=datetime.now(UTC), **about)
+    return {"version": version, "artifact_digest": world.store.save(source, manifest, version)}
+
+
+def test_it_serves_the_pins_and_asks_no_database(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris", "trip")
+    pin = saved(world, "iris", 7, seed=1)
+    service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+
+    ready = service.ask("GET", "/ready")[1]
+    assert ready["models"] == {
+        "iris": {"state": "serving the pinned version", "version": 7, "champion": None, "fault": None}
+    }
+    status, answer = service.ask("POST", "/predict", {"features": SETOSA})
+    assert (status, answer["version"], answer["artifact_digest"]) == (200, 7, pin["artifact_digest"])
+    assert service.ask("POST", "/v1/models/iris/versions/7/predict", {"features": SETOSA})[0] == 200
+    assert service.ask("POST", "/predict", {"features": ["long"]})[0] == 422
+    assert service.ask("GET", "/v1/models/iris")[1]["artifact_digest"] == pin["artifact_digest"]
+    # What needs a database says so, and what is not pinned is not there.
+    assert service.ask("GET", "/v1/models/iris/scores/5")[0] == 503
+    assert service.ask("POST", "/v1/models/iris/predict_async", {"features": [SETOSA]})[0] == 503
+    assert service.ask("POST", "/v1/models/iris/versions/1/predict", {"features": SETOSA})[0] == 503
+    assert service.ask("POST", "/v1/models/trip/predict", {"features": [1]})[0] == 404
+    assert service.stop() == 0
+    assert not list(world.settings.home.glob("**/PG_VERSION")), "it started a database of its own"
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_a_pin_is_served_although_another_version_is_champion(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    candidate = world.register("iris", seed=1)
+    pins = {"iris": {"version": candidate.version, "artifact_digest": candidate.artifact_digest}}
+    service = run_service(SLUICE_SERVICE_PIN=json.dumps(pins))
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    world.promote("iris", 1)
+    assert service.ask("POST", "/predict", {"features": SETOSA})[1]["version"] == 2
+    # With a database the rest is as ever.
+    assert service.ask("GET", "/v1/models/iris/scores/5")[0] == 404
+    assert service.ask("POST", "/v1/models/iris/versions/1/predict", {"features": SETOSA})[1]["version"] == 1
+
+
+def test_a_pinned_artifact_that_was_changed_is_refused_and_told(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    pin = saved(world, "iris", 7, seed=1)
+    with (world.store.folder("iris", 7) / "model.onnx").open("ab") as graph:
+        graph.write(b"x")
+    service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
+    service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
+    status, told = service.ask("GET", "/ready")
+    assert (status, told["models"]["iris"]["state"]) == (503, "refused")
+    assert "model.onnx: expected SHA-256" in told["models"]["iris"]["fault"]
+    assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 503
+
+
+@pytest.mark.parametrize("text", ["iris", '{"iris": 3}', '{"iris": {"version": 1, "artifact_digest": "x"}}'])
+def test_a_pin_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_PIN", text)
+    with pytest.raises(SettingsError, match="SLUICE_SERVICE_PIN"):
+        load_settings()
