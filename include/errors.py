@@ -129,6 +129,10 @@ class ArtifactError(SluiceError):
     """A file of an artifact is missing, added, or not what the ledger and the manifest say it is."""
 
 
+class SignatureError(ArtifactError):
+    """What should be signed by a trusted key is not: the signature is missing, by another key, or of other bytes."""
+
+
 class ReconciliationError(SluiceError):
     """The rows that were read, scored and staged are not the same rows, so nothing was published."""
 

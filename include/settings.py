@@ -112,6 +112,19 @@ class Settings(BaseSettings):
     auth_jwks_cooldown_seconds: float = Field(
         30, ge=0, le=3600, description="How often the JWK Set is read again at most for a key that it does not hold."
     )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="Private Ed25519 key that artifacts are signed with: a PEM file, or its line of base64; unset, "
+        "with no trusted keys either: a pair under SLUICE_HOME.",
+    )
+    trusted_keys: str | None = Field(
+        None,
+        description="Public Ed25519 keys that artifacts may be signed with: PEM files, or their lines of base64, "
+        "separated by commas.",
+    )
+    require_signatures: bool = Field(
+        False, description="Whether artifacts made before there were signatures are refused."
+    )
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")
@@ -129,6 +142,11 @@ class Settings(BaseSettings):
     def artifacts_dir(self) -> Path:
         """Where registered artifacts lie, ``<model>/<version>/``."""
         return self.home / "artifacts"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where the embedded pair of keys lies."""
+        return self.home / "keys"
 
     @property
     def work_dir(self) -> Path:

@@ -61,7 +61,7 @@ def create_app(
     app = Flask("model_service", static_folder=None)
     scores = _scores_door(settings, url)
     ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
-    shelf = VersionShelf(ledger, ArtifactStore(settings.artifacts_dir), settings.service_version_cache)
+    shelf = VersionShelf(ledger, ArtifactStore.of(settings), settings.service_version_cache)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
     guard = app.extensions[GUARD] = Guard(settings, observer)
@@ -140,7 +140,7 @@ def _follow_champions(settings: Settings, slots: ModelSlots, engine: Engine, obs
         slots,
         engine,
         witness=observer,
-        artifacts_dir=settings.artifacts_dir,
+        artifacts=ArtifactStore.of(settings),
         models_dir=settings.models_dir,
         poll_seconds=settings.service_poll_seconds,
     )

@@ -49,7 +49,8 @@ class ChampionWatcher:
     slots : ModelSlots
         What this watcher alone writes to.
     engine : sqlalchemy.Engine
-    artifacts_dir, models_dir : Path
+    artifacts : ArtifactStore
+    models_dir : Path
     poll_seconds : float
         How often the ledger is asked when no notification comes.
     witness : Witness, optional
@@ -61,7 +62,7 @@ class ChampionWatcher:
         slots: ModelSlots,
         engine: Engine,
         *,
-        artifacts_dir: Path,
+        artifacts: ArtifactStore,
         models_dir: Path,
         poll_seconds: float = 0.5,
         witness: Witness | None = None,
@@ -69,7 +70,7 @@ class ChampionWatcher:
         self._slots = slots
         self._engine = engine
         self._ledger = Ledger(engine)
-        self._artifacts = ArtifactStore(artifacts_dir)
+        self._artifacts = artifacts
         self._models_dir = models_dir
         self._poll_seconds = poll_seconds
         self._witness = witness

@@ -105,7 +105,7 @@ def _service(found: Trained, way: bool) -> Any:
     for model in MODELS:
         champion = Ledger(engine).champion(model)
         registered = Ledger(engine).version(model, champion.to_version)
-        scorer = load_version(ArtifactStore(settings.artifacts_dir), registered)
+        scorer = load_version(ArtifactStore.of(settings), registered)
         slots[model].current = LoadedModel(scorer, registered, champion)
     app: Any = create_app(settings, slots, engine)
     app.slots = slots

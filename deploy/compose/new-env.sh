@@ -7,17 +7,29 @@ if [ -e .env ]; then
     printf 'new-env: deploy/compose/.env is there already and is kept: the databases were made with its passwords.\n' >&2
     exit 1
 fi
+if ! command -v openssl >/dev/null; then
+    printf 'new-env: expected the program openssl, which makes the pair of keys of artifacts; found none. Install it.\n' >&2
+    exit 1
+fi
 umask 077
 python3 - <<'PYTHON'
 import base64
 import secrets
+import subprocess
 from pathlib import Path
+
+# The line between the first and the last of a PEM file is the whole key.
+private = subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519"], check=True, capture_output=True).stdout
+public = subprocess.run(["openssl", "pkey", "-pubout"], input=private, check=True, capture_output=True).stdout
+pair = {"SLUICE_SIGNING_KEY": private, "SLUICE_TRUSTED_KEYS": public}
 
 
 def filled(line: str) -> str:
     name, equals, value = line.partition("=")
     if not equals or value or not name.isidentifier():
         return line
+    if name in pair:
+        return f"{name}={pair[name].splitlines()[1].decode()}"
     if name == "SLUICE_AIRFLOW_FERNET_KEY":
         return f"{name}={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}"
     return f"{name}={secrets.token_hex(48 if name == 'SLUICE_AIRFLOW_JWT_SECRET' else 24)}"

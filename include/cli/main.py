@@ -9,8 +9,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from include.cli import commands
+from include.cli.keys import keys
 from include.cli.token import mint
 from include.errors import SluiceError
 from include.models import declared_models
@@ -23,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
     command: Callable[..., int] = arguments.command
     try:
         settings = load_settings()
-        if command in (commands.new, commands.migrate, mint):  # these open what they need themselves
+        if command in (commands.new, commands.migrate, mint, keys):  # these open what they need themselves
             return command(arguments, settings)
         from include.resources import open_resources  # opened by commands that need it, not by --help
 
@@ -90,6 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
     token.add_argument("--model", action="append", help="a model that it is good for; again for another; default: all")
     token.add_argument("--minutes", type=int, default=60, help="how long it is good; default: 60")
     token.set_defaults(command=mint)
+
+    pair = parsers.add_parser("keys", help="list the keys that sign and are trusted, make a pair, or rotate")
+    pair.add_argument("action", nargs="?", choices=("list", "make", "rotate"), default="list", help="default: list")
+    pair.add_argument("folder", nargs="?", type=Path, help="where `make` writes signing.pem and the public key")
+    pair.set_defaults(command=keys)
 
     psql = parsers.add_parser("psql", help="open psql on the database, or run one statement")
     psql.add_argument("-c", dest="statement", help="the statement to run; without it, psql asks for some")

@@ -8,7 +8,6 @@ ONNX Runtime's thread settings: https://onnxruntime.ai/docs/performance/tune-per
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from include.errors import ArtifactError, RowsRejectedError
 from include.inference.encoder import RowEncoder
 from include.inference.signature import Signature
+from include.provenance import CheckedFiles
 from include.records import Record
 
 onnxruntime.set_default_logger_severity(3)  # errors only: its warnings are about the graph, not about us
@@ -88,36 +88,29 @@ class Scorer:
         return np.asarray(scores, dtype=np.float64).reshape(rows, -1)
 
 
-def load_scorer(folder: Path) -> Scorer:
-    """Load ``signature.json`` and ``model.onnx`` of a folder whose digests were verified before.
+def load_scorer(files: CheckedFiles) -> Scorer:
+    """Load ``signature.json`` and ``model.onnx`` as the bytes that were checked.
 
     Raises
     ------
     ArtifactError
-        If either cannot be read or they do not belong together.
+        If either is missing or was changed, or they do not belong together.
     """
-    try:
-        signature = Signature.from_json((folder / "signature.json").read_bytes())
-        return Scorer((folder / "model.onnx").read_bytes(), signature)
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder}: expected signature.json and model.onnx; {error.strerror}: {error.filename}. "
-            "Restore the folder from a backup, or promote another version."
-        ) from error
+    return Scorer(files.read("model.onnx"), Signature.from_json(files.read("signature.json")))
 
 
-def load_golden(folder: Path) -> tuple[GoldenRow, ...]:
-    """Read ``golden.json`` of a verified folder.
+def load_golden(files: CheckedFiles) -> tuple[GoldenRow, ...]:
+    """Read ``golden.json`` as the bytes that were checked.
 
     Raises
     ------
     ArtifactError
-        If it is missing, is not a list of golden rows, or is empty.
+        If it is missing or was changed, is not a list of golden rows, or is empty.
     """
-    file = folder / "golden.json"
+    file = files.folder / "golden.json"
     try:
-        golden = _GOLDEN_ROWS.validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+        golden = _GOLDEN_ROWS.validate_json(files.read("golden.json"))
+    except ValidationError as error:
         raise ArtifactError(f"{file}: expected a JSON list of golden rows; {error}. Train the model again.") from error
     if not golden:
         raise ArtifactError(f"{file}: expected at least one golden row; found none. Train the model again.")

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 from pydantic import AwareDatetime
 
 from include.records.base import Record
 from include.records.evidence import Decision, Evaluation
+
+_NAMES = ("model", "version", "artifact_digest", "spec_digest", "data_digest", "run_id", "created_at")
+_EVALUATED = ("model", "rows", "candidate", "baseline", "champion", "champion_version", "champion_fence")
+_GATE = ("gate", "metric", "figure", "bound", "passed", "sentence")
+_FIRST_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(_NAMES, True),
+    "evaluation": {*_EVALUATED, "champion_note"},
+    "decision": {"accepted": True, "gates": {"__all__": set(_GATE)}},
+}
 
 
 class ModelVersion(Record):
@@ -25,8 +36,18 @@ class ModelVersion(Record):
 
     @property
     def evidence_digest(self) -> str:
-        """SHA-256 of everything above: what a promotion was decided on."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of everything above: what a promotion was decided on.
+
+        Fields at their defaults are left out, so that a field that later versions of Sluice add
+        changes no digest of today.
+        """
+        plain = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def first_evidence_digest(self) -> str:
+        """The digest as Sluice 0.1 took it, of the fields that there were: promotions of that time hold it."""
+        return hashlib.sha256(self.model_dump_json(include=_FIRST_FIELDS).encode()).hexdigest()
 
 
 class Promotion(Record):

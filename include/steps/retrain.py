@@ -9,7 +9,7 @@ from pathlib import Path
 from include import evaluation, training
 from include.errors import CandidateRejectedError
 from include.inference import load_scorer
-from include.provenance import code_digest, library_versions
+from include.provenance import CheckedFiles, code_digest, library_versions
 from include.records import (
     Evaluation,
     ExportedCandidate,
@@ -70,11 +70,11 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     champion = resources.ledger.champion(spec.name)
     with resources.telemetry.step(spec.name, "evaluate"):
         data = training.read_training_data(spec, fitted.snapshot)
-        scorers = {"candidate": load_scorer(Path(fitted.folder))}
+        scorers = {"candidate": load_scorer(CheckedFiles(Path(fitted.folder), exported.digests))}
         if champion is not None:
             registered = resources.ledger.version(spec.name, champion.to_version)
-            folder = resources.artifacts.verified(spec.name, registered.version, registered.artifact_digest)
-            scorers["champion"] = load_scorer(folder)
+            artifact = resources.artifacts.verified(spec.name, registered.version, registered.artifact_digest)
+            scorers["champion"] = load_scorer(artifact)
         return evaluation.evaluate(
             spec,
             data.holdout,

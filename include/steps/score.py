@@ -31,8 +31,7 @@ def score_partition(
             raise NoChampionError(spec.name)
         version = champion.to_version
     registered = resources.ledger.version(spec.name, version)
-    folder = resources.artifacts.verified(spec.name, version, registered.artifact_digest)
-    scorer = load_scorer(folder)
+    scorer = load_scorer(resources.artifacts.verified(spec.name, version, registered.artifact_digest))
     scoring.ensure_score_table(resources.engine, spec)
     scoring.ensure_partition(resources.engine, spec, report.period)
     query = rows_query(spec, report.period, labelled=False)

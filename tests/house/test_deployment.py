@@ -20,6 +20,7 @@ import yaml
 from sqlalchemy import make_url
 
 from include.settings import REPOSITORY
+from include.signing import Keyring
 from include.warehouse import embedded, migrate, stop_embedded
 
 COMPOSE_FOLDER = REPOSITORY / "deploy" / "compose"
@@ -49,7 +50,7 @@ def environments() -> Iterator[tuple[str, str, str]]:
 def test_no_secret_has_a_default_and_a_missing_one_says_how_to_make_it() -> None:
     written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT)
     secrets = {(name, rest) for name, rest in written if SECRET.search(name)}
-    assert len({name for name, _ in secrets}) == 9
+    assert len({name for name, _ in secrets}) == 11
     assert {rest for _, rest in secrets} == {":?run deploy/compose/new-env.sh"}
 
 
@@ -79,10 +80,13 @@ def test_new_env_makes_every_secret_anew_for_the_owner_alone_and_overwrites_noth
     subprocess.run(call, check=True, capture_output=True)
     made = folder / ".env"
     values = dict(re.findall(r"^(SLUICE_\w+)=(.*)$", made.read_text(), re.MULTILINE))
-    assert len(set(values.values())) == len(values) == 9
+    assert len(set(values.values())) == len(values) == 11
     assert all(len(value) >= 44 for value in values.values())
     assert len(values["SLUICE_AIRFLOW_JWT_SECRET"]) >= 64
     assert made.stat().st_mode & 0o777 == 0o600
+    keyring = Keyring(tmp_path, signing_key=values["SLUICE_SIGNING_KEY"], trusted_keys=values["SLUICE_TRUSTED_KEYS"])
+    signer = keyring.signer()
+    assert keyring.verify(b"x", signer.sign(b"x"), thing="x") == signer.key_id
     before = made.read_bytes()
     again = subprocess.run(call, check=False, capture_output=True, text=True)
     assert (again.returncode, made.read_bytes()) == (1, before)
@@ -109,6 +113,11 @@ def test_the_service_reads_artifacts_and_cannot_change_them() -> None:
     writable = [volume for volume in SERVICES["service"]["volumes"] if not volume.endswith(":ro")]
     assert writable == []
     assert "postgresql://sluice_service:" in SERVICES["service"]["environment"]["SLUICE_DATABASE_URL"]
+
+
+def test_the_service_has_the_public_key_alone() -> None:
+    assert "SLUICE_TRUSTED_KEYS" in SERVICES["service"]["environment"]
+    assert "SLUICE_SIGNING_KEY" not in SERVICES["service"]["environment"]
 
 
 def test_the_four_processes_of_airflow_share_one_environment() -> None:

@@ -12,6 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from include.errors import ArtifactError
 from include.inference import GoldenRow, Scorer, Signature, check_golden, load_golden, load_scorer
+from include.provenance import CheckedFiles, file_digest
 
 Sign = Callable[..., Signature]
 Export = Callable[[Any, np.ndarray], bytes]
@@ -69,7 +70,7 @@ def test_golden_rows_survive_their_file(forest: bytes, iris: np.ndarray, tmp_pat
     scorer = Scorer(forest, iris_signature())
     rows = golden_of(scorer, iris[::10])
     (tmp_path / "golden.json").write_text("[" + ",".join(row.model_dump_json() for row in rows) + "]")
-    check_golden(scorer, load_golden(tmp_path))
+    check_golden(scorer, load_golden(files_of(tmp_path)))
 
 
 def test_a_golden_answer_off_by_one_bit_is_refused(forest: bytes, iris: np.ndarray, iris_signature: Sign) -> None:
@@ -110,7 +111,15 @@ def test_what_is_no_graph_is_refused(iris_signature: Sign) -> None:
 def test_a_folder_becomes_a_scorer(forest: bytes, iris: np.ndarray, tmp_path: Path, iris_signature: Sign) -> None:
     (tmp_path / "model.onnx").write_bytes(forest)
     (tmp_path / "signature.json").write_text(iris_signature().to_json())
-    assert load_scorer(tmp_path).score(iris).shape == (150, 3)
+    files = files_of(tmp_path)
+    assert load_scorer(files).score(iris).shape == (150, 3)
+    (tmp_path / "model.onnx").write_bytes(forest + b"x")
+    with pytest.raises(ArtifactError, match=r"model\.onnx: expected SHA-256"):
+        load_scorer(files)
     (tmp_path / "model.onnx").unlink()
-    with pytest.raises(ArtifactError, match=r"model\.onnx"):
-        load_scorer(tmp_path)
+    with pytest.raises(ArtifactError, match=r"model\.onnx: expected a file; found none"):
+        load_scorer(files)
+
+
+def files_of(folder: Path) -> CheckedFiles:
+    return CheckedFiles(folder, {file.name: file_digest(file) for file in folder.iterdir()})

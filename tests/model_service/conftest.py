@@ -135,7 +135,7 @@ class World:
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.settings.artifacts_dir)
+        return ArtifactStore.of(self.settings)
 
     def declare(self, *names: str) -> None:
         for name in names:
@@ -214,7 +214,7 @@ class InProcess:
 def service_on(world: World) -> InProcess:
     slots = ModelSlots()
     settings = world.settings
-    watcher = ChampionWatcher(slots, world.engine, artifacts_dir=settings.artifacts_dir, models_dir=settings.models_dir)
+    watcher = ChampionWatcher(slots, world.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir)
     return InProcess(world, slots, watcher, create_app(settings, slots, world.engine).test_client())
 
 

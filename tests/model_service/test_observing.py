@@ -129,7 +129,7 @@ def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
     watcher = ChampionWatcher(
         slots,
         world.engine,
-        artifacts_dir=world.settings.artifacts_dir,
+        artifacts=world.store,
         models_dir=world.settings.models_dir,
         witness=observer,
     )
@@ -161,7 +161,7 @@ def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(world: 
         ChampionWatcher(
             slots,
             world.engine,
-            artifacts_dir=world.settings.artifacts_dir,
+            artifacts=world.store,
             models_dir=world.settings.models_dir,
             witness=observer,
         ).look()

@@ -59,9 +59,9 @@ def test_a_list_an_object_and_one_of_many_get_the_same_prediction(client: FlaskC
 
 @pytest.mark.parametrize("name", ["iris", "trip", "sugar"])
 def test_what_is_answered_is_to_the_bit_what_a_batch_scores(client: FlaskClient, world: Any, name: str) -> None:
-    folder = world.store.folder(name, 1)
-    golden = json.loads((folder / "golden.json").read_text())
-    scorer = load_scorer(folder)
+    artifact = world.store.verified(name, 1, world.ledger.version(name, 1).artifact_digest)
+    golden = json.loads(artifact.read("golden.json"))
+    scorer = load_scorer(artifact)
     for row in golden:
         prediction = client.post(f"/v1/models/{name}/predict", json={"features": row["features"]}).get_json()[
             "prediction"

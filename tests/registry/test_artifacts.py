@@ -1,26 +1,35 @@
-"""Artifacts: complete or absent, and refused when a byte is not what was registered."""
+"""Artifacts: complete or absent, and refused when a byte is not what was registered and signed."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from include.errors import ArtifactError
+from include.errors import ArtifactError, SettingsError, SignatureError
+from include.inference import check_golden, load_golden, load_scorer
+from include.provenance import CheckedFiles
 from include.registry import ArtifactStore, Manifest, file_digest
+from include.signing import Keyring, write_pair
+
+FIRST_FORMAT = Path(__file__).parent / "data" / "format-1"
+FIRST_DIGEST = "d0bc1cb8ff1215e7f02e38b8b0edc06832300ab0e44b4dc822fe2d7f2e191848"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
+    return ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
-    for name in ("model.onnx", "signature.json"):
+    for name in ("model.onnx", "model.joblib", "signature.json"):
         (folder / name).write_bytes(name.encode() * 10)
     return folder
 
@@ -30,24 +39,35 @@ def digest(store: ArtifactStore, source: Path) -> str:
     return store.save(source, manifest_of(source), 1)
 
 
-def manifest_of(folder: Path) -> Manifest:
+def manifest_of(folder: Path, model: str = "parcels") -> Manifest:
     return Manifest(
-        model="parcels",
+        model=model,
         files={path.name: file_digest(path) for path in folder.iterdir()},
         spec_digest="s", data_digest="d", code_digest="c", libraries={"numpy": "2"},
         created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )  # fmt: skip
 
 
-def test_what_was_saved_is_verified(store: ArtifactStore, digest: str) -> None:
-    folder = store.verified("parcels", 1, digest)
-    assert {path.name for path in folder.iterdir()} == {"manifest.json", "model.onnx", "signature.json"}
+def test_what_was_saved_is_verified_and_says_who_signed_it(store: ArtifactStore, digest: str) -> None:
+    artifact = store.verified("parcels", 1, digest)
+    assert {path.name for path in artifact.folder.iterdir()} == {
+        "manifest.json", "manifest.sig", "model.joblib", "model.onnx", "signature.json"
+    }  # fmt: skip
+    assert artifact.key_id == store.keys.signer().key_id
+    assert (artifact.manifest.format_version, artifact.manifest.version) == (2, 1)
+
+
+# -- what is refused -------------------------------------------------------------------------------
 
 
 def change(folder: Path) -> None:
     content = bytearray((folder / "model.onnx").read_bytes())
     content[3] ^= 1
     (folder / "model.onnx").write_bytes(content)
+
+
+def change_what_nobody_loads(folder: Path) -> None:
+    (folder / "model.joblib").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
 
 
 def truncate(folder: Path) -> None:
@@ -75,6 +95,22 @@ def link(folder: Path) -> None:
     (folder / "model.onnx").symlink_to(elsewhere)
 
 
+def link_the_manifest(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    (folder / "manifest.json").rename(elsewhere)
+    (folder / "manifest.json").symlink_to(elsewhere)
+
+
+def link_the_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+
+
+def put_a_pipe(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    os.mkfifo(folder / "model.onnx")
+
+
 def rewrite_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text((folder / "manifest.json").read_text().replace("numpy", "numpi"))
 
@@ -83,13 +119,109 @@ def remove_manifest(folder: Path) -> None:
     (folder / "manifest.json").unlink()
 
 
-@pytest.mark.parametrize(
-    "tamper", [change, truncate, add, remove, swap, link, rewrite_manifest, remove_manifest], ids=lambda f: f.__name__
-)
+def remove_signature(folder: Path) -> None:
+    (folder / "manifest.sig").unlink()
+
+
+def scribble_signature(folder: Path) -> None:
+    (folder / "manifest.sig").write_text("{}")
+
+
+def unknown_signature_format(folder: Path) -> None:
+    text = (folder / "manifest.sig").read_text()
+    (folder / "manifest.sig").write_text(text.replace('"format_version": 1', '"format_version": 9'))
+
+
+def sign_by_another_key(folder: Path) -> None:
+    stranger = Keyring(folder.parent / "stranger").signer()
+    (folder / "manifest.sig").write_bytes(stranger.sign((folder / "manifest.json").read_bytes()))
+
+
+def pose_as_the_trusted_key(folder: Path) -> None:
+    trusted = (folder / "manifest.sig").read_text().split('"key_id": "')[1][:16]
+    stranger = Keyring(folder.parent / "stranger").signer()
+    forged = stranger.sign((folder / "manifest.json").read_bytes()).decode()
+    (folder / "manifest.sig").write_text(forged.replace(stranger.key_id, trusted))
+
+
+FILES = [change, change_what_nobody_loads, truncate, add, remove, swap, link, link_the_manifest, link_the_folder]
+FILES += [put_a_pipe, rewrite_manifest, remove_manifest]
+SIGNATURES = [remove_signature, scribble_signature, unknown_signature_format, sign_by_another_key]
+SIGNATURES += [pose_as_the_trusted_key]
+
+
+@pytest.mark.parametrize("tamper", FILES, ids=lambda each: each.__name__)
 def test_a_tampered_artifact_is_refused(store: ArtifactStore, digest: str, tamper) -> None:
     tamper(store.folder("parcels", 1))
     with pytest.raises(ArtifactError, match=r"[Rr]estore"):
         store.verified("parcels", 1, digest)
+
+
+@pytest.mark.parametrize("tamper", SIGNATURES, ids=lambda each: each.__name__)
+def test_an_artifact_without_a_trusted_signature_is_refused(store: ArtifactStore, digest: str, tamper) -> None:
+    tamper(store.folder("parcels", 1))
+    with pytest.raises(SignatureError, match=r"[Rr]estore"):
+        store.verified("parcels", 1, digest)
+
+
+def test_another_version_s_whole_folder_is_refused(store: ArtifactStore, source: Path, digest: str) -> None:
+    second = store.save(source, manifest_of(source), 2)
+    shutil.rmtree(store.folder("parcels", 1))
+    shutil.copytree(store.folder("parcels", 2), store.folder("parcels", 1))
+    with pytest.raises(ArtifactError, match="expected SHA-256"):
+        store.verified("parcels", 1, digest)
+    # Even if the ledger's digest was changed with it: the number was signed.
+    with pytest.raises(ArtifactError, match=r"expected the artifact of 'parcels' version 1; found .* version 2"):
+        store.verified("parcels", 1, second)
+
+
+def test_another_model_s_whole_folder_is_refused(store: ArtifactStore, source: Path) -> None:
+    letters = store.save(source, manifest_of(source, "letters"), 1)
+    shutil.copytree(store.folder("letters", 1), store.folder("parcels", 1))
+    with pytest.raises(ArtifactError, match="found that of 'letters'"):
+        store.verified("parcels", 1, letters)
+
+
+def test_a_manifest_of_an_unknown_format_is_refused(store: ArtifactStore, digest: str) -> None:
+    folder = store.folder("parcels", 1)
+    content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 3')
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sig").write_bytes(store.keys.signer().sign(content))
+    with pytest.raises(ArtifactError, match="expected format 2 or older"):
+        store.verified("parcels", 1, hashlib.sha256(content).hexdigest())
+
+
+def test_taking_the_signature_away_and_calling_it_the_old_format_is_refused(store: ArtifactStore, digest: str) -> None:
+    folder = store.folder("parcels", 1)
+    content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 1')
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sig").unlink()
+    with pytest.raises(ArtifactError, match="expected SHA-256"):
+        store.verified("parcels", 1, digest)
+
+
+# -- between check and use -------------------------------------------------------------------------
+
+
+def test_what_is_read_is_what_was_checked_even_if_the_file_changes_in_between(
+    store: ArtifactStore, digest: str, source: Path
+) -> None:
+    artifact = store.verified("parcels", 1, digest)
+    for name in ("model.onnx", "model.joblib"):
+        (artifact.folder / name).write_bytes(b"swapped after the check")
+    assert artifact.read("model.onnx") == (source / "model.onnx").read_bytes()
+    with pytest.raises(ArtifactError, match=r"model\.joblib: expected SHA-256"):
+        artifact.read("model.joblib")
+
+
+def test_a_file_that_the_manifest_does_not_name_cannot_be_read(store: ArtifactStore, digest: str) -> None:
+    artifact = store.verified("parcels", 1, digest)
+    for name in ("manifest.sig", "../1/model.onnx", "golden.json"):
+        with pytest.raises(ArtifactError, match=r"found model\.joblib, model\.onnx, signature\.json"):
+            artifact.read(name)
+
+
+# -- saving ----------------------------------------------------------------------------------------
 
 
 def test_a_file_that_changed_while_it_was_saved_is_refused_and_nothing_appears(
@@ -102,8 +234,51 @@ def test_a_file_that_changed_while_it_was_saved_is_refused_and_nothing_appears(
     assert not store.folder("parcels", 1).exists()
 
 
+def test_without_a_key_to_sign_with_nothing_is_saved(tmp_path: Path, source: Path) -> None:
+    _, public = write_pair(tmp_path / "pair")
+    store = ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys", trusted_keys=str(public)))
+    with pytest.raises(SettingsError, match="SLUICE_SIGNING_KEY"):
+        store.save(source, manifest_of(source), 1)
+    assert not (tmp_path / "artifacts").exists()
+
+
 def test_a_folder_that_the_ledger_never_came_to_know_is_replaced(store: ArtifactStore, source: Path) -> None:
     orphan = store.folder("parcels", 1)
     orphan.mkdir(parents=True)
     (orphan / "left behind").write_text("by a kill")
-    assert store.verified("parcels", 1, store.save(source, manifest_of(source), 1)) == orphan
+    assert store.verified("parcels", 1, store.save(source, manifest_of(source), 1)).folder == orphan
+
+
+# -- an artifact made before there were signatures ---------------------------------------------------
+
+
+def test_an_artifact_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    store = ArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys"))
+    artifact = store.verified("iris", 1, FIRST_DIGEST)
+    assert (artifact.manifest.format_version, artifact.key_id) == (1, None)
+    check_golden(load_scorer(artifact), load_golden(artifact))
+
+
+def test_an_artifact_of_the_first_format_is_refused_where_signatures_are_required(tmp_path: Path) -> None:
+    store = ArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys", require_signatures=True))
+    with pytest.raises(SignatureError, match="SLUICE_REQUIRE_SIGNATURES"):
+        store.verified("iris", 1, FIRST_DIGEST)
+
+
+def test_an_artifact_of_the_first_format_is_held_to_the_ledger_s_digest(tmp_path: Path) -> None:
+    shutil.copytree(FIRST_FORMAT, tmp_path / "artifacts")
+    store = ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
+    change(store.folder("iris", 1))
+    with pytest.raises(ArtifactError, match=r"model\.onnx: expected SHA-256"):
+        store.verified("iris", 1, FIRST_DIGEST)
+    rewrite_manifest(store.folder("iris", 1))
+    with pytest.raises(ArtifactError, match=r"manifest\.json: expected SHA-256"):
+        store.verified("iris", 1, FIRST_DIGEST)
+
+
+def test_a_candidate_s_files_are_read_by_their_digests(source: Path) -> None:
+    files = CheckedFiles(source, manifest_of(source).files)
+    assert files.read("model.onnx") == b"model.onnx" * 10
+    change(source)
+    with pytest.raises(ArtifactError, match="expected SHA-256"):
+        files.read("model.onnx")

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from include.errors import LostRaceError, UnknownVersionError
-from include.records import Decision, Evaluation, ModelVersion
+from include.records import Decision, Evaluation, GateResult, ModelVersion
 from include.registry import Ledger, Manifest
 from include.warehouse import open_engine
 
@@ -147,3 +147,16 @@ def test_of_20_racing_processes_exactly_one_wins_each_fence(ledger: Ledger, data
     assert [each.fence for each in history] == list(range(1, len(history) + 1))
     assert all(before.to_version == after.from_version for before, after in pairwise(history))
     assert len(won) >= rounds
+
+
+def test_the_evidence_digest_of_a_record_is_fixed_for_good() -> None:
+    """Promotions hold these digests for years: what Sluice adds to the records must not change them."""
+    gate = GateResult(gate="at_least", metric="roc_auc", figure=0.75, bound=0.7, passed=True, sentence="Yes.")
+    version = ModelVersion(
+        model="parcels", version=1, artifact_digest="a", spec_digest="s", data_digest="d", run_id="r",
+        evaluation=Evaluation(model="parcels", rows=2, candidate={"roc_auc": 0.75}, baseline={"roc_auc": 0.5}),
+        decision=Decision(accepted=True, gates=(gate,)), created_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )  # fmt: skip
+    assert version.first_evidence_digest == "962d9d85830709e21d1d18514014b8374fd7e1df2a6a7c1387d8fc3342a0bb28"
+    assert version.evidence_digest == "c84a7031801dd8419764b8631689a8c4a7412274d2f05954e9767e3e365250b3"
+    assert ModelVersion.from_plain(version.to_plain()).evidence_digest == version.evidence_digest
