@@ -31,7 +31,7 @@ def pinned_slots(settings: Settings) -> ModelSlots:
     slots = ModelSlots(sorted(pins))
     slots.ledger_fault = NOT_ASKED
     specs = declared_models(settings.models_dir).specs
-    artifacts = ArtifactStore(settings.artifacts_dir)
+    artifacts = ArtifactStore.of(settings)
     for slot in slots:
         slot.spec = specs.get(slot.name)
         _fill(slot, pins, artifacts)
