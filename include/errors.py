@@ -113,6 +113,30 @@ class NotEnoughDataError(SluiceError):
     """A split holds too little to train or to judge a model with."""
 
 
+class TrainingBudgetError(SluiceError):
+    """A training would take more memory than it may, so it was not begun."""
+
+    def __init__(self, model: str, rows: int, features: int, wanted_mib: int, budget_mib: int) -> None:
+        super().__init__(
+            f"model '{model}': expected a training that fits SLUICE_TRAIN_MEMORY_MIB={budget_mib}; found "
+            f"{rows:,} rows of {features} features, which take about {wanted_mib:,} MiB. Nothing was trained, the "
+            f"champion stays. Set SLUICE_TRAIN_MEMORY_MIB to {wanted_mib} or more where the machine has it, or shorten "
+            "`window` in spec.py, or sample in features.sql."
+        )
+        self.model, self.wanted_mib, self.budget_mib = model, wanted_mib, budget_mib
+
+
+class TrainingBackendError(SluiceError):
+    """The backend that SLUICE_TRAIN_BACKEND names cannot be used."""
+
+    def __init__(self, backend: str, found: str, advice: str) -> None:
+        super().__init__(
+            f"SLUICE_TRAIN_BACKEND={backend}: expected joblib's backend of that name to be usable; found that {found}. "
+            f"{advice} Or unset it: then the training runs in its task alone."
+        )
+        self.backend = backend
+
+
 class ConversionError(SluiceError):
     """An estimator, or a step of it, does not convert to ONNX faithfully."""
 

@@ -48,7 +48,7 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
         if url is None:
             url = stack.enter_context(embedded_server(settings.home))
             migrate(url)
-        engine = open_engine(url, pool_size=2)
+        engine = open_engine(url, pool_size=2, max_overflow=1)  # see CONNECTIONS_A_TASK
         stack.callback(engine.dispose)
         telemetry = Telemetry(settings.statsd_host, settings.statsd_port)
         stack.callback(telemetry.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,11 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from include.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+DATABASE_POOL = "sluice_database"
+"""The Airflow pool that the tasks of `retrain` and `score` run in."""
+POOL_NOTE = "Tasks of Sluice that work in the database: SLUICE_DATABASE_CONNECTIONS bounds them."
+CONNECTIONS_A_TASK = 4  # three of the engine's, and one that streams rows
 
 
 class Pin(BaseModel):
@@ -34,6 +40,12 @@ class Settings(BaseSettings):
     models_dir: Path = Field(REPOSITORY / "include" / "models", description="The folder of model folders.")
     database_url: str | None = Field(
         None, description="postgresql://user:password@host:port/database; unset: the embedded server."
+    )
+    database_connections: int = Field(
+        32, ge=4, description="Most connections that Airflow's tasks may hold to it together; a task takes up to four."
+    )
+    worker_name: str | None = Field(
+        None, description="The name that an Airflow worker goes by in Airflow's records; unset: the host's."
     )
     default_model: str = Field("iris", description="The model that POST /predict asks.")
     service_host: str = Field("127.0.0.1", description="Address on which the service listens.")
@@ -129,6 +141,19 @@ class Settings(BaseSettings):
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")
     statsd_port: int = Field(8125, ge=1, le=65535, description="UDP port of the StatsD server.")
+    train_memory_mib: int = Field(
+        8192, ge=512, description="Most memory that a training may take by our estimate; more is an error before it."
+    )
+    train_backend: Literal["loky", "threading", "dask", "ray"] | None = Field(
+        None,
+        description="Where an estimator's parallel parts run: loky, threading, dask or ray; unset: joblib chooses.",
+    )
+    train_address: str | None = Field(
+        None, description="The cluster's scheduler: tcp://host:8786 for Dask; Ray's address."
+    )
+    train_jobs: int = Field(
+        -1, ge=-1, description="How many jobs an estimator may run there at once when it does not say; -1: one a core."
+    )
     alert_channels: Mapping[str, str] = Field(
         default_factory=dict,
         description='JSON object: channel name to Apprise URL. "default" gets every alert.',
@@ -137,6 +162,11 @@ class Settings(BaseSettings):
         "shifted",
         description="shifted: the flights' year runs through today; true: 2013 as it was.",
     )
+
+    @property
+    def database_slots(self) -> int:
+        """How many tasks may work in the database at once: the slots of `DATABASE_POOL`."""
+        return self.database_connections // CONNECTIONS_A_TASK
 
     @property
     def artifacts_dir(self) -> Path:
@@ -187,6 +217,11 @@ def load_settings() -> Settings:
             f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. "
             "Correct or unset the variable and start again."
         ) from error
+
+
+def worker_name() -> str:
+    """Return what this machine, or this worker of several on it, is called: Airflow's ``hostname_callable``."""
+    return load_settings().worker_name or socket.getfqdn()
 
 
 def set_for_libraries(name: str, value: str) -> None:

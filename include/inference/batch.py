@@ -31,18 +31,19 @@ def encode_batch(batch: pa.RecordBatch | pa.Table, signature: Signature) -> NDAr
     """
     matrix = np.empty((batch.num_rows, len(signature.features)), dtype=np.float32)
     for position, feature in enumerate(signature.features):
-        matrix[:, position] = _encode(batch.column(feature.name), feature)
+        matrix[:, position] = encode_column(batch.column(feature.name), feature)
     return matrix
 
 
-def _encode(column: pa.Array, feature: Numeric | Categorical | Boolean) -> NDArray[np.float32]:
+def encode_column(column: pa.Array | pa.ChunkedArray, feature: Numeric | Categorical | Boolean) -> NDArray[np.float32]:
+    """Encode the values of one feature, a categorical one by its dictionary; shape (n_samples,)."""
     if feature.kind == "categorical":
         codes = pc.index_in(column, value_set=pa.array(feature.categories, type=pa.string()))
         return _numbers(codes, missing=MISSING_CODE)
     return _numbers(column, missing=np.nan)
 
 
-def _numbers(column: pa.Array, missing: float) -> NDArray[np.float32]:
+def _numbers(column: pa.Array | pa.ChunkedArray, missing: float) -> NDArray[np.float32]:
     return np.asarray(
         pc.fill_null(pc.cast(column, pa.float64()), missing).to_numpy(zero_copy_only=False), dtype=np.float32
     )

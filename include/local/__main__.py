@@ -1,4 +1,4 @@
-"""``python -m include.local [--once | --stop]``: what `make run` and `make clean` call."""
+"""``python -m include.local``: what `make run`, `make distributed` and `make clean` call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 import time
 
 from include.errors import LocalStackError, SluiceError
+from include.local.distributed import DistributedJob
 from include.local.launch import halt, launch
+from include.local.main_job import MainJob
 from include.settings import load_settings
 
 
@@ -17,12 +19,16 @@ def main(arguments: list[str] | None = None) -> int:
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--once", action="store_true", help="stop everything after the summary")
     either.add_argument("--stop", action="store_true", help="stop what runs from the home")
+    parser.add_argument("--distributed", action="store_true", help="tasks run in two workers, handed out by a broker")
     parser.add_argument("--began", type=float, help="when set-up began, in seconds since 1970")
     options = parser.parse_args(arguments)
     setup_seconds = max(0.0, time.time() - options.began) if options.began else 0.0
     try:
         settings = load_settings()
-        return halt(settings) if options.stop else launch(settings, once=options.once, setup_seconds=setup_seconds)
+        if options.stop:
+            return halt(settings)
+        undertaking = DistributedJob if options.distributed else MainJob
+        return launch(settings, undertaking, once=options.once, setup_seconds=setup_seconds)
     except SluiceError as error:
         lines = [error.reason, error.advice] if isinstance(error, LocalStackError) else [str(error)]
         sys.stderr.write("\n".join(lines) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -21,6 +21,16 @@ class TaskState:
     task_id: str
     state: str | None
     try_number: int
+    seconds: float | None
+
+
+class MappedTask(NamedTuple):
+    """One instance of a mapped task: its index, state and try, the worker that ran it, and for how long."""
+
+    map_index: int
+    state: str | None
+    try_number: int
+    worker: str | None
     seconds: float | None
 
 
@@ -75,6 +85,16 @@ class AirflowApi:
         due = self._call("GET", f"/api/v2/dags/{dag_id}").get("next_dagrun_run_after")
         return due is not None and datetime.fromisoformat(due) <= datetime.now(UTC)
 
+    def set_pool(self, name: str, slots: int, note: str) -> None:
+        """Make a pool, or give it `slots` slots."""
+        body = {"name": name, "slots": slots, "description": note, "include_deferred": False}
+        pools = self._call("GET", "/api/v2/pools", params={"limit": 100})["pools"]
+        known = {pool["name"]: pool["slots"] for pool in pools}
+        if name not in known:
+            self._call("POST", "/api/v2/pools", json=body)
+        elif known[name] != slots:
+            self._call("PATCH", f"/api/v2/pools/{name}", params={"update_mask": "slots"}, json=body)
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any], note: str) -> str:
         """Start a run by hand, and return its id."""
         body = {"logical_date": None, "conf": dict(conf), "note": note}
@@ -95,6 +115,21 @@ class AirflowApi:
         found = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         found.sort(key=lambda task: (task["start_date"] is None, task["start_date"] or "", task["task_id"]))
         return [TaskState(task["task_id"], task["state"], task["try_number"], task["duration"]) for task in found]
+
+    def mapped(self, dag_id: str, run_id: str, task_id: str) -> list[MappedTask]:
+        """Return the instances of a mapped task with what Airflow recorded of each, in the order of their index."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found = self._call("GET", path, params={"task_id": task_id, "limit": 100})["task_instances"]
+        return sorted(
+            MappedTask(each["map_index"], each["state"], each["try_number"], each["hostname"], each["duration"])
+            for each in found
+            if each["task_id"] == task_id
+        )
+
+    def returned(self, dag_id: str, run_id: str, task_id: str, index: int = -1) -> Any:
+        """Return what a task returned."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._call("GET", path, params={"map_index": index, "deserialize": True})["value"]
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         if self._token is None:

@@ -21,6 +21,8 @@ ADMIN = "admin"
 # Long imports are done once, in the scheduler, and every task is forked from it.
 PRELOADING = REPOSITORY / "deploy" / "airflow" / "config" / "airflow_local_settings.py"
 
+NOTHING: Mapping[str, str] = {}
+
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "api-server": ("api-server",),
@@ -28,6 +30,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 """Airflow's four processes. Logs lie in files that the API server reads, so nobody needs to serve them."""
+
+WORKERS = ("worker-1", "worker-2")
+"""What `make distributed` starts beside these, to run the tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +43,22 @@ class Secrets:
     jwt_secret: str
     fernet_key: str
     session_key: str
+    broker_password: str
 
     @classmethod
     def kept_in(cls, file: Path) -> Secrets:
-        """Read the secrets from `file`, or generate them there."""
-        if file.exists():
-            return cls(**json.loads(file.read_text(encoding="ascii")))
-        made = cls(
-            password=secrets.token_urlsafe(12),
-            jwt_secret=secrets.token_hex(48),
-            fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii"),
-            session_key=secrets.token_hex(32),
-        )
-        write_private(file, json.dumps({name: getattr(made, name) for name in cls.__slots__}))
-        return made
+        """Read the secrets from `file`; generate there those that it does not hold."""
+        kept = json.loads(file.read_text(encoding="ascii")) if file.exists() else {}
+        fresh = {
+            "password": secrets.token_urlsafe(12),
+            "jwt_secret": secrets.token_hex(48),
+            "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii"),
+            "session_key": secrets.token_hex(32),
+            "broker_password": secrets.token_hex(24),
+        }
+        if kept.keys() != fresh.keys():
+            write_private(file, json.dumps(fresh | kept))
+        return cls(**(fresh | kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,9 @@ class AirflowHome:
         """Return what to remember of a migrated metadata database: whose tables, and where."""
         return f"{importlib.metadata.version('apache-airflow')} {make_url(metadata_url).database}"
 
-    def environment(self, settings: Settings, *, database_url: str, metadata_url: str) -> dict[str, str]:
+    def environment(
+        self, settings: Settings, *, database_url: str, metadata_url: str, more: Mapping[str, str] = NOTHING
+    ) -> dict[str, str]:
         """Return the whole environment of Airflow's processes and of the tasks.
 
         ``AIRFLOW_*`` variables of the caller are dropped: they speak of another installation.
@@ -94,6 +103,8 @@ class AirflowHome:
             Where Sluice's own schemas are.
         metadata_url : str
             Where Airflow's tables are, ``postgresql://...``.
+        more : mapping of str to str
+            Options of Airflow, ``<SECTION>__<KEY>``, beside ours or in their place.
         """
         address = f"http://127.0.0.1:{settings.airflow_port}"
         metadata = make_url(metadata_url)
@@ -127,7 +138,7 @@ class AirflowHome:
                 "METRICS__STATSD_HOST": settings.statsd_host,
                 "METRICS__STATSD_PORT": settings.statsd_port,
             }
-        airflow = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+        airflow = {f"AIRFLOW__{name}": str(value) for name, value in {**options, **more}.items()}
         return stack_environment(settings, database_url, airflow | {"AIRFLOW_HOME": str(self.folder)})
 
 

@@ -46,7 +46,7 @@ class Jobs:
         if champion is not None:
             return Outcome(f"version {champion.to_version} is champion", kept=True)
         dag_id = f"retrain_{model}"
-        self._wait_for_dag(dag_id, note)
+        self.wait_for_dag(dag_id, note)
         run_id = self._under_way(dag_id) or self.stack.api.trigger(dag_id, {}, NOTE)
         self.follow(dag_id, {run_id: ""}, note)
         champion = ledger.champion(model)
@@ -61,7 +61,7 @@ class Jobs:
         if not missing:
             return Outcome(f"{len(days)} partitions are published", kept=True)
         dag_id = f"score_{model}"
-        self._wait_for_dag(dag_id, note)
+        self.wait_for_dag(dag_id, note)
         under_way = {conf.get("partition"): run for run, conf in self.stack.api.active_runs(dag_id).items()}
         runs = {}
         for day in missing:
@@ -114,7 +114,8 @@ class Jobs:
 
         wait_for(finished, self.stack.stop, seconds=RUN_SECONDS, otherwise=lambda: self._slow(dag_id, told), every=0.4)
 
-    def _wait_for_dag(self, dag_id: str, note: Note) -> None:
+    def wait_for_dag(self, dag_id: str, note: Note) -> None:
+        """Wait until Airflow has read the DAG, and see that it is not paused."""
         api = self.stack.api
 
         def known() -> bool | None:

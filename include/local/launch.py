@@ -5,28 +5,23 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
 from types import FrameType
+from typing import Protocol
 
 from include.errors import SluiceError
-from include.local.calls import Calls
 from include.local.database import stop_database
-from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs
 from include.local.leftovers import leftovers, stop_leftovers
 from include.local.lock import only_launcher, stop_launcher
 from include.local.logs import log_to
 from include.local.memory import MemoryWatch
-from include.local.partitions import last_days
 from include.local.ports import free_port
 from include.local.processes import death_of, register_of
 from include.local.progress import Progress
 from include.local.stack import Stack
 from include.local.steps import Failure, Step, StepRunner
-from include.local.summary import Summary
 from include.settings import Settings
 
 INTERRUPTED = 130
@@ -58,12 +53,26 @@ class Signals:
         self.asked = True
 
 
-def launch(settings: Settings, *, once: bool, setup_seconds: float = 0.0) -> int:
-    """Start the stack, do the main job, tell of it, and stay up until told to stop.
+class Undertaking(Protocol):
+    """What a start is for: the steps that lead there, and what is told when they are done."""
+
+    def steps(self) -> list[Step]:
+        """Return the steps, each with what it needs."""
+
+    def lines(self, seconds: float, setup_seconds: float, memory: MemoryWatch) -> Iterator[str]:
+        """Yield the summary; `seconds` were spent since the first step, `setup_seconds` before it."""
+
+
+def launch(
+    settings: Settings, undertaking: Callable[[Stack], Undertaking], *, once: bool, setup_seconds: float = 0.0
+) -> int:
+    """Start the stack, do the job, tell of it, and stay up until told to stop.
 
     Parameters
     ----------
     settings : Settings
+    undertaking : callable
+        Takes the stack that is to be started, and returns what to do with it.
     once : bool
         Stop after the summary.
     setup_seconds : float
@@ -86,7 +95,7 @@ def launch(settings: Settings, *, once: bool, setup_seconds: float = 0.0) -> int
         memory = MemoryWatch(stack.processes)
         memory.start()
         try:
-            return _run(stack, progress, signals, memory, once=once, setup_seconds=setup_seconds)
+            return _run(stack, undertaking(stack), progress, signals, memory, once=once, setup_seconds=setup_seconds)
         finally:
             memory.stop()
 
@@ -105,43 +114,24 @@ def halt(settings: Settings) -> int:
     return 0
 
 
-def steps_of(stack: Stack, jobs: Jobs, calls: Calls) -> list[Step]:
-    """Return the steps, each with what it needs."""
-    days = last_days(PARTITIONS, datetime.now(UTC))
-    retraining = {model: f"retrain {model}" for model in RETRAINED}
-    scoring, airflow, service, samples = f"score {SCORED}, {PARTITIONS} days", "Airflow", "service", "samples"
-    return [
-        Step("PostgreSQL", stack.start_database),
-        Step("schemas", stack.migrate_schema, ("PostgreSQL",)),
-        Step("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
-        Step(samples, stack.load_samples, ("schemas",)),
-        # Its schedules begin to run when it is up: they shall find the samples.
-        Step(airflow, stack.start_airflow, ("Airflow's database", samples)),
-        Step(service, stack.start_service, ("schemas", airflow)),
-        *(Step(title, partial(jobs.retrain, model), (airflow, samples)) for model, title in retraining.items()),
-        Step("Airflow's triggerer", stack.start_triggerer, (airflow, retraining[RETRAINED[0]])),
-        Step(scoring, partial(jobs.score, SCORED, days), (retraining[SCORED],)),
-        *(
-            Step(f"live prediction of {model}", partial(calls.predict, model), (service, title))
-            for model, title in retraining.items()
-        ),
-        Step(f"score look-up of {SCORED}", partial(calls.look_up, SCORED), (service, scoring)),
-    ]
-
-
 def _run(
-    stack: Stack, progress: Progress, signals: Signals, memory: MemoryWatch, *, once: bool, setup_seconds: float
+    stack: Stack,
+    undertaking: Undertaking,
+    progress: Progress,
+    signals: Signals,
+    memory: MemoryWatch,
+    *,
+    once: bool,
+    setup_seconds: float,
 ) -> int:
-    jobs, calls = Jobs(stack), Calls(stack)
     launcher_log = stack.settings.log_dir / "launcher.log"
-    runner = StepRunner(steps_of(stack, jobs, calls), progress, signals.stop, launcher_log, stack.watch)
+    runner = StepRunner(undertaking.steps(), progress, signals.stop, launcher_log, stack.watch)
     code = 0
     try:
         with progress.ticking():
             failure = runner.run()
         if failure is None and not signals.asked:
-            summary = Summary(stack, last_days(PARTITIONS, datetime.now(UTC)))
-            for line in summary.lines(progress.elapsed, setup_seconds, memory):
+            for line in undertaking.lines(progress.elapsed, setup_seconds, memory):
                 progress.text(line)
             if not once:
                 progress.text("All is up; it stays up until Ctrl-C.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,13 +17,13 @@ from sqlalchemy import Engine, make_url, text
 
 from include.errors import LocalStackError
 from include.local.airflow_api import AirflowApi
-from include.local.airflow_home import ADMIN, COMMANDS, AirflowHome, airflow_command, stack_environment
+from include.local.airflow_home import ADMIN, COMMANDS, WORKERS, AirflowHome, airflow_command, stack_environment
 from include.local.database import database_processes, stop_database
 from include.local.logs import told_as_notes
 from include.local.processes import Supervisor, death_of, register_of
 from include.local.steps import Outcome
 from include.local.waiting import wait_for
-from include.settings import Settings
+from include.settings import DATABASE_POOL, POOL_NOTE, Settings
 from include.warehouse import migrate, open_engine, start_embedded
 
 Note = Callable[[str], None]
@@ -31,6 +31,7 @@ Note = Callable[[str], None]
 # Parts that must be healthy before work is given to Airflow; the triggerer follows beside the work.
 NEEDED_AT_FIRST = ("api-server", "dag-processor", "scheduler")
 BOOT_SECONDS = 240.0
+NEEDS_THE_API = ("scheduler", "triggerer", *WORKERS)
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Stack:
     database_url: str = field(init=False, default="")
     metadata_url: str = field(init=False, default="")
     engine: Engine | None = field(init=False, default=None)
+    airflow_options: Mapping[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         home = self.settings.home
@@ -146,6 +148,7 @@ class Stack:
         for name in NEEDED_AT_FIRST:
             self._start_airflow(name)
         self._wait_until_healthy(("metadatabase", "scheduler", "dag_processor"), note)
+        self.api.set_pool(DATABASE_POOL, self.settings.database_slots, POOL_NOTE)
         return Outcome(f"API server, scheduler and DAG processor are healthy at {self.airflow_address}")
 
     def start_triggerer(self, note: Note) -> Outcome:
@@ -167,7 +170,8 @@ class Stack:
 
     def airflow_environment(self) -> dict[str, str]:
         """Return the environment of Airflow's processes."""
-        return self.airflow.environment(self.settings, database_url=self.database_url, metadata_url=self.metadata_url)
+        urls = {"database_url": self.database_url, "metadata_url": self.metadata_url}
+        return self.airflow.environment(self.settings, **urls, more=self.airflow_options)
 
     def _start_airflow(self, name: str) -> None:
         self.supervisor.start(name, airflow_command(*COMMANDS[name]), self.airflow_environment(), self.cwd)
@@ -236,7 +240,7 @@ class Stack:
         """Stop every process, the database last, and return those that would not end."""
         self.stop.set()
         # A task that ends reports it to the API server, and waits long for one that is gone.
-        survivors = self.supervisor.stop(hurry, first=("scheduler", "triggerer"))
+        survivors = self.supervisor.stop(hurry, first=NEEDS_THE_API)
         if self.engine is not None:
             self.engine.dispose()
         stop_database(self.settings.home)

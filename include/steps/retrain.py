@@ -28,8 +28,13 @@ from include.warehouse.rows import open_rows, rows_query
 
 
 def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
-    """Hold the training window against the model's data contract; ValidationFailedError stops the run."""
-    return validate(spec, training.split_of(spec, as_of).whole, "train", run_id, resources)
+    """Hold the training window against the model's data contract; ValidationFailedError stops the run.
+
+    So does TrainingBudgetError: what is too large to train on is not even frozen.
+    """
+    report = validate(spec, training.split_of(spec, as_of).whole, "train", run_id, resources)
+    training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
+    return report
 
 
 def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> SnapshotRef:
@@ -43,9 +48,12 @@ def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> Sna
 
 def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resources: Resources) -> FittedCandidate:
     """Fit the declared estimator and a simple baseline on the training part of the snapshot."""
+    settings = resources.settings
+    training.require_budget(spec, snapshot.train_rows + snapshot.holdout_rows, settings.train_memory_mib)
+    backend = training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
     resources.telemetry.gauge(f"{spec.name}.train.rows", snapshot.train_rows)
     with resources.telemetry.step(spec.name, "train"):
-        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources))
+        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources), backend)
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:

@@ -13,6 +13,7 @@ from include.inference import GoldenRow, Scorer, check_golden
 from include.provenance import file_digest
 from include.records import ExportedCandidate, FittedCandidate, SnapshotRef
 from include.spec import ModelSpec
+from include.training.backend import Backend
 from include.training.data import read_training_data
 from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
@@ -20,14 +21,18 @@ from include.training.golden import golden_rows
 from include.training.parity import blame, compare
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
+IN_THE_TASK = Backend()
 _GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
 
 
-def fit_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path) -> FittedCandidate:
-    """Fit the declared estimator and the baseline; write both into `folder`."""
+def fit_candidate(
+    spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path, backend: Backend = IN_THE_TASK
+) -> FittedCandidate:
+    """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`."""
     data = read_training_data(spec, snapshot)
     started = time.monotonic()
-    candidate = fit(spec, data)
+    with backend.active():
+        candidate = fit(spec, data)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     fitted = {"model.joblib": candidate, "baseline.joblib": fit_baseline(spec, data)}

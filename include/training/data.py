@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
-from include.inference.batch import encode_batch
+from include.inference.batch import encode_column
 from include.inference.signature import Signature
 from include.provenance import file_digest
-from include.records import SnapshotRef
-from include.spec import ModelSpec
+from include.records import Period, SnapshotRef
+from include.spec import Feature, ModelSpec
 from include.training.snapshot import within
 
 MOST_MERGED_SHARE = 0.05
@@ -44,10 +44,11 @@ class TrainingData:
 
 
 def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
-    """Read a snapshot and encode it.
+    """Read a snapshot and encode it, a column at a time.
 
-    Dictionaries of categories are learned from the training rows alone, so that the holdout meets
-    unknown categories as production will.
+    So memory holds the matrices, the holdout as it was read, and one column of the whole; never the
+    whole table beside its matrix. Dictionaries of categories are learned from the training rows
+    alone, so that the holdout meets unknown categories as production will.
 
     Raises
     ------
@@ -59,44 +60,67 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
         When the training rows lack a class.
     """
     _check_digest(snapshot)
-    rows = pq.read_table(snapshot.path)
-    times = rows.column(spec.event_time)
-    train = rows.filter(within(times, snapshot.split.train)).combine_chunks()
-    holdout = rows.filter(within(times, snapshot.split.holdout)).combine_chunks()
-    _check_precision(spec, train)
-    signature = learn_signature(spec, train)
-    y_train = _labels(spec, train)
+    file = pq.ParquetFile(snapshot.path, memory_map=True)
+    times = _column(file, spec.event_time)
+    train, holdout = within(times, snapshot.split.train), within(times, snapshot.split.holdout)
+    labels = _column(file, spec.target.column)
+    y_train = _labels(spec, labels.filter(train))
     _check_classes(spec, y_train)
+    x_train = np.empty((len(y_train), len(spec.features)), dtype=np.float32)
+    x_holdout = np.empty((pc.sum(holdout).as_py() or 0, len(spec.features)), dtype=np.float32)
+    features = []
+    for position, feature in enumerate(spec.features):
+        column = _column(file, feature.name)
+        seen = column.filter(train)
+        _check_precision(spec, feature, seen)
+        learned = _learned(feature, seen)
+        x_train[:, position] = encode_column(seen, learned)
+        x_holdout[:, position] = encode_column(column.filter(holdout), learned)
+        features.append(learned)
     return TrainingData(
-        signature=signature,
-        x_train=encode_batch(train, signature),
+        signature=_signature(spec, tuple(features)),
+        x_train=x_train,
         y_train=y_train,
-        x_holdout=encode_batch(holdout, signature),
-        y_holdout=_labels(spec, holdout),
-        holdout=holdout,
+        x_holdout=x_holdout,
+        y_holdout=_labels(spec, labels.filter(holdout)),
+        holdout=_rows(file, spec, snapshot.split.holdout),
     )
 
 
-def learn_signature(spec: ModelSpec, train: pa.Table) -> Signature:
-    """Return the signature, with the dictionaries of categories that were declared or are found in `train`."""
-    features = []
-    for feature in spec.features:
-        if feature.kind == "categorical":
-            seen = feature.categories or pc.unique(train.column(feature.name)).drop_null().to_pylist()
-            feature = feature.model_copy(update={"categories": tuple(sorted(set(seen)))})
-        features.append(feature)
+def _column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
+    return file.read(columns=[name]).column(name)
+
+
+def _rows(file: pq.ParquetFile, spec: ModelSpec, period: Period) -> pa.Table:
+    """Return the rows of `period`, read batch by batch."""
+    kept = []
+    for batch in file.iter_batches():
+        found = batch.filter(within(batch.column(spec.event_time), period))
+        if found.num_rows:
+            kept.append(found)
+    return pa.Table.from_batches(kept, schema=file.schema_arrow).combine_chunks()
+
+
+def _learned(feature: Feature, train: pa.ChunkedArray) -> Feature:
+    """Return the feature with its dictionary of categories: the declared ones, or those found in `train`."""
+    if feature.kind != "categorical":
+        return feature
+    seen = feature.categories or pc.unique(train).drop_null().to_pylist()
+    return feature.model_copy(update={"categories": tuple(sorted(set(seen)))})
+
+
+def _signature(spec: ModelSpec, features: tuple[Feature, ...]) -> Signature:
     return Signature(
         model=spec.name,
         task=spec.task,
         entity_key=spec.entity_key,
         event_time=spec.event_time,
-        features=tuple(features),
+        features=features,
         classes=spec.target.classes,
     )
 
 
-def _labels(spec: ModelSpec, rows: pa.Table) -> NDArray[np.int64] | NDArray[np.float64]:
-    target = rows.column(spec.target.column)
+def _labels(spec: ModelSpec, target: pa.ChunkedArray) -> NDArray[np.int64] | NDArray[np.float64]:
     if not spec.target.classes:
         return np.asarray(target.to_numpy(), dtype=np.float64)
     codes = pc.index_in(target, value_set=pa.array(spec.target.classes))
@@ -112,20 +136,19 @@ def _check_digest(snapshot: SnapshotRef) -> None:
         )
 
 
-def _check_precision(spec: ModelSpec, train: pa.Table) -> None:
+def _check_precision(spec: ModelSpec, feature: Feature, train: pa.ChunkedArray) -> None:
     """Refuse a feature that single precision, in which models are served, blurs."""
-    for feature in spec.features:
-        if feature.kind != "numeric":
-            continue
-        values = train.column(feature.name).drop_null().to_numpy()
-        distinct, kept = np.unique(values), np.unique(values.astype(np.float32))
-        if len(kept) < (1 - MOST_MERGED_SHARE) * len(distinct):
-            raise PrecisionError(
-                f"model '{spec.name}': feature '{feature.name}': expected values that single precision can tell apart; "
-                f"found {len(distinct):,} distinct values that become {len(kept):,} (around {np.median(values):,.0f}). "
-                "Subtract an origin or use a coarser unit in features.sql, such as days since the start of the year "
-                "for seconds since 1970."
-            )
+    if feature.kind != "numeric":
+        return
+    values = train.drop_null().to_numpy()
+    distinct, kept = np.unique(values), np.unique(values.astype(np.float32))
+    if len(kept) < (1 - MOST_MERGED_SHARE) * len(distinct):
+        raise PrecisionError(
+            f"model '{spec.name}': feature '{feature.name}': expected values that single precision can tell apart; "
+            f"found {len(distinct):,} distinct values that become {len(kept):,} (around {np.median(values):,.0f}). "
+            "Subtract an origin or use a coarser unit in features.sql, such as days since the start of the year "
+            "for seconds since 1970."
+        )
 
 
 def _check_classes(spec: ModelSpec, y_train: NDArray[np.int64] | NDArray[np.float64]) -> None:

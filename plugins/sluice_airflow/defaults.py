@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from include import errors
+from include.settings import DATABASE_POOL
 from include.spec import ModelSpec
 from sluice_airflow.notifier import SluiceNotifier
 
@@ -28,6 +29,7 @@ PERMANENT = [
     errors.RowsRejectedError,
     errors.SettingsError,
     errors.SpecError,
+    errors.TrainingBudgetError,
     errors.UnknownModelError,
     errors.UnknownVersionError,
     errors.ValidationFailedError,
@@ -73,8 +75,7 @@ def dag_defaults(
 def model_dag_defaults(spec: ModelSpec, kind: str, limit: timedelta) -> dict[str, Any]:
     """Return `dag_defaults` of a model's DAG, with its tags: Sluice's, the `kind` of DAG, the model's own."""
     tags = sorted({TAG, kind, spec.name, *spec.tags})
-    return {
-        "dag_id": f"{kind}_{spec.name}",
-        "tags": tags,
-        **dag_defaults(spec.owner, limit=limit, model=spec.name, channels=spec.alert_channels),
-    }
+    defaults = dag_defaults(spec.owner, limit=limit, model=spec.name, channels=spec.alert_channels)
+    # What a person does, such as a rollback, must not wait behind scores: `operate_model` is in no such pool.
+    defaults["default_args"] |= {"pool": DATABASE_POOL}
+    return {"dag_id": f"{kind}_{spec.name}", "tags": tags, **defaults}

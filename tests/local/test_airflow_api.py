@@ -51,6 +51,9 @@ class Airflow(ThreadingHTTPServer):
             ("GET", RUN): (200, {"dag_runs": [{"dag_run_id": "manual__1", "conf": {"partition": "2026-01-01"}}]}),
             ("GET", f"{RUN}/manual__1"): (200, {"state": "running"}),
             ("GET", f"{RUN}/manual__1/taskInstances"): (200, {"task_instances": TASKS}),
+            ("GET", "/api/v2/pools"): (200, {"pools": [{"name": "default_pool", "slots": 128}]}),
+            ("POST", "/api/v2/pools"): (201, {}),
+            ("PATCH", "/api/v2/pools/mine"): (200, {}),
         }
 
     @property
@@ -161,3 +164,28 @@ def test_a_refused_call_tells_the_call_and_the_answer(api: AirflowApi) -> None:
 def test_a_wrong_password_suggests_that_another_airflow_answers(airflow: Airflow) -> None:
     with pytest.raises(LocalStackError, match="SLUICE_AIRFLOW_PORT"):
         AirflowApi(airflow.address, "admin", "wrong").dags()
+
+
+def test_a_pool_is_made_once_and_then_only_resized(airflow: Airflow, api: AirflowApi) -> None:
+    def asked() -> list[str]:
+        return [method for method, path, _ in airflow.seen if path.startswith("/api/v2/pools") and method != "GET"]
+
+    api.set_pool("mine", 8, "what for")
+    airflow.answers["GET", "/api/v2/pools"] = (200, {"pools": [{"name": "mine", "slots": 8}]})
+    api.set_pool("mine", 8, "what for")
+    assert asked() == ["POST"]
+    api.set_pool("mine", 4, "what for")
+    assert asked() == ["POST", "PATCH"]
+
+
+def test_the_instances_of_a_mapped_task_come_in_the_order_of_their_index(airflow: Airflow, api: AirflowApi) -> None:
+    shared = {"task_id": "score", "state": "success", "try_number": 1}
+    airflow.answers["GET", f"{RUN}/manual__1/taskInstances"] = (200, {"task_instances": [
+        *TASKS,
+        {**shared, "map_index": 1, "hostname": "worker-2", "duration": 0.5},
+        {**shared, "map_index": 0, "hostname": "worker-1", "duration": 0.7},
+    ]})  # fmt: skip
+    assert api.mapped("retrain_iris", "manual__1", "score") == [
+        (0, "success", 1, "worker-1", 0.7),
+        (1, "success", 1, "worker-2", 0.5),
+    ]

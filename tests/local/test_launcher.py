@@ -101,6 +101,17 @@ def test_secrets_are_generated_once_kept_and_readable_by_their_owner_alone(home:
     assert json.loads(made.password_file.read_text()) == {"admin": made.secrets.password}
 
 
+def test_a_home_of_a_former_version_keeps_its_secrets_and_gets_those_that_it_lacks(home: Path) -> None:
+    settings, file = Settings(home=home), home / "local" / "secrets.json"
+    made = AirflowHome.prepare(settings).secrets
+    former = {name: value for name, value in json.loads(file.read_text()).items() if name != "broker_password"}
+    file.write_text(json.dumps(former))
+    again = AirflowHome.prepare(settings).secrets
+    assert {name: getattr(again, name) for name in former} == former
+    assert again.broker_password not in ("", made.broker_password)
+    assert AirflowHome.prepare(settings).secrets == again
+
+
 def test_airflow_is_told_all_that_it_needs_and_nothing_of_another_airflow(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Read by Airflow at start, from ``$AIRFLOW_HOME/config``.
 
-Tasks are forks of the scheduler. What it has imported they have too, for nothing, where a fresh import
-of these costs each task 8 to 22 seconds on two cores. Other Airflow processes run no tasks.
+Tasks are forks of the scheduler, or of a Celery worker. What these have imported tasks have too, for nothing, where a
+fresh import costs each task 8 to 22 seconds on two cores. Other Airflow processes run no tasks.
 """
 
 import sys
@@ -18,6 +18,6 @@ PRELOADED = (
     "include.pipeline",
 )
 
-if "scheduler" in sys.argv[1:2]:
+if sys.argv[1:2] == ["scheduler"] or sys.argv[1:3] == ["celery", "worker"]:
     for name in PRELOADED:
         import_module(name)

@@ -1,0 +1,143 @@
+"""Which stretch of time a score partition is: one interval of the model's schedule, in UTC.
+
+Airflow's own arithmetic (its data intervals), so that a run by hand, the command line and a backfill
+mean the same partition as the scheduler; tests/dags/test_intervals.py holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+from include.errors import SluiceError
+from include.records import Period
+
+MOST_PARTITIONS = 100_000
+
+
+def asked_partition(schedule: str | None, asked: str) -> Period:
+    """Return the partition that a person means by `asked`.
+
+    Parameters
+    ----------
+    schedule : str or None
+        Five cron fields, in UTC; None: whole days.
+    asked : str
+        A day, ``2026-01-31``: the first partition that begins on it, or else the one that holds its
+        midnight, as a week does. A moment, ``2026-01-31T15:00`` (UTC unless it says otherwise): the
+        partition that holds it.
+
+    Raises
+    ------
+    SluiceError
+        When it is neither.
+    """
+    moment, whole_day = _read(asked)
+    if not whole_day:
+        return partition_holding(schedule, moment)
+    first = _on_or_after(schedule, moment)
+    return first if first.start < moment + timedelta(days=1) else partition_holding(schedule, moment)
+
+
+def asked_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
+    """Return the partitions that begin in the range, as an Airflow backfill from `first` to `last` has them.
+
+    Days count from their first moment to their last. A range in which none begins means the one that holds it.
+
+    Raises
+    ------
+    SluiceError
+        When `last` lies before `first`.
+    """
+    begin, _ = _read(first)
+    moment, whole_day = _read(last)
+    end = moment + (timedelta(days=1) if whole_day else timedelta(microseconds=1))
+    if end <= begin:
+        raise SluiceError(f"expected {first} or later as the end of the range; found {last}. Give the range in order.")
+    found = []
+    for period in _following(schedule, _on_or_after(schedule, begin)):
+        if period.start >= end:
+            break
+        found.append(period)
+        if len(found) > MOST_PARTITIONS:
+            raise SluiceError(
+                f"from {first} to {last}: expected at most {MOST_PARTITIONS:,} partitions; found more. "
+                "Give a shorter range."
+            )
+    return found or [partition_holding(schedule, begin)]
+
+
+def partition_holding(schedule: str | None, moment: datetime) -> Period:
+    """Return the partition that `moment` lies in."""
+    if schedule is None:
+        return Period.of_day(moment.astimezone(UTC).date())
+    start = _aligned_back(schedule, moment)
+    return Period(start=start, end=_next(schedule, start))
+
+
+def last_partition(schedule: str | None, before: datetime) -> Period:
+    """Return the last partition that had ended at the time `before`."""
+    if schedule is None:
+        return Period.of_day(before.astimezone(UTC).date() - timedelta(days=1))
+    end = _aligned_back(schedule, before)
+    return Period(start=_previous(schedule, end), end=end)
+
+
+def partition_key(period: Period) -> str:
+    """Return the name of a partition in Airflow's asset events: its start in UTC, as Airflow's mappers read it."""
+    return f"{period.start.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def _read(asked: str) -> tuple[datetime, bool]:
+    try:
+        day = date.fromisoformat(asked)
+    except ValueError:
+        pass
+    else:
+        return datetime(day.year, day.month, day.day, tzinfo=UTC), True
+    try:
+        moment = datetime.fromisoformat(asked)
+    except ValueError:
+        raise SluiceError(
+            f"partition: expected a day, 2026-01-31, or a moment, 2026-01-31T15:00 (UTC); found '{asked}'. Write it so."
+        ) from None
+    return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)), False
+
+
+def _on_or_after(schedule: str | None, moment: datetime) -> Period:
+    if schedule is None:
+        return Period.of_day(moment.date())
+    start = _aligned_back(schedule, moment)
+    if start < moment:
+        start = _next(schedule, start)
+    return Period(start=start, end=_next(schedule, start))
+
+
+def _following(schedule: str | None, period: Period) -> Iterator[Period]:
+    while True:
+        yield period
+        end = period.end + timedelta(days=1) if schedule is None else _next(schedule, period.end)
+        period = Period(start=period.end, end=end)
+
+
+def _aligned_back(schedule: str, moment: datetime) -> datetime:
+    """Return the last tick of the schedule at or before `moment`."""
+    before = _previous(schedule, moment)
+    following = _next(schedule, before)
+    return following if following <= moment else before
+
+
+def _next(schedule: str, moment: datetime) -> datetime:
+    return _tick(schedule, moment, forward=True)
+
+
+def _previous(schedule: str, moment: datetime) -> datetime:
+    return _tick(schedule, moment, forward=False)
+
+
+def _tick(schedule: str, moment: datetime, *, forward: bool) -> datetime:
+    from croniter import croniter  # the library that Airflow reads schedules with
+
+    ticks = croniter(schedule, start_time=moment.astimezone(UTC).replace(tzinfo=None))
+    found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
+    return found.replace(tzinfo=UTC)

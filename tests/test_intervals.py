@@ -1,0 +1,80 @@
+"""Which partition a person means, and that partitions tile time whatever the schedule."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.errors import SluiceError
+from include.intervals import asked_partition, asked_partitions, last_partition, partition_holding, partition_key
+from include.records import Period
+
+HOURLY, DAILY, WEEKLY, MORNING = "0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *"
+SCHEDULES = st.sampled_from([None, HOURLY, DAILY, WEEKLY, MORNING, "*/20 * * * *", "30 2 1 * *", "0 0 1,15 * *"])
+MOMENTS = st.integers(0, 17 * 365 * 86_400).map(lambda s: datetime(2013, 1, 1, tzinfo=UTC) + timedelta(seconds=s))
+
+
+def period(start: str, end: str) -> Period:
+    return Period(start=datetime.fromisoformat(start + "+00:00"), end=datetime.fromisoformat(end + "+00:00"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "asked", "start", "end"),
+    [
+        (None, "2026-01-31", "2026-01-31T00:00", "2026-02-01T00:00"),
+        (DAILY, "2026-01-31", "2026-01-31T00:00", "2026-02-01T00:00"),
+        (DAILY, "2026-01-31T15:20", "2026-01-31T00:00", "2026-02-01T00:00"),
+        (MORNING, "2026-01-31", "2026-01-31T06:00", "2026-02-01T06:00"),
+        (HOURLY, "2026-01-31", "2026-01-31T00:00", "2026-01-31T01:00"),
+        (HOURLY, "2026-01-31T15:20", "2026-01-31T15:00", "2026-01-31T16:00"),
+        (HOURLY, "2026-01-31T15:20+02:00", "2026-01-31T13:00", "2026-01-31T14:00"),
+        (WEEKLY, "2026-01-31", "2026-01-26T00:00", "2026-02-02T00:00"),
+        (WEEKLY, "2026-01-26", "2026-01-26T00:00", "2026-02-02T00:00"),
+    ],
+)
+def test_a_day_or_a_moment_names_a_partition(schedule: str | None, asked: str, start: str, end: str) -> None:
+    assert asked_partition(schedule, asked) == period(start, end)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "last", "count"),
+    [
+        (DAILY, "2026-01-01", "2026-01-30", 30),
+        (None, "2026-01-01", "2026-01-30", 30),
+        (HOURLY, "2026-01-01", "2026-01-01", 24),
+        (HOURLY, "2026-01-01T03:00", "2026-01-01T05:00", 3),
+        (WEEKLY, "2026-01-05", "2026-01-26", 4),
+        (WEEKLY, "2026-01-07", "2026-01-08", 1),
+    ],
+)
+def test_a_range_means_what_an_airflow_backfill_of_it_means(
+    schedule: str | None, first: str, last: str, count: int
+) -> None:
+    assert len(asked_partitions(schedule, first, last)) == count
+
+
+def test_what_is_no_time_and_a_range_in_the_wrong_order_say_what_was_expected() -> None:
+    with pytest.raises(SluiceError, match="expected a day, 2026-01-31, or a moment"):
+        asked_partition(DAILY, "yesterday")
+    with pytest.raises(SluiceError, match="expected 2026-02-01 or later"):
+        asked_partitions(DAILY, "2026-02-01", "2026-01-31")
+
+
+@given(schedule=SCHEDULES, moment=MOMENTS)
+def test_the_partition_of_a_moment_holds_it_and_its_neighbours_touch_it(schedule: str | None, moment: datetime) -> None:
+    holding = partition_holding(schedule, moment)
+    assert holding.start <= moment < holding.end
+    assert partition_holding(schedule, holding.start) == holding
+    assert partition_holding(schedule, holding.end).start == holding.end
+    assert last_partition(schedule, holding.end) == holding
+    assert last_partition(schedule, holding.end - timedelta(microseconds=1)).end == holding.start
+
+
+@given(schedule=SCHEDULES, moment=MOMENTS)
+def test_the_key_of_a_partition_tells_it_from_every_other_one(schedule: str | None, moment: datetime) -> None:
+    holding = partition_holding(schedule, moment)
+    assert datetime.fromisoformat(partition_key(holding) + "+00:00") == holding.start
+    assert asked_partition(schedule, partition_key(holding)) == holding
