@@ -13,10 +13,10 @@ alone compose the stages; no stage knows another.
 from __future__ import annotations
 
 from include.resources import Resources, open_resources
+from include.steps.evaluate import evaluate_candidate
 from include.steps.operate import move_champion
 from include.steps.retrain import (
     check_parity,
-    evaluate_candidate,
     export_candidate,
     promote_candidate,
     take_snapshot,

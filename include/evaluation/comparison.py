@@ -1,63 +1,190 @@
-"""Candidate, champion and baseline on the same rows."""
+"""Candidate, champion and baseline on the same rows: everything that a decision is made of, in one place."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.evaluation.metrics import measure
+from include.evaluation.blocks import Blocks, blocks_of
+from include.evaluation.card import card_data
+from include.evaluation.facts import data_facts, served_differently
+from include.evaluation.intervals import Figures, Manner, differences_of, intervals_of, measure_all
+from include.evaluation.metrics import Truth
+from include.evaluation.search import LOSS, cut_features, row_losses, worst_slices
+from include.evaluation.slices import group_rates, slice_figures
 from include.inference import Scorer
 from include.inference.batch import encode_batch
-from include.records import Evaluation, Promotion
-from include.spec import ModelSpec
+from include.records import CardData, DataFacts, Evaluation, Promotion, Split
+from include.spec import FairnessGap, ModelSpec, SliceFloor, SliceNotWorse
+
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a candidate is judged on.
+
+    Attributes
+    ----------
+    holdout : pyarrow.Table
+        The holdout's rows in order of event time; each scorer encodes them by its own dictionaries,
+        as in production.
+    truth : ndarray, shape (n_samples,)
+        Class indices, or values.
+    learned : tuple of ndarray
+        Matrix and truth of the training rows, in order of event time.
+    baseline_scores : ndarray, shape (n_samples, n_classes) or (n_samples, 1)
+    thresholds : mapping of str to float
+        Of F1, by who answers.
+    split : Split, optional
+    served : pyarrow.Table or str
+        The last rows of the holdout, read again as scoring reads them; or why they could not be.
+    """
+
+    holdout: pa.Table
+    truth: Truth
+    learned: tuple[Matrix, Truth]
+    baseline_scores: Floats
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    split: Split | None = None
+    served: pa.Table | str = "they were not asked for"
 
 
 def evaluate(
-    spec: ModelSpec,
-    holdout: pa.Table,
-    truth: NDArray[np.int64] | NDArray[np.float64],
-    scorers: Mapping[str, Scorer],
-    *,
-    baseline_scores: NDArray[np.float64],
-    champion: Promotion | None,
-) -> Evaluation:
+    spec: ModelSpec, judged: Judged, scorers: Mapping[str, Scorer], *, champion: Promotion | None
+) -> tuple[Evaluation, CardData]:
     """Measure everyone on the holdout.
 
     Parameters
     ----------
-    holdout : pyarrow.Table
-        The holdout's rows; each scorer encodes them by its own dictionaries, as in production.
-    truth : ndarray, shape (n_samples,)
-        Class indices, or values.
     scorers : mapping
         ``candidate`` and, when there is one, ``champion``.
-    baseline_scores : ndarray, shape (n_samples, n_classes) or (n_samples, 1)
     champion : Promotion, optional
         The promotion in force when its artifact was loaded.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        Figures, intervals, differences, slices and facts: small enough to pass between tasks.
+    card : CardData
+        What a model card draws.
     """
+    started = time.monotonic()
     candidate = scorers["candidate"]
-    compared = Evaluation(
+    matrix = encode_batch(judged.holdout, candidate.signature)
+    scores = {"candidate": candidate.score(matrix), "baseline": judged.baseline_scores}
+    note = None
+    if champion is not None:
+        rival = scorers["champion"]
+        note = _why_incomparable(spec, rival, judged.holdout)
+        if note is None:
+            scores["champion"] = rival.score(encode_batch(judged.holdout, rival.signature))
+    blocks = blocks_of(event_times(spec, judged.holdout), spec.judging.block)
+    manner = Manner(spec.judging.level, spec.judging.resamples, spec.judging.quantile, spec.seed)
+    measured = measure_all(spec.task, judged.truth, scores, blocks, manner, thresholds=judged.thresholds)
+    found = {
+        **_figures(measured, blocks, manner),
+        **_parts(spec, judged, scores, matrix, candidate, blocks, manner),
+        "champion_version": champion.to_version if champion else None,
+        "champion_fence": champion.fence if champion else 0,
+        "champion_note": note,
+        "data": _facts(spec, judged, candidate, matrix),
+    }
+    card = card_data(spec, judged.truth, scores, candidate, matrix)
+    evaluation = Evaluation(
         model=spec.name,
-        rows=len(truth),
-        candidate=measure(spec.task, truth, candidate.score(encode_batch(holdout, candidate.signature))),
-        baseline=measure(spec.task, truth, baseline_scores),
+        rows=len(judged.truth),
+        blocks=blocks.count,
+        block=blocks.told,
+        level=manner.level,
+        resamples=manner.resamples,
+        threshold=judged.thresholds.get("candidate"),
+        class_rows={label: int((judged.truth == i).sum()) for i, label in enumerate(spec.target.classes)},
+        train=judged.split.train if judged.split else None,
+        holdout=judged.split.holdout if judged.split else None,
+        seconds=time.monotonic() - started,
+        **found,
     )
-    if champion is None:
-        return compared
-    rival = scorers["champion"]
-    note = _why_incomparable(spec, rival, holdout)
-    return compared.model_copy(
-        update={
-            "champion": None
-            if note
-            else measure(spec.task, truth, rival.score(encode_batch(holdout, rival.signature))),
-            "champion_version": champion.to_version,
-            "champion_fence": champion.fence,
-            "champion_note": note,
-        }
+    return evaluation, card
+
+
+def event_times(spec: ModelSpec, rows: pa.Table) -> NDArray[np.int64]:
+    """Return the rows' event times in microseconds since 1970, shape (n_samples,)."""
+    micros = pc.cast(rows.column(spec.event_time), pa.timestamp("us", tz="UTC"))
+    return np.asarray(pc.cast(micros, pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _figures(measured: dict[str, Figures], blocks: Blocks, manner: Manner) -> dict[str, object]:
+    ours, rival = measured["candidate"], measured.get("champion")
+    return {
+        "candidate": ours.points,
+        "baseline": measured["baseline"].points,
+        "champion": rival.points if rival else None,
+        "intervals": intervals_of(ours, blocks, manner),
+        "baseline_intervals": intervals_of(measured["baseline"], blocks, manner),
+        "champion_intervals": intervals_of(rival, blocks, manner) if rival else {},
+        "differences": differences_of(ours, rival, blocks, manner) if rival else {},
+        "baseline_differences": differences_of(ours, measured["baseline"], blocks, manner),
+    }
+
+
+def _parts(
+    spec: ModelSpec,
+    judged: Judged,
+    scores: Mapping[str, Floats],
+    matrix: Matrix,
+    candidate: Scorer,
+    blocks: Blocks,
+    manner: Manner,
+) -> dict[str, object]:
+    asked = {gate.metric for gate in spec.policy if isinstance(gate, SliceFloor | SliceNotWorse)}
+    usual = "roc_auc" if spec.task == "binary" else LOSS[spec.task]
+    slices, left_out = slice_figures(
+        spec.task,
+        judged.holdout,
+        judged.truth,
+        scores,
+        blocks,
+        manner,
+        declared=spec.judging.slices,
+        metrics=sorted(asked | {usual}),
+        fewest=spec.judging.slice_rows,
+        thresholds=judged.thresholds,
+    )
+    losses = {who: row_losses(spec.task, judged.truth, scores[who]) for who in scores.keys() - {"baseline"}}
+    cuts = cut_features(candidate.signature.features, matrix)
+    fair = [gate.feature for gate in spec.policy if isinstance(gate, FairnessGap)]
+    threshold = judged.thresholds.get("candidate", 0.5)
+    return {
+        "slices": slices,
+        "slices_left_out": left_out,
+        "worst_slices": worst_slices(spec.task, losses, cuts, blocks, spec.judging.slice_rows),
+        "groups": group_rates(
+            judged.holdout, judged.truth.astype(np.int64), scores["candidate"], threshold, list(dict.fromkeys(fair))
+        ),
+    }
+
+
+def _facts(spec: ModelSpec, judged: Judged, candidate: Scorer, matrix: Matrix) -> DataFacts:
+    newest: datetime = pc.max(judged.holdout.column(spec.event_time)).as_py()
+    served = judged.served
+    differs = served if isinstance(served, str) else served_differently(candidate.signature, judged.holdout, served)
+    return data_facts(
+        spec.task,
+        candidate.signature,
+        judged.learned,
+        (matrix, judged.truth),
+        newest=newest,
+        served=differs,
+        served_rows=0 if isinstance(served, str) else served.num_rows,
     )
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from include.spec.features import Columns, Feature
-from include.spec.gates import Gate
+from include.spec.gates import FairnessGap, Gate, SliceFloor, SliceNotWorse, default_gates
+from include.spec.judging import Judging
 from include.spec.words import ClassLabel, Cron, Delay, Identifier, Length, Task, Word
 
 
@@ -81,6 +82,10 @@ class ModelSpec(Word):
         Columns of the query in ``features.sql``, which binds ``:period_start`` and ``:period_end``.
     estimator : callable
         Takes `Columns`, returns an unfitted scikit-learn estimator.
+    gates : tuple of gates
+        What a candidate must show before it is promoted; with none, `default_gates` of the task.
+    judging : Judging
+        Slices, and how sure the figures are.
     retrain, score : str or None
         Cron expressions in UTC; None: only by hand. The score schedule's interval is the partition.
     alert_channels : tuple of str
@@ -102,7 +107,8 @@ class ModelSpec(Word):
     estimator: EstimatorBuilder = Field(exclude=True)
     window: TrainingWindow
     contract: Contract
-    gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
+    gates: tuple[Gate, ...] = ()
+    judging: Judging = Judging()
     retrain: Cron | None = None
     score: Cron | None = "0 0 * * *"
     alert_channels: tuple[Identifier, ...] = ()
@@ -124,7 +130,13 @@ class ModelSpec(Word):
             raise ValueError(f"a {self.task} target needs {count} classes; found {found}")
         if len(set(self.target.classes)) != found:
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
+        _check_named_features(self)
         return self
+
+    @property
+    def policy(self) -> tuple[Gate, ...]:
+        """The gates that weigh a candidate: those declared, or the task's defaults."""
+        return self.gates or default_gates(self.task)
 
     @property
     def columns(self) -> Columns:
@@ -145,3 +157,25 @@ class ModelSpec(Word):
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
         return digest.hexdigest()
+
+
+def _check_named_features(spec: ModelSpec) -> None:
+    """Refuse slices and gates that name a feature which does not exist, or could never be judged by it."""
+    kinds = {feature.name: feature.kind for feature in spec.features}
+    sliced = {each.feature for each in spec.judging.slices}
+    for each in spec.judging.slices:
+        if each.feature not in kinds:
+            raise ValueError(f"judging.slices names '{each.feature}', which is no feature")
+        if (kinds[each.feature] == "numeric") != bool(each.cuts):
+            raise ValueError(f"a slice by '{each.feature}' ({kinds[each.feature]}) needs cuts if, and only if, numeric")
+    for gate in spec.gates:
+        if isinstance(gate, SliceFloor | SliceNotWorse) and not (
+            sliced if gate.feature is None else gate.feature in sliced
+        ):
+            raise ValueError(
+                f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare judging.slices"
+            )
+        if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):
+            raise ValueError(
+                f"a fairness_gap is for a binary model, by a categorical or boolean feature; found '{gate.feature}'"
+            )

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from include import evaluation, training
 from include.errors import CandidateRejectedError
-from include.inference import load_scorer
-from include.provenance import CheckedFiles, code_digest, library_versions
+from include.provenance import code_digest, library_versions
 from include.records import (
     Evaluation,
     ExportedCandidate,
@@ -23,6 +22,7 @@ from include.registry import Manifest
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.checks import validate
+from include.steps.evaluate import evidence_of
 from include.steps.operate import promote
 from include.warehouse.rows import open_rows, rows_query
 
@@ -69,30 +69,6 @@ def check_parity(spec: ModelSpec, exported: ExportedCandidate, resources: Resour
     return exported
 
 
-def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
-    """Measure candidate, champion and baseline on the same holdout rows.
-
-    Candidate and champion answer through their artifacts, as they do in production.
-    """
-    fitted = exported.fitted
-    champion = resources.ledger.champion(spec.name)
-    with resources.telemetry.step(spec.name, "evaluate"):
-        data = training.read_training_data(spec, fitted.snapshot)
-        scorers = {"candidate": load_scorer(CheckedFiles(Path(fitted.folder), exported.digests))}
-        if champion is not None:
-            registered = resources.ledger.version(spec.name, champion.to_version)
-            artifact = resources.artifacts.verified(spec.name, registered.version, registered.artifact_digest)
-            scorers["champion"] = load_scorer(artifact)
-        return evaluation.evaluate(
-            spec,
-            data.holdout,
-            data.y_holdout,
-            scorers,
-            baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
-            champion=champion,
-        )
-
-
 def weigh_candidate(
     spec: ModelSpec, exported: ExportedCandidate, compared: Evaluation, resources: Resources
 ) -> ModelVersion:
@@ -101,7 +77,7 @@ def weigh_candidate(
     A run registers once: weighed again, it returns the version that it registered before.
     """
     fitted = exported.fitted
-    decision = evaluation.decide(compared, spec.gates)
+    decision = evaluation.decide(evidence_of(spec, compared, None, resources), spec.policy)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
     manifest = Manifest(
         model=spec.name,

@@ -19,6 +19,7 @@ from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
 from include.training.parity import blame, compare
+from include.training.threshold import choose_thresholds
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
 IN_THE_TASK = Backend()
@@ -35,7 +36,8 @@ def fit_candidate(
         candidate = fit(spec, data)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
-    fitted = {"model.joblib": candidate, "baseline.joblib": fit_baseline(spec, data)}
+    baseline = fit_baseline(spec, data)
+    fitted = {"model.joblib": candidate, "baseline.joblib": baseline}
     return FittedCandidate(
         model=spec.name,
         run_id=run_id,
@@ -43,6 +45,7 @@ def fit_candidate(
         digests={name: save_fitted(estimator, folder / name) for name, estimator in fitted.items()},
         snapshot=snapshot,
         fit_seconds=fit_seconds,
+        thresholds=choose_thresholds(spec, data, {"candidate": candidate, "baseline": baseline}),
     )
 
 

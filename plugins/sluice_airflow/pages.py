@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.spec import (
-    AtLeast,
-    AtMost,
-    BetterThanBaseline,
-    Feature,
-    Gate,
-    MinimumLabels,
-    ModelSpec,
-    NotWorseThanChampion,
-)
+from include.spec import Feature, Gate, ModelSpec
 
 RETRAIN = """\
 # Retrain {name}
@@ -113,7 +104,7 @@ def retrain_page(spec: ModelSpec) -> str:
         embargo=_length(spec.window.embargo.total_seconds()),
         holdout=_length(spec.window.holdout.total_seconds()),
         features=_features(spec.features),
-        gates=_gates(spec.gates),
+        gates=_gates(spec.policy),
         rollback=ROLLBACK.format(name=spec.name),
     )
 
@@ -133,17 +124,7 @@ def score_page(spec: ModelSpec) -> str:
 
 def sentence_of(gate: Gate) -> str:
     """Return what a gate asks for."""
-    match gate:
-        case AtLeast():
-            return f"{gate.metric} is at least {gate.bound}"
-        case AtMost():
-            return f"{gate.metric} is at most {gate.bound}"
-        case BetterThanBaseline():
-            return f"{gate.metric} is better than the baseline's by more than {gate.margin}"
-        case NotWorseThanChampion():
-            return f"{gate.metric} is worse than the champion's by no more than {gate.margin}"
-        case MinimumLabels():
-            return f"the holdout has at least {gate.rows} labelled rows"
+    return gate.asks
 
 
 def _facts(spec: ModelSpec, schedule: str | None) -> str:

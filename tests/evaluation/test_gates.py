@@ -1,100 +1,417 @@
-"""Gates: what passes, what does not, and in which words."""
+"""Gates: what passes, what does not, and in which words. Every kind, one way and the other."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from include.evaluation import decide
-from include.records import Evaluation
+from include.evaluation.gates.verdict import weigh
+from include.records import (
+    DataFacts,
+    Difference,
+    Evaluation,
+    Evidence,
+    FeatureStrength,
+    GroupRates,
+    Interval,
+    ParityReport,
+    Period,
+    Rehearsal,
+    SliceFigure,
+)
 from include.spec import (
     HIGHER_IS_BETTER,
+    ArtifactSize,
     AtLeast,
     AtMost,
     BetterThanBaseline,
+    BetterThanChampion,
+    Calibrated,
+    FairnessGap,
+    FaithfulExport,
+    ForbiddenColumns,
+    FreshData,
+    Gate,
+    HoldoutReuse,
+    Latency,
+    Memory,
+    Metric,
     MinimumLabels,
+    NoConstantFeature,
+    NoLeakage,
     NotWorseThanChampion,
+    SameFeatures,
+    SliceFloor,
+    SliceNotWorse,
+    UsualForModel,
+    default_gates,
 )
 
-ORIENTED = {True: sorted(HIGHER_IS_BETTER), False: ["brier", "log_loss", "mae", "rmse"]}
+UPWARD, DOWNWARD = sorted(HIGHER_IS_BETTER), sorted(set(get_args(Metric)) - HIGHER_IS_BETTER)
+HOLDOUT = Period(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 31, tzinfo=UTC))
+REHEARSAL = Rehearsal(
+    model="m", artifact_digest="a", ready=True, golden_rows=20, golden_exact=True, malformed_refused=True,
+    requests=200, latency_p50_ms=1.0, latency_p99_ms=8.0, memory_mib=90.0, size_bytes=3 * 2**20, seconds=2.0,
+)  # fmt: skip
 
 
-def compared(candidate: float = 0.7, baseline: float = 0.6, champion: float | None = None, **more) -> Evaluation:
-    metric = more.pop("metric", "roc_auc")
-    rival = {} if champion is None else {"champion": {metric: champion}, "champion_version": 3, "champion_fence": 4}
-    return Evaluation(
-        **(
-            {"model": "m", "rows": 1000, "candidate": {metric: candidate}, "baseline": {metric: baseline}}
-            | rival
-            | more
-        )
+def gap(value: float, error: float = 0.001, freedom: int | None = 29) -> Difference:
+    return Difference(
+        value=value, low=value - 2 * error, high=value + 2 * error, error=error, freedom=freedom, method=""
     )
 
 
-@pytest.mark.parametrize(
-    ("gate", "evaluation", "passed"),
-    [
-        (AtLeast(metric="roc_auc", bound=0.7), compared(0.7), True),
-        (AtLeast(metric="roc_auc", bound=0.7), compared(0.699), False),
-        (AtMost(metric="brier", bound=0.2), compared(0.2, metric="brier"), True),
-        (AtMost(metric="brier", bound=0.2), compared(0.21, metric="brier"), False),
-        (BetterThanBaseline(metric="roc_auc"), compared(0.61, 0.60), True),
-        (BetterThanBaseline(metric="roc_auc"), compared(0.60, 0.60), False),
-        (BetterThanBaseline(metric="roc_auc", margin=0.02), compared(0.61, 0.60), False),
-        (BetterThanBaseline(metric="mae"), compared(0.5, 0.6, metric="mae"), True),
-        (NotWorseThanChampion(metric="roc_auc", margin=0.01), compared(0.695, champion=0.70), True),
-        (NotWorseThanChampion(metric="roc_auc", margin=0.01), compared(0.68, champion=0.70), False),
-        (NotWorseThanChampion(metric="mae", margin=0.1), compared(0.65, champion=0.60, metric="mae"), True),
-        (NotWorseThanChampion(metric="roc_auc"), compared(0.1), True),
-        (MinimumLabels(rows=1000), compared(), True),
-        (MinimumLabels(rows=1001), compared(), False),
-    ],
-)
-def test_a_gate_lets_through_what_reaches_its_bound(gate, evaluation: Evaluation, passed: bool) -> None:
-    decision = decide(evaluation, [gate])
-    assert decision.accepted is passed
-    assert bool(decision.reasons) is not passed
+def seen(candidate: float = 0.7, baseline: float = 0.6, champion: float | None = None, **more: Any) -> Evidence:
+    """Evidence with one metric; `error` is that of both differences."""
+    metric, error = more.pop("metric", "roc_auc"), more.pop("error", 0.001)
+    apart = {name: more.pop(name) for name in ("rehearsal", "history") if name in more}
+    told: dict[str, Any] = {
+        "model": "m", "rows": 1000, "candidate": {metric: candidate}, "baseline": {metric: baseline},
+        "holdout": HOLDOUT, "intervals": {metric: Interval(low=candidate - 0.02, high=candidate + 0.02)},
+        "baseline_differences": {metric: gap(candidate - baseline, error)},
+    }  # fmt: skip
+    if champion is not None:
+        told |= {"champion": {metric: champion}, "champion_version": 3, "champion_fence": 4}
+        told["differences"] = {metric: gap(candidate - champion, error)}
+    return Evidence(evaluation=Evaluation(**(told | more)), **apart)
+
+
+def part(name: str, candidate: float, difference: float | None = None, metric: str = "roc_auc") -> SliceFigure:
+    return SliceFigure(
+        name=name,
+        features=(name.split()[0],),
+        rows=500,
+        metric=metric,
+        candidate=candidate,
+        champion=None if difference is None else candidate - difference,
+        difference=None if difference is None else gap(difference),
+    )
+
+
+def group(name: str, rate: float | None, rows: int = 500) -> GroupRates:
+    return GroupRates(feature="region", group=name, rows=rows, answer_rate=0.2, error_rate=0.1, true_positive_rate=rate)
+
+
+def leak(training: float, holdout: float, feature: str = "refund") -> DataFacts:
+    both = (FeatureStrength(feature=feature, training=training, holdout=holdout), FeatureStrength(feature="size"))
+    return DataFacts(features=("size", feature), strengths=both)
+
+
+def parity(difference: float = 1e-7, changed: int = 0) -> ParityReport:
+    return ParityReport(
+        rows=900, largest_difference=difference, changed_labels=changed, tolerance=1e-5, single_row_exact=True
+    )
+
+
+SLICES = (part("carrier = UA", 0.71, -0.001), part("carrier = YV", 0.52, -0.002), part("origin = JFK", 0.7, 0.01))
+BAD_SLICE = (*SLICES, part("carrier = HA", 0.6, -0.05))
+FACTS = DataFacts(features=("size", "cost"), newest=datetime(2026, 1, 30, tzinfo=UTC), served_rows=40)
+
+CASES = [
+    # a gate, evidence that it lets through, evidence that it stops, the end of the sentence then
+    (AtLeast(metric="roc_auc", bound=0.7), seen(0.7), seen(0.699), "is 0.6990; it must be at least 0.7000 (bound)."),
+    (AtLeast(metric="roc_auc", bound=0.7, on="interval"), seen(0.72), seen(0.71), "The low end of the 95% interval of"),
+    (AtMost(metric="brier", bound=0.2), seen(0.2, metric="brier"), seen(0.21, metric="brier"), "it must be at most"),
+    (
+        AtMost(metric="brier", bound=0.2, on="interval"),
+        seen(0.1, metric="brier"),
+        seen(0.19, metric="brier"),
+        "high end",
+    ),
+    (
+        Calibrated(error=0.05),
+        seen(0.04, metric="ece"),
+        seen(0.09, metric="ece"),
+        "off by 0.0900 on average (ece); at most",
+    ),
+    (BetterThanBaseline(metric="roc_auc"), seen(0.61, 0.6), seen(0.6, 0.6), "must be above 0.6000 (baseline)."),
+    (BetterThanBaseline(metric="mae"), seen(0.5, 0.6, metric="mae"), seen(0.6, 0.6, metric="mae"), "below 0.6000"),
+    (
+        BetterThanBaseline(metric="roc_auc", level=0.05),
+        seen(0.61, 0.6),
+        seen(0.61, 0.6, error=0.01),
+        "with 95.0% confid",
+    ),
+    (
+        NotWorseThanChampion(metric="roc_auc", margin=0.01),
+        seen(0.695, champion=0.7),
+        seen(0.695, champion=0.7, error=0.004),
+        (
+            "roc_auc is 0.6950, 0.0050 below that of the champion (version 3, 0.7000); with 95.0% confidence it is "
+            "worse by 0.0118 at most, and worse by at most 0.01 is allowed."
+        ),
+    ),
+    (
+        NotWorseThanChampion(metric="mae", margin=0.1),
+        seen(0.65, champion=0.6, metric="mae"),
+        seen(0.75, champion=0.6, metric="mae"),
+        "mae is 0.7500, 0.1500 above that of the champion",
+    ),
+    (BetterThanChampion(metric="roc_auc"), seen(0.71, champion=0.7), seen(0.71, champion=0.7, error=0.01), "is asked."),
+    (
+        UsualForModel(metric="roc_auc"),
+        seen(0.69, history=[{"roc_auc": 0.7}] * 5),
+        seen(0.6, history=[{"roc_auc": 0.7}] * 5),
+        "-20.0 robust deviations from the median 0.7000 of 5 accepted versions; it must be at least 0.6700.",
+    ),
+    (
+        SliceFloor(metric="roc_auc", bound=0.5),
+        seen(slices=SLICES),
+        seen(slices=(*SLICES, part("carrier = HA", 0.4))),
+        "roc_auc must be at least 0.5 on every slice; 1 of 4 are not: 0.4000 where carrier = HA (500 rows).",
+    ),
+    (
+        SliceFloor(metric="roc_auc", bound=0.6, feature="origin"),
+        seen(slices=SLICES),
+        seen(slices=(part("origin = X", 0.5),)),
+        "origin = X",
+    ),
+    (
+        SliceNotWorse(metric="roc_auc", margin=0.01),
+        seen(champion=0.7, slices=SLICES),
+        seen(champion=0.7, slices=BAD_SLICE),
+        (
+            "the candidate stands worst where carrier = HA (500 rows): roc_auc 0.6000 against the champion's 0.6500. "
+            "That it is worse by more than 0.01 is shown (p 0.0000 after Holm's correction, level 0.05)."
+        ),
+    ),
+    (
+        FairnessGap(feature="region", bound=0.1),
+        seen(groups=(group("north", 0.5), group("south", 0.55))),
+        seen(groups=(group("north", 0.5), group("south", 0.7), group("sea", 0.0, rows=5))),
+        (
+            "The true positive rate is 0.500 where north and 0.700 where south: a gap of 0.200; at most 0.1 is "
+            "allowed. 1 group(s) with fewer than 200 rows were left out."
+        ),
+    ),
+    (MinimumLabels(rows=1000), seen(), seen(rows=999), "The holdout has 999 labelled rows; 1,000 are needed."),
+    (
+        MinimumLabels(rows=10, each_class=50),
+        seen(class_rows={"no": 900, "yes": 100}),
+        seen(class_rows={"no": 960, "yes": 40}),
+        "40 are yes; 50 of every class are needed.",
+    ),
+    (
+        FreshData(age=timedelta(days=2)),
+        seen(data=FACTS),
+        seen(data=FACTS.model_copy(update={"newest": HOLDOUT.start})),
+        "The newest row is of 2026-01-01 00:00 UTC, 30 days, 0:00:00 before the end of the holdout",
+    ),
+    (
+        NoConstantFeature(),
+        seen(data=FACTS),
+        seen(data=FACTS.model_copy(update={"constant": {"size": "holdout"}})),
+        "size has a single value in all holdout rows: mend its source.",
+    ),
+    (
+        NoLeakage(),
+        seen(data=leak(0.7, 0.68)),
+        seen(data=leak(0.99, 0.995)),
+        "A single feature predicts the target nearly alone: refund (0.9950); below 0.98 is allowed. It leaks.",
+    ),
+    (
+        NoLeakage(),
+        seen(data=leak(0.7, 0.56)),
+        seen(data=leak(0.9, 0.6)),
+        "refund predicted the target with a strength of 0.9000 in the training period and of 0.6000 after it",
+    ),
+    (
+        ForbiddenColumns(names=("*_ssn", "age")),
+        seen(data=FACTS),
+        seen(data=leak(0.5, 0.5, "holder_ssn")),
+        "holder_ssn may not be a feature (forbidden: *_ssn, age).",
+    ),
+    (
+        SameFeatures(),
+        seen(data=FACTS),
+        seen(data=FACTS.model_copy(update={"served_differences": {"cost": 0.25}})),
+        "cost is not the same in training and in serving: it differs in 25.00% of 40 rows, 1.00% are allowed.",
+    ),
+    (
+        HoldoutReuse(most=2),
+        seen(reused_by=(1, 2)),
+        seen(reused_by=(1, 2, 3)),
+        "3 earlier candidate(s) were judged on days",
+    ),
+    (
+        FaithfulExport(),
+        seen(parity=parity()),
+        seen(parity=parity(changed=2)),
+        "changes 2 label(s); up to 1e-05 and no label",
+    ),
+    (
+        FaithfulExport(difference=1e-9),
+        seen(parity=parity(1e-10)),
+        seen(parity=parity(1e-7)),
+        "by up to 1e-07 on 900 rows",
+    ),
+    (
+        ArtifactSize(mib=3),
+        seen(rehearsal=REHEARSAL),
+        seen(rehearsal=REHEARSAL.model_copy(update={"size_bytes": 2**23})),
+        "The artifact is 8.0 MiB large; at most 3 MiB are allowed.",
+    ),
+    (
+        Latency(p99_ms=8),
+        seen(rehearsal=REHEARSAL),
+        seen(rehearsal=REHEARSAL.model_copy(update={"latency_p99_ms": 50.0})),
+        "99 of 100 answers came within 50.0 ms; at most 8 ms are allowed.",
+    ),
+    (
+        Memory(mib=90),
+        seen(rehearsal=REHEARSAL),
+        seen(rehearsal=REHEARSAL.model_copy(update={"memory_mib": 900.0})),
+        "The service needed 900 MiB of memory; at most 90 MiB are allowed.",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].kind)
+def test_a_gate_lets_through_what_it_should_and_says_why_it_stops_the_rest(case) -> None:
+    gate, good, bad, told = case
+    assert weigh(gate, good).passed, weigh(gate, good).sentence
+    stopped = weigh(gate, bad)
+    assert not stopped.passed
+    assert told in stopped.sentence
+    assert stopped.gate == gate.kind
+
+
+def test_every_kind_of_gate_is_tried() -> None:
+    kinds = get_args(get_args(Gate)[0])
+    assert {type(case[0]) for case in CASES} == set(kinds)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].kind)
+def test_what_was_not_measured_does_not_pass(case) -> None:
+    nothing = Evidence(
+        evaluation=Evaluation(model="m", rows=0, candidate={}, baseline={}, champion_version=1, champion={})
+    )
+    result = weigh(case[0], nothing)
+    if isinstance(case[0], HoldoutReuse):
+        assert result.passed  # nobody was judged here before
+    else:
+        assert not result.passed
+        assert result.figure is None or result.metric == "rows"
 
 
 def test_one_closed_gate_is_enough_to_reject() -> None:
-    decision = decide(compared(0.7), [AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=2000)])
+    decision = decide(seen(0.7), [AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=2000)])
     assert not decision.accepted
     assert decision.reasons == ("The holdout has 1,000 labelled rows; 2,000 are needed.",)
 
 
-def test_what_could_not_be_measured_does_not_pass() -> None:
-    decision = decide(compared(), [AtLeast(metric="r2", bound=-1.0)])
-    assert decision.reasons == ("r2 could not be measured on the holdout, so it cannot pass.",)
+def test_parity_and_the_rehearsal_need_no_declaration() -> None:
+    accepted = decide(seen(parity=parity(), rehearsal=REHEARSAL), [MinimumLabels(rows=1)])
+    assert accepted.accepted
+    assert [gate.gate for gate in accepted.gates] == ["minimum_labels", "faithful_export", "rehearsal"]
+    failed = REHEARSAL.model_copy(update={"faults": ("Golden row 3 differs.",)})
+    rejected = decide(seen(parity=parity(0.1), rehearsal=failed), [MinimumLabels(rows=1)])
+    assert not rejected.accepted
+    assert "The rehearsal failed: Golden row 3 differs." in rejected.reasons
+
+
+def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
+    gates = [
+        NotWorseThanChampion(metric="roc_auc"),
+        BetterThanChampion(metric="roc_auc"),
+        SliceNotWorse(metric="roc_auc"),
+    ]
+    assert decide(seen(0.1), gates).accepted
+
+
+def test_a_candidate_that_answers_as_the_champion_does_is_not_worse_by_any_margin() -> None:
+    assert decide(seen(0.7, champion=0.7, error=0.0), [NotWorseThanChampion(metric="roc_auc", margin=0.0)]).accepted
 
 
 def test_a_champion_that_cannot_answer_the_holdout_closes_the_gate_and_says_why() -> None:
-    evaluation = compared(champion_version=3, champion_note="it needs feature(s) that features.sql no longer gives: x")
-    decision = decide(evaluation, [NotWorseThanChampion(metric="roc_auc", margin=1.0)])
+    evidence = seen(champion_version=3, champion_note="it needs feature(s) that features.sql no longer gives: x")
+    decision = decide(evidence, [NotWorseThanChampion(metric="roc_auc", margin=1.0)])
     assert decision.reasons == (
         "The champion, version 3, cannot be compared: it needs feature(s) that features.sql no longer gives: x.",
     )
 
 
-def test_a_sentence_names_figure_bound_and_rival() -> None:
-    decision = decide(compared(0.68, champion=0.70), [NotWorseThanChampion(metric="roc_auc", margin=0.01)])
-    assert decision.reasons == (
-        "roc_auc is 0.6800; it must be at least 0.6900 (champion (version 3) less the margin of 0.01).",
-    )
+def test_a_model_without_a_history_is_not_unusual() -> None:
+    result = weigh(UsualForModel(metric="roc_auc"), seen(0.1, history=[{"roc_auc": 0.7}] * 4))
+    assert result.passed
+    assert result.sentence == "roc_auc has no history yet: 4 accepted version(s) measured it, 5 are needed."
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_every_task_has_defaults_that_judge_quality_data_and_history(task) -> None:
+    kinds = {gate.kind for gate in default_gates(task)}
+    assert kinds >= {
+        "minimum_labels",
+        "better_than_baseline",
+        "not_worse_than_champion",
+        "usual_for_model",
+        "no_leakage",
+    }
 
 
 figures = st.floats(0, 1, allow_nan=False)
+errors = st.floats(0, 0.1, allow_nan=False)
 
 
-@given(upward=st.booleans(), data=st.data(), figure=figures, gain=figures, rival=figures, margin=st.floats(0, 0.5))
-def test_a_better_figure_never_turns_a_pass_into_a_fail(upward, data, figure, gain, rival, margin) -> None:
-    metric = data.draw(st.sampled_from(ORIENTED[upward]))
-    gates = [
-        AtLeast(metric=metric, bound=rival) if upward else AtMost(metric=metric, bound=rival),
+def policy(metric: str, bound: float, margin: float, level: float) -> list[Any]:
+    return [
+        AtLeast(metric=metric, bound=bound) if metric in HIGHER_IS_BETTER else AtMost(metric=metric, bound=bound),
+        AtLeast(metric=metric, bound=bound, on="interval")
+        if metric in HIGHER_IS_BETTER
+        else AtMost(metric=metric, bound=bound, on="interval"),
         BetterThanBaseline(metric=metric, margin=margin),
-        NotWorseThanChampion(metric=metric, margin=margin),
+        BetterThanBaseline(metric=metric, margin=margin, level=level),
+        NotWorseThanChampion(metric=metric, margin=margin, level=level),
+        BetterThanChampion(metric=metric, by=margin, level=level),
+        UsualForModel(metric=metric),
+        SliceFloor(metric=metric, bound=bound),
+        SliceNotWorse(metric=metric, margin=margin, level=level),
     ]
-    better = figure + gain if upward else figure - gain
-    worse_gates = decide(compared(figure, rival, rival, metric=metric), gates).gates
-    better_gates = decide(compared(better, rival, rival, metric=metric), gates).gates
-    assert all(after.passed or not before.passed for before, after in zip(worse_gates, better_gates, strict=True))
+
+
+@given(
+    metric=st.sampled_from(UPWARD + DOWNWARD),
+    figure=figures,
+    better=figures,
+    rival=figures,
+    margin=st.floats(0, 0.5),
+    error=errors,
+    level=st.floats(0.001, 0.4),
+)
+def test_a_better_figure_never_turns_a_pass_into_a_fail(metric, figure, better, rival, margin, error, level) -> None:
+    gain = better if metric in HIGHER_IS_BETTER else -better
+
+    def judged(value: float) -> list[bool]:
+        slices = (part("a = 1", value, value - rival, metric), part("a = 2", rival, 0.0, metric))
+        past = [{metric: rival}] * 5
+        evidence = seen(value, rival, rival, metric=metric, error=error, slices=slices, history=past)
+        return [result.passed for result in decide(evidence, policy(metric, rival, margin, level)).gates]
+
+    worse, after = judged(figure), judged(figure + gain)
+    assert all(later or not before for before, later in zip(worse, after, strict=True))
+
+
+@given(error=errors, more=errors, margin=st.floats(0, 0.2), value=st.floats(-0.1, 0.1), level=st.floats(0.001, 0.4))
+def test_knowing_less_never_lets_a_worse_candidate_through(error, more, margin, value, level) -> None:
+    gate = NotWorseThanChampion(metric="roc_auc", margin=margin, level=level)
+    surer, vaguer = (weigh(gate, seen(0.7 + value, champion=0.7, error=each)).passed for each in (error, error + more))
+    assert surer or not vaguer
+
+
+@given(figure=figures, rival=figures, error=errors)
+def test_deciding_is_a_function_of_its_inputs_alone(figure, rival, error) -> None:
+    evidence = seen(figure, rival, rival, error=error, history=[{"roc_auc": rival}] * 6, parity=parity())
+    again = Evidence.from_plain(evidence.to_plain())
+    gates = policy("roc_auc", rival, 0.01, 0.05)
+    assert decide(evidence, gates) == decide(again, gates) == decide(evidence, tuple(gates))
+
+
+def test_an_evaluation_of_before_intervals_were_measured_is_still_read() -> None:
+    stored = {"model": "m", "rows": 10, "candidate": {"roc_auc": 0.8}, "baseline": {"roc_auc": 0.7}, "champion": None}
+    old = Evaluation.from_plain(stored)
+    assert (old.intervals, old.differences, old.reused_by, old.holdout, old.data) == ({}, {}, (), None, None)

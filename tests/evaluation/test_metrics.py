@@ -11,7 +11,9 @@ from include.evaluation import measure
 def test_a_perfect_binary_model() -> None:
     measured = measure("binary", np.array([0, 1, 0, 1]), np.array([[1.0, 0], [0, 1], [1, 0], [0, 1]]))
     assert measured == pytest.approx(
-        {"roc_auc": 1, "average_precision": 1, "accuracy": 1, "macro_f1": 1, "brier": 0, "log_loss": 0}, abs=1e-9
+        dict.fromkeys(("roc_auc", "average_precision", "accuracy", "macro_f1", "f1"), 1)
+        | dict.fromkeys(("brier", "log_loss", "ece", "mce"), 0),
+        abs=1e-9,
     )
 
 
@@ -35,4 +37,4 @@ def test_the_brier_score_of_several_classes_is_the_squared_distance_to_the_truth
 
 def test_regression() -> None:
     measured = measure("regression", np.array([1.0, 2.0, 3.0]), np.array([[1.0], [2.0], [5.0]]))
-    assert measured == pytest.approx({"mae": 2 / 3, "rmse": np.sqrt(4 / 3), "r2": -1.0})
+    assert measured == pytest.approx({"mae": 2 / 3, "rmse": np.sqrt(4 / 3), "r2": -1.0, "pinball": 1 / 3})

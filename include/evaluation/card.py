@@ -1,0 +1,133 @@
+"""What the model card draws, computed from the same scores as the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.evaluation.calibration import reliability, said_and_true
+from include.evaluation.metrics import Truth, normalised
+from include.evaluation.search import row_losses
+from include.inference import Scorer
+from include.records import Bin, CardData, Curve, Importance
+from include.spec import ModelSpec, Task
+
+Floats = NDArray[np.float64]
+MOST_POINTS = 200
+BARS = 30
+IMPORTANCE_ROWS = 5_000
+REPEATS = 3
+
+
+def card_data(
+    spec: ModelSpec,
+    truth: Truth,
+    scores: Mapping[str, Floats],
+    scorer: Scorer,
+    matrix: NDArray[np.float32],
+) -> CardData:
+    """Compute curves, histograms and importances on the holdout.
+
+    Parameters
+    ----------
+    scores : mapping of str to ndarray
+        By who answered: ``candidate``, ``baseline`` and, when there is one, ``champion``.
+    scorer, matrix
+        The candidate and its encoded holdout rows, shape (n_samples, n_features).
+    """
+    drawn = CardData(
+        model=spec.name,
+        importances=importances(spec, truth, scorer, matrix),
+        importance_loss="mean absolute error" if spec.task == "regression" else "log loss",
+        importance_rows=min(len(matrix), IMPORTANCE_ROWS),
+    )
+    if spec.task == "regression":
+        residuals = {who: histogram(each[:, 0] - truth) for who, each in scores.items()}
+        return drawn.model_copy(update={"residuals": residuals, "scores": histogram(scores["candidate"][:, 0])})
+    classes = truth.astype(np.int64)
+    judged = {who: normalised(each) for who, each in scores.items()}
+    lines = dict(_positives(spec, classes, judged))
+    said = judged["candidate"][:, 1] if spec.task == "binary" else judged["candidate"].max(axis=1)
+    return drawn.model_copy(
+        update={
+            "roc": {name: roc(*each) for name, each in lines.items()},
+            "precision_recall": {name: precision_recall(*each) for name, each in lines.items()},
+            "calibration": {who: reliability(*said_and_true(classes, each)) for who, each in judged.items()},
+            "scores": histogram(said),
+        }
+    )
+
+
+def roc(positive: NDArray[np.bool_], score: Floats) -> Curve:
+    """Return false positive rate against true positive rate."""
+    from sklearn.metrics import roc_curve
+
+    return thinned(*roc_curve(positive, score)[:2])
+
+
+def precision_recall(positive: NDArray[np.bool_], score: Floats) -> Curve:
+    """Return recall against precision, in order of rising recall."""
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(positive, score)
+    return thinned(recall[::-1], precision[::-1])
+
+
+def thinned(x: Floats, y: Floats) -> Curve:
+    """Return at most 200 points of a line, at even distances along both axes together; the ends stay."""
+    way = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
+    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], MOST_POINTS - 1)))
+    kept = np.unique(np.append(np.minimum(kept, len(x) - 1), (0, len(x) - 1)))[:MOST_POINTS]
+    return Curve(x=tuple(np.round(x[kept], 6).tolist()), y=tuple(np.round(y[kept], 6).tolist()))
+
+
+def histogram(values: Floats) -> tuple[Bin, ...]:
+    """Return thirty bars of equal width between the 0.5th and the 99.5th percentile; the outermost hold the rest."""
+    low, high = np.quantile(values, (0.005, 0.995))
+    counts, edges = np.histogram(np.clip(values, low, high), bins=BARS)
+    return tuple(Bin(low=float(edges[i]), high=float(edges[i + 1]), rows=int(count)) for i, count in enumerate(counts))
+
+
+def importances(spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[np.float32]) -> tuple[Importance, ...]:
+    """Return how much the candidate's loss grows when one feature is shuffled, the largest first.
+
+    On at most 5,000 rows at even distances in time, three times each, with a seed. All features of a
+    repeat are asked in one batch.
+
+    Source: Breiman (2001), Random forests. Machine Learning 45, section 10; model-agnostic as in
+    Fisher, Rudin, Dominici (2019).
+    """
+    rows = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), IMPORTANCE_ROWS)).astype(int))
+    few, known = matrix[rows], truth[rows]
+    count, width = few.shape
+    as_is = _mean_loss(spec.task, known, scorer.score(few))
+    random = np.random.default_rng(spec.seed)
+    grown = np.empty((REPEATS, width))
+    for repeat in range(REPEATS):
+        shuffled = np.tile(few, (width, 1))
+        order = random.permutation(count)
+        for position in range(width):
+            shuffled[position * count : (position + 1) * count, position] = few[order, position]
+        answers = scorer.score(shuffled).reshape(width, count, -1)
+        grown[repeat] = [_mean_loss(spec.task, known, each) - as_is for each in answers]
+    found = zip(scorer.signature.names, grown.mean(axis=0), grown.std(axis=0), strict=True)
+    ordered = sorted(found, key=lambda each: -each[1])
+    return tuple(Importance(feature=name, mean=float(mean), spread=float(spread)) for name, mean, spread in ordered)
+
+
+def _mean_loss(task: Task, truth: Truth, scores: Floats) -> float:
+    return float(row_losses(task, truth, scores).mean())
+
+
+def _positives(
+    spec: ModelSpec, truth: NDArray[np.int64], judged: Mapping[str, Floats]
+) -> list[tuple[str, tuple[NDArray[np.bool_], Floats]]]:
+    """Return what curves are drawn of: everyone's positive class, or each class of the candidate."""
+    if spec.task == "binary":
+        lines = [(who, (truth == 1, each[:, 1])) for who, each in judged.items()]
+    else:
+        ours = judged["candidate"]
+        lines = [(f"candidate: {c}", (truth == i, ours[:, i])) for i, c in enumerate(spec.target.classes)]
+    return [(name, each) for name, each in lines if 0 < each[0].sum() < len(truth)]

@@ -1,0 +1,193 @@
+"""The worst slices, found by looking at every feature and every pair for a loss that is higher than elsewhere.
+
+Sources
+-------
+Chung et al. (2019), Slice Finder: automated data slicing for model validation. ICDE: the loss of a
+slice against that of all other rows, tested slice by slice.
+Benjamini, Hochberg (1995), Controlling the false discovery rate. JRSS B 57: the correction for having
+looked at thousands of slices.
+Liang, Zeger (1986), Longitudinal data analysis using generalized linear models. Biometrika 73: the
+variance of a mean of rows that are dependent within blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.evaluation.blocks import Blocks
+from include.evaluation.metrics import Truth, normalised
+from include.records import SliceFigure
+from include.spec import Boolean, Categorical, Numeric, Task
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+MOST_FOUND = 8
+FALSE_DISCOVERIES = 0.05
+MOST_PARTS = 12
+LOSS: dict[Task, str] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One feature cut into parts: each row's part (-1: none of them), and the parts' names."""
+
+    feature: str
+    part: Codes
+    names: tuple[str, ...]
+
+
+def row_losses(task: Task, truth: Truth, scores: Floats) -> Floats:
+    """Return each row's loss, shape (n_samples,): logarithmic for classes, absolute for values."""
+    if task == "regression":
+        return np.asarray(np.abs(scores[:, 0] - truth))
+    told = normalised(scores)[np.arange(len(truth)), truth.astype(np.int64)]
+    return np.asarray(-np.log(np.clip(told, np.finfo(np.float64).eps, 1.0)))
+
+
+def cut_features(features: tuple[Numeric | Categorical | Boolean, ...], matrix: NDArray[np.float32]) -> list[Cut]:
+    """Cut numbers at their quartiles, and categories into the 12 with most rows; missing is a part of its own.
+
+    Parameters
+    ----------
+    features : tuple of Feature
+        Of the signature, with the whole dictionaries.
+    matrix : ndarray of float32, shape (n_samples, n_features)
+    """
+    cuts = []
+    for position, feature in enumerate(features):
+        column = matrix[:, position]
+        if feature.kind == "categorical":
+            codes, labels = column.astype(np.intp) + 1, ["missing or unknown", *feature.categories]
+        elif feature.kind == "boolean":
+            codes = np.where(np.isnan(column), 0, column + 1).astype(np.intp)
+            labels = ["missing", "false", "true"]
+        else:
+            codes, labels = _quartiles(column)
+        counts = np.bincount(codes, minlength=len(labels))
+        kept = [code for code in np.argsort(-counts, kind="stable")[:MOST_PARTS] if counts[code]]
+        renamed = np.full(len(labels), -1, dtype=np.intp)
+        renamed[kept] = np.arange(len(kept))
+        if len(kept) > 1:
+            cuts.append(Cut(feature.name, renamed[codes], tuple(_told(feature, labels[code]) for code in kept)))
+    return cuts
+
+
+def worst_slices(
+    task: Task, losses: dict[str, Floats], cuts: list[Cut], blocks: Blocks, fewest: int
+) -> tuple[SliceFigure, ...]:
+    """Return the slices in which the candidate loses more than elsewhere, the largest excess first.
+
+    Every part of every feature and of every pair of features with at least `fewest` rows is tested,
+    one-sided, with the variance taken between blocks; p-values are corrected together (false
+    discovery rate 5%). Of a slice and a part of it with a smaller excess, only the former is told.
+
+    Parameters
+    ----------
+    losses : dict of str to ndarray, shape (n_samples,)
+        ``candidate`` and, when there is one, ``champion``.
+    """
+    ours, rival = losses["candidate"], losses.get("champion")
+    groups: list[tuple[Cut, ...]] = [*((cut,) for cut in cuts), *combinations(cuts, 2)]
+    looked: list[tuple[float, float, int, tuple[Cut, ...], int]] = []
+    for group in groups:
+        codes, count = _crossed(group)
+        rows, excess, p_values = _tested(codes, count, ours, blocks, fewest)
+        looked += [
+            (float(p_values[i]), float(excess[i]), int(rows[i]), group, int(i)) for i in np.flatnonzero(rows >= fewest)
+        ]
+    if not looked:
+        return ()
+    corrected = corrected_for_looking(np.array([each[0] for each in looked]))
+    order = sorted(range(len(looked)), key=lambda i: -looked[i][1])
+    found: list[SliceFigure] = []
+    told: list[frozenset[str]] = []
+    for i in order:
+        _, excess_here, rows_here, group, code = looked[i]
+        names = frozenset(_names(group, code))
+        if corrected[i] > FALSE_DISCOVERIES or excess_here <= 0 or any(each < names for each in told):
+            continue
+        inside = _crossed(group)[0] == code
+        told.append(names)
+        found.append(
+            SliceFigure(
+                name=" and ".join(_names(group, code)),
+                features=tuple(cut.feature for cut in group),
+                rows=rows_here,
+                metric=LOSS[task],
+                candidate=float(ours[inside].mean()),
+                champion=None if rival is None else float(rival[inside].mean()),
+                elsewhere=float(ours[~inside].mean()),
+                p_value=float(corrected[i]),
+            )
+        )
+        if len(found) == MOST_FOUND:
+            break
+    return tuple(found)
+
+
+def corrected_for_looking(p_values: Floats) -> Floats:
+    """Return p-values adjusted by Benjamini and Hochberg (1995), shape as given."""
+    order = np.argsort(p_values)
+    ranked = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(ranked[::-1])[::-1])
+    return adjusted
+
+
+def _tested(
+    codes: Codes, count: int, losses: Floats, blocks: Blocks, fewest: int
+) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Return rows, excess of the mean loss over elsewhere and one-sided p-value of each part, shape (count,)."""
+    from scipy.stats import t
+
+    known = codes >= 0
+    cell = codes[known] * blocks.count + blocks.of_row[known]
+    size = count * blocks.count
+    rows = np.bincount(cell, minlength=size).reshape(count, -1)
+    sums = np.bincount(cell, weights=losses[known], minlength=size).reshape(count, -1)
+    inside, total = rows.sum(axis=1), len(losses)
+    outside = total - inside
+    judged = (inside >= fewest) & (outside >= fewest)
+    ok = np.maximum(inside, 1)
+    means = sums.sum(axis=1) / ok
+    elsewhere = (losses.sum() - sums.sum(axis=1)) / np.maximum(outside, 1)
+    block_rows, block_sums = np.bincount(blocks.of_row), np.bincount(blocks.of_row, weights=losses)
+    # A block's part in the difference of the two means; their squares add up to its variance.
+    moved = (sums - rows * means[:, None]) / ok[:, None]
+    moved -= ((block_sums - sums) - (block_rows - rows) * elsewhere[:, None]) / np.maximum(outside, 1)[:, None]
+    error = np.sqrt(blocks.count / max(1, blocks.count - 1) * (moved**2).sum(axis=1))
+    excess = means - elsewhere
+    p_values = t.sf(np.divide(excess, error, out=np.zeros_like(error), where=error > 0), max(1, blocks.count - 1))
+    return np.where(judged, inside, 0), excess, np.asarray(p_values)
+
+
+def _crossed(group: tuple[Cut, ...]) -> tuple[Codes, int]:
+    if len(group) == 1:
+        return group[0].part, len(group[0].names)
+    first, second = group
+    codes = first.part * len(second.names) + second.part
+    return np.where((first.part < 0) | (second.part < 0), -1, codes), len(first.names) * len(second.names)
+
+
+def _names(group: tuple[Cut, ...], code: int) -> tuple[str, ...]:
+    if len(group) == 1:
+        return (group[0].names[code],)
+    return group[0].names[code // len(group[1].names)], group[1].names[code % len(group[1].names)]
+
+
+def _quartiles(column: NDArray[np.float32]) -> tuple[Codes, list[str]]:
+    known = column[~np.isnan(column)]
+    edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75))) if len(known) else np.array([])
+    edges = edges[edges > known.min()] if len(known) else edges
+    codes = np.where(np.isnan(column), 0, np.searchsorted(edges, column, side="right") + 1).astype(np.intp)
+    bounds = [-np.inf, *edges, np.inf]
+    labels = [f"[{low:g}, {high:g})" for low, high in pairwise(bounds)]
+    return codes, ["missing", *labels]
+
+
+def _told(feature: Numeric | Categorical | Boolean, label: str) -> str:
+    return f"{feature.name} in {label}" if label.startswith("[") else f"{feature.name} = {label}"

@@ -1,0 +1,93 @@
+"""The step that measures a candidate: what must be read for it, and what is kept of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from include import evaluation, training
+from include.inference import Scorer, load_scorer
+from include.provenance import CheckedFiles, file_digest
+from include.records import CARD_DATA, CardData, Evaluation, Evidence, ExportedCandidate, Period, Rehearsal, Split
+from include.resources import Resources
+from include.spec import ModelSpec
+from include.warehouse.rows import open_rows, rows_query
+
+SERVED_AGAIN = timedelta(days=1)
+
+
+def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
+    """Measure candidate, champion and baseline on the same holdout rows.
+
+    Candidate and champion answer through their artifacts, as they do in production. What a model card
+    draws is too large to pass between tasks: it is written into the run's folder, and the evaluation
+    holds its digest.
+    """
+    fitted = exported.fitted
+    split = fitted.snapshot.split
+    champion = resources.ledger.champion(spec.name)
+    with resources.telemetry.step(spec.name, "evaluate"):
+        data = training.read_training_data(spec, fitted.snapshot)
+        scorers = {"candidate": load_scorer(CheckedFiles(Path(fitted.folder), exported.digests))}
+        thresholds = dict(fitted.thresholds)
+        if champion is not None:
+            scorers["champion"], threshold = _champion(spec, champion.to_version, resources)
+            if threshold is not None:
+                thresholds["champion"] = threshold
+        judged = evaluation.Judged(
+            holdout=data.holdout,
+            truth=data.y_holdout,
+            learned=(data.x_train, data.y_train),
+            baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
+            thresholds=thresholds,
+            split=split,
+            served=_served_again(spec, split, resources),
+        )
+        compared, card = evaluation.evaluate(spec, judged, scorers, champion=champion)
+        return compared.model_copy(
+            update={
+                "parity": exported.parity,
+                "reused_by": _judged_on(spec, fitted.run_id, split.holdout, resources),
+                "card_digest": _kept(card, Path(fitted.folder)),
+            }
+        )
+
+
+def evidence_of(spec: ModelSpec, compared: Evaluation, rehearsal: Rehearsal | None, resources: Resources) -> Evidence:
+    """Gather all that a decision is made of: the figures, the rehearsal, and the model's own past."""
+    past = [each.evaluation.candidate for each in resources.ledger.versions(spec.name) if each.decision.accepted]
+    return Evidence(evaluation=compared, rehearsal=rehearsal, history=tuple(past))
+
+
+def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:
+    """Return what the champion answers with, and the threshold that was chosen for it when it was trained."""
+    registered = resources.ledger.version(spec.name, version)
+    artifact = resources.artifacts.verified(spec.name, version, registered.artifact_digest)
+    return load_scorer(artifact), registered.evaluation.threshold
+
+
+def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:
+    """Read the last day of the holdout as scoring reads a partition: for that day alone, without the target."""
+    last = Period(start=max(split.holdout.start, split.holdout.end - SERVED_AGAIN), end=split.holdout.end)
+    with open_rows(resources.database_url, rows_query(spec, last, labelled=False)) as rows:
+        return rows.read_all()
+
+
+def _judged_on(spec: ModelSpec, run_id: str, holdout: Period, resources: Resources) -> tuple[int, ...]:
+    """Return the versions of other runs that were judged on a holdout that shares time with this one."""
+    return tuple(
+        each.version
+        for each in resources.ledger.versions(spec.name)
+        if each.run_id != run_id
+        and (seen := each.evaluation.holdout) is not None
+        and seen.start < holdout.end
+        and holdout.start < seen.end
+    )
+
+
+def _kept(card: CardData, folder: Path) -> str:
+    file = folder / CARD_DATA
+    file.write_text(card.model_dump_json(), encoding="utf-8")
+    return file_digest(file)
