@@ -37,6 +37,8 @@ def fit_candidate(
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     baseline = fit_baseline(spec, data)
+    with backend.active():
+        thresholds = choose_thresholds(spec, data, {"candidate": candidate, "baseline": baseline})
     fitted = {"model.joblib": candidate, "baseline.joblib": baseline}
     return FittedCandidate(
         model=spec.name,
@@ -45,7 +47,7 @@ def fit_candidate(
         digests={name: save_fitted(estimator, folder / name) for name, estimator in fitted.items()},
         snapshot=snapshot,
         fit_seconds=fit_seconds,
-        thresholds=choose_thresholds(spec, data, {"candidate": candidate, "baseline": baseline}),
+        thresholds=thresholds,
     )
 
 

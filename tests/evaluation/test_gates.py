@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.evaluation import decide
@@ -374,6 +374,7 @@ def policy(metric: str, bound: float, margin: float, level: float) -> list[Any]:
     ]
 
 
+@settings(deadline=None)
 @given(
     metric=st.sampled_from(UPWARD + DOWNWARD),
     figure=figures,
@@ -396,6 +397,7 @@ def test_a_better_figure_never_turns_a_pass_into_a_fail(metric, figure, better, 
     assert all(later or not before for before, later in zip(worse, after, strict=True))
 
 
+@settings(deadline=None)
 @given(error=errors, more=errors, margin=st.floats(0, 0.2), value=st.floats(-0.1, 0.1), level=st.floats(0.001, 0.4))
 def test_knowing_less_never_lets_a_worse_candidate_through(error, more, margin, value, level) -> None:
     gate = NotWorseThanChampion(metric="roc_auc", margin=margin, level=level)
@@ -403,6 +405,7 @@ def test_knowing_less_never_lets_a_worse_candidate_through(error, more, margin, 
     assert surer or not vaguer
 
 
+@settings(deadline=None)
 @given(figure=figures, rival=figures, error=errors)
 def test_deciding_is_a_function_of_its_inputs_alone(figure, rival, error) -> None:
     evidence = seen(figure, rival, rival, error=error, history=[{"roc_auc": rival}] * 6, parity=parity())
