@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
 
 from include.models import declared_models
-from include.records import ValidationReport
+from include.records import ScorePlan, StagedShard, ValidationReport
 from include.settings import load_settings
 from include.spec import ModelSpec
 from sluice_airflow import assets, pages, runs
@@ -36,13 +36,31 @@ def build(spec: ModelSpec) -> DAG:
         with pipeline.open_resources() as resources:
             return pipeline.validate_partition(spec, run_id, period, resources).to_plain()
 
-    @task(outlets=[scores])
-    def score(validated: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
+    @task
+    def plan(validated: dict[str, Any], run_id: str, dag_run: Any) -> list[dict[str, Any]]:
         from include import pipeline
 
         report = ValidationReport.from_plain(validated)
         with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
-            published = pipeline.score_partition(spec, report, resources)
+            planned = pipeline.plan_partition(spec, report, run_id, resources)
+        return [{"plan": planned.to_plain(), "shard": shard} for shard in range(planned.shards)]
+
+    @task(map_index_template="shard {{ work['shard'] }}")
+    def score(work: dict[str, Any]) -> dict[str, Any]:
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            planned = ScorePlan.from_plain(work["plan"])
+            return pipeline.score_shard(spec, planned, work["shard"], resources).to_plain()
+
+    @task(outlets=[scores])
+    def publish(works: list[dict[str, Any]], shards: list[dict[str, Any]], outlet_events: Any) -> dict[str, Any]:
+        from include import pipeline
+
+        staged = [StagedShard.from_plain(shard) for shard in shards]
+        with pipeline.open_resources() as resources:
+            planned = ScorePlan.from_plain(works[0]["plan"])
+            published = pipeline.publish_partition(spec, planned, staged, resources)
         outlet_events[scores].extra = assets.partition_event(published)
         return published.to_plain()
 
@@ -50,7 +68,8 @@ def build(spec: ModelSpec) -> DAG:
     schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
     page = pages.score_page(spec)
     with DAG(schedule=schedule, max_active_runs=4, params={"partition": PARTITION}, doc_md=page, **settings) as dag:
-        score(validate())
+        planned = plan(validate())
+        publish(planned, score.expand(work=planned))
     return dag
 
 

@@ -195,3 +195,31 @@ class LocalStackError(SluiceError):
     def __init__(self, reason: str, advice: str, log: Path | None = None) -> None:
         super().__init__(f"{reason} {advice}")
         self.reason, self.advice, self.log = reason, advice, log
+
+
+class FencedError(SluiceError):
+    """A newer attempt at the same work has replaced this one, which may do nothing more."""
+
+    def __init__(self, work: str, attempt: int, run_id: str, newer: int, newer_run: str, newer_since: object) -> None:
+        super().__init__(
+            f"{work}: attempt {attempt} (run {run_id}) is fenced: attempt {newer} (run {newer_run}) replaced it at "
+            f"{newer_since}. Nothing was written by the older one. Nothing to do: look at the newer run; "
+            "sluice.score_attempt lists all."
+        )
+        self.work, self.attempt, self.newer = work, attempt, newer
+
+
+class PartitionOverlapError(SluiceError):
+    """A partition does not fit between those that a score table has: the schedule's interval was changed."""
+
+
+class ScoresRefusedError(SluiceError):
+    """Scores were not published because their distribution is outside the declared bounds."""
+
+    def __init__(self, model: str, period: str, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"the scores of '{model}' for {period} are not published: {'; '.join(reasons)}. The former rows stay "
+            "readable. Look at the source's rows and at the champion; if the world changed, change "
+            "Scoring(bounds=...) in spec.py and run again."
+        )
+        self.model, self.period, self.reasons = model, period, tuple(reasons)

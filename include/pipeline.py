@@ -2,7 +2,8 @@
 
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
               → evaluate_candidate → weigh_candidate → promote_candidate
-    score     validate_partition → score_partition
+    score     validate_partition → plan_partition → score_shard, once a shard → publish_partition
+              (score_partition: the last three in one go)
     operate   move_champion
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
@@ -24,7 +25,13 @@ from include.steps.retrain import (
     validate_training_data,
     weigh_candidate,
 )
-from include.steps.score import score_partition, validate_partition
+from include.steps.score import (
+    plan_partition,
+    publish_partition,
+    score_partition,
+    score_shard,
+    validate_partition,
+)
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
@@ -41,6 +48,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "promote_candidate",
     # score
     "validate_partition",
+    "plan_partition",
+    "score_shard",
+    "publish_partition",
     "score_partition",
     # operate
     "move_champion",

@@ -11,7 +11,7 @@ from include.records.data import CheckResult, Purpose, SnapshotRef, Split, Valid
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.registry import ModelVersion, Promotion
-from include.records.scores import PublishedPartition
+from include.records.scores import PublishedPartition, ScoreMode, ScorePlan, StagedShard
 
 __all__ = [
     "CARD_DATA",
@@ -40,8 +40,11 @@ __all__ = [
     "Purpose",
     "Record",
     "Rehearsal",
+    "ScoreMode",
+    "ScorePlan",
     "SliceFigure",
     "SnapshotRef",
     "Split",
+    "StagedShard",
     "ValidationReport",
 ]

@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AwareDatetime
 
-from include.records.base import Record
+from include.records.base import Period, Record
+
+ScoreMode = Literal["champion", "champion_then", "named"]
+"""Who scores: the champion of now, the champion of when the partition ended, or a version that somebody named."""
+
+
+class ScorePlan(Record):
+    """How one partition is going to be scored: by which version, in how many shards.
+
+    `attempt` is the plan's number among all attempts at this partition: a newer plan fences this one.
+    """
+
+    model: str
+    period: Period
+    run_id: str
+    attempt: int
+    version: int
+    artifact_digest: str
+    mode: ScoreMode
+    rows: int
+    shards: int
+
+
+class StagedShard(Record):
+    """One shard's scores in a staging table that nobody reads yet, and what they are like.
+
+    `row_count` is what the database says it took, and equals the rows read and scored. `score_sums` holds
+    the sum of each answer column and `label_counts` how many rows each class has, for the declared bounds.
+    The seconds are those in which reading, predicting and writing were at work; they overlap.
+    """
+
+    model: str
+    shard: int
+    attempt: int
+    table: str
+    row_count: int
+    rows_digest: str
+    score_sums: dict[str, float]
+    label_counts: dict[str, int]
+    read_seconds: float
+    predict_seconds: float
+    write_seconds: float
+    key_seconds: float
 
 
 class PublishedPartition(Record):
@@ -20,3 +64,6 @@ class PublishedPartition(Record):
     run_id: str
     fence: int
     published_at: AwareDatetime
+    mode: ScoreMode = "champion"
+    shards: int = 1
+    attempt: int | None = None

@@ -1,7 +1,26 @@
-"""A score partition from rows to publication, exactly once: all of it or none of it."""
+"""A score partition from plan to publication, exactly once: all of it or none of it.
 
-from include.scoring.publication import publish
+    plan → stage_shard, once a shard → publish
+
+Each attempt takes a number (`attempts`); a shard's rows are read, scored and written at the same time
+(`staging`); one transaction makes them the partition (`publication`).
+"""
+
+from include.scoring.cleaning import clean_staging
+from include.scoring.planning import plan, shard_condition
+from include.scoring.publication import abandon, publish
 from include.scoring.rows import score_batches
-from include.scoring.tables import ensure_partition, ensure_score_table, score_columns
+from include.scoring.staging import stage_shard
+from include.scoring.tables import ensure_score_table, score_columns
 
-__all__ = ["ensure_partition", "ensure_score_table", "publish", "score_batches", "score_columns"]
+__all__ = [
+    "abandon",
+    "clean_staging",
+    "ensure_score_table",
+    "plan",
+    "publish",
+    "score_batches",
+    "score_columns",
+    "shard_condition",
+    "stage_shard",
+]

@@ -1,128 +1,154 @@
-"""Publication: in one transaction a partition's rows are replaced and the ledger says so, or nothing happens.
+"""Publication: in one transaction a partition gets its rows and the ledger says so, or nothing happens.
 
-Whatever is killed when, a reader sees the former rows whole or the new rows whole.
+A partition that was never published is attached: its staged tables become it, and no row moves. One that
+was is replaced row by row under MVCC: swapping its table would take a lock that waits for the longest
+analyst's query and lets nobody else read meanwhile. Either way a reader sees the former rows whole or the
+new rows whole, and never waits (docs/decisions/).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from io import BytesIO
-from typing import Any
+from collections.abc import Sequence
 
-import pyarrow as pa
-from pyarrow import csv
-from sqlalchemy import Connection, Engine, text
+from psycopg.rows import dict_row
+from sqlalchemy import Engine
 
-from include.errors import ReconciliationError
-from include.records import Period, PublishedPartition
-from include.scoring.tables import score_columns
+from include.records import PublishedPartition, ScorePlan, StagedShard
+from include.scoring.attempts import STAGING, Attempt, Work, partition_name, staging_name, taken_attempt
+from include.scoring.cleaning import drop_of_plan
+from include.scoring.digests import added, read, written
+from include.scoring.planning import check_fits
+from include.scoring.reconciling import reconcile
 from include.spec import ModelSpec
 
 _PARTITION = """
     SELECT model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, fence,
-           published_at
-    FROM sluice.score_partition WHERE model = :model AND partition_start = :start ORDER BY fence DESC LIMIT 1
+           published_at, mode, shards, attempt
+    FROM sluice.score_partition WHERE model = %(model)s AND partition_start = %(start)s ORDER BY fence DESC LIMIT 1
 """
 _LEDGER_ROW = """
     INSERT INTO sluice.score_partition
-        (model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, fence)
-    VALUES (:model, :start, :end, :version, :artifact_digest, :row_count, :rows_digest, :run_id, :fence)
+        (model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, fence,
+         mode, shards, attempt)
+    VALUES (%(model)s, %(start)s, %(end)s, %(version)s, %(artifact_digest)s, %(row_count)s, %(rows_digest)s,
+            %(run_id)s, %(fence)s, %(mode)s, %(shards)s, %(attempt)s)
 """
 
 
-def publish(
-    engine: Engine,
-    spec: ModelSpec,
-    period: Period,
-    batches: Iterable[pa.RecordBatch],
-    *,
-    version: int,
-    artifact_digest: str,
-    run_id: str,
-    expected_rows: int,
-) -> PublishedPartition:
-    """Replace the partition's rows by `batches`.
+def publish(engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -> PublishedPartition:
+    """Make the staged shards the partition that analysts read, and clear staging.
 
     Publishing what the same run has published already changes nothing and returns that publication:
     a retry after a kill publishes once.
 
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        As `score_batches` yields them, in order of the key.
-    expected_rows : int
-        How many rows the validated period holds.
-
     Raises
     ------
     ReconciliationError
-        When there came another number of rows; the former rows stay.
+        When the shards are not all there, or do not hold the rows that were validated; the former rows stay.
+    ScoresRefusedError
+        When the scores' distribution is outside the declared bounds; the former rows stay.
+    FencedError
+        When a newer attempt has replaced this one.
+    DatabaseError
+        When the database fails otherwise; trying again may help.
     """
-    with engine.begin() as connection:
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-            {"name": f"sluice.publish.{spec.name}.{period.start.isoformat()}"},
-        )
-        key = {"model": spec.name, "start": period.start}
-        found = connection.execute(text(_PARTITION), key).mappings().one_or_none()
-        former = None if found is None else PublishedPartition.model_validate(dict(found))
-        connection.execute(text(f'DELETE FROM scores."{spec.name}" WHERE partition_start = :start'), key)  # noqa: S608
-        count, digest = _copy(connection, spec, period, batches, version)
-        if count != expected_rows:
-            raise ReconciliationError(
-                f"model '{spec.name}', partition {period}: expected the {expected_rows:,} rows that were validated; "
-                f"scored {count:,}. Nothing was published, the former rows stay. The source changed meanwhile: "
-                "run the task again from `validate`."
-            )
-        row = key | {
-            "end": period.end,
-            "version": version,
-            "artifact_digest": artifact_digest,
-            "row_count": count,
-            "rows_digest": digest,
-            "run_id": run_id,
-            "fence": 1 if former is None else former.fence + 1,
-        }
-        if former is not None and _same(former, row):
-            connection.rollback()
+    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
+    with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
+        attempt.hold()
+        former = _former(attempt)
+        digest = written(added(read(shard.rows_digest) for shard in staged))
+        if former is not None and _same(former, plan, digest):
+            drop_of_plan(attempt)
             return former
-        connection.execute(text(_LEDGER_ROW), row)
-        written = connection.execute(text(_PARTITION), key).mappings().one()
-        return PublishedPartition.model_validate(dict(written))
+        reconcile(spec, plan, staged)
+        check_fits(attempt.connection, spec, plan.period)
+        if _is_attached(attempt):
+            _replace(attempt, spec, staged)
+        else:
+            _attach(attempt, plan, staged)
+        _note(attempt, plan, digest, 1 if former is None else former.fence + 1)
+        drop_of_plan(attempt)
+        published = _former(attempt)
+    assert published is not None  # noqa: S101  # the row was written in this very transaction
+    return published
 
 
-def _same(former: PublishedPartition, row: dict[str, object]) -> bool:
-    kept = former.model_dump()
-    return all(kept[name] == row[name] for name in ("run_id", "version", "artifact_digest", "rows_digest"))
+def abandon(engine: Engine, plan: ScorePlan) -> None:
+    """Give a plan up: drop its staged tables. The published rows are as they were."""
+    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
+    with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
+        attempt.hold()
+        drop_of_plan(attempt)
 
 
-def _copy(
-    connection: Connection, spec: ModelSpec, period: Period, batches: Iterable[pa.RecordBatch], version: int
-) -> tuple[int, str]:
-    """COPY the batches in; return how many rows, and the SHA-256 of what they say (all but the time of scoring)."""
-    driver: Any = connection.connection.driver_connection  # psycopg's connection, which alone can COPY
-    digest = hashlib.sha256()
-    count = 0
-    names = ("entity_key", "event_time", *score_columns(spec), *(["predicted"] if spec.target.classes else []))
-    columns = ", ".join(f'"{name}"' for name in (*names, "partition_start", "model_version"))
-    start = pa.scalar(period.start, pa.timestamp("us", "UTC"))
-    with (
-        driver.cursor() as cursor,
-        cursor.copy(f'COPY scores."{spec.name}" ({columns}) FROM STDIN (FORMAT csv)') as copy,
-    ):
-        for batch in batches:
-            row_count = batch.num_rows
-            whole = batch.select(list(names)).append_column("partition_start", pa.repeat(start, row_count))
-            content = _csv(whole.append_column("model_version", pa.repeat(pa.scalar(version, pa.int32()), row_count)))
-            digest.update(content)
-            copy.write(content)
-            count += row_count
-    return count, digest.hexdigest()
+def _former(attempt: Attempt) -> PublishedPartition | None:
+    with attempt.connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_PARTITION, attempt.work.named()).fetchone()
+    return None if row is None else PublishedPartition.model_validate(row)
 
 
-def _csv(batch: pa.RecordBatch) -> bytes:
-    """Return the batch as CSV; Arrow writes the shortest decimal that reads back as the same double."""
-    sink = BytesIO()
-    csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))
-    return sink.getvalue()
+def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
+    return (former.run_id, former.version, former.artifact_digest, former.rows_digest) == (
+        plan.run_id, plan.version, plan.artifact_digest, digest,
+    )  # fmt: skip
+
+
+def _is_attached(attempt: Attempt) -> bool:
+    name = partition_name(attempt.work.model, attempt.work.start)
+    row = attempt.connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f'scores."{name}"']).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _replace(attempt: Attempt, spec: ModelSpec, staged: Sequence[StagedShard]) -> None:
+    partition = f'scores."{partition_name(attempt.work.model, attempt.work.start)}"'
+    found = attempt.connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        [f'scores."{spec.name}"'],
+    )
+    columns = ", ".join(f'"{row[0]}"' for row in found.fetchall())
+    attempt.connection.execute(f"DELETE FROM {partition}")  # noqa: S608  # a checked identifier, as all below
+    for shard in staged:
+        attempt.connection.execute(
+            f'INSERT INTO {partition} ({columns}) SELECT {columns} FROM {STAGING}."{shard.table}"'  # noqa: S608
+        )
+
+
+def _attach(attempt: Attempt, plan: ScorePlan, staged: Sequence[StagedShard]) -> None:
+    name = partition_name(plan.model, plan.period.start)
+    ready = staging_name(plan.model, plan.period.start, plan.attempt)
+    if plan.shards == 1:
+        ready = staged[0].table
+    for shard in staged if plan.shards > 1 else ():
+        part = f"{name}_s{shard.shard}"
+        attempt.connection.execute(
+            f'ALTER TABLE {STAGING}."{ready}" ATTACH PARTITION {STAGING}."{shard.table}" '
+            f"FOR VALUES WITH (MODULUS {plan.shards}, REMAINDER {shard.shard})"
+        )
+        attempt.connection.execute(f'ALTER TABLE {STAGING}."{shard.table}" RENAME TO "{part}"')
+        attempt.connection.execute(f'ALTER TABLE {STAGING}."{part}" SET SCHEMA scores')
+    attempt.connection.execute(f'ALTER TABLE {STAGING}."{ready}" RENAME TO "{name}"')
+    attempt.connection.execute(f'ALTER TABLE {STAGING}."{name}" SET SCHEMA scores')
+    attempt.connection.execute(
+        f'ALTER TABLE scores."{plan.model}" ATTACH PARTITION scores."{name}" '
+        f"FOR VALUES FROM ('{plan.period.start.isoformat()}') TO ('{plan.period.end.isoformat()}')"
+    )
+    for part in (f"{name}_s{shard.shard}" for shard in staged) if plan.shards > 1 else (name,):
+        attempt.connection.execute(f'ALTER TABLE scores."{part}" DROP CONSTRAINT of_partition')  # the bounds say it
+
+
+def _note(attempt: Attempt, plan: ScorePlan, digest: str, fence: int) -> None:
+    row = {
+        "model": plan.model,
+        "start": plan.period.start,
+        "end": plan.period.end,
+        "version": plan.version,
+        "artifact_digest": plan.artifact_digest,
+        "row_count": plan.rows,
+        "rows_digest": digest,
+        "run_id": plan.run_id,
+        "fence": fence,
+        "mode": plan.mode,
+        "shards": plan.shards,
+        "attempt": attempt.number,
+    }
+    attempt.connection.execute(_LEDGER_ROW, row)

@@ -1,11 +1,13 @@
-"""Batches of source rows become batches of score rows."""
+"""Batches of source rows become batches of scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from include.errors import ReconciliationError
 from include.inference import Scorer
@@ -13,30 +15,60 @@ from include.inference.batch import encode_batch
 from include.spec import ModelSpec
 
 
-def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Scorer) -> Iterator[pa.RecordBatch]:
-    """Yield ``entity_key, event_time, <answer columns>[, predicted]`` for each batch of source rows.
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """Some rows with their scores.
+
+    Parameters
+    ----------
+    keys : pyarrow.Array of string or int64
+        Entity keys, none null.
+    times : ndarray of int64, shape (n,)
+        Event times in microseconds since 1970, UTC.
+    scores : ndarray of float64, shape (n, n_classes), or (n, 1) for a regression
+        All finite.
+    labels : ndarray of intp, shape (n,), or None
+        Position of the most probable class; None for a regression.
+    """
+
+    keys: pa.Array
+    times: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.intp] | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.keys)
+
+
+def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Scorer) -> Iterator[ScoredBatch]:
+    """Yield the scores of each batch of source rows.
 
     Raises
     ------
     ReconciliationError
-        When the model gives a row no finite answer.
+        When a row has no key or no time, or the model gives it no finite answer.
     """
     for batch in batches:
+        keys, times = batch.column(spec.entity_key.column), batch.column(spec.event_time)
+        for name, column in ((spec.entity_key.column, keys), (spec.event_time, times)):
+            if column.null_count:
+                raise ReconciliationError(
+                    f"model '{spec.name}': expected '{name}' of every row; found {column.null_count:,} rows without. "
+                    "Nothing was published. The source changed since it was validated: run again from `validate`."
+                )
         scores = scorer.score(encode_batch(batch, scorer.signature))
-        if not np.isfinite(scores).all():
-            row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
-            key = batch.column(spec.entity_key.column)[row].as_py()
+        finite = np.isfinite(scores).all(axis=1)
+        if not finite.all():
+            key = keys[int(np.flatnonzero(~finite)[0])].as_py()
             raise ReconciliationError(
                 f"model '{spec.name}': expected a finite score for every row; found none for key {key!r}. "
                 "Nothing was published. Look at that row's features; the estimator must answer missing values."
             )
-        columns = {
-            "entity_key": batch.column(spec.entity_key.column),
-            "event_time": batch.column(spec.event_time),
-        }
-        names = [f"p_{label}" for label in scorer.signature.classes] or ["value"]
-        columns |= {name: pa.array(scores[:, position]) for position, name in enumerate(names)}
-        if scorer.signature.classes:
-            labels = pa.array(scorer.signature.classes, type=pa.string())
-            columns["predicted"] = labels.take(pa.array(scores.argmax(axis=1)))
-        yield pa.RecordBatch.from_pydict(columns)
+        yield ScoredBatch(
+            keys=keys.cast(pa.string() if spec.entity_key.type == "text" else pa.int64()),
+            times=np.asarray(times.cast(pa.timestamp("us", "UTC")).cast(pa.int64())),
+            scores=scores,
+            labels=scores.argmax(axis=1) if scorer.signature.classes else None,
+        )

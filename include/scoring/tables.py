@@ -9,7 +9,6 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, text
 
 from include.errors import DatabaseError
-from include.records import Period
 from include.spec import ModelSpec
 
 
@@ -52,23 +51,6 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
             "ORDER BY entity_key, partition_start DESC"
         )
         _comment(connection, spec, table)
-
-
-def ensure_partition(engine: Engine, spec: ModelSpec, period: Period) -> None:
-    """Make the partition of ``scores.<model>`` that holds `period` unless it is there.
-
-    It is attached rather than made in place: attaching lets readers go on reading.
-    """
-    name = f"{spec.name}_p{period.start:%Y%m%d_%H%M}"
-    with engine.begin() as connection:
-        _lock(connection, f"sluice.table.{spec.name}")
-        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f'scores."{name}"'}).scalar() is not None:
-            return
-        connection.exec_driver_sql(f'CREATE TABLE scores."{name}" (LIKE scores."{spec.name}" INCLUDING ALL)')
-        connection.exec_driver_sql(
-            f'ALTER TABLE scores."{spec.name}" ATTACH PARTITION scores."{name}" '
-            f"FOR VALUES FROM ('{period.start.isoformat()}') TO ('{period.end.isoformat()}')"
-        )
 
 
 def _check_columns(connection: Connection, spec: ModelSpec) -> None:

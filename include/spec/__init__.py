@@ -36,6 +36,7 @@ from include.spec.gates import (
 )
 from include.spec.judging import Judging, Slice
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
+from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.words import ClassLabel, Identifier, Task, Word
 
 __all__ = [
@@ -46,9 +47,11 @@ __all__ = [
     "BetterThanBaseline",
     "BetterThanChampion",
     "Boolean",
+    "Bound",
     "Calibrated",
     "Categorical",
     "ClassLabel",
+    "ClassShare",
     "Columns",
     "Contract",
     "EntityKey",
@@ -63,6 +66,7 @@ __all__ = [
     "Identifier",
     "Judging",
     "Latency",
+    "MeanScore",
     "Memory",
     "Metric",
     "MinimumLabels",
@@ -72,6 +76,7 @@ __all__ = [
     "NotWorseThanChampion",
     "Numeric",
     "SameFeatures",
+    "Scoring",
     "Slice",
     "SliceFloor",
     "SliceNotWorse",

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, mo
 from include.spec.features import Columns, Feature
 from include.spec.gates import FairnessGap, Gate, SliceFloor, SliceNotWorse, default_gates
 from include.spec.judging import Judging
+from include.spec.scoring import Scoring
 from include.spec.words import ClassLabel, Cron, Delay, Identifier, Length, Task, Word
 
 
@@ -88,6 +89,8 @@ class ModelSpec(Word):
         Slices, and how sure the figures are.
     retrain, score : str or None
         Cron expressions in UTC; None: only by hand. The score schedule's interval is the partition.
+    scoring : Scoring
+        How a partition is cut into shards, what its scores must look like, how long it is kept.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
     parity_tolerance : float
@@ -111,6 +114,7 @@ class ModelSpec(Word):
     judging: Judging = Judging()
     retrain: Cron | None = None
     score: Cron | None = "0 0 * * *"
+    scoring: Scoring = Scoring()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
     parity_tolerance: PositiveFloat = 1e-5
@@ -131,6 +135,17 @@ class ModelSpec(Word):
         if len(set(self.target.classes)) != found:
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
         _check_named_features(self)
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_are_of_the_answer(self) -> Self:
+        columns = [f"p_{label}" for label in self.target.classes] or ["value"]
+        for bound in self.scoring.bounds:
+            named, known = (
+                (bound.column, columns) if bound.kind == "mean_score" else (bound.label, list(self.target.classes))
+            )
+            if named not in known:
+                raise ValueError(f"a bound of scoring names one of {', '.join(known) or 'no classes'}; found {named}")
         return self
 
     @property

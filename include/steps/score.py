@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from include import scoring
-from include.errors import NoChampionError
+from include.errors import NoChampionError, SluiceError
 from include.inference import load_scorer
-from include.records import Period, PublishedPartition, ValidationReport
+from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard, ValidationReport
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.checks import validate
@@ -17,34 +20,114 @@ def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: 
     return validate(spec, period, "score", run_id, resources)
 
 
-def score_partition(
-    spec: ModelSpec, report: ValidationReport, resources: Resources, version: int | None = None
-) -> PublishedPartition:
-    """Score the partition that was validated and publish it: all of it or none of it.
+def plan_partition(
+    spec: ModelSpec,
+    report: ValidationReport,
+    run_id: str,
+    resources: Resources,
+    version: int | None = None,
+    mode: ScoreMode = "champion",
+) -> ScorePlan:
+    """Decide which version scores the partition that was validated, and in how many shards.
 
-    The `report` says which period, and how many rows it must yield: ReconciliationError otherwise.
-    The champion scores, unless a `version` is named; NoChampionError when there is neither.
+    The newest plan of a partition wins: work on an older one ends with FencedError.
+
+    Parameters
+    ----------
+    version : int, optional
+        Who scores; `mode` is then ``named``.
+    mode : {"champion", "champion_then", "named"}
+        The champion of now, or the one of when the partition ended.
+
+    Raises
+    ------
+    NoChampionError
+        When the model has, or had then, no champion, and no version is named.
+    UnknownVersionError
+        When the version named does not exist.
+    PartitionOverlapError
+        When the score table has partitions of another length there.
     """
-    if version is None:
-        champion = resources.ledger.champion(spec.name)
+    if version is not None:
+        mode = "named"
+    else:
+        champion = (
+            resources.ledger.champion_at(spec.name, report.period.end)
+            if mode == "champion_then"
+            else resources.ledger.champion(spec.name)
+        )
         if champion is None:
             raise NoChampionError(spec.name)
         version = champion.to_version
     registered = resources.ledger.version(spec.name, version)
-    scorer = load_scorer(resources.artifacts.verified(spec.name, version, registered.artifact_digest))
-    scoring.ensure_score_table(resources.engine, spec)
-    scoring.ensure_partition(resources.engine, spec, report.period)
-    query = rows_query(spec, report.period, labelled=False)
-    with resources.telemetry.step(spec.name, "score"), open_rows(resources.database_url, query) as rows:
-        published = scoring.publish(
+    with resources.telemetry.step(spec.name, "plan"):
+        return scoring.plan(
             resources.engine,
             spec,
             report.period,
-            scoring.score_batches(rows, spec, scorer),
+            rows=report.rows,
+            run_id=run_id,
             version=version,
             artifact_digest=registered.artifact_digest,
-            run_id=report.run_id,
-            expected_rows=report.rows,
+            mode=mode,
         )
+
+
+def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resources) -> StagedShard:
+    """Score one shard of the plan into a staging table, with the version of the plan and no other.
+
+    Raises
+    ------
+    ReconciliationError, FencedError, DatabaseError
+        See `scoring.stage_shard`.
+    ArtifactError
+        When the version's artifact is not what the ledger says.
+    """
+    scorer = load_scorer(resources.artifacts.verified(plan.model, plan.version, plan.artifact_digest))
+    query = rows_query(spec, plan.period, labelled=False, only=scoring.shard_condition(spec, plan, shard))
+    with resources.telemetry.step(spec.name, "score"):
+        staged = scoring.stage_shard(
+            resources.engine,
+            spec,
+            plan,
+            shard,
+            lambda: open_rows(resources.database_url, query),
+            scorer,
+        )
+    for stage in ("read", "predict", "write", "key"):
+        resources.telemetry.seconds(f"{spec.name}.score.{stage}.seconds", getattr(staged, f"{stage}_seconds"))
+    return staged
+
+
+def publish_partition(
+    spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], resources: Resources
+) -> PublishedPartition:
+    """Reconcile the shards and make them what analysts read: all of them or, with an error, none.
+
+    Raises
+    ------
+    ReconciliationError, ScoresRefusedError, FencedError, DatabaseError
+        See `scoring.publish`; the former rows stay readable.
+    """
+    with resources.telemetry.step(spec.name, "publish"):
+        published = scoring.publish(resources.engine, spec, plan, staged)
     resources.telemetry.count(f"{spec.name}.score.rows", published.row_count)
     return published
+
+
+def score_partition(
+    spec: ModelSpec,
+    report: ValidationReport,
+    resources: Resources,
+    version: int | None = None,
+    mode: ScoreMode = "champion",
+) -> PublishedPartition:
+    """Plan, score and publish in one go, a shard after the other; what fails leaves nothing behind."""
+    plan = plan_partition(spec, report, report.run_id, resources, version, mode)
+    try:
+        staged = [score_shard(spec, plan, shard, resources) for shard in range(plan.shards)]
+        return publish_partition(spec, plan, staged, resources)
+    except SluiceError:
+        with suppress(SluiceError):  # fenced, or the database is gone: then the successor cleans
+            scoring.abandon(resources.engine, plan)
+        raise

@@ -48,14 +48,16 @@ def bound_query(spec: ModelSpec, period: Period) -> str:
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
-def rows_query(spec: ModelSpec, period: Period, *, labelled: bool) -> str:
+def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | None = None) -> str:
     """Return the query for a model's rows of a period, every column in the type that Sluice works with.
 
     Parameters
     ----------
     labelled : bool
         True: with the target, only rows whose label is known, in order of event time (to train on).
-        False: without the target, in order of the key (to score).
+        False: without the target, in no order (to score).
+    only : str, optional
+        A condition in SQL, to score a part of the rows.
     """
     key, target = spec.entity_key, spec.target.column
     columns = [
@@ -68,7 +70,7 @@ def rows_query(spec: ModelSpec, period: Period, *, labelled: bool) -> str:
         columns.append(f'"{target}"::{"text" if spec.target.classes else "double precision"} AS "{target}"')
         tail = f'WHERE "{target}" IS NOT NULL ORDER BY "{spec.event_time}", {by_key}'
     else:
-        tail = f"ORDER BY {by_key}"
+        tail = f"WHERE {only}" if only else ""  # no order: sorting millions of rows costs as much as scoring them
     # Every name is an identifier that ModelSpec has checked.
     return f"SELECT {', '.join(columns)} FROM (\n{bound_query(spec, period)}\n) AS rows {tail}"  # noqa: S608
 

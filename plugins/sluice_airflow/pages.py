@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.spec import Feature, Gate, ModelSpec
+from include.spec import Bound, Feature, Gate, ModelSpec
 
 RETRAIN = """\
 # Retrain {name}
@@ -46,7 +46,13 @@ SCORE = """\
 
 ## What a run does
 1. **validate**: the data contract is held against the partition. Broken: the run stops, published rows stay.
-2. **score**: the champion scores the partition; in one transaction its rows replace those published before.
+2. **plan**: which version scores, and in how many shards: one for every {shard_rows:,} rows.
+3. **score**: each shard, a mapped task, is read, scored and written into a staging table at the same time.
+4. **publish**: the shards must hold the validated rows, each key once, with scores in their bounds ({bounds}). Then one
+   transaction makes them the partition that analysts read, with its row in `sluice.score_partition`. Refused, the
+   former rows stay.
+
+A newer run for the same partition replaces an older one, which ends as *fenced*.
 
 A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
 
@@ -117,6 +123,8 @@ def score_page(spec: ModelSpec) -> str:
         facts=_facts(spec, spec.score),
         schedule=spec.score or "none: by hand only, a whole day each",
         key=spec.entity_key.column,
+        shard_rows=spec.scoring.shard_rows,
+        bounds=", ".join(bound_sentence(bound) for bound in spec.scoring.bounds) or "none declared",
         features=_features(spec.features),
         rollback=ROLLBACK.format(name=spec.name),
     )
@@ -125,6 +133,12 @@ def score_page(spec: ModelSpec) -> str:
 def sentence_of(gate: Gate) -> str:
     """Return what a gate asks for."""
     return gate.asks
+
+
+def bound_sentence(bound: Bound) -> str:
+    """Return what a bound of scoring asks for."""
+    what = f"mean of {bound.column}" if bound.kind == "mean_score" else f"share of '{bound.label}'"
+    return f"{what} from {bound.low:g} to {bound.high:g}"
 
 
 def _facts(spec: ModelSpec, schedule: str | None) -> str:

@@ -90,7 +90,10 @@ def test_an_unknown_version_fails_at_once_with_those_that_exist(laboratory: Any)
 
 def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) -> None:
     run = laboratory.runs["bad day"]
-    assert (run["state"], run["tasks"]) == ("failed", {"validate": "failed", "score": "upstream_failed"})
+    assert (run["state"], run["tasks"]) == (
+        "failed",
+        {"validate": "failed", "plan": "upstream_failed", "score": "upstream_failed", "publish": "upstream_failed"},
+    )
     assert run["tries"]["validate"] == 1
     published = rows(laboratory, "SELECT 1 FROM sluice.score_partition WHERE partition_start = '2026-02-20'")
     assert published == []

@@ -18,7 +18,7 @@ RETRAIN = {
     "gate": ["promote"],
     "promote": [],
 }
-SCORE = {"validate": ["score"], "score": []}
+SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": []}
 EXPECTED = {
     "housekeeping": {"remove_old_work": [], "resend_alerts": []},
     "operate_model": {"move_champion": []},
@@ -90,8 +90,8 @@ def test_promotions_and_publications_are_assets(parsed: dict[str, Any]) -> None:
         "operate_model.move_champion": ["moved_champion"],
         "retrain_apple.promote": ["sluice://apple/champion"],
         "retrain_pear.promote": ["sluice://pear/champion"],
-        "score_apple.score": ["sluice://apple/scores"],
-        "score_pear.score": ["sluice://pear/scores"],
+        "score_apple.publish": ["sluice://apple/scores"],
+        "score_pear.publish": ["sluice://pear/scores"],
     }
 
 

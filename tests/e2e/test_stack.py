@@ -58,14 +58,13 @@ def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_on
         "SELECT max(fence) FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s", YESTERDAY
     )[0][0]
     with psycopg.connect(stack.database_url) as gate:
-        # Holding the partition's lock stops the task in the middle of its publication.
-        name = f"sluice.publish.flight_delay.{YESTERDAY.isoformat()}"
-        gate.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+        # Nobody may change the partition's rows: it stops the task in the middle of its publication.
+        gate.execute(f'LOCK TABLE scores."flight_delay_p{YESTERDAY:%Y%m%d_%H%M}" IN SHARE MODE')
         run = stack.trigger("score_flight_delay", partition=f"{YESTERDAY:%Y-%m-%d}")
         port = wait_for(lambda: waiting_client(stack), 60, "the task to reach its publication")
         os.kill(process_of(port), signal.SIGKILL)
     assert stack.finished("score_flight_delay", run, seconds=300) == "success"
-    task = stack.call("GET", f"/dags/score_flight_delay/dagRuns/{run}/taskInstances/score")
+    task = stack.call("GET", f"/dags/score_flight_delay/dagRuns/{run}/taskInstances/publish")
     assert task["try_number"] == 2
     fences = stack.sql(
         "SELECT fence, row_count FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s"
@@ -82,7 +81,7 @@ def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_on
 
 def waiting_client(stack: RunningStack) -> int | None:
     waiting = stack.sql(
-        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'relation'"
     )
     return waiting[0][0] if waiting else None
 

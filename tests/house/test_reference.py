@@ -226,7 +226,7 @@ def test_every_field_of_a_word_is_described_with_its_default(name: str) -> None:
         if fields[field].is_required():
             assert described == "required", f"{name}.{field}"
         else:
-            default = eval(described, {"timedelta": timedelta, "Judging": spec.Judging})  # noqa: S307  # the page is our own
+            default = eval(described, {"timedelta": timedelta, **words()})  # noqa: S307  # the page is our own
             assert default == fields[field].default, f"{name}.{field}"
 
 

@@ -1,188 +1,259 @@
-"""Publication: all of a partition or none of it, once, whatever is killed when."""
+"""Publication: all of a partition or none of it, once, with the ledger's row."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
 
-from include.errors import DatabaseError, ReconciliationError
-from include.records import Period, PublishedPartition
-from include.scoring import ensure_partition, ensure_score_table, publish
-from include.spec import ModelSpec
-from tests.builders import declare_model
+from include.errors import DatabaseError, PartitionOverlapError, ReconciliationError, ScoresRefusedError
+from include.records import Period
+from include.scoring import ensure_score_table
+from include.scoring.digests import added, read, written
+from include.spec import ClassShare, MeanScore, Scoring
+from tests.scoring.conftest import DAY, Laboratory
 
-DAY = Period.of_day(datetime(2026, 2, 20, tzinfo=UTC).date())
-
-
-@pytest.fixture
-def spec(tmp_path, engine: Engine) -> ModelSpec:
-    spec = declare_model(tmp_path / "models")
-    ensure_score_table(engine, spec)
-    ensure_partition(engine, spec, DAY)
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO sluice.model_version SELECT 'parcels', n, 'a', 's', 'd', 'run ' || n, '{}', '{}'"
-                " FROM generate_series(1, 2) AS n"
-            )
-        )
-    return spec
+NEXT_DAY = Period.of_day(datetime(2026, 2, 21, tzinfo=UTC).date())
 
 
-def batches(rows: int = 6, late: float = 0.25) -> Iterator[pa.RecordBatch]:
-    for first in range(0, rows, 4):
-        count = min(4, rows - first)
-        yield pa.RecordBatch.from_pydict(
-            {
-                "entity_key": [f'parcel, "{first + n}"' for n in range(count)],
-                "event_time": pa.array([DAY.start] * count, pa.timestamp("us", "UTC")),
-                "p_on_time": [1 - late] * count,
-                "p_late": [late] * count,
-                "predicted": ["on_time"] * count,
-            }
-        )
-
-
-def published(engine: Engine, spec: ModelSpec, rows: int = 6, **changes) -> PublishedPartition:
-    late = changes.pop("late", 0.25)
-    arguments = {"version": 1, "artifact_digest": "a", "run_id": "run", "expected_rows": rows} | changes
-    return publish(engine, spec, DAY, batches(rows, late), **arguments)
-
-
-def read(engine: Engine, query: str) -> list[tuple]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
-
-
-def test_each_row_says_version_time_and_the_probability_of_each_class(engine: Engine, spec: ModelSpec) -> None:
-    published(engine, spec, rows=1, version=2)
-    (row,) = read(
-        engine, "SELECT entity_key, p_on_time, p_late, predicted, model_version, scored_at FROM scores.parcels"
+def test_each_row_says_version_time_and_the_probability_of_each_class(laboratory: Laboratory) -> None:
+    laboratory.score(1, version=2)
+    (row,) = laboratory.read(
+        "SELECT entity_key, event_time, p_on_time, p_late, predicted, model_version, partition_start, scored_at"
+        " FROM scores.parcels"
     )
-    assert row[:5] == ('parcel, "0"', 0.75, 0.25, "on_time", 2)
-    assert row[5].tzinfo is not None
+    assert row[:7] == ('parcel, "0"', DAY.start, 0.75, 0.25, "on_time", 2, DAY.start)
+    assert abs((row[7] - datetime.now(UTC)).total_seconds()) < 600
 
 
-def test_the_ledger_says_what_was_published(engine: Engine, spec: ModelSpec) -> None:
-    partition = published(engine, spec)
+def test_the_ledger_says_what_was_published(laboratory: Laboratory) -> None:
+    partition = laboratory.score(6)
     assert (partition.row_count, partition.fence, partition.version) == (6, 1, 1)
-    assert read(engine, "SELECT row_count, rows_digest FROM sluice.published_partition") == [(6, partition.rows_digest)]
+    assert (partition.mode, partition.shards, partition.attempt) == ("champion", 1, 3)
+    assert laboratory.read("SELECT row_count, rows_digest FROM sluice.published_partition") == [
+        (6, partition.rows_digest)
+    ]
+    assert laboratory.staging == []
 
 
-def test_the_same_run_twice_publishes_once(engine: Engine, spec: ModelSpec) -> None:
-    assert published(engine, spec) == published(engine, spec)
-    assert read(engine, "SELECT count(*) FROM scores.parcels") == [(6,)]
+def test_the_same_run_twice_publishes_once(laboratory: Laboratory) -> None:
+    assert laboratory.score(6) == laboratory.score(6)
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]
+    assert laboratory.staging == []
 
 
-def test_another_run_replaces_the_rows_with_a_higher_fence(engine: Engine, spec: ModelSpec) -> None:
-    published(engine, spec, run_id="one")
-    second = published(engine, spec, rows=5, run_id="two", late=0.5)
+def test_another_run_replaces_the_rows_with_a_higher_fence(laboratory: Laboratory) -> None:
+    laboratory.score(6, "one")
+    second = laboratory.score(5, "two", weight=32, version=2)
     assert second.fence == 2
-    assert read(engine, "SELECT count(*), min(p_late) FROM scores.parcels") == [(5, 0.5)]
-    assert read(engine, "SELECT fence, run_id FROM sluice.score_partition ORDER BY 1") == [(1, "one"), (2, "two")]
+    assert laboratory.read("SELECT count(*), min(p_late), min(model_version) FROM scores.parcels") == [(5, 0.5, 2)]
+    assert laboratory.read("SELECT fence, run_id FROM sluice.score_partition ORDER BY 1") == [(1, "one"), (2, "two")]
+    assert laboratory.staging == []
 
 
-def test_a_partition_without_rows_can_be_published(engine: Engine, spec: ModelSpec) -> None:
-    published(engine, spec)
-    assert published(engine, spec, rows=0, run_id="emptied").row_count == 0
-    assert read(engine, "SELECT count(*) FROM scores.parcels") == [(0,)]
+def test_a_partition_without_rows_can_be_published_first_and_last(laboratory: Laboratory) -> None:
+    assert laboratory.score(0, "nothing yet").row_count == 0
+    laboratory.score(6)
+    assert laboratory.score(0, "emptied").fence == 3
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(0,)]
 
 
-def test_other_partitions_are_left_alone(engine: Engine, spec: ModelSpec) -> None:
-    published(engine, spec)
-    next_day = Period.of_day(datetime(2026, 2, 21, tzinfo=UTC).date())
-    ensure_partition(engine, spec, next_day)
-    publish(engine, spec, next_day, batches(3), version=1, artifact_digest="a", run_id="r", expected_rows=3)
+def test_other_partitions_are_left_alone_and_the_newest_score_of_a_key_is_shown(laboratory: Laboratory) -> None:
+    laboratory.score(6)
+    laboratory.score(3, period=NEXT_DAY, weight=8)
     counts = "SELECT partition_start::date::text, count(*) FROM scores.parcels GROUP BY 1 ORDER BY 1"
-    assert read(engine, counts) == [("2026-02-20", 6), ("2026-02-21", 3)]
-    assert read(engine, "SELECT count(*) FROM scores.parcels_latest") == [(6,)]
+    assert laboratory.read(counts) == [("2026-02-20", 6), ("2026-02-21", 3)]
+    assert laboratory.read("SELECT p_late, count(*) FROM scores.parcels_latest GROUP BY 1 ORDER BY 1") == [
+        (0.125, 3), (0.25, 3),
+    ]  # fmt: skip
 
 
-def test_rows_that_do_not_reconcile_are_not_published(engine: Engine, spec: ModelSpec) -> None:
-    before = published(engine, spec)
+@pytest.mark.parametrize("shard_rows", [1_000, 30, 7])
+def test_shards_hold_every_row_once_and_digest_to_the_same(declare: Callable[..., Laboratory], shard_rows: int) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=shard_rows))
+    published = laboratory.score(100)
+    assert published.shards == {1_000: 1, 30: 4, 7: 15}[shard_rows]
+    assert laboratory.read("SELECT count(*), count(DISTINCT entity_key) FROM scores.parcels") == [(100, 100)]
+    assert published.rows_digest == "sum128:cb2cd60e22456f0e4fcbd26144a1d456"
+    assert laboratory.staging == []
+
+
+def test_a_partition_in_shards_is_replaced_by_one_in_others(declare: Callable[..., Laboratory]) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=30))
+    laboratory.score(100, "one")
+    assert laboratory.score(40, "two", weight=32).shards == 2
+    assert laboratory.read("SELECT count(*), min(p_late) FROM scores.parcels") == [(40, 0.5)]
+    assert laboratory.staging == []
+
+
+def test_shards_become_the_partition_without_a_row_being_moved(declare: Callable[..., Laboratory]) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=30))
+    laboratory.fill(100)
+    plan = laboratory.plan(100)
+    staged = [laboratory.stage(plan, shard) for shard in range(plan.shards)]
+    before = {
+        table: laboratory.read(f"SELECT pg_relation_filenode('staging.{table}')")[0][0]
+        for table in (shard.table for shard in staged)
+    }
+    laboratory.publish(plan, staged)
+    after = laboratory.read("SELECT DISTINCT pg_relation_filenode(tableoid::regclass) FROM scores.parcels")
+    assert {node for (node,) in after} == set(before.values())
+
+
+def test_the_digest_does_not_depend_on_the_order_but_on_every_bit(laboratory: Laboratory) -> None:
+    laboratory.fill(50)
+    plan = laboratory.plan(50)
+    first = laboratory.stage(plan).rows_digest
+    with laboratory.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE source.mixed AS SELECT * FROM source.parcels ORDER BY md5(parcel_id)")
+        connection.exec_driver_sql("TRUNCATE source.parcels")
+        connection.exec_driver_sql("INSERT INTO source.parcels SELECT * FROM source.mixed")
+    assert laboratory.stage(plan).rows_digest == first
+    for change in ("weight = weight + 0.0001", "parcel_id = parcel_id || ' '", "sent_at = sent_at + interval '1 us'"):
+        with laboratory.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE source.parcels SET {change} WHERE parcel_id = 'parcel, \"7\"'")
+        assert laboratory.stage(plan).rows_digest != first
+    assert written(added([read(first), (0, 0)])) == first
+
+
+def test_rows_that_do_not_reconcile_are_not_published(laboratory: Laboratory) -> None:
+    before = laboratory.score(6)
+    plan = laboratory.plan(7, "two")
     with pytest.raises(ReconciliationError, match=r"expected the 7 rows that were validated; scored 6"):
-        published(engine, spec, rows=6, run_id="two", expected_rows=7)
-    assert read(engine, "SELECT fence, rows_digest FROM sluice.score_partition") == [(1, before.rows_digest)]
-    assert read(engine, "SELECT count(*) FROM scores.parcels") == [(6,)]
+        laboratory.publish(plan, [laboratory.stage(plan)])
+    assert laboratory.read("SELECT fence, rows_digest FROM sluice.score_partition") == [(1, before.rows_digest)]
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]
 
 
-def test_a_failure_in_the_middle_leaves_the_former_rows(engine: Engine, spec: ModelSpec) -> None:
-    published(engine, spec, late=0.1)
-
-    def failing() -> Iterator[pa.RecordBatch]:
-        yield from batches(4, late=0.9)
-        raise OSError("the source went away")
-
-    with pytest.raises(OSError, match="went away"):
-        publish(engine, spec, DAY, failing(), version=2, artifact_digest="a", run_id="two", expected_rows=8)
-    assert read(engine, "SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.1)]
+def test_a_missing_shard_is_not_published(declare: Callable[..., Laboratory]) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=30))
+    laboratory.fill(100)
+    plan = laboratory.plan(100)
+    staged = [laboratory.stage(plan, shard) for shard in (0, 1, 3)]
+    with pytest.raises(ReconciliationError, match=r"expected the shards 0 to 3, each once; found \[0, 1, 3\]"):
+        laboratory.publish(plan, staged)
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(0,)]
 
 
-def test_changed_classes_are_refused_rather_than_mixed(engine: Engine, spec: ModelSpec) -> None:
-    classes = spec.target.model_copy(update={"classes": ("early", "late")})
+def test_a_key_that_comes_twice_is_refused(laboratory: Laboratory) -> None:
+    laboratory.fill(6)
+    with laboratory.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO source.parcels SELECT * FROM source.parcels LIMIT 1")
+    with pytest.raises(ReconciliationError, match="expected every key once; found one twice"):
+        laboratory.stage(laboratory.plan(7))
+    assert laboratory.staging == []
+
+
+def test_a_row_without_a_finite_score_is_refused_by_its_key(laboratory: Laboratory) -> None:
+    laboratory.fill(6)
+    with laboratory.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE source.parcels SET weight = 'NaN' WHERE parcel_id LIKE '%%3%%'")
+    with pytest.raises(ReconciliationError, match=r"expected a finite score for every row; found none for key .*3"):
+        laboratory.stage(laboratory.plan(6))
+    assert laboratory.staging == []
+
+
+@pytest.mark.parametrize(
+    ("bound", "reason"),
+    [
+        (MeanScore(column="p_late", low=0.2, high=0.3), r"the mean of p_late must be from 0.2 to 0.3; found 0.75"),
+        (
+            ClassShare(label="late", low=0, high=0.5),
+            r"the share of rows predicted 'late' must be from 0 to 0.5; found 1",
+        ),
+    ],
+)
+def test_scores_out_of_bounds_are_refused_and_the_former_rows_stay(
+    declare: Callable[..., Laboratory], bound: MeanScore | ClassShare, reason: str
+) -> None:
+    laboratory = declare(scoring=Scoring(bounds=(bound,), shard_rows=4))
+    laboratory.score(6, weight=16)
+    with pytest.raises(ScoresRefusedError, match=reason):
+        laboratory.score(6, "two", weight=48)
+    assert laboratory.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
+    assert laboratory.read("SELECT max(fence) FROM sluice.score_partition") == [(1,)]
+
+
+def test_a_failure_in_the_middle_leaves_the_former_rows(laboratory: Laboratory) -> None:
+    laboratory.score(6)
+    laboratory.fill(20_000, weight=32)
+    plan = laboratory.plan(20_000, "two")
+    with laboratory.engine.begin() as connection:  # a value that only shows itself while the rows are being read
+        connection.exec_driver_sql("ALTER TABLE source.parcels ALTER weight TYPE text USING weight::text")
+        connection.exec_driver_sql("UPDATE source.parcels SET weight = 'heavy' WHERE parcel_id LIKE '%%19999%%'")
+    with pytest.raises(DatabaseError, match=r"shard 0 of model 'parcels'.*heavy.*The published rows are as they were"):
+        laboratory.stage(plan)
+    assert laboratory.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
+    assert laboratory.staging == []
+
+
+def test_an_hourly_schedule_on_daily_partitions_is_refused_with_both_named(laboratory: Laboratory) -> None:
+    laboratory.score(6)
+    hour = Period(start=DAY.start + timedelta(hours=3), end=DAY.start + timedelta(hours=4))
+    with pytest.raises(PartitionOverlapError, match=r"03:00 to 2026-02-20 04:00 UTC.*found 2026-02-20 00:00 to 2026"):
+        laboratory.plan(6, period=hour)
+
+
+def test_partitions_of_hours_are_published_side_by_side(laboratory: Laboratory) -> None:
+    hours = [Period(start=DAY.start + timedelta(hours=n), end=DAY.start + timedelta(hours=n + 1)) for n in range(3)]
+    for hour in hours:
+        laboratory.score(2, period=hour)
+    assert laboratory.read("SELECT count(*), count(DISTINCT partition_start) FROM scores.parcels") == [(6, 3)]
+
+
+def test_a_table_of_a_former_version_of_sluice_is_replaced_like_any_other(laboratory: Laboratory) -> None:
+    ensure_score_table(laboratory.engine, laboratory.spec)
+    with laboratory.engine.begin() as connection:  # as `ensure_partition` made it, with rows in it
+        connection.exec_driver_sql('CREATE TABLE scores."parcels_p20260220_0000" (LIKE scores.parcels INCLUDING ALL)')
+        connection.exec_driver_sql(
+            "ALTER TABLE scores.parcels ATTACH PARTITION scores.parcels_p20260220_0000"
+            " FOR VALUES FROM ('2026-02-20 00:00+00') TO ('2026-02-21 00:00+00')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO scores.parcels VALUES ('2026-02-20 00:00+00', 'old', now(), 0, 1, 'late', 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO sluice.score_partition (model, partition_start, partition_end, version, artifact_digest,"
+            " row_count, rows_digest, run_id, fence) VALUES"
+            f" ('parcels', '2026-02-20 00:00+00', '2026-02-21 00:00+00', 1, 'a', 1, '{'0' * 64}', 'old', 1)"
+        )
+    assert laboratory.score(6).fence == 2
+    assert laboratory.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
+
+
+def test_a_reader_with_an_old_snapshot_never_sees_a_part(declare: Callable[..., Laboratory]) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=30))
+    laboratory.fill(100)
+    plan = laboratory.plan(100)
+    staged = [laboratory.stage(plan, shard) for shard in (0, 1)]
+    with psycopg.connect(laboratory.url) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT 1")  # its snapshot is of now, between two shards' loads
+        staged += [laboratory.stage(plan, shard) for shard in (2, 3)]
+        laboratory.publish(plan, staged)
+        assert reader.execute("SELECT count(*) FROM scores.parcels").fetchone() in [(0,), (100,)]
+        laboratory.score(40, "two")
+        assert reader.execute("SELECT count(*) FROM scores.parcels").fetchone() == (100,), "its snapshot's rows stay"
+
+
+def test_changed_classes_are_refused_rather_than_mixed(laboratory: Laboratory) -> None:
+    laboratory.score(1)
+    classes = laboratory.spec.target.model_copy(update={"classes": ("early", "late")})
     with pytest.raises(
         DatabaseError, match=r"expected the answer columns \['p_early', 'p_late'\].*give the changed model a new name"
     ):
-        ensure_score_table(engine, spec.model_copy(update={"target": classes}))
+        ensure_score_table(laboratory.engine, laboratory.spec.model_copy(update={"target": classes}))
 
 
-def test_columns_carry_comments(engine: Engine, spec: ModelSpec) -> None:
+def test_columns_carry_comments_also_in_partitions(declare: Callable[..., Laboratory]) -> None:
+    laboratory = declare(scoring=Scoring(shard_rows=30))
+    laboratory.score(100)
     query = (
-        "SELECT col_description(attrelid, attnum) FROM pg_attribute"
-        " WHERE attrelid = 'scores.parcels'::regclass AND attnum > 0"
+        "SELECT relname, attname, col_description(attrelid, attnum) FROM pg_attribute JOIN pg_class ON oid = attrelid"
+        " WHERE relnamespace = 'scores'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped"
     )
-    assert None not in {comment for (comment,) in read(engine, query)}
-
-
-SLOW_SCORER = """
-    import sys, time
-    from pathlib import Path
-    from include.models import read_spec
-    from include.scoring import publish
-    from include.warehouse import open_engine
-    from tests_publication import DAY, batches
-
-    def slowly():
-        for number, batch in enumerate(batches(400, late=0.9)):
-            if number == 50:
-                print("half-way", flush=True)
-                time.sleep(60)
-            yield batch
-
-    publish(open_engine(sys.argv[1]), read_spec(Path(sys.argv[2])), DAY, slowly(),
-            version=2, artifact_digest="a", run_id="killed", expected_rows=400)
-"""
-
-
-def test_kill_9_in_the_middle_leaves_the_former_rows_and_the_retry_publishes_once(
-    engine: Engine, spec: ModelSpec, database_url: str, tmp_path
-) -> None:
-    published(engine, spec, late=0.1)
-    (tmp_path / "tests_publication.py").symlink_to(__file__)
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SLOW_SCORER), database_url, str(spec.folder / "spec.py")],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"half-way\n"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert read(engine, "SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.1)]
-    started = time.monotonic()
-    retry = published(engine, spec, rows=400, late=0.9, version=2, run_id="killed")
-    assert time.monotonic() - started < 30, "the killed task's lock must die with its connection"
-    assert retry.fence == 2
-    assert read(engine, "SELECT count(*), min(p_late) FROM scores.parcels") == [(400, 0.9)]
-    assert read(engine, "SELECT count(*) FROM sluice.score_partition") == [(2,)]
+    found = laboratory.read(query)
+    assert len({name for name, _, _ in found}) == 1 + 1 + 4
+    assert [row for row in found if row[2] is None] == []

@@ -36,11 +36,12 @@ def test_a_period_holds_its_start_and_not_its_end(spec: ModelSpec, database_url:
     assert max(times) < DAY.end
 
 
-def test_rows_to_score_come_in_the_order_of_the_key_and_without_the_label(spec: ModelSpec, database_url: str) -> None:
+def test_rows_to_score_come_without_the_label_and_a_part_of_them_if_asked(spec: ModelSpec, database_url: str) -> None:
     rows = read(database_url, rows_query(spec, DAY, labelled=False))
-    keys = rows.column("parcel_id").to_pylist()
-    assert keys == sorted(keys)
     assert "outcome" not in rows.column_names
+    fragile = read(database_url, rows_query(spec, DAY, labelled=False, only='"fragile"'))
+    assert 0 < fragile.num_rows < rows.num_rows
+    assert set(fragile.column("fragile").to_pylist()) == {True}
 
 
 def test_rows_to_train_on_have_a_label_and_come_in_the_order_of_time(

@@ -1,0 +1,177 @@
+"""Attempts at a partition, each with a number: the newest wins, and an older one can do nothing more.
+
+Every attempt writes through one connection of its own, whose server process stands in
+``sluice.score_attempt``. Who takes a newer number first ends the server processes of the attempts that
+it replaces: a task that is stopped, or hangs, keeps no lock from its successor, and when it wakes up, its
+connection is gone. Should it still get to write, the number is looked at again before each commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, LiteralString
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from include.errors import DatabaseError, FencedError
+from include.scoring.faults import as_ours
+
+Stage = Literal["plan", "shard", "publish"]
+
+STAGING = "staging"
+_TRIES = 5
+
+# Whether `one` replaces `other`: a plan replaces everything before it, else the same piece of work of the same plan.
+_REPLACES = """
+    one.attempt > other.attempt AND (one.stage = 'plan'
+        OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard))
+"""
+_NEWER: LiteralString = f"""
+    SELECT one.attempt, one.run_id, one.started_at
+    FROM sluice.score_attempt AS one,
+         (SELECT %(attempt)s::int AS attempt, %(stage)s::text AS stage, %(plan)s::int AS plan,
+                 %(shard)s::int AS shard) AS other
+    WHERE one.model = %(model)s AND one.partition_start = %(start)s AND {_REPLACES}
+    ORDER BY one.attempt DESC LIMIT 1
+"""  # noqa: S608  # of constants
+_END_OLDER: LiteralString = """
+    SELECT count(pg_terminate_backend(activity.pid, 10000))
+    FROM sluice.score_attempt AS other
+    JOIN pg_stat_activity AS activity
+      ON activity.pid = other.backend_pid AND activity.backend_start = other.backend_start
+    WHERE other.model = %(model)s AND other.partition_start = %(start)s AND activity.pid <> pg_backend_pid()
+      AND (%(stage)s::text = 'plan'
+           OR (other.plan = %(plan)s AND other.stage = %(stage)s AND other.shard IS NOT DISTINCT FROM %(shard)s::int))
+"""
+_TAKE: LiteralString = "SELECT sluice.take_score_attempt(%(model)s, %(start)s, %(stage)s, %(plan)s, %(shard)s, %(run)s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an attempt is at."""
+
+    model: str
+    start: datetime
+    run_id: str
+    stage: Stage
+    plan: int | None = None
+    shard: int | None = None
+
+    def __str__(self) -> str:
+        what = {"plan": "the plan", "shard": f"shard {self.shard}", "publish": "the publication"}[self.stage]
+        return f"{what} of model '{self.model}', partition {self.start:%Y-%m-%d %H:%M} UTC"
+
+    def named(self, attempt: int | None = None) -> dict[str, Any]:
+        """Return the parameters of the statements above."""
+        named = {"model": self.model, "start": self.start, "run": self.run_id, "stage": self.stage}
+        return named | {"plan": self.plan, "shard": self.shard, "attempt": attempt}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A number, and the one connection to write with while it is the newest."""
+
+    work: Work
+    number: int
+    connection: psycopg.Connection[Any]
+
+    @property
+    def table(self) -> str:
+        """The name of its table in schema ``staging``."""
+        return staging_name(self.work.model, self.work.start, self.number)
+
+    def hold(self) -> None:
+        """Keep others from taking a number or publishing until the transaction ends; make sure to be the newest.
+
+        Raises
+        ------
+        FencedError
+            When a newer attempt has replaced this one.
+        """
+        self.connection.execute("SELECT sluice.lock_score_partition(%s, %s)", [self.work.model, self.work.start])
+        newer = _newer(self.connection, self.work, self.number)
+        if newer is not None:
+            raise newer
+
+
+@contextlib.contextmanager
+def taken_attempt(engine: Engine, work: Work) -> Iterator[Attempt]:
+    """Take a number for `work`, replacing older attempts at it; close the connection in the end.
+
+    Raises
+    ------
+    FencedError
+        When a newer attempt has replaced this one: at the start, or by the time that something failed.
+    DatabaseError
+        When the database fails otherwise; trying again may help.
+    """
+    number: int | None = None
+    try:
+        with _own_connection(engine) as connection:
+            number = _take(connection, work)
+            yield Attempt(work, number, connection)
+    except (psycopg.Error, SQLAlchemyError) as error:
+        newer = _newer_than(engine, work, number)
+        raise newer or as_ours(error, str(work)) from error
+
+
+def staging_name(model: str, start: datetime, attempt: int) -> str:
+    """Return the name of an attempt's table in schema ``staging``; it has at most 63 bytes."""
+    return f"{partition_name(model, start)}_a{attempt}"
+
+
+def partition_name(model: str, start: datetime) -> str:
+    """Return the name of a published partition in schema ``scores``."""
+    return f"{model}_p{start:%Y%m%d_%H%M}"
+
+
+@contextlib.contextmanager
+def _own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection that never goes back to the pool: its server process stands for this attempt alone."""
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    try:
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute("SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _take(connection: psycopg.Connection[Any], work: Work) -> int:
+    for turn in range(_TRIES):
+        with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # of another role: its own time-outs end it
+            connection.execute(_END_OLDER, work.named())
+        try:
+            row = connection.execute(_TAKE, work.named()).fetchone()
+        except psycopg.errors.LockNotAvailable:
+            if turn == _TRIES - 1:
+                raise
+            continue
+        if row is not None and row[0] is not None:
+            return int(row[0])
+        newer = _newer(connection, work, work.plan or 0)
+        if newer is not None:
+            raise newer
+    raise DatabaseError(f"{work}: expected a number from sluice.take_score_attempt; found none. Run the task again.")
+
+
+def _newer(connection: psycopg.Connection[Any], work: Work, number: int) -> FencedError | None:
+    row = connection.execute(_NEWER, work.named(number) | {"plan": work.plan or number}).fetchone()
+    return None if row is None else FencedError(str(work), number, work.run_id, row[0], row[1], row[2])
+
+
+def _newer_than(engine: Engine, work: Work, number: int | None) -> FencedError | None:
+    """Ask on a new connection, since the attempt's own may be what failed; None also when nobody answers."""
+    if number is None:
+        return None
+    with contextlib.suppress(psycopg.Error, SQLAlchemyError), _own_connection(engine) as connection:
+        return _newer(connection, work, number)
+    return None

@@ -1,0 +1,83 @@
+"""Staging tables that nobody will publish any more are dropped."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from sqlalchemy import Engine, text
+
+from include.scoring.attempts import STAGING, Attempt, staging_name
+from include.scoring.faults import database_errors
+
+log = logging.getLogger(__name__)
+
+_NAME = (
+    "other.model || '_p' || to_char(other.partition_start AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MI') "
+    "|| '_a' || other.attempt"
+)
+_REPLACED = """
+    EXISTS (
+        SELECT FROM sluice.score_attempt AS one
+        WHERE one.model = other.model AND one.partition_start = other.partition_start AND one.attempt > other.attempt
+          AND (one.stage = 'plan' OR (one.plan = other.plan AND one.stage = other.stage
+                                      AND one.shard IS NOT DISTINCT FROM other.shard)))
+"""
+_TABLES = f"""
+    SELECT {_NAME} FROM sluice.score_attempt AS other
+    JOIN pg_class ON relnamespace = to_regnamespace('{STAGING}') AND relname = {_NAME}
+"""  # noqa: S608  # of constants
+
+
+def drop_replaced(attempt: Attempt) -> None:
+    """Drop the tables of the attempts at the same partition that newer ones have replaced."""
+    work = attempt.work
+    found = attempt.connection.execute(
+        f"{_TABLES} WHERE other.model = %s AND other.partition_start = %s AND {_REPLACED}",
+        [work.model, work.start],
+    )
+    for (name,) in found.fetchall():
+        attempt.connection.execute(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
+
+
+def drop_of_plan(attempt: Attempt) -> None:
+    """Drop what is left in staging of the attempt's partition: everything was published, or is given up."""
+    names = [
+        row[0]
+        for row in attempt.connection.execute(
+            "SELECT attempt FROM sluice.score_attempt WHERE model = %s AND partition_start = %s AND attempt >= %s",
+            [attempt.work.model, attempt.work.start, attempt.work.plan],
+        )
+    ]
+    for number in names:
+        name = staging_name(attempt.work.model, attempt.work.start, number)
+        attempt.connection.execute(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
+
+
+def clean_staging(engine: Engine, older_than: timedelta) -> list[str]:
+    """Drop the staging tables of replaced attempts, and of attempts that began more than `older_than` ago.
+
+    Parameters
+    ----------
+    older_than : timedelta
+        Longer than any run may take.
+
+    Returns
+    -------
+    list of str
+        The tables that were dropped.
+    """
+    with database_errors("cleaning schema staging"):
+        with engine.connect() as connection:
+            names = list(
+                connection.scalars(
+                    text(f"{_TABLES} WHERE {_REPLACED} OR other.started_at < clock_timestamp() - :age").bindparams(
+                        age=older_than
+                    )
+                )
+            )
+        for name in names:
+            log.info("dropping staging.%s, which no attempt will publish", name)
+            with engine.begin() as connection:
+                connection.exec_driver_sql(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
+    return names

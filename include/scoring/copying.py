@@ -1,0 +1,120 @@
+"""Scores become the bytes of a binary COPY, and the digest of what they say, without a loop over rows.
+
+Rows whose texts have the same lengths have the same layout, so they are one numpy structured array;
+a batch has few such groups. The order of the rows within a batch changes, which nothing depends on.
+
+Sources
+-------
+The format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from include.scoring.digests import NOTHING, Sums, added, digest_of_words
+from include.scoring.rows import ScoredBatch
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
+TRAILER = struct.pack("!h", -1)
+_EPOCH = int((datetime(2000, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
+_WORD = 8
+
+
+class CopyWriter:
+    """Makes the bytes for ``COPY (entity_key, event_time, <answers>[, predicted]) FROM STDIN (FORMAT binary)``.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        The classes, in the order of the score columns; empty for a regression.
+    constants : sequence of int
+        What all rows say beside their own content, such as the version; it enters the digest.
+    """
+
+    def __init__(self, labels: Sequence[str], constants: Sequence[int]) -> None:
+        self._labels = [label.encode() for label in labels]
+        self._constants = [value % (1 << 64) for value in constants]
+
+    def block(self, batch: ScoredBatch) -> tuple[bytes, Sums]:
+        """Return the bytes of the batch's rows, without header and trailer, and their digest."""
+        parts = list(self._groups(batch))
+        return b"".join(part for part, _ in parts), added((NOTHING, *(sums for _, sums in parts)))
+
+    def _groups(self, batch: ScoredBatch) -> Iterator[tuple[bytes, Sums]]:
+        text = pa.types.is_string(batch.keys.type)
+        lengths = _lengths(batch.keys) if text else np.full(batch.rows, _WORD, dtype=np.int64)
+        kinds = max(len(self._labels), 1)
+        codes = lengths * kinds + (0 if batch.labels is None else batch.labels)
+        order = np.argsort(codes, kind="stable")
+        bounds = np.flatnonzero(np.diff(codes[order], prepend=-1)) if batch.rows else np.empty(0, dtype=np.intp)
+        keys = batch.keys.take(pa.array(order))
+        times, scores = batch.times[order], batch.scores[order]
+        starts = bounds.tolist()
+        for first, end in zip(starts, [*starts[1:], batch.rows], strict=True):
+            length, label = divmod(int(codes[order[first]]), kinds)
+            content = _texts(keys, first, end, length) if text else np.asarray(keys[first:end])
+            yield self._group(content, times[first:end], scores[first:end], label)
+
+    def _group(
+        self, keys: NDArray[Any], times: NDArray[np.int64], scores: NDArray[np.float64], label: int
+    ) -> tuple[bytes, Sums]:
+        """Return the bytes and the digest of rows of one layout; `keys` are int64, or uint8 of shape (n, length)."""
+        text = keys.dtype == np.uint8
+        width = keys.shape[1] if text else _WORD
+        named = self._labels[label : label + 1]
+        template = [2 + scores.shape[1] + len(named), width, _WORD, *([_WORD] * scores.shape[1])]
+        fields: list[tuple[Any, ...]] = [("fields", ">i2"), ("key_length", ">i4")]
+        fields += [("key", "u1", (width,)) if text else ("key", ">i8")]
+        fields += [("time_length", ">i4"), ("time", ">i8")]
+        for position in range(scores.shape[1]):
+            fields += [(f"length_{position}", ">i4"), (f"score_{position}", ">f8")]
+        fields += [field for each in named for field in (("label_length", ">i4"), ("label", f"S{len(each)}"))]
+        rows = np.empty(len(times), dtype=fields)
+        constant = ["fields", "key_length", "time_length", *(f"length_{n}" for n in range(scores.shape[1]))]
+        for name, value in zip(constant, template, strict=True):
+            rows[name] = value
+        for each in named:
+            rows["label_length"], rows["label"] = len(each), each
+        rows["key"] = keys
+        rows["time"] = times - _EPOCH
+        for position in range(scores.shape[1]):
+            rows[f"score_{position}"] = scores[:, position]
+        return rows.tobytes(), self._digest(keys, times, scores)
+
+    def _digest(self, keys: NDArray[Any], times: NDArray[np.int64], scores: NDArray[np.float64]) -> Sums:
+        count = len(times)
+        fixed = [np.full(1, value, dtype=np.uint64) for value in (*self._constants, keys[0].nbytes)]
+        words = [np.broadcast_to(word, count) for word in fixed]
+        words += [times.view(np.uint64), *np.ascontiguousarray(scores.T).view(np.uint64), *_words(keys)]
+        return digest_of_words(words)
+
+
+def _lengths(keys: pa.Array) -> NDArray[np.int64]:
+    offsets = np.frombuffer(keys.buffers()[1], dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
+    return np.diff(offsets).astype(np.int64) if len(keys) else np.empty(0, dtype=np.int64)
+
+
+def _texts(keys: pa.Array, first: int, end: int, length: int) -> NDArray[np.uint8]:
+    """Return the bytes of texts that lie one after the other and are all of one length."""
+    if length == 0:
+        return np.empty((end - first, 0), dtype=np.uint8)
+    start = int(np.frombuffer(keys.buffers()[1], dtype=np.int32)[keys.offset + first])
+    flat = np.frombuffer(keys.buffers()[2], dtype=np.uint8, count=(end - first) * length, offset=start)
+    return flat.reshape(end - first, length)
+
+
+def _words(keys: NDArray[Any]) -> list[NDArray[np.uint64]]:
+    if keys.dtype != np.uint8:
+        return [keys.view(np.uint64)]
+    count, length = keys.shape
+    padded = np.zeros((count, -(-length // _WORD) * _WORD), dtype=np.uint8)
+    padded[:, :length] = keys
+    return list(np.ascontiguousarray(padded.view("<u8").T).astype(np.uint64, copy=False))

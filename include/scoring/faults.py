@@ -1,0 +1,51 @@
+"""What the database says, as an error of ours with a next step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from include.errors import DatabaseError, ReconciliationError, SluiceError
+
+
+def as_ours(error: BaseException, what: str) -> SluiceError:
+    """Return the error to raise for what failed in `what`.
+
+    Parameters
+    ----------
+    error : psycopg.Error, sqlalchemy.exc.SQLAlchemyError or an error of ADBC
+    """
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    said = str(cause).strip().splitlines()
+    first = said[0] if said else type(cause).__name__
+    if isinstance(cause, psycopg.errors.UniqueViolation):
+        return ReconciliationError(
+            f"{what}: expected every key once; found one twice. Nothing was published, the former rows stay. "
+            "Mend the source or features.sql (a join that doubles rows?) and run again."
+        )
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return DatabaseError(
+            f"{what}: expected a role that may write schemas scores, staging and sluice; found: {first}. "
+            "Grant it what the role that ran the migrations has, or use that role in SLUICE_DATABASE_URL."
+        )
+    return DatabaseError(
+        f"{what}: the database failed: {first}. The published rows are as they were. Trying again is safe and, in "
+        "Airflow, happens by itself; if it goes on, look whether the database runs and at its log."
+    )
+
+
+@contextlib.contextmanager
+def database_errors(what: str) -> Iterator[None]:
+    """Turn what psycopg, SQLAlchemy or ADBC raise in the block into errors of ours.
+
+    Reading on from a result of ADBC raises OSError: Arrow knows no better.
+    """
+    from adbc_driver_manager import Error as AdbcError
+
+    try:
+        yield
+    except (psycopg.Error, SQLAlchemyError, AdbcError, OSError) as error:
+        raise as_ours(error, what) from error

@@ -1,0 +1,115 @@
+"""A partition becomes a plan: who scores it, and in how many shards."""
+
+from __future__ import annotations
+
+from psycopg import Connection
+from sqlalchemy import Engine
+
+from include.errors import PartitionOverlapError
+from include.records import Period, ScoreMode, ScorePlan
+from include.scoring.attempts import STAGING, Work, staging_name, taken_attempt
+from include.scoring.cleaning import drop_replaced
+from include.scoring.tables import ensure_score_table
+from include.spec import ModelSpec
+
+MOST_SHARDS = 64
+
+# What PostgreSQL says of a partition's bounds, read back as two times.
+_OVERLAPPING = """
+    SELECT bounds[1]::timestamptz, bounds[2]::timestamptz
+    FROM pg_inherits
+    JOIN pg_class AS part ON part.oid = inhrelid,
+    regexp_match(pg_get_expr(part.relpartbound, part.oid), $$FROM \\('(.*)'\\) TO \\('(.*)'\\)$$) AS bounds
+    WHERE inhparent = to_regclass(%(table)s)
+      AND bounds[1]::timestamptz < %(end)s AND bounds[2]::timestamptz > %(start)s
+      AND (bounds[1]::timestamptz, bounds[2]::timestamptz) <> (%(start)s::timestamptz, %(end)s::timestamptz)
+    ORDER BY 1 LIMIT 1
+"""
+
+
+def plan(
+    engine: Engine,
+    spec: ModelSpec,
+    period: Period,
+    *,
+    rows: int,
+    run_id: str,
+    version: int,
+    artifact_digest: str,
+    mode: ScoreMode,
+) -> ScorePlan:
+    """Make the score table ready, replace older attempts at the partition, and cut it into shards.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows the validated period holds.
+
+    Raises
+    ------
+    PartitionOverlapError
+        When the score table has partitions of another length there.
+    FencedError, DatabaseError
+        See `taken_attempt`.
+    """
+    ensure_score_table(engine, spec)
+    shards = shards_for(rows, spec.scoring.shard_rows)
+    with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan")) as attempt:
+        check_fits(attempt.connection, spec, period)
+        drop_replaced(attempt)
+        if shards > 1:
+            # The staged shards become partitions of this table by the hash of their key, and it becomes the
+            # published partition. Until then its only use is to say which row belongs to which shard.
+            with attempt.connection.transaction():
+                attempt.hold()
+                attempt.connection.execute(
+                    f'CREATE TABLE {STAGING}."{attempt.table}" (LIKE scores."{spec.name}" INCLUDING COMMENTS, '
+                    "PRIMARY KEY (entity_key, partition_start)) PARTITION BY HASH (entity_key)"
+                )
+        return ScorePlan(
+            model=spec.name,
+            period=period,
+            run_id=run_id,
+            attempt=attempt.number,
+            version=version,
+            artifact_digest=artifact_digest,
+            mode=mode,
+            rows=rows,
+            shards=shards,
+        )
+
+
+def shards_for(rows: int, shard_rows: int) -> int:
+    """Return how many shards of at most about `shard_rows` rows each hold `rows` rows: from 1 to 64."""
+    return min(max(-(-rows // shard_rows), 1), MOST_SHARDS)
+
+
+def shard_condition(spec: ModelSpec, plan: ScorePlan, shard: int) -> str | None:
+    """Return the SQL condition that only the rows of `shard` meet; None when there is one shard.
+
+    It is the database's own rule for hash partitions, so that a staged shard fits as one without moving a row.
+    """
+    if plan.shards == 1:
+        return None
+    tree = f'{STAGING}."{staging_name(plan.model, plan.period.start, plan.attempt)}"'
+    key = f'"{spec.entity_key.column}"::{spec.entity_key.type}'
+    return f"satisfies_hash_partition('{tree}'::regclass, {plan.shards}, {shard}, {key})"
+
+
+def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
+    """Make sure that the score table has this very partition there, or nothing.
+
+    Raises
+    ------
+    PartitionOverlapError
+        Naming the partition that is there.
+    """
+    parameters = {"table": f'scores."{spec.name}"', "start": period.start, "end": period.end}
+    row = connection.execute(_OVERLAPPING, parameters).fetchone()
+    if row is not None:
+        found = Period(start=row[0], end=row[1])
+        raise PartitionOverlapError(
+            f'scores."{spec.name}": expected no partition beside {period}, which is to be scored; found {found}. '
+            "The score schedule was changed: its partitions must not overlap those that are published. Go on with "
+            "the former schedule, score from a time on that no partition covers, or give the model a new name."
+        )

@@ -1,0 +1,57 @@
+"""Whether staged shards may be published: pure, so that every refusal is a value that can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from include.errors import ReconciliationError, ScoresRefusedError
+from include.records import ScorePlan, StagedShard
+from include.spec import ClassShare, MeanScore, ModelSpec
+
+
+def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -> None:
+    """Raise unless every shard is there once, together they hold the validated rows, and their scores are in bounds.
+
+    Raises
+    ------
+    ReconciliationError
+        Naming the shards or the counts.
+    ScoresRefusedError
+        Naming each bound that is broken, and what was found.
+    """
+    found = sorted(shard.shard for shard in staged)
+    if found != list(range(plan.shards)):
+        raise ReconciliationError(
+            f"model '{plan.model}', partition {plan.period}: expected the shards 0 to {plan.shards - 1}, each once; "
+            f"found {found}. Nothing was published, the former rows stay: run the missing shards again."
+        )
+    scored = sum(shard.row_count for shard in staged)
+    if scored != plan.rows:
+        raise ReconciliationError(
+            f"model '{plan.model}', partition {plan.period}: expected the {plan.rows:,} rows that were validated; "
+            f"scored {scored:,}. Nothing was published, the former rows stay. The source changed meanwhile: "
+            "run again from `validate`."
+        )
+    reasons = broken_bounds(spec, staged)
+    if reasons:
+        raise ScoresRefusedError(plan.model, str(plan.period), reasons)
+
+
+def broken_bounds(spec: ModelSpec, staged: Sequence[StagedShard]) -> list[str]:
+    """Return a sentence for each declared bound that the scores of all shards together break.
+
+    A partition without rows has no distribution and breaks none.
+    """
+    rows = sum(shard.row_count for shard in staged)
+    sentences = []
+    for bound in spec.scoring.bounds if rows else ():
+        match bound:
+            case MeanScore():
+                found = sum(shard.score_sums[bound.column] for shard in staged) / rows
+                what = f"the mean of {bound.column}"
+            case ClassShare():
+                found = sum(shard.label_counts[bound.label] for shard in staged) / rows
+                what = f"the share of rows predicted '{bound.label}'"
+        if not bound.low <= found <= bound.high:
+            sentences.append(f"{what} must be from {bound.low:g} to {bound.high:g}; found {found:.4g}")
+    return sentences

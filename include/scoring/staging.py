@@ -1,0 +1,204 @@
+"""One shard: read, scored and written into a table of its own at the same time, and keyed after the load."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from include.errors import ReconciliationError
+from include.inference import Scorer
+from include.records import ScorePlan, StagedShard
+from include.scoring.ahead import ahead
+from include.scoring.attempts import STAGING, Attempt, Work, taken_attempt
+from include.scoring.cleaning import drop_replaced
+from include.scoring.copying import HEADER, TRAILER, CopyWriter
+from include.scoring.digests import NOTHING, Sums, added, written
+from include.scoring.faults import database_errors
+from include.scoring.rows import ScoredBatch, score_batches
+from include.scoring.tables import score_columns
+from include.spec import ModelSpec
+
+Item = TypeVar("Item")
+Rows = Callable[[], AbstractContextManager[Iterable[pa.RecordBatch]]]
+"""Opens the source rows of the shard; it is called, read and closed in one thread."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was counted on the way of the rows."""
+
+    read: int = 0
+    scored: int = 0
+    digest: Sums = NOTHING
+    sums: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "predict": 0.0, "write": 0.0, "key": 0.0})
+
+
+def stage_shard(
+    engine: Engine, spec: ModelSpec, plan: ScorePlan, shard: int, open_rows: Rows, scorer: Scorer
+) -> StagedShard:
+    """Score the rows of one shard into a staging table: all of them or, by rollback, none.
+
+    Reading, predicting and writing each have a thread; two batches wait between them at most, so that
+    memory does not depend on how many rows there are.
+
+    Parameters
+    ----------
+    open_rows : callable
+        Opens the shard's source rows, see `shard_condition`.
+
+    Raises
+    ------
+    ReconciliationError
+        When rows read, scored and staged differ, a key comes twice, or a row gets no finite score.
+    FencedError
+        When a newer attempt has replaced this one.
+    DatabaseError
+        When the database fails otherwise; trying again may help.
+    """
+    work = Work(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard)
+    tally = _Tally()
+    with taken_attempt(engine, work) as attempt:
+        drop_replaced(attempt)
+        with attempt.connection.transaction():
+            _make_table(attempt, plan)
+            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, work, tally), tally)
+            if not tally.read == tally.scored == staged:
+                raise ReconciliationError(
+                    f"{work}: expected as many rows staged as read; read {tally.read:,}, scored {tally.scored:,}, "
+                    f"staged {staged:,}. Nothing was published. Run again from `validate`."
+                )
+            with _timed(tally, "key"):
+                _make_key(attempt)
+            attempt.hold()
+    names = score_columns(spec)
+    sums = [0.0] * len(names) if tally.sums is None else tally.sums.tolist()
+    counts = [0] * len(spec.target.classes) if tally.labels is None else tally.labels.tolist()
+    return StagedShard(
+        model=plan.model,
+        shard=shard,
+        attempt=attempt.number,
+        table=attempt.table,
+        row_count=staged,
+        rows_digest=written(tally.digest),
+        score_sums=dict(zip(names, sums, strict=True)),
+        label_counts=dict(zip(spec.target.classes, counts, strict=True)),
+        **{f"{name}_seconds": round(seconds, 3) for name, seconds in tally.seconds.items()},
+    )
+
+
+@contextlib.contextmanager
+def _scored(
+    open_rows: Rows, spec: ModelSpec, scorer: Scorer, work: Work, tally: _Tally
+) -> Iterator[Iterator[ScoredBatch]]:
+    def read() -> Iterator[pa.RecordBatch]:
+        with database_errors(str(work)), open_rows() as batches:
+            for batch in _each_timed(batches, tally, "read"):
+                tally.read += batch.num_rows
+                yield batch
+
+    def predicted(batches: Iterator[pa.RecordBatch]) -> Iterator[ScoredBatch]:
+        for scored in _each_timed(score_batches(_untimed(batches, tally, "predict"), spec, scorer), tally, "predict"):
+            tally.scored += scored.rows
+            yield scored
+
+    with ahead(read()) as batches, ahead(predicted(batches)) as scored:
+        yield scored
+
+
+def _make_table(attempt: Attempt, plan: ScorePlan) -> None:
+    # What all rows share comes from the table's defaults, so that it need not travel with every row.
+    attempt.connection.execute(
+        f'CREATE TABLE {STAGING}."{attempt.table}" (LIKE scores."{plan.model}" INCLUDING COMMENTS)'
+    )
+    attempt.connection.execute(
+        f'ALTER TABLE {STAGING}."{attempt.table}" '
+        f"ALTER partition_start SET DEFAULT '{plan.period.start.isoformat()}', "
+        f"ALTER model_version SET DEFAULT {plan.version}, ALTER scored_at SET DEFAULT now()"
+    )
+
+
+def _copy(
+    attempt: Attempt,
+    spec: ModelSpec,
+    plan: ScorePlan,
+    opened: AbstractContextManager[Iterator[ScoredBatch]],
+    tally: _Tally,
+) -> int:
+    columns = ["entity_key", "event_time", *score_columns(spec), *(["predicted"] if spec.target.classes else [])]
+    listed = ", ".join(f'"{name}"' for name in columns)
+    constants = [int(plan.period.start.timestamp() * 1_000_000), plan.version]
+    writer = CopyWriter(spec.target.classes, constants)
+    # FREEZE: the rows are visible to whoever sees the table, however old a reader's snapshot is. Else a reader with
+    # a snapshot from between two shards' loads would see the one and not the other once they are attached.
+    statement = f'COPY {STAGING}."{attempt.table}" ({listed}) FROM STDIN (FORMAT binary, FREEZE)'
+    with opened as batches, attempt.connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.write(HEADER)
+            for batch in batches:
+                with _timed(tally, "write"):
+                    content, digest = writer.block(batch)
+                    copy.write(content)
+                    _count(tally, batch, digest, len(spec.target.classes))
+            copy.write(TRAILER)
+        return cursor.rowcount
+
+
+def _count(tally: _Tally, batch: ScoredBatch, digest: Sums, classes: int) -> None:
+    tally.digest = added((tally.digest, digest))
+    sums = batch.scores.sum(axis=0)
+    tally.sums = sums if tally.sums is None else tally.sums + sums
+    if batch.labels is not None:
+        counts = np.bincount(batch.labels, minlength=classes)
+        tally.labels = counts if tally.labels is None else tally.labels + counts
+
+
+def _make_key(attempt: Attempt) -> None:
+    """Prove that no key comes twice, by making the key; the table is then fit to become a partition."""
+    start = attempt.work.start.isoformat()
+    attempt.connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
+    attempt.connection.execute(
+        f'ALTER TABLE {STAGING}."{attempt.table}" ADD PRIMARY KEY (entity_key, partition_start), '
+        # It lets the table be attached without being read once more.
+        f"ADD CONSTRAINT of_partition CHECK (partition_start = '{start}'), "
+        "ALTER partition_start DROP DEFAULT, ALTER model_version DROP DEFAULT"
+    )
+
+
+@contextlib.contextmanager
+def _timed(tally: _Tally, name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        tally.seconds[name] += time.perf_counter() - started
+
+
+def _each_timed(items: Iterable[Item], tally: _Tally, name: str) -> Iterator[Item]:
+    """Yield `items`; what it takes to make one counts as `name`."""
+    source = iter(items)
+    while True:
+        with _timed(tally, name):
+            item = next(source, None)
+        if item is None:
+            return
+        yield item
+
+
+def _untimed(items: Iterator[Item], tally: _Tally, name: str) -> Iterator[Item]:
+    """Yield `items`; what it takes to wait for one does not count as `name`, though it happens within."""
+    for started in iter(time.perf_counter, None):
+        item = next(items, None)
+        tally.seconds[name] -= time.perf_counter() - started
+        if item is None:
+            return
+        yield item

@@ -1,0 +1,59 @@
+"""Scoring: how partitions are cut, what their scores must look like, and how long they are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from include.spec.words import ClassLabel, Identifier, Length, Word
+
+
+class MeanScore(Word):
+    """The mean of an answer column over a partition is from `low` to `high`, both included."""
+
+    kind: Literal["mean_score"] = "mean_score"
+    column: Identifier
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        _low_before_high(self.low, self.high)
+        return self
+
+
+class ClassShare(Word):
+    """The share of a partition's rows that are predicted `label` is from `low` to `high`, both included."""
+
+    kind: Literal["class_share"] = "class_share"
+    label: ClassLabel
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        _low_before_high(self.low, self.high)
+        return self
+
+
+def _low_before_high(low: float, high: float) -> None:
+    if low > high:
+        raise ValueError(f"low must not be above high; found low={low}, high={high}")
+
+
+Bound = Annotated[MeanScore | ClassShare, Field(discriminator="kind")]
+
+
+class Scoring(Word):
+    """How a score partition is made and how long it is kept.
+
+    A partition of more than `shard_rows` rows is cut into shards, at most 64, which workers score at the same
+    time. Scores outside the `bounds` are not published. Partitions that ended more than `keep` ago are
+    removed; with `keep_newest`, not those that hold the newest score of any key.
+    """
+
+    shard_rows: PositiveInt = 1_000_000
+    bounds: tuple[Bound, ...] = ()
+    keep: Length | None = None
+    keep_newest: bool = True
