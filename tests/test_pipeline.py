@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import CandidateRejectedError, LostRaceError, NoChampionError, ValidationFailedError
+from include.evidence import read_pack
 from include.inference import RowEncoder, load_scorer
 from include.records import ModelVersion, Period
 from include.resources import Resources
@@ -62,6 +63,17 @@ def test_from_rows_to_a_champion_to_scores(spec: ModelSpec, resources: Resources
     published = score(spec, "score 1", resources)
     assert published.row_count == ROWS_A_DAY == scalar(resources, "SELECT count(*) FROM scores.parcels")
     assert published.version == version.version
+
+
+def test_a_version_s_evidence_and_card_are_signed_files_of_its_artifact(spec: ModelSpec, resources: Resources) -> None:
+    version = retrain(spec, "run 1", resources)
+    artifact = resources.artifacts.verified(spec.name, version.version, version.artifact_digest)
+    pack = read_pack(artifact.read("evidence.json"))
+    assert (pack.version, pack.run_id) == (version.version, "run 1")
+    assert (pack.evaluation, pack.decision) == (version.evaluation, version.decision)
+    assert pack.files == {name: artifact.manifest.files[name] for name in pack.files}
+    assert artifact.manifest.files.keys() - pack.files.keys() == {"evidence.json", "card.html"}
+    assert f"{spec.name}, version 1" in artifact.read("card.html").decode()
 
 
 def test_a_score_row_holds_the_number_that_the_served_artifact_answers(spec: ModelSpec, resources: Resources) -> None:

@@ -11,6 +11,7 @@ from include.records.data import CheckResult, Purpose, SnapshotRef, Split, Valid
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.registry import ModelVersion, Promotion
+from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, ScoreMode, ScorePlan, StagedShard
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Purpose",
     "Record",
     "Rehearsal",
+    "Reproducibility",
     "ScoreMode",
     "ScorePlan",
     "SliceFigure",

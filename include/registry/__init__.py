@@ -1,7 +1,7 @@
 """The ledger (which version exists, which is champion, which was) and the artifacts it speaks of."""
 
 from include.provenance import file_digest
-from include.registry.artifacts import ArtifactStore, Manifest, VerifiedArtifact
+from include.registry.artifacts import CARD, EVIDENCE, ArtifactStore, Manifest, VerifiedArtifact
 from include.registry.ledger import Ledger
 
-__all__ = ["ArtifactStore", "Ledger", "Manifest", "VerifiedArtifact", "file_digest"]
+__all__ = ["CARD", "EVIDENCE", "ArtifactStore", "Ledger", "Manifest", "VerifiedArtifact", "file_digest"]

@@ -25,6 +25,7 @@ from include.signing import Keyring
 FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
+EVIDENCE, CARD = "evidence.json", "card.html"
 # What becomes a model in memory is read once: checked and handed out are the same bytes.
 LOADED = ("golden.json", "model.onnx", "signature.json")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from include import evaluation, training
 from include.errors import CandidateRejectedError
-from include.provenance import code_digest, library_versions
 from include.records import (
     Evaluation,
     ExportedCandidate,
@@ -18,12 +17,12 @@ from include.records import (
     SnapshotRef,
     ValidationReport,
 )
-from include.registry import Manifest
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.checks import validate
 from include.steps.evaluate import evidence_of
 from include.steps.operate import promote
+from include.steps.register import register_candidate
 from include.warehouse.rows import open_rows, rows_query
 
 
@@ -76,25 +75,9 @@ def weigh_candidate(
 
     A run registers once: weighed again, it returns the version that it registered before.
     """
-    fitted = exported.fitted
     decision = evaluation.decide(evidence_of(spec, compared, None, resources), spec.policy)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
-    manifest = Manifest(
-        model=spec.name,
-        files=exported.digests,
-        spec_digest=spec.digest,
-        data_digest=fitted.snapshot.digest,
-        code_digest=code_digest(),
-        libraries=library_versions(),
-        created_at=resources.clock(),
-    )
-    return resources.ledger.register(
-        manifest,
-        fitted.run_id,
-        compared,
-        decision,
-        save_artifact=lambda version: resources.artifacts.save(Path(fitted.folder), manifest, version),
-    )
+    return register_candidate(spec, exported, compared, decision, None, None, resources)
 
 
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:

@@ -1,0 +1,129 @@
+"""``evidence.json``: all that a version was decided on, in one record whose JSON Schema is published.
+
+To change what a field means, raise `SCHEMA_VERSION` and keep reading the older ones; a new field
+needs a default.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from include.errors import ArtifactError
+from include.records import (
+    CardData,
+    Decision,
+    Evaluation,
+    ParityReport,
+    Record,
+    Rehearsal,
+    Reproducibility,
+    SnapshotRef,
+)
+from include.spec import Boolean, Categorical, ModelSpec, Numeric, Task
+
+SCHEMA_VERSION: Literal[1] = 1
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Question(Record):
+    """What the model is asked, and by whom it was declared."""
+
+    model: str
+    task: Task
+    description: str
+    owner: str
+    source: str
+    target: str
+    classes: tuple[str, ...]
+    features: tuple[Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")], ...]
+    gates: tuple[dict[str, Any], ...]
+    seed: int
+    parity_tolerance: float
+
+    @classmethod
+    def of(cls, spec: ModelSpec, gates: tuple[dict[str, Any], ...]) -> Question:
+        """Return what a declaration asks, weighed by `gates`."""
+        return cls(
+            model=spec.name,
+            task=spec.task,
+            description=spec.description,
+            owner=spec.owner,
+            source=spec.source,
+            target=spec.target.column,
+            classes=spec.target.classes,
+            features=spec.features,
+            gates=gates,
+            seed=spec.seed,
+            parity_tolerance=spec.parity_tolerance,
+        )
+
+
+class EvidencePack(Record):
+    """What a version was decided on.
+
+    Parameters
+    ----------
+    question : Question
+        The declaration, as far as it is data.
+    snapshot : SnapshotRef
+        The rows that it was trained and judged on, and their split by time.
+    evaluation, decision, parity
+        What it showed, and what was decided.
+    rehearsal, reproducibility : optional
+        None when they were not asked for.
+    card : CardData, optional
+        Curves, histograms and importances; None when none were made.
+    files : dict of str to str
+        SHA-256 of each other file of the artifact but the card, which is drawn from this pack.
+    libraries : dict of str to str
+        Versions of the libraries that shaped it.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    version: int = Field(ge=1)
+    run_id: str
+    question: Question
+    snapshot: SnapshotRef
+    fit_seconds: float
+    evaluation: Evaluation
+    decision: Decision
+    parity: ParityReport
+    rehearsal: Rehearsal | None = None
+    reproducibility: Reproducibility | None = None
+    card: CardData | None = None
+    files: dict[str, Digest]
+    spec_digest: Digest
+    data_digest: Digest
+    code_digest: Digest
+    libraries: dict[str, str]
+    created_at: AwareDatetime
+
+    def to_json(self) -> bytes:
+        """Return the content of ``evidence.json``."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def read_pack(content: bytes) -> EvidencePack:
+    """Read what `EvidencePack.to_json` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        Naming the first field that is not as the schema says.
+    """
+    try:
+        return EvidencePack.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "whole file"
+        raise ArtifactError(
+            f"evidence.json: {where}: {fault['msg']}. Read it with the version of Sluice that wrote it, or a newer one."
+        ) from error
+
+
+def schema() -> str:
+    """Return the JSON Schema of ``evidence.json``, as it is published in docs/reference/evidence.schema.json."""
+    return json.dumps(EvidencePack.model_json_schema(mode="serialization"), indent=1) + "\n"

@@ -1,0 +1,153 @@
+"""The card's plots, as SVG that takes its colours and its letters from the page around it.
+
+Matplotlib is imported only when something is drawn. It draws in stand-in colours, which become
+variables of the page's style sheet: so the plots follow the reader's dark or light mode.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from include.records import Bin, CardData, Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 4.6, 3.2
+INK, FAINT = "#010101", "#020202"
+SERIES = ("#030303", "#040404", "#050505", "#060606")
+DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+_VARIABLES = {INK: "--ink", FAINT: "--faint", **{each: f"--series-{i}" for i, each in enumerate(SERIES, 1)}}
+_MOST_BARS = 15
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": FAINT,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+
+
+def draw(card: CardData, task: str) -> dict[str, str]:
+    """Draw what there is to draw.
+
+    Returns
+    -------
+    dict of str to str
+        A whole ``<svg>`` element by what it shows: ``roc``, ``precision_recall``, ``calibration``,
+        ``scores``, ``residuals``, ``importances``. What was not measured is left out.
+    """
+    wanted: dict[str, Callable[[Axes], None]] = {}
+    if card.roc:
+        wanted["roc"] = lambda axes: _curves(axes, card.roc, "false positive rate", "true positive rate", chance=True)
+    if card.precision_recall:
+        wanted["precision_recall"] = lambda axes: _curves(axes, card.precision_recall, "recall", "precision")
+    if card.calibration:
+        wanted["calibration"] = lambda axes: _reliability(axes, card.calibration)
+    if card.scores:
+        label = "predicted value" if task == "regression" else "predicted probability"
+        wanted["scores"] = lambda axes: _histograms(axes, {"candidate": card.scores}, label)
+    if card.residuals:
+        wanted["residuals"] = lambda axes: _histograms(axes, card.residuals, "prediction less truth")
+    if card.importances:
+        wanted["importances"] = lambda axes: _importances(axes, card)
+    return {name: _svg(name, paint) for name, paint in wanted.items()}
+
+
+def _svg(name: str, paint: Callable[[Axes], None]) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: Any = {**_STYLE, "svg.hashsalt": name}  # Matplotlib types each key of its own
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+        paint(axes)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _embedded(written.getvalue(), name)
+
+
+def _embedded(svg: str, name: str) -> str:
+    """Turn a file into an element: no header, ids of its own, colours and letters of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'url\(#([^)"]+)\)', rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]+;? ?", "", svg)
+    svg = svg.replace("<svg ", '<svg aria-hidden="true" ', 1)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.strip()
+
+
+def _curves(axes: Axes, curves: Mapping[str, Curve], x: str, y: str, *, chance: bool = False) -> None:
+    if chance:
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    for (who, curve), look in zip(curves.items(), _looks(len(curves)), strict=False):
+        axes.plot(curve.x, curve.y, label=who.removeprefix("candidate: "), **look)
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+    _finish(axes)
+
+
+def _reliability(axes: Axes, bins: Mapping[str, tuple[Bin, ...]]) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    top = 0.0
+    for (who, each), look in zip(bins.items(), _looks(len(bins)), strict=False):
+        points = [(b.predicted, b.observed) for b in each if b.predicted is not None and b.observed is not None]
+        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=who, **look)
+        top = max([top, *(value for point in points for value in point)])
+    top = min(1.02, top * 1.08 + 0.02)
+    axes.set(xlabel="predicted probability", ylabel="share that came true", xlim=(0, top), ylim=(0, top))
+    _finish(axes)
+
+
+def _histograms(axes: Axes, histograms: Mapping[str, tuple[Bin, ...]], x: str) -> None:
+    for (who, bins), look in zip(histograms.items(), _looks(len(histograms)), strict=False):
+        total = sum(each.rows for each in bins) or 1
+        edges = [bins[0].low, *(each.high for each in bins)] if bins else []
+        axes.stairs([each.rows / total for each in bins], edges, label=who, **look)
+    axes.set(xlabel=x, ylabel="share of rows", ylim=(0, None))
+    _finish(axes)
+
+
+def _importances(axes: Axes, card: CardData) -> None:
+    shown = card.importances[:_MOST_BARS][::-1]
+    axes.barh(
+        [each.feature for each in shown],
+        [each.mean for each in shown],
+        xerr=[each.spread for each in shown],
+        color=SERIES[0],
+        error_kw={"ecolor": INK, "elinewidth": 0.8},
+        height=0.6,
+    )
+    axes.set(xlabel=f"how much {card.importance_loss or 'the loss'} rises when it is shuffled")
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def _looks(count: int) -> list[dict[str, Any]]:
+    """Tell lines apart by colour and by dash, for whoever cannot tell the colours; after four they come again."""
+    return [
+        {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.6} for i in range(count)
+    ]
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
+    axes.legend(loc="best", fontsize=8)

@@ -1,0 +1,142 @@
+"""Figures as people read them: what the card's template is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from include.records import Difference, Evaluation, Interval, SliceFigure
+from include.spec import HIGHER_IS_BETTER, Boolean, Categorical, Numeric
+
+NOT_MEASURED = "not measured"
+MOST_CATEGORIES = 12
+NBSP = "\N{NO-BREAK SPACE}"  # an interval is not broken in two
+
+
+class MetricRow(NamedTuple):
+    """One metric by who answered; each as text."""
+
+    metric: str
+    direction: str
+    candidate: str
+    champion: str
+    baseline: str
+    against_champion: str
+    against_baseline: str
+
+
+class FeatureRow(NamedTuple):
+    """One feature; each as text."""
+
+    name: str
+    kind: str
+    values: str
+    missing: str
+
+
+class SliceRow(NamedTuple):
+    """One slice; each as text."""
+
+    name: str
+    rows: str
+    metric: str
+    candidate: str
+    compared: str
+    p_value: str
+
+
+def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
+    """Return a row a metric, each figure with its interval where it has one."""
+    champion = evaluation.champion or {}
+    return [
+        MetricRow(
+            metric,
+            "higher is better" if metric in HIGHER_IS_BETTER else "lower is better",
+            with_interval(evaluation.candidate.get(metric), evaluation.intervals.get(metric)),
+            with_interval(champion.get(metric), evaluation.champion_intervals.get(metric)),
+            with_interval(evaluation.baseline.get(metric), evaluation.baseline_intervals.get(metric)),
+            _difference(metric, evaluation.differences),
+            _difference(metric, evaluation.baseline_differences),
+        )
+        for metric in evaluation.candidate
+    ]
+
+
+def feature_rows(features: tuple[Numeric | Categorical | Boolean, ...]) -> list[FeatureRow]:
+    """Return a row a feature, with its unit and range, or its categories."""
+    return [
+        FeatureRow(each.name, each.kind, _values(each), "allowed" if each.missing else "not allowed")
+        for each in features
+    ]
+
+
+def slice_rows(slices: tuple[SliceFigure, ...]) -> list[SliceRow]:
+    """Return a row a slice, in the order given."""
+    rows = []
+    for each in slices:
+        interval = None if each.low is None or each.high is None else Interval(low=each.low, high=each.high)
+        compared = [] if each.elsewhere is None else [f"elsewhere {number(each.elsewhere)}"]
+        compared += [] if each.champion is None else [f"champion {number(each.champion)}"]
+        p_value = NOT_MEASURED if each.p_value is None else number(each.p_value)
+        candidate = with_interval(each.candidate, interval)
+        rows.append(
+            SliceRow(each.name, f"{each.rows:,}", each.metric, candidate, ", ".join(compared) or "nothing", p_value)
+        )
+    return rows
+
+
+def with_interval(value: float | None, interval: Interval | None) -> str:
+    """Return a figure, and its interval in brackets if it has one."""
+    if value is None:
+        return NOT_MEASURED
+    return (
+        number(value) if interval is None else f"{number(value)} [{number(interval.low)},{NBSP}{number(interval.high)}]"
+    )
+
+
+def number(value: float) -> str:
+    """Return four significant places: ``0.7269``, ``12.35``, ``1,234``, ``3.1e-07``."""
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size == 0 or size >= 0.001:
+        return f"{value:.4f}" if size < 10 else f"{value:.2f}"
+    return f"{value:.2g}"
+
+
+def moment(at: datetime) -> str:
+    """Return a time to the minute."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def short(value: float) -> str:
+    """Return three significant places: of times, sizes and the like."""
+    return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def length(span: timedelta) -> str:
+    """Return a stretch of time in its largest whole unit."""
+    seconds = span.total_seconds()
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}{'' if seconds == size else 's'}"
+    return f"{seconds:g} seconds" if seconds else "none"
+
+
+def _difference(metric: str, differences: Mapping[str, Difference]) -> str:
+    found = differences.get(metric)
+    if found is None:
+        return NOT_MEASURED
+    return f"{found.value:+.4f} [{found.low:+.4f},{NBSP}{found.high:+.4f}]"
+
+
+def _values(feature: Numeric | Categorical | Boolean) -> str:
+    if feature.kind == "numeric":
+        return f"{feature.low:g} to {feature.high:g} {feature.unit}"
+    if feature.kind == "boolean":
+        return "true or false"
+    if not feature.categories:
+        return "learned from the training rows"
+    more = len(feature.categories) - MOST_CATEGORIES
+    return ", ".join(feature.categories[:MOST_CATEGORIES]) + (f" and {more} more" if more > 0 else "")

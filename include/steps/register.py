@@ -1,0 +1,106 @@
+"""A weighed candidate becomes a registered version, with its evidence among the signed files of its artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from include import evidence
+from include.evidence.pack import Question
+from include.provenance import CheckedFiles, code_digest, library_versions
+from include.records import (
+    CARD_DATA,
+    CardData,
+    Decision,
+    Evaluation,
+    ExportedCandidate,
+    ModelVersion,
+    Rehearsal,
+    Reproducibility,
+)
+from include.registry import CARD, EVIDENCE, Manifest
+from include.resources import Resources
+from include.settings import Settings, set_for_libraries
+from include.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+def register_candidate(
+    spec: ModelSpec,
+    exported: ExportedCandidate,
+    compared: Evaluation,
+    decision: Decision,
+    rehearsal: Rehearsal | None,
+    reproducibility: Reproducibility | None,
+    resources: Resources,
+) -> ModelVersion:
+    """Register the candidate with the decision, accepted or rejected, and with what it was decided on.
+
+    A run registers once: again, it returns the version that it registered before.
+    """
+    fitted = exported.fitted
+    folder = Path(fitted.folder)
+    set_for_libraries("MPLCONFIGDIR", str(resources.settings.home / "matplotlib"))  # its cache of fonts
+    card = _card_data(folder, compared)
+    plots = evidence.draw(card, spec.task) if card else {}
+    manifest = Manifest(
+        model=spec.name,
+        files=exported.digests,
+        spec_digest=spec.digest,
+        data_digest=fitted.snapshot.digest,
+        code_digest=code_digest(),
+        libraries=library_versions(),
+        created_at=resources.clock(),
+    )
+
+    def save(version: int) -> str:
+        pack = evidence.EvidencePack(
+            version=version,
+            run_id=fitted.run_id,
+            question=Question.of(spec, tuple(gate.model_dump(mode="json") for gate in spec.policy)),
+            snapshot=fitted.snapshot,
+            fit_seconds=fitted.fit_seconds,
+            evaluation=compared,
+            decision=decision,
+            parity=exported.parity,
+            rehearsal=rehearsal,
+            reproducibility=reproducibility,
+            card=card,
+            files=manifest.files,
+            spec_digest=manifest.spec_digest,
+            data_digest=manifest.data_digest,
+            code_digest=manifest.code_digest,
+            libraries=manifest.libraries,
+            created_at=manifest.created_at,
+        )
+        written = {EVIDENCE: pack.to_json(), CARD: evidence.card_html(pack, plots)}
+        for name, content in written.items():
+            (folder / name).write_bytes(content)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+        whole = manifest.model_copy(update={"files": manifest.files | digests})
+        return resources.artifacts.save(folder, whole, version)
+
+    version = resources.ledger.register(manifest, fitted.run_id, compared, decision, save_artifact=save)
+    log.info(
+        "version %d of %s is registered; its card: %s or %s",
+        version.version,
+        spec.name,
+        card_url(resources.settings, spec.name, version.version),
+        resources.artifacts.folder(spec.name, version.version) / CARD,
+    )
+    return version
+
+
+def card_url(settings: Settings, model: str, version: int) -> str:
+    """Return where the Airflow UI shows a version's card."""
+    return f"{settings.airflow_url.rstrip('/')}/sluice/cards/{model}/{version}"
+
+
+def _card_data(folder: Path, compared: Evaluation) -> CardData | None:
+    """Return the curves that the evaluation left in the run's folder, if it made any."""
+    if compared.card_digest is None:
+        return None
+    content = CheckedFiles(folder, {CARD_DATA: compared.card_digest}).read(CARD_DATA)
+    return CardData.model_validate_json(content)

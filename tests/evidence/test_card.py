@@ -1,0 +1,172 @@
+"""``card.html``: one page with everything in it, that loads nothing, and says what was not measured."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+
+from include.evidence import card_html, draw
+from include.records import Decision
+from tests.evidence.packs import CLASSES, pack_of
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "ping", "manifest"}
+PLOTS = {
+    "binary": ["ROC", "Precision and recall", "Calibration", "Answers", "Importances"],
+    "multiclass": ["ROC", "Precision and recall", "Calibration", "Importances"],
+    "regression": ["Residuals", "Answers", "Importances"],
+}
+
+
+@cache
+def card(task: str = "binary", *, bare: bool = False) -> str:
+    pack = pack_of(task, bare=bare)
+    return card_html(pack, draw(pack.card, task) if pack.card else {}).decode()
+
+
+class Page(HTMLParser):
+    """Notes what a browser would do with a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.said.append(data)
+
+    def all(self, name: str) -> list[dict[str, str]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"[ \t\n]+", " ", " ".join(self.said))
+
+
+def loads(text: str) -> list[str]:
+    """Return whatever makes a browser ask for something that is not in the page."""
+    page = Page(text)
+    found = [
+        f"<{tag}>" for tag, _ in page.tags if tag in {"script", "link", "iframe", "object", "embed", "base", "form"}
+    ]
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            local = value.startswith(("data:", "#"))
+            if (name in LOADING or name.endswith("href")) and not local:
+                found.append(f"<{tag} {name}={value}>")
+    return found + re.findall(r"@import|url\((?!#|data:)[^)]*\)", text)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("task", CLASSES)
+def test_a_card_loads_nothing_and_forbids_it_by_its_own_policy(task: str, bare: bool) -> None:
+    page = Page(card(task, bare=bare))
+    assert loads(card(task, bare=bare)) == []
+    policies = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == [POLICY]
+
+
+def test_what_would_load_something_is_seen() -> None:
+    for bad in (
+        '<img src="http://a/b">', "<style>@import 'x'</style>", '<link rel="stylesheet" href="x.css">',
+        "<script></script>", '<p style="background: url(//a/b)">', '<use xlink:href="http://a/b#c">',
+    ):  # fmt: skip
+        assert loads(bad), bad
+    assert loads('<p style="clip-path: url(#a)"><img src="data:image/png;base64,x"><use href="#a">') == []
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_a_card_draws_what_its_task_needs(task: str) -> None:
+    page = Page(card(task))
+    assert [each["aria-label"] for each in page.all("figure")] == PLOTS[task]
+    assert len(page.all("svg")) == len(PLOTS[task])
+    assert "Not measured:" not in page.text
+
+
+def test_a_multiclass_card_shows_each_class() -> None:
+    shown = Page(card("multiclass")).text
+    for name in CLASSES["multiclass"]:
+        assert shown.count(name) >= 3  # in ROC, in precision and recall, in the holdout's rows
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_what_was_not_measured_is_said_to_be(task: str) -> None:
+    said = Page(card(task, bare=True)).text
+    assert f"Not measured: {', '.join(PLOTS[task])}." in said
+    for words in ("Confidence intervals: not measured.", "Rehearsal: not measured", "Trained twice: not measured"):
+        assert words in said
+    assert "There was no champion to compare with." in said
+
+
+def test_a_card_tells_the_whole_evidence() -> None:
+    pack, said = pack_of(), Page(card()).text
+    for gate in pack.decision.gates:
+        assert gate.sentence in said
+    for digest in (pack.snapshot.digest, pack.spec_digest, pack.code_digest, *pack.files.values()):
+        assert digest in said
+    for words in (
+        "flight_delay, version 7", "Accepted : 3 of 3 gates", "0.7269 [0.7124,\N{NO-BREAK SPACE}0.7414]",
+        "version 6, run again on the same rows", "overlaps those that judged versions 5, 6", "carrier = carrier A",
+        "0 to 5000 km", "and 4 more", "78,120 rows", "1 day", "25,870 rows", "20, answered to the bit",
+        "0.31 ms and 1.42 ms over 2,400 requests", "71.3 MiB", "the same bytes", "scikit-learn 1.9.1", "sluice verify",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+def test_a_rejected_candidate_s_card_begins_with_the_reasons() -> None:
+    pack = pack_of(accepted=False)
+    said = Page(card_html(pack, {}).decode()).text
+    assert "Rejected : 2 of 3 gates let it through. roc_auc less the champion's" in said
+
+
+def test_words_from_outside_are_shown_and_not_run() -> None:
+    evil = "<script>alert(1)</script>"
+    pack = pack_of(bare=True)
+    gate = pack.decision.gates[0].model_copy(update={"sentence": evil})
+    pack = pack.model_copy(
+        update={
+            "decision": Decision(accepted=True, gates=(gate,)),
+            "run_id": evil,
+            "question": pack.question.model_copy(update={"description": evil, "owner": '"><img src=x>'}),
+        }
+    )
+    text = card_html(pack, {}).decode()
+    assert loads(text) == []
+    assert Page(text).text.count(evil) == 3
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_ids_are_unique_and_every_reference_has_its_target(task: str) -> None:
+    text = card(task)
+    ids = [attributes["id"] for _, attributes in Page(text).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)) <= {(each, "") for each in ids} | {
+        ("", each) for each in ids
+    }
+
+
+def test_plots_take_their_colours_and_letters_from_the_page() -> None:
+    svg = "".join(draw(pack_of().card, "binary").values())
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]\b", svg)
+    assert "font-family" not in svg
+    assert "var(--series-1)" in svg
+
+
+def test_the_same_evidence_gives_the_same_page_to_the_byte() -> None:
+    pack = pack_of("regression")
+    assert card_html(pack, draw(pack.card, "regression")).decode() == card("regression")
