@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import signal
@@ -23,12 +22,15 @@ from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
 from model_service.lifeline import Lifeline
+from model_service.memory import give_back, keep_few_arenas
 from model_service.observing.shared import share_metrics
 
 log = logging.getLogger("model_service")
 
 GRACE_SECONDS = 10
-M_ARENA_MAX = -8  # malloc.h
+# What workers need and would import by themselves: imported before the fork, they share its memory. The first
+# must not be imported before `share_metrics`, the others come by the URL of an engine only.
+SHARED = ("model_service.observing.exposition", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "encodings.idna")
 
 
 def main() -> int:
@@ -64,7 +66,8 @@ def serve(settings: Settings) -> None:
     )
     lifeline = Lifeline()
     metrics_folder = share_metrics(settings)
-    import_module("model_service.observing.exposition")  # before the fork: workers share its memory
+    for each in SHARED:
+        import_module(each)
 
     def stop(*_: object) -> None:
         lifeline.cut()
@@ -82,20 +85,14 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
-    _keep_few_arenas()
+    keep_few_arenas()
     # What was imported lives as long as the process: a collector that need not look through it again
     # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.
     gc.collect()
     gc.freeze()
+    give_back()
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
     server.serve(target_loader=partial(_in_worker, settings, lifeline, metrics_folder), wrap_loader=False)
-
-
-def _keep_few_arenas() -> None:
-    """Have glibc's threads share two heaps, not one each: what they free, others can use."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc's; others have no arenas
-        libc.mallopt(M_ARENA_MAX, 2)
 
 
 def _in_worker(settings: Settings, lifeline: Lifeline, metrics_folder: Path) -> Flask:

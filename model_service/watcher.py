@@ -21,6 +21,7 @@ from include.models import declared_models
 from include.records import Promotion
 from include.registry import ArtifactStore, Ledger
 from model_service.loading import load_version
+from model_service.memory import give_back
 from model_service.slots import LoadedModel, ModelSlot, ModelSlots
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ class ChampionWatcher:
             self._retries.pop(slot.name, None)
             if self._witness is not None:
                 self._witness.swapped(slot.name)
+            give_back()
             log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
 
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
