@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     service_log_level: str = Field(
         "info", pattern="^(info|debug)$", description="debug: the service's log shows stack traces, too."
     )
+    service_statsd_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of requests whose single timings go to StatsD, where that is set.",
+    )
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
     service_express: bool = Field(
         True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."

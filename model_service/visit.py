@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from random import getrandbits
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -69,7 +69,10 @@ class Visit:
         self.route = route
         given = environ.get("HTTP_X_REQUEST_ID")
         self.request_id: str = (
-            given if given is not None and _REQUEST_ID.fullmatch(given) is not None else os.urandom(16).hex()
+            given
+            if given is not None and _REQUEST_ID.fullmatch(given) is not None
+            # It names a request and keeps no secret. The system's own source would give the interpreter's lock away.
+            else f"{getrandbits(128):032x}"
         )
         given = environ.get("HTTP_TRACEPARENT")
         self.traceparent: str | None = given if given is not None and _TRACEPARENT.fullmatch(given) else None

@@ -53,12 +53,13 @@ class AccessLog:
         self._most = most
         self.dropped = 0
 
-    def add(self, line: AccessLine) -> None:
-        """Take a line."""
+    def add(self, line: AccessLine) -> int:
+        """Take a line, and return how many wait."""
         if len(self._waiting) < self._most:
             self._waiting.append(line)
         else:
             self.dropped += 1
+        return len(self._waiting)
 
     def flush(self) -> None:
         """Write the lines that wait."""

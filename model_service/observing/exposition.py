@@ -1,18 +1,20 @@
-"""The metrics by name, in Prometheus's text form, added up over all workers."""
+"""The metrics by name, in Prometheus's text form or OpenMetrics', added up over all workers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from model_service.observing.exemplars import REQUEST, STAGE, Exemplars, WithExemplars
 from model_service.observing.shared import forget_the_dead
-from model_service.observing.tally import BOUNDS, Durations, RequestKey, StageKey, Tally
+from model_service.observing.tally import BOUNDS, Durations, RequestKey, Tally
 from model_service.slots import ModelSlots
 
-MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+_LABELS: Final = ("route", "model", "version", "status")
 
 
 class Exposition:
@@ -27,12 +29,9 @@ class Exposition:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._registry = own = CollectorRegistry()
-        labels = ("route", "model", "version", "status")
-        self._requests = Histogram(
-            "sluice_request_seconds", "Time to answer a request", labels, buckets=BOUNDS, registry=own
-        )
+        self._requests = Histogram(REQUEST, "Time to answer a request", _LABELS, buckets=BOUNDS, registry=own)
         self._stages = Histogram(
-            "sluice_stage_seconds", "Time of a prediction's stage", ("model", "stage"), buckets=BOUNDS, registry=own
+            STAGE, "Time of a prediction's stage", (*_LABELS, "stage"), buckets=BOUNDS, registry=own
         )
         versions = ("model", "version")
         self._rows = Counter("sluice_rows", "Rows predicted", versions, registry=own)
@@ -68,23 +67,26 @@ class Exposition:
         )
         # The client looks a child up by its labels in about a microsecond each time.
         self._of_request: dict[RequestKey, Histogram] = {}
-        self._of_stage: dict[StageKey, Histogram] = {}
+        self._of_stage: dict[tuple[RequestKey, str], Histogram] = {}
+        self._exemplars = Exemplars(folder)
 
     def add(self, tally: Tally) -> None:
         """Add what was counted since the last time."""
-        for key, durations in tally.requests.items():
+        for key, counts in tally.counts.items():
+            route, model, version, status = key
             child = self._of_request.get(key)
             if child is None:
-                route, model, version, status = key
                 child = self._of_request[key] = self._requests.labels(route, model, version or "", status)
-            _add(child, durations)
-        for at, durations in tally.stages.items():
-            child = self._of_stage.get(at)
-            if child is None:
-                child = self._of_stage[at] = self._stages.labels(*at)
-            _add(child, durations)
-        for answered, rows in tally.rows.items():
-            self._rows.labels(*answered).inc(rows)
+            _add(child, counts.request)
+            for stage, durations in counts.stages.items():
+                child = self._of_stage.get((key, stage))
+                if child is None:
+                    child = self._stages.labels(route, model, version or "", status, stage)
+                    self._of_stage[key, stage] = child
+                _add(child, durations)
+            if counts.rows:
+                self._rows.labels(model, version).inc(counts.rows)
+        self._exemplars.add(tally)
 
     def show_levels(self, slots: ModelSlots, in_flight: int) -> None:
         """Set the levels to what this worker finds now."""
@@ -96,14 +98,18 @@ class Exposition:
             self._refused.labels(slot.name).set(slot.fault is not None)
             self._loaded.labels(slot.name).set(current.version if current else 0)
 
-    def text(self) -> bytes:
-        """Return the metrics of all workers."""
-        if self._folder is None:
-            return generate_latest(self._registry)
-        forget_the_dead(self._folder)
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics of all workers, and the media type that `accept` asks for: OpenMetrics has exemplars."""
+        encode, media_type = choose_encoder(accept)
         together = CollectorRegistry()
-        MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]  # the client's own gap
-        return generate_latest(together)
+        if self._folder is None:
+            source = self._registry
+        else:
+            forget_the_dead(self._folder)
+            source = CollectorRegistry()
+            MultiProcessCollector(source, str(self._folder))  # type: ignore[no-untyped-call]  # the client's own gap
+        together.register(WithExemplars(source.collect, self._exemplars))
+        return encode(together), media_type
 
 
 def _add(child: Histogram, durations: Durations) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Engine
 
 from include.settings import Settings
-from include.telemetry import Telemetry
 from model_service.observing.access_log import AccessLine, AccessLog, RotatingFile, to_stdout
 from model_service.observing.prediction_log import PredictionLog
+from model_service.observing.statsd import StatsD
 from model_service.observing.tally import Tally
 from model_service.slots import ModelSlots
 from model_service.visit import Visit
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.5
+FLUSH_LINES: Final = 1_000  # as many wait at most before they are written, so that memory stays low under load
 
 
 class Observer:
@@ -42,8 +43,8 @@ class Observer:
     predictions : PredictionLog
     access : AccessLog or None
         None: no access log.
-    telemetry : Telemetry
-        StatsD's side.
+    statsd : StatsD or None
+        None: nothing is sent there.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class Observer:
         exposition: Exposition,
         predictions: PredictionLog,
         access: AccessLog | None,
-        telemetry: Telemetry,
+        statsd: StatsD | None,
     ) -> None:
         self._slots = slots
         self.exposition = exposition
         self.predictions = predictions
         self._access = access
-        self._telemetry = telemetry
+        self._statsd = statsd
         self._sample_rate = settings.service_sample_rate
         self._show_values = settings.service_log_features and access is not None
         self._tally = Tally()
@@ -67,6 +68,7 @@ class Observer:
         self._flushing = threading.Lock()
         self._writing = threading.Lock()
         self._stopping = threading.Event()
+        self._busy = threading.Event()
         self.in_flight: Callable[[], int] = lambda: 0
 
     def meet(self, visit: Visit) -> None:
@@ -79,6 +81,8 @@ class Observer:
         spent = perf_counter_ns() - visit.started
         with self._noting:
             self._tally.add(visit, status, spent)
+        if self._statsd is not None:
+            self._statsd.add(visit, status, spent)
         if self._access is not None:
             line = AccessLine(
                 datetime.now(UTC),
@@ -95,7 +99,8 @@ class Observer:
             )
             if self._show_values:
                 line.features, line.predictions = visit.inputs, visit.outputs
-            self._access.add(line)
+            if self._access.add(line) == FLUSH_LINES:
+                self._busy.set()
         if visit.sampled:
             self.predictions.add(visit)
 
@@ -115,7 +120,9 @@ class Observer:
                 tally, self._tally = self._tally, Tally()
             self.exposition.add(tally)
             self.exposition.show_levels(self._slots, self.in_flight())
-            self._send(tally)
+            if self._statsd is not None:
+                self._statsd.flush(tally)
+                self._count_dropped("statsd", self._statsd)
             if self._access is not None:
                 self._access.flush()
                 self._count_dropped("access", self._access)
@@ -128,38 +135,40 @@ class Observer:
             self.exposition.logged.inc(self.predictions.written - written)
             self._count_dropped("prediction", self.predictions)
 
-    def metrics(self) -> bytes:
-        """Return the metrics of all workers, this one's to the last request."""
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics of all workers, this one's to the last request, and their media type."""
         self.flush()
-        return self.exposition.text()
+        return self.exposition.text(accept)
 
     def start(self) -> None:
         """Carry away in threads of its own. Call it in the worker: a thread does not survive a fork."""
-        for name, flush in (("observer", self.flush), ("prediction-log", self.flush_predictions)):
-            threading.Thread(target=self._carry, args=(flush,), name=name, daemon=True).start()
+        for name, flush, bell in (
+            ("observer", self.flush, self._busy),
+            ("prediction-log", self.flush_predictions, self._stopping),
+        ):
+            threading.Thread(target=self._carry, args=(flush, bell), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Carry away what is left, and no more."""
         self._stopping.set()
+        self._busy.set()
         self.flush()
         self.flush_predictions()
+        if self._statsd is not None:
+            self._statsd.close()
 
-    def _carry(self, flush: Callable[[], None]) -> None:
-        while not self._stopping.wait(FLUSH_SECONDS):
+    def _carry(self, flush: Callable[[], None], bell: threading.Event) -> None:
+        while True:
+            bell.wait(FLUSH_SECONDS)
+            if self._stopping.is_set():
+                return
+            bell.clear()
             try:
                 flush()
             except Exception:  # the next turn may fare better: a full disk, say, or a pipe that is shut
                 log.exception("metrics or logs could not be written")
 
-    def _send(self, tally: Tally) -> None:
-        for (_, model, _, status), durations in tally.requests.items():
-            name = f"service.{model or 'none'}"
-            self._telemetry.count(f"{name}.status.{status}", durations.count)
-            self._telemetry.seconds(f"{name}.request.seconds", durations.total / durations.count / 1e9)
-        for (model, stage), durations in tally.stages.items():
-            self._telemetry.seconds(f"service.{model}.{stage}.seconds", durations.total / durations.count / 1e9)
-
-    def _count_dropped(self, name: str, source: AccessLog | PredictionLog) -> None:
+    def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
         dropped, source.dropped = source.dropped, 0
         if dropped:
             self.exposition.dropped.labels(name).inc(dropped)
@@ -191,5 +200,5 @@ def observer_for(settings: Settings, slots: ModelSlots, engine: Engine | None, f
         Exposition(folder),
         PredictionLog(engine, days=settings.service_sample_days),
         access,
-        Telemetry(settings.statsd_host, settings.statsd_port),
+        StatsD(host, settings.statsd_port, settings.service_statsd_rate) if (host := settings.statsd_host) else None,
     )

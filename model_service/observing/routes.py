@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from model_service.guard import asks
 from model_service.observing.observer import Observer
@@ -23,8 +23,7 @@ def metric_routes(observer: Observer) -> Blueprint:
         )
     )
     def metrics() -> Response:
-        from model_service.observing.exposition import MEDIA_TYPE  # not before `share_metrics`, as in the observer
-
-        return Response(observer.metrics(), content_type=MEDIA_TYPE)
+        text, media_type = observer.metrics(request.headers.get("Accept", ""))
+        return Response(text, content_type=media_type)
 
     return routes

@@ -7,7 +7,7 @@ its four stages, ten.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from time import time
 from typing import Final
 
 from model_service.visit import Visit
@@ -18,23 +18,27 @@ BOUNDS: Final = (
 )  # fmt: skip
 _BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in BOUNDS)
 
-# (route, model, version, status) and (model, stage)
+# (route, model, version, status)
 RequestKey = tuple[str, str, int, int]
-StageKey = tuple[str, str]
+# (nanoseconds, trace id or "", request id, seconds since the epoch)
+Example = tuple[int, str, str, float]
 
 
 class Durations:
-    """A histogram of durations in nanoseconds."""
+    """A histogram of durations in nanoseconds, with the latest request of each bucket."""
 
-    __slots__ = ("buckets", "total")
+    __slots__ = ("buckets", "examples", "total")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BOUNDS) + 1)
+        self.examples: list[Example | None] = [None] * (len(BOUNDS) + 1)
         self.total = 0
 
-    def add(self, nanoseconds: int) -> None:
+    def add(self, nanoseconds: int, trace: str, request_id: str, now: float) -> None:
         """Count one duration."""
-        self.buckets[bisect_left(_BOUNDS_NS, nanoseconds)] += 1
+        bucket = bisect_left(_BOUNDS_NS, nanoseconds)
+        self.buckets[bucket] += 1
+        self.examples[bucket] = (nanoseconds, trace, request_id, now)
         self.total += nanoseconds
 
     @property
@@ -43,27 +47,39 @@ class Durations:
         return sum(self.buckets)
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was counted since the last flush."""
+class Counts:
+    """What is counted of the requests of one route, model, version and status."""
 
-    requests: dict[RequestKey, Durations] = field(default_factory=dict)
-    stages: dict[StageKey, Durations] = field(default_factory=dict)
-    rows: dict[tuple[str, int], int] = field(default_factory=dict)
+    __slots__ = ("request", "rows", "stages")
+
+    def __init__(self) -> None:
+        self.request = Durations()
+        self.stages: dict[str, Durations] = {}
+        self.rows = 0
+
+
+class Tally:
+    """What was counted since the last flush, by `RequestKey`."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[RequestKey, Counts] = {}
 
     def add(self, visit: Visit, status: int, nanoseconds: int) -> None:
         """Count a request that was answered."""
         key = (visit.route, visit.model, visit.version, status)
-        found = self.requests.get(key)
+        found = self.counts.get(key)
         if found is None:
-            found = self.requests[key] = Durations()
-        found.add(nanoseconds)
+            found = self.counts[key] = Counts()
+        request_id, now = visit.request_id, time()
+        trace = "" if visit.traceparent is None else visit.traceparent[3:35]
+        found.request.add(nanoseconds, trace, request_id, now)
+        stages = found.stages
         for stage, spent in visit.laps:
-            at = (visit.model, stage)
-            found = self.stages.get(at)
-            if found is None:
-                found = self.stages[at] = Durations()
-            found.add(spent)
-        if visit.rows and status < 300:
-            answered = (visit.model, visit.version)
-            self.rows[answered] = self.rows.get(answered, 0) + visit.rows
+            durations = stages.get(stage)
+            if durations is None:
+                durations = stages[stage] = Durations()
+            durations.add(spent, trace, request_id, now)
+        if status < 300:
+            found.rows += visit.rows

@@ -18,11 +18,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from include.settings import Settings
-from include.telemetry import Telemetry
 from model_service import ModelSlots, create_app
 from model_service.observing import observer_for
 from model_service.observing.access_log import AccessLine, AccessLog, RotatingFile
+from model_service.observing.exemplars import Exemplars
 from model_service.observing.prediction_log import PredictionLog
+from model_service.observing.tally import Tally
 from model_service.visit import Visit
 from model_service.watcher import ChampionWatcher
 
@@ -134,7 +135,7 @@ def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
         witness=observer,
     )
     watcher.look()
-    shown = observer.metrics().decode()
+    shown = observer.metrics()[0].decode()
     assert value(shown, "sluice_model_ready", model="iris") == 1
     assert value(shown, "sluice_model_ready", model="trip") == 0
     assert value(shown, "sluice_model_version", model="iris") == 1
@@ -143,7 +144,7 @@ def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
     (world.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
     world.promote("iris", bad.version)
     watcher.look()
-    shown = observer.metrics().decode()
+    shown = observer.metrics()[0].decode()
     assert value(shown, "sluice_model_ready", model="iris") == 1
     assert value(shown, "sluice_model_refused", model="iris") == 1
     assert value(shown, "sluice_refused_artifacts_total", model="iris") == 1
@@ -182,20 +183,88 @@ def test_metrics_are_open_on_loopback_and_ask_for_a_scope_elsewhere(settled: Any
     assert elsewhere.client.get("/metrics").status_code == 401
 
 
-def test_figures_go_to_statsd_too(settled: Any) -> None:
+def test_single_timings_go_to_statsd_many_to_a_datagram(settled: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(2)
-        watched = Watched(settled)
-        watched.observer._telemetry = telemetry = Telemetry("127.0.0.1", server.getsockname()[1])
-        watched.predict(SETOSA)
-        watched.predict(SETOSA)
+        server.settimeout(5)
+        changes = {"statsd_host": "127.0.0.1", "statsd_port": server.getsockname()[1], "service_statsd_rate": 1.0}
+        watched = Watched(settled, **changes)
+        for _ in range(2):
+            watched.predict(SETOSA)
+        watched.predict([1])
         watched.observer.flush()
-        telemetry.close()
-        sent = [server.recv(500).decode() for _ in range(6)]
-    assert "sluice.service.iris.status.200:2|c" in sent
-    for name in ("request", "decode", "validate", "predict", "encode"):
-        assert any(each.startswith(f"sluice.service.iris.{name}.seconds:") and each.endswith("|ms") for each in sent)
+        sent = server.recv(65_536).decode()
+        watched.observer.stop()
+    assert len(sent) <= 1432
+    lines = sent.splitlines()
+    name = "sluice.service.iris.1.v1_models_name_predict"
+    assert {f"{name}.200.requests:2|c", f"{name}.422.requests:1|c"} <= set(lines)
+    for phase in ("request", "decode", "validate", "predict", "encode"):
+        timings = [each for each in lines if each.startswith(f"{name}.200.{phase}:")]
+        assert len(timings) == 2
+        assert all(re.fullmatch(r".*:\d+\.\d{4}\|ms", each) for each in timings)
+    # In milliseconds: the phases are parts of the whole.
+    spent = {phase: float(re.search(rf"200\.{phase}:([\d.]+)", sent)[1]) for phase in ("request", "predict")}
+    assert 0 < spent["predict"] < spent["request"]
+
+
+def test_a_sample_of_timings_says_its_rate_and_counts_stay_whole(settled: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        changes = {"statsd_host": "127.0.0.1", "statsd_port": server.getsockname()[1], "service_statsd_rate": 0.25}
+        watched = Watched(settled, **changes)
+        visit = visit_of(1)
+        for _ in range(400):
+            watched.observer.note(visit, 200)
+        watched.observer.flush()
+        lines: list[str] = []
+        while "sluice.service.iris.1.predict.200.requests:400|c" not in lines or sum("|@" in e for e in lines) < 30:
+            lines += server.recv(65_536).decode().splitlines()
+        watched.observer.stop()
+    timings = [each for each in lines if ".request:" in each]
+    assert all(each.endswith("|ms|@0.25") for each in timings)
+    assert len(timings) < 250  # 100 on average; more than 250 of 400 would be no sample
+
+
+def test_exemplars_name_a_request_of_each_bucket_in_openmetrics(settled: Any) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    watched = Watched(settled)
+    watched.predict(SETOSA, **{"X-Request-ID": "order-17"})
+    watched.predict([1], traceparent=TRACE)
+    answer = watched.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.content_type.startswith("application/openmetrics-text")
+    text = answer.get_data(as_text=True)
+    assert text.endswith("# EOF\n")
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    found = {}
+    for name in ("sluice_request_seconds", "sluice_stage_seconds"):
+        for sample in families[name].samples:
+            if sample.exemplar:
+                held = sample.labels
+                assert sample.exemplar.value <= float(held["le"])
+                assert abs(float(sample.exemplar.timestamp) - time.time()) < 60
+                found[held["status"], held.get("stage")] = sample.exemplar.labels
+    assert found["200", None] == {"request_id": "order-17"}
+    assert found["422", None] == {"trace_id": TRACE[3:35]}
+    for stage in ("decode", "validate", "predict", "encode"):
+        assert found["200", stage] == {"request_id": "order-17"}
+    # What does not ask for OpenMetrics gets the text form, which knows no exemplars.
+    assert "order-17" not in watched.metrics()
+
+
+def test_the_latest_request_of_all_workers_is_the_exemplar(tmp_path: Path) -> None:
+    workers = [Exemplars(tmp_path) for _ in range(2)]
+    for number, worker in enumerate(workers):
+        tally, visit = Tally(), visit_of(1)
+        visit.request_id = f"worker-{number}"
+        tally.add(visit, 200, 60_000)
+        worker.add(tally)
+        (tmp_path / f"exemplars_{os.getpid()}.json").rename(tmp_path / f"exemplars_{number}.json")
+    for worker in workers:
+        (example,) = worker.latest().values()
+        assert example[2] == "worker-1"
 
 
 # -- the access log --------------------------------------------------------------------------------
