@@ -21,6 +21,7 @@ from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
+from model_service.handover import hand_over
 from model_service.lifeline import Lifeline
 from model_service.memory import give_back, keep_few_arenas
 from model_service.observing.shared import share_metrics
@@ -85,6 +86,7 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
+    hand_over()
     keep_few_arenas()
     # What was imported lives as long as the process: a collector that need not look through it again
     # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.

@@ -39,7 +39,7 @@ def _least(call: Callable[[], Any]) -> float:
 
 
 def _parts(found: Trained, model: str) -> dict[str, float]:
-    from model_service.answers import OneAnswer, encode, predictions_of
+    from model_service.answers import OneAnswer, encode, prediction_of
     from model_service.body import features_of, read_body
     from model_service.limits import check_depth
     from model_service.visit import STAGES, Visit
@@ -53,7 +53,7 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
     loaded = express.slots[model].loaded()
     features, _ = features_of(body, 10)
     matrix = loaded.encoder.encode_one(features)
-    scores = loaded.scorer.score(matrix)
+    scores = loaded.scorer.score_one(matrix)
     about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, loaded.registered.created_at)
     given = {loaded.scorer._input: matrix}
 
@@ -76,9 +76,9 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
         "guard: id, token, limits, metrics, access log": _least(pass_guard),
         "decode: body, depth, JSON, doubled names": _least(decode),
         "validate and encode the row": _least(lambda: loaded.encoder.encode_one(features)),
-        "predict": _least(lambda: loaded.scorer.score(matrix)),
-        "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._run(loaded.scorer._output, given)),
-        "encode the answer": _least(lambda: encode(OneAnswer(*about, predictions_of(loaded, scores)[0]))),
+        "predict": _least(lambda: loaded.scorer.score_one(matrix)),
+        "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._run(loaded.scorer._output, given, None)),
+        "encode the answer": _least(lambda: encode(OneAnswer(*about, prediction_of(loaded, scores)))),
     }
     whole = _least(lambda: _asked(express, environ, body)) - nothing
     named = sum(value for name, value in parts.items() if not name.startswith("("))
