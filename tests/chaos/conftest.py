@@ -1,0 +1,87 @@
+"""A server that may be stopped, a model on it, and processes that may be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import random
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from include.spec import Scoring
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+from tests.builders import declare_model
+from tests.chaos import work
+from tests.scoring.conftest import Laboratory, open_laboratory
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.chaos.work"])
+ROWS = 30_000
+PATIENCE = 120
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a server of the module's own, durable as in production."""
+    home = tmp_path_factory.mktemp("chaos")
+    migrate(start_embedded(home))
+    yield home
+    stop_embedded(home)
+
+
+@pytest.fixture
+def laboratory(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Laboratory]:
+    """A model of the test's own, with a published partition of `ROWS` rows in several shards."""
+    url = start_embedded(home)
+    engine = open_engine(url)
+    name = f"chaos_{abs(hash(request.node.name)) % 1_000_000}"
+    spec = declare_model(tmp_path / "models", name).model_copy(update={"scoring": Scoring(shard_rows=work.SHARD_ROWS)})
+    laboratory = open_laboratory(engine, url, spec)
+    laboratory.score(ROWS, "first")
+    yield laboratory
+    engine.dispose()
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers whose seed is shown when the test fails."""
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"{request.node.name}: seed {seed}")
+    return random.Random(seed)  # noqa: S311  # no secret
+
+
+@contextlib.contextmanager
+def process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[BaseProcess, Connection]]:
+    """Run `target` in a process of its own, ready to begin; kill what is left of it in the end."""
+    mine, its = PROCESSES.Pipe()
+    child = PROCESSES.Process(target=target, args=(*arguments, its), daemon=True)
+    child.start()
+    its.close()
+    try:
+        assert mine.poll(PATIENCE), "the process did not begin"
+        assert mine.recv() == "go"
+        yield child, mine
+    finally:
+        child.kill()
+        child.join(PATIENCE)
+        mine.close()
+
+
+def whole(laboratory: Laboratory) -> tuple[int, float, int]:
+    """Return fence, score and rows of what a reader sees now, after checking that it is one publication, whole."""
+    name = laboratory.spec.name
+    with laboratory.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        rows, low, high = connection.execute(
+            text(f"SELECT count(*), min(p_late), max(p_late) FROM scores.{name}")
+        ).one()
+        fence, told = connection.execute(
+            text(f"SELECT fence, row_count FROM sluice.published_partition WHERE model = '{name}'")
+        ).one()
+    assert rows == told, "the rows are those that the ledger tells of"
+    assert low == high, "all rows are of one publication"
+    return fence, float(low), rows
