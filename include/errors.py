@@ -7,6 +7,7 @@ step. Callers catch the type; people read the message; nobody parses it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 
@@ -211,6 +212,18 @@ class FencedError(SluiceError):
 
 class PartitionOverlapError(SluiceError):
     """A partition does not fit between those that a score table has: the schedule's interval was changed."""
+
+
+class PartitionKeptError(SluiceError):
+    """A partition is not removed, because a look-up still needs it or it is not there."""
+
+    def __init__(self, model: str, start: datetime, why: str) -> None:
+        super().__init__(
+            f"the partition of '{model}' that starts at {start:%Y-%m-%d %H:%M} UTC is not removed: {why}. "
+            "sluice.published_partition lists what there is; Scoring(keep_newest=False) in spec.py lets go of "
+            "newest scores."
+        )
+        self.model, self.start, self.why = model, start, why
 
 
 class ScoresRefusedError(SluiceError):

@@ -6,7 +6,6 @@ It imports, says "ready", waits for a line, works, and prints what it measured a
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -129,10 +128,14 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     """COPY the very bytes that we write into the very table, without and then with making the key."""
     import psycopg
 
-    from include.scoring import score_batches
+    from include.scoring import ensure_score_table, score_batches
     from include.scoring.copying import HEADER, TRAILER, CopyWriter
+    from include.warehouse import open_engine
 
     spec, scorer, kept = _batches(home, url, times, 1_000_000)
+    engine = open_engine(url)
+    ensure_score_table(engine, spec)
+    engine.dispose()
     writer = CopyWriter(spec.target.classes, [0, 1])
     scored = list(score_batches(kept, spec, scorer))
     building = time.perf_counter()
@@ -170,6 +173,12 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def peak_mib() -> float:
+    """Return the most memory that this process has had (VmHWM; getrusage would tell of the parent's, too)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
+
+
 def begin() -> None:
     """Say that everything is imported, and wait for the word."""
     print("ready", flush=True)
@@ -185,7 +194,7 @@ def main() -> None:
         found = ours(Path(home), url, int(times), int(rest[0]), int(rest[1]), rest[2])
     else:
         found = alone[what](Path(home), url, int(times))
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak_mib"] = peak_mib()
     print(json.dumps(found), flush=True)
 
 

@@ -95,12 +95,10 @@ def document(sections: Sequence[str], rounds: int, seconds: float, began_at_load
     return "\n\n".join((about, *sections))
 
 
-def write_between_markers(file: Path, text: str) -> None:
-    """Replace what stands between the markers of `file`; make the file when there is none."""
-    if not file.exists():
-        file.write_text(f"# Performance\n\n## Serving\n\n{BEGIN}\n{END}\n", encoding="utf-8")
+def write_between_markers(file: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what stands between the markers of `file`."""
     old = file.read_text(encoding="utf-8")
-    if BEGIN not in old:
-        old = f"{old.rstrip()}\n\n## Serving\n\n{BEGIN}\n{END}\n"
-    before, _, rest = old.partition(BEGIN)
-    file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    if begin not in old:
+        raise SystemExit(f"bench: FAILED: {file} has no line {begin}; the figures are above")
+    before, _, rest = old.partition(begin)
+    file.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")

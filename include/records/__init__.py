@@ -12,7 +12,7 @@ from include.records.evidence import Decision, Evaluation, Evidence, GateResult,
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.registry import ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
-from include.records.scores import PublishedPartition, ScoreMode, ScorePlan, StagedShard
+from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
 
 __all__ = [
     "CARD_DATA",
@@ -42,6 +42,7 @@ __all__ = [
     "Record",
     "Rehearsal",
     "Reproducibility",
+    "RetiredPartition",
     "ScoreMode",
     "ScorePlan",
     "SliceFigure",

@@ -67,3 +67,14 @@ class PublishedPartition(Record):
     mode: ScoreMode = "champion"
     shards: int = 1
     attempt: int | None = None
+
+
+class RetiredPartition(Record):
+    """The ledger's row of a publication whose rows retention has removed."""
+
+    model: str
+    partition_start: AwareDatetime
+    fence: int
+    row_count: int
+    reason: str
+    retired_at: AwareDatetime

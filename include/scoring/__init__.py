@@ -9,6 +9,7 @@ Each attempt takes a number (`attempts`); a shard's rows are read, scored and wr
 from include.scoring.cleaning import clean_staging
 from include.scoring.planning import plan, shard_condition
 from include.scoring.publication import abandon, publish
+from include.scoring.retention import retire
 from include.scoring.rows import score_batches
 from include.scoring.staging import stage_shard
 from include.scoring.tables import ensure_score_table, score_columns
@@ -19,6 +20,7 @@ __all__ = [
     "ensure_score_table",
     "plan",
     "publish",
+    "retire",
     "score_batches",
     "score_columns",
     "shard_condition",

@@ -112,7 +112,7 @@ def taken_attempt(engine: Engine, work: Work) -> Iterator[Attempt]:
     """
     number: int | None = None
     try:
-        with _own_connection(engine) as connection:
+        with own_connection(engine) as connection:
             number = _take(connection, work)
             yield Attempt(work, number, connection)
     except (psycopg.Error, SQLAlchemyError) as error:
@@ -131,7 +131,7 @@ def partition_name(model: str, start: datetime) -> str:
 
 
 @contextlib.contextmanager
-def _own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+def own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection that never goes back to the pool: its server process stands for this attempt alone."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
@@ -172,6 +172,6 @@ def _newer_than(engine: Engine, work: Work, number: int | None) -> FencedError |
     """Ask on a new connection, since the attempt's own may be what failed; None also when nobody answers."""
     if number is None:
         return None
-    with contextlib.suppress(psycopg.Error, SQLAlchemyError), _own_connection(engine) as connection:
+    with contextlib.suppress(psycopg.Error, SQLAlchemyError), own_connection(engine) as connection:
         return _newer(connection, work, number)
     return None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from psycopg.rows import dict_row
 from sqlalchemy import Engine
 
+from include.errors import DatabaseError
 from include.records import PublishedPartition, ScorePlan, StagedShard
 from include.scoring.attempts import STAGING, Attempt, Work, partition_name, staging_name, taken_attempt
 from include.scoring.cleaning import drop_of_plan
@@ -94,9 +95,25 @@ def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
 
 
 def _is_attached(attempt: Attempt) -> bool:
-    name = partition_name(attempt.work.model, attempt.work.start)
-    row = attempt.connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f'scores."{name}"']).fetchone()
-    return row is not None and bool(row[0])
+    """Whether the partition is there to be replaced; what retention has left behind of it is dropped.
+
+    Raises
+    ------
+    DatabaseError
+        When retention is removing it just now.
+    """
+    name = f'scores."{partition_name(attempt.work.model, attempt.work.start)}"'
+    row = attempt.connection.execute(
+        "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)", [name]
+    ).fetchone()
+    if row is None:
+        attempt.connection.execute(f"DROP TABLE IF EXISTS {name}")
+    elif row[0]:
+        raise DatabaseError(
+            f"{attempt.work}: expected a partition that can be replaced; found that retention is removing it and waits "
+            "for a long query that reads it. Run again when that query has ended and `housekeeping` has run."
+        )
+    return row is not None
 
 
 def _replace(attempt: Attempt, spec: ModelSpec, staged: Sequence[StagedShard]) -> None:

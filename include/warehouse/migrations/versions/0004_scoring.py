@@ -96,20 +96,25 @@ COMMENT ON FUNCTION sluice.take_score_attempt IS
 
 VIEWS = """
 CREATE OR REPLACE VIEW sluice.published_partition AS
-SELECT DISTINCT ON (model, partition_start) *
-FROM sluice.score_partition ORDER BY model, partition_start, fence DESC;
+SELECT * FROM (
+    SELECT DISTINCT ON (model, partition_start) *
+    FROM sluice.score_partition ORDER BY model, partition_start, fence DESC
+) AS newest
+WHERE NOT EXISTS (
+    SELECT FROM sluice.score_retirement AS retired
+    WHERE (retired.model, retired.partition_start, retired.fence)
+        = (newest.model, newest.partition_start, newest.fence)
+);
 
 CREATE VIEW sluice.score_lineage AS
 SELECT published.model, published.partition_start, published.partition_end, published.fence, published.row_count,
        published.rows_digest, published.run_id AS scored_by_run, published.published_at, published.mode,
-       retired.retired_at,
        published.version, version.artifact_digest, version.spec_digest, version.data_digest,
        version.run_id AS trained_by_run, version.created_at AS registered_at,
        promotion.fence AS promotion_fence, promotion.actor AS promoted_by, promotion.reason AS promoted_because,
        promotion.at AS promoted_at, promotion.evidence_digest, version.evaluation, version.decision
 FROM sluice.published_partition AS published
 JOIN sluice.model_version AS version USING (model, version)
-LEFT JOIN sluice.score_retirement AS retired USING (model, partition_start, fence)
 LEFT JOIN LATERAL (
     SELECT * FROM sluice.promotion
     WHERE promotion.model = published.model AND promotion.to_version = published.version

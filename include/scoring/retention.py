@@ -1,0 +1,140 @@
+"""Retention: partitions that nobody needs any more are removed, without a reader waiting.
+
+What "needs" means: the newest published partition of a model always stays, and with ``keep_newest`` so does
+every partition that holds the newest score of any key, since the look-up of that key serves it. The ledger
+keeps what was published; ``sluice.score_retirement`` says what was removed, and why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import Engine
+
+from include.errors import PartitionKeptError
+from include.records import PublishedPartition, RetiredPartition
+from include.scoring.attempts import own_connection, partition_name
+from include.scoring.faults import database_errors
+from include.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = "30s"
+_PUBLISHED = "SELECT * FROM sluice.published_partition WHERE model = %s ORDER BY partition_start"
+_KEY = "hashtextextended('sluice.score.' || %s || '.' || extract(epoch FROM %s::timestamptz), 0)"
+_PENDING = """
+    SELECT inhdetachpending FROM pg_inherits
+    WHERE inhrelid = to_regclass(%s) AND inhparent = to_regclass(%s)
+"""
+_NOTE = """
+    INSERT INTO sluice.score_retirement (model, partition_start, fence, row_count, reason)
+    VALUES (%(model)s, %(partition_start)s, %(fence)s, %(row_count)s, %(reason)s)
+    RETURNING model, partition_start, fence, row_count, reason, retired_at
+"""
+
+
+def retire(
+    engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
+) -> tuple[RetiredPartition, ...]:
+    """Remove the partitions that ended more than ``spec.scoring.keep`` before `now`, but for those still needed.
+
+    A partition that a long query reads is waited for, half a minute; then the next call goes on with it.
+    Readers never wait: the partition is detached concurrently.
+
+    Parameters
+    ----------
+    only : sequence of datetime, optional
+        Starts of partitions to remove whatever their age.
+    reason : str, optional
+        What the ledger says; by default the age.
+
+    Returns
+    -------
+    tuple of RetiredPartition
+        Those that were removed.
+
+    Raises
+    ------
+    PartitionKeptError
+        When a partition of `only` is still needed, or not published.
+    DatabaseError
+        When the database fails; trying again is safe.
+    """
+    if only is None and spec.scoring.keep is None:
+        return ()
+    with database_errors(f"retention of model '{spec.name}'"), own_connection(engine) as connection:
+        published = _published(connection, spec.name)
+        if only is not None:
+            return tuple(_retire_one(connection, spec, published, start, reason or "removed by hand") for start in only)
+        retired = []
+        for each in published[:-1]:
+            assert spec.scoring.keep is not None  # noqa: S101  # looked at above
+            if each.partition_end <= now - spec.scoring.keep:
+                why = reason or f"ended more than {spec.scoring.keep} before {now:%Y-%m-%d %H:%M} UTC"
+                try:
+                    retired.append(_retire_one(connection, spec, published, each.partition_start, why))
+                except PartitionKeptError as kept:
+                    log.info("%s", kept)
+                except psycopg.errors.LockNotAvailable:
+                    log.warning("a long query reads %s of %s: it is removed next time", each.partition_start, spec.name)
+        return tuple(retired)
+
+
+def _published(connection: psycopg.Connection[Any], model: str) -> list[PublishedPartition]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [PublishedPartition.model_validate(row) for row in cursor.execute(_PUBLISHED, [model]).fetchall()]
+
+
+def _retire_one(
+    connection: psycopg.Connection[Any],
+    spec: ModelSpec,
+    published: Sequence[PublishedPartition],
+    start: datetime,
+    reason: str,
+) -> RetiredPartition:
+    found = next((each for each in published if each.partition_start == start), None)
+    if found is None:
+        raise PartitionKeptError(spec.name, start, "it is not published, or was removed before")
+    if found is published[-1]:
+        raise PartitionKeptError(spec.name, start, "it is the newest one")
+    name, parent = f'scores."{partition_name(spec.name, start)}"', f'scores."{spec.name}"'
+    with _held(connection, spec.name, start):
+        pending = connection.execute(_PENDING, [name, parent]).fetchone()
+        if pending == (False,):
+            if spec.scoring.keep_newest and _holds_newest(connection, spec, name, start):
+                raise PartitionKeptError(spec.name, start, "it holds the newest score of a key")
+            connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
+        elif pending == (True,):  # a former call gave up waiting for a reader
+            connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} FINALIZE")
+        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {name}")
+            row = cursor.execute(_NOTE, {**found.model_dump(), "reason": reason}).fetchone()
+    return RetiredPartition.model_validate(row)
+
+
+def _holds_newest(connection: psycopg.Connection[Any], spec: ModelSpec, name: str, start: datetime) -> bool:
+    row = connection.execute(
+        f"SELECT EXISTS (SELECT FROM {name} AS old WHERE NOT EXISTS ("  # noqa: S608  # checked identifiers
+        f'SELECT FROM scores."{spec.name}" AS newer'
+        " WHERE newer.entity_key = old.entity_key AND newer.partition_start > %s))",
+        [start],
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+@contextmanager
+def _held(connection: psycopg.Connection[Any], model: str, start: datetime) -> Iterator[None]:
+    """Keep the partition from being planned or published meanwhile. Not in a transaction: detaching bears none."""
+    connection.execute(f"SET lock_timeout = '{_PATIENCE}'")
+    connection.execute(f"SELECT pg_advisory_lock({_KEY})", [model, start])  # of constants
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute(f"SELECT pg_advisory_unlock({_KEY})", [model, start])
