@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
 from include.evaluation.delong import error_by_block, influences
-from include.evaluation.metrics import Truth, measure
+from include.evaluation.metrics import Truth, measure, normalised
 from include.evaluation.resampling import resampled_precision, resampled_sums, row_terms
 from include.records import Difference, Interval
 from include.spec import Task
@@ -79,9 +79,10 @@ def measure_all(
             terms, from_sums = row_terms(task, truth, answers, threshold, manner.quantile)
             moved |= from_sums(resampled_sums(terms, blocks.of_row, drawn))
         if "average_precision" in points:
-            moved["average_precision"] = resampled_precision(truth.astype(np.int64), answers, blocks.of_row, drawn)
+            classes = truth.astype(np.int64)
+            moved["average_precision"] = resampled_precision(classes, normalised(answers), blocks.of_row, drawn)
         if "roc_auc" in points:
-            moved["roc_auc"] = influences(truth.astype(np.int64), answers)[1]
+            moved["roc_auc"] = influences(truth.astype(np.int64), normalised(answers))[1]
         found[who] = Figures(points, {name: moved[name] for name in points})
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from include.evaluation.calibration import calibration_errors, said_and_true
 from include.spec import Task
 
 Truth = NDArray[np.int64] | NDArray[np.float64]
+Way = Callable[[], float]
 
 
 def measure(
@@ -43,11 +44,12 @@ def measure(
         of a holdout with a single class, is left out; a gate on it then fails.
     """
     if task == "regression":
-        measured = _regression(truth, scores[:, 0], quantile)
+        ways = _regression(truth, scores[:, 0], quantile)
     else:
-        measured = _classification(task, truth.astype(np.int64), normalised(scores), threshold)
-    wanted = measured.keys() if only is None else set(only)
-    return {name: float(value) for name, value in measured.items() if name in wanted and np.isfinite(value)}
+        ways = _classification(task, truth.astype(np.int64), normalised(scores), threshold)
+    wanted = ways.keys() if only is None else [name for name in ways if name in set(only)]
+    measured = {name: float(ways[name]()) for name in wanted}
+    return {name: value for name, value in measured.items() if np.isfinite(value)}
 
 
 def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,44 +59,51 @@ def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _classification(
     task: Task, truth: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float
-) -> dict[str, float]:
+) -> dict[str, Way]:
     from sklearn import metrics
 
     labels = np.arange(probabilities.shape[1])
     answer = probabilities.argmax(axis=1)
     truth_by_class = truth[:, None] == labels
-    ece, mce = calibration_errors(*said_and_true(truth, probabilities))
-    measured = {
-        "log_loss": metrics.log_loss(truth, probabilities, labels=labels),
-        "ece": ece,
-        "mce": mce,
-        "accuracy": metrics.accuracy_score(truth, answer),
-        "macro_f1": metrics.f1_score(truth, answer, labels=labels, average="macro", zero_division=0.0),
+    ways: dict[str, Way] = {
+        "log_loss": lambda: metrics.log_loss(truth, probabilities, labels=labels),
+        "ece": lambda: calibration_errors(*said_and_true(truth, probabilities))[0],
+        "mce": lambda: calibration_errors(*said_and_true(truth, probabilities))[1],
+        "accuracy": lambda: metrics.accuracy_score(truth, answer),
+        "macro_f1": lambda: _f1(truth, answer, labels, "macro"),
     }
-    every_class_seen = bool(truth_by_class.any(axis=0).all())
     if task == "binary":
         positive = probabilities[:, 1]
-        measured["brier"] = metrics.brier_score_loss(truth, positive)
-        measured["f1"] = metrics.f1_score(truth, positive >= threshold, zero_division=0.0)
-        if every_class_seen:
-            measured["roc_auc"] = metrics.roc_auc_score(truth, positive)
-            measured["average_precision"] = metrics.average_precision_score(truth, positive)
+        ways["brier"] = lambda: metrics.brier_score_loss(truth, positive)
+        ways["f1"] = lambda: metrics.f1_score(truth, positive >= threshold, zero_division=0.0)
+        ranked: dict[str, Way] = {
+            "roc_auc": lambda: metrics.roc_auc_score(truth, positive),
+            "average_precision": lambda: metrics.average_precision_score(truth, positive),
+        }
     else:
-        measured["micro_f1"] = metrics.f1_score(truth, answer, labels=labels, average="micro", zero_division=0.0)
+        ways["micro_f1"] = lambda: _f1(truth, answer, labels, "micro")
         # Brier's original multi-class score (Brier, 1950): the squared distance to the true class.
-        measured["brier"] = float(((probabilities - truth_by_class) ** 2).sum(axis=1).mean())
-        if every_class_seen:
-            measured["roc_auc"] = metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels)
-            measured["average_precision"] = metrics.average_precision_score(truth_by_class, probabilities)
-    return measured
+        ways["brier"] = lambda: ((probabilities - truth_by_class) ** 2).sum(axis=1).mean()
+        ranked = {
+            "roc_auc": lambda: metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels),
+            "average_precision": lambda: metrics.average_precision_score(truth_by_class, probabilities),
+        }
+    every_class_seen = bool(truth_by_class.any(axis=0).all())
+    return ways | ranked if every_class_seen else ways
 
 
-def _regression(truth: Truth, answer: NDArray[np.float64], quantile: float) -> dict[str, float]:
+def _f1(truth: NDArray[np.int64], answer: NDArray[np.intp], labels: NDArray[np.intp], average: str) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, answer, labels=labels, average=average, zero_division=0.0))
+
+
+def _regression(truth: Truth, answer: NDArray[np.float64], quantile: float) -> dict[str, Way]:
     from sklearn import metrics
 
     return {
-        "mae": metrics.mean_absolute_error(truth, answer),
-        "rmse": metrics.root_mean_squared_error(truth, answer),
-        "r2": metrics.r2_score(truth, answer),
-        "pinball": metrics.mean_pinball_loss(truth, answer, alpha=quantile),
+        "mae": lambda: metrics.mean_absolute_error(truth, answer),
+        "rmse": lambda: metrics.root_mean_squared_error(truth, answer),
+        "r2": lambda: metrics.r2_score(truth, answer),
+        "pinball": lambda: metrics.mean_pinball_loss(truth, answer, alpha=quantile),
     }
