@@ -55,6 +55,13 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.check_parity(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
+    def reproduce(exported: dict[str, Any]) -> dict[str, Any]:
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            return pipeline.check_reproducibility(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
+
+    @task
     def evaluate(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
@@ -73,8 +80,7 @@ def build(spec: ModelSpec) -> DAG:
     def promote(registered: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         from include import pipeline
 
-        version = ModelVersion.from_plain(registered)
-        runs.stop_when_rejected(version)
+        runs.stop_when_rejected(version := ModelVersion.from_plain(registered))
         with pipeline.open_resources() as resources:
             promotion = pipeline.promote_candidate(spec, version, runs.actor(dag_run), resources)
         outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
@@ -82,9 +88,9 @@ def build(spec: ModelSpec) -> DAG:
 
     settings = model_dag_defaults(spec, "retrain", timedelta(hours=2))
     with DAG(schedule=spec.retrain, max_active_runs=1, doc_md=pages.retrain_page(spec), **settings) as dag:
-        taken = snapshot()
+        validate() >> (taken := snapshot())
         exported = parity(export(train(taken)))
-        validate() >> taken
+        exported = reproduce(exported) if spec.reproducible else exported
         promote(gate(exported, evaluate(exported)))
     return dag
 

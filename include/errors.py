@@ -60,6 +60,17 @@ class UnknownVersionError(SluiceError):
         self.model, self.version, self.existing = model, version, tuple(existing)
 
 
+class UnknownFenceError(SluiceError):
+    """A promotion was named that the ledger does not hold."""
+
+    def __init__(self, model: str, fence: int, existing: Sequence[int]) -> None:
+        known = ", ".join(str(each) for each in existing) or "none yet"
+        super().__init__(
+            f"model '{model}' has no promotion with fence {fence}; those that exist: {known}. "
+            f"`sluice history {model}` lists them."
+        )
+
+
 class NoChampionError(SluiceError):
     """A model has no champion, so there is nothing to score or to roll back with."""
 

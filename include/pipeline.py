@@ -1,10 +1,11 @@
 """READ FIRST: the life of a model, one function a step, in the order of the flow.
 
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
-              → evaluate_candidate → weigh_candidate → promote_candidate
+              (→ check_reproducibility, if declared) → evaluate_candidate → weigh_candidate → promote_candidate
     score     validate_partition → plan_partition → score_shard, once a shard → publish_partition
               (score_partition: the last three in one go)
     operate   move_champion
+    audit     verify_version, explain_promotion, ml_test_score, attest
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
 be run again by itself, in another process, and a DAG only wires them. The steps, in `include/steps/`,
@@ -14,10 +15,12 @@ alone compose the stages; no stage knows another.
 from __future__ import annotations
 
 from include.resources import Resources, open_resources
+from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.operate import move_champion
 from include.steps.retrain import (
     check_parity,
+    check_reproducibility,
     export_candidate,
     promote_candidate,
     take_snapshot,
@@ -32,6 +35,7 @@ from include.steps.score import (
     score_shard,
     validate_partition,
 )
+from include.steps.scorecard import attest, ml_test_score
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
@@ -43,6 +47,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "train_candidate",
     "export_candidate",
     "check_parity",
+    "check_reproducibility",
     "evaluate_candidate",
     "weigh_candidate",
     "promote_candidate",
@@ -54,4 +59,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "score_partition",
     # operate
     "move_champion",
+    # audit
+    "verify_version",
+    "explain_promotion",
+    "ml_test_score",
+    "attest",
 ]

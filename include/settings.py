@@ -140,9 +140,7 @@ class Settings(BaseSettings):
         description="Public Ed25519 keys that artifacts may be signed with: PEM files, or their lines of base64, "
         "separated by commas.",
     )
-    require_signatures: bool = Field(
-        False, description="Whether artifacts made before there were signatures are refused."
-    )
+    require_signatures: bool = Field(False, description="Whether artifacts of the time before signatures are refused.")
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")

@@ -71,6 +71,8 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     fitted = _step("train", lambda: pipeline.train_candidate(spec, run_id, snapshot, resources))
     exported = _step("export", lambda: pipeline.export_candidate(spec, fitted, resources))
     _step("parity", lambda: pipeline.check_parity(spec, exported, resources))
+    if spec.reproducible:
+        exported = _step("reproduce", lambda: pipeline.check_reproducibility(spec, exported, resources))
     compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
     version = _step("gate", lambda: pipeline.weigh_candidate(spec, exported, compared, resources))
     _show_gates(version)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from include.cli import commands
+from include.cli import audit, commands, scorecard
 from include.cli.keys import keys
 from include.cli.token import mint
 from include.errors import SluiceError
@@ -85,6 +85,26 @@ def build_parser() -> argparse.ArgumentParser:
     history.add_argument("model")
     history.add_argument("--at", type=_moment, help="the time, such as 2026-01-31T12:00 (UTC unless it says otherwise)")
     history.set_defaults(command=commands.history)
+
+    verify = parsers.add_parser("verify", help="check everything that a version promises, for auditors")
+    verify.add_argument("model")
+    verify.add_argument("version", type=int)
+    verify.set_defaults(command=audit.verify)
+
+    explain = parsers.add_parser("explain-promotion", help="tell the whole story of a promotion")
+    explain.add_argument("model")
+    explain.add_argument("fence", type=int, help="the number that `sluice history` shows")
+    explain.set_defaults(command=audit.explain)
+
+    score_card = parsers.add_parser("score-card", help="the ML Test Score of a model's champion, test by test")
+    score_card.add_argument("model")
+    score_card.set_defaults(command=scorecard.show)
+
+    attest = parsers.add_parser("attest", help="sign a statement that a test of the ML Test Score was done by hand")
+    attest.add_argument("model")
+    attest.add_argument("test", help="such as model-3; `sluice score-card` lists them")
+    attest.add_argument("--statement", required=True, help="what was done, when, and where it is written down")
+    attest.set_defaults(command=scorecard.attest)
 
     token = parsers.add_parser("token", help="mint a token for trying the service out")
     token.add_argument("subject", help="whom the token names: limits count and logs show it")

@@ -4,6 +4,7 @@ Each turns into JSON with ``to_plain`` and back with ``from_plain``: so it cross
 """
 
 from include.records.alerts import Alert
+from include.records.audit import Attestation, AuditCheck
 from include.records.base import Period, Record
 from include.records.candidates import ExportedCandidate, FittedCandidate, ParityReport
 from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
@@ -17,6 +18,8 @@ from include.records.scores import PublishedPartition, RetiredPartition, ScoreMo
 __all__ = [
     "CARD_DATA",
     "Alert",
+    "Attestation",
+    "AuditCheck",
     "Bin",
     "CardData",
     "CheckResult",

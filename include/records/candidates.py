@@ -6,6 +6,7 @@ from pydantic import Field
 
 from include.records.base import Record
 from include.records.data import SnapshotRef
+from include.records.reproducible import Reproducibility
 
 
 class FittedCandidate(Record):
@@ -40,8 +41,12 @@ class ParityReport(Record):
 
 
 class ExportedCandidate(Record):
-    """A candidate as files that can be served, with their digests."""
+    """A candidate as files that can be served, with their digests.
+
+    `reproducibility` is None when it was trained once only.
+    """
 
     fitted: FittedCandidate
     parity: ParityReport
     digests: dict[str, str]
+    reproducibility: Reproducibility | None = None

@@ -138,7 +138,7 @@ class ArtifactStore:
         if found != artifact_digest:
             raise changed(folder / MANIFEST, artifact_digest, found)
         key_id = self._signed_by(folder, content)
-        manifest = _read_manifest(folder, content)
+        manifest = read_manifest(folder, content)
         self._check_claims(folder, manifest, key_id, (model, version))
         return VerifiedArtifact(folder, manifest, key_id, _check_files(folder, manifest))
 
@@ -168,7 +168,8 @@ class ArtifactStore:
             )
 
 
-def _read_manifest(folder: Path, content: bytes) -> Manifest:
+def read_manifest(folder: Path, content: bytes) -> Manifest:
+    """Read a manifest; ArtifactError when it is none, or of a format that came later."""
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

@@ -93,6 +93,8 @@ class ModelSpec(Word):
         How a partition is cut into shards, what its scores must look like, how long it is kept.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
+    reproducible : bool
+        Whether each candidate is trained twice, and must come out the same to the byte.
     parity_tolerance : float
         Greatest difference allowed between ONNX and scikit-learn on the holdout: of a probability,
         or, for a regression, relative to the largest absolute prediction.
@@ -119,6 +121,7 @@ class ModelSpec(Word):
     tags: tuple[str, ...] = ()
     parity_tolerance: PositiveFloat = 1e-5
     seed: int = 0
+    reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

@@ -17,7 +17,6 @@ from include.records import (
     ExportedCandidate,
     ModelVersion,
     Rehearsal,
-    Reproducibility,
 )
 from include.registry import CARD, EVIDENCE, Manifest
 from include.resources import Resources
@@ -33,7 +32,6 @@ def register_candidate(
     compared: Evaluation,
     decision: Decision,
     rehearsal: Rehearsal | None,
-    reproducibility: Reproducibility | None,
     resources: Resources,
 ) -> ModelVersion:
     """Register the candidate with the decision, accepted or rejected, and with what it was decided on.
@@ -66,7 +64,7 @@ def register_candidate(
             decision=decision,
             parity=exported.parity,
             rehearsal=rehearsal,
-            reproducibility=reproducibility,
+            reproducibility=exported.reproducibility,
             card=card,
             files=manifest.files,
             spec_digest=manifest.spec_digest,

@@ -9,9 +9,11 @@ from pathlib import Path
 from include import evaluation, training
 from include.errors import CandidateRejectedError
 from include.records import (
+    Decision,
     Evaluation,
     ExportedCandidate,
     FittedCandidate,
+    GateResult,
     ModelVersion,
     Promotion,
     SnapshotRef,
@@ -68,6 +70,15 @@ def check_parity(spec: ModelSpec, exported: ExportedCandidate, resources: Resour
     return exported
 
 
+def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> ExportedCandidate:
+    """Train a second time from the snapshot, and note whether it gave the same bytes."""
+    settings = resources.settings
+    backend = training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
+    with resources.telemetry.step(spec.name, "reproduce"):
+        again = training.train_again(spec, exported.fitted.snapshot, exported.digests["model.onnx"], backend)
+    return exported.model_copy(update={"reproducibility": again})
+
+
 def weigh_candidate(
     spec: ModelSpec, exported: ExportedCandidate, compared: Evaluation, resources: Resources
 ) -> ModelVersion:
@@ -76,8 +87,9 @@ def weigh_candidate(
     A run registers once: weighed again, it returns the version that it registered before.
     """
     decision = evaluation.decide(evidence_of(spec, compared, None, resources), spec.policy)
+    decision = _with_reproducibility(decision, exported)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
-    return register_candidate(spec, exported, compared, decision, None, None, resources)
+    return register_candidate(spec, exported, compared, decision, None, resources)
 
 
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:
@@ -96,6 +108,23 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
     reason = f"passed {len(version.decision.gates)} gates"
     return promote(spec.name, version, actor, reason, version.evaluation.champion_fence, resources)
+
+
+def _with_reproducibility(decision: Decision, exported: ExportedCandidate) -> Decision:
+    """Add the verdict on training twice, if it was: a model declared reproducible that is not may not be promoted."""
+    twice = exported.reproducibility
+    if twice is None:
+        return decision
+    outcome = "the same model.onnx, byte for byte" if twice.passed else "another model.onnx: see its two digests"
+    gate = GateResult(
+        gate="reproducible",
+        metric="digest",
+        figure=None,
+        bound=None,
+        passed=twice.passed,
+        sentence=f"Training again on the same snapshot, declaration and seed gave {outcome}.",
+    )
+    return Decision(accepted=decision.accepted and twice.passed, gates=(*decision.gates, gate))
 
 
 def _run_folder(spec: ModelSpec, run_id: str, resources: Resources) -> Path:

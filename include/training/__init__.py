@@ -7,6 +7,7 @@ from include.training.data import TrainingData, read_training_data
 from include.training.parity import expected_scores
 from include.training.snapshot import write_snapshot
 from include.training.split import split_of
+from include.training.twice import train_again
 
 __all__ = [
     "Backend",
@@ -20,5 +21,6 @@ __all__ = [
     "require_budget",
     "require_parity",
     "split_of",
+    "train_again",
     "write_snapshot",
 ]

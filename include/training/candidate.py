@@ -20,6 +20,7 @@ from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
 from include.training.parity import blame, compare
 from include.training.threshold import choose_thresholds
+from include.training.twice import same_order_of_sums
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
 IN_THE_TASK = Backend()
@@ -32,7 +33,7 @@ def fit_candidate(
     """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`."""
     data = read_training_data(spec, snapshot)
     started = time.monotonic()
-    with backend.active():
+    with backend.active(), same_order_of_sums(spec):
         candidate = fit(spec, data)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)

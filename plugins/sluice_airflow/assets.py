@@ -24,7 +24,12 @@ def scores(model: str) -> Asset:
 
 def promotion_event(promotion: Promotion, artifact_digest: str) -> dict[str, Any]:
     """Return what the event of a moved champion carries."""
-    return {"version": promotion.to_version, "artifact_digest": artifact_digest, "fence": promotion.fence}
+    return {
+        "version": promotion.to_version,
+        "artifact_digest": artifact_digest,
+        "fence": promotion.fence,
+        "card": f"/sluice/cards/{promotion.model}/{promotion.to_version}",
+    }
 
 
 def partition_event(published: PublishedPartition) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""``sluice verify`` and ``sluice explain-promotion``: for auditors, years later."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+
+from include import pipeline
+from include.evidence.wording import length, metric_rows, moment
+from include.models import DeclaredModels
+from include.records import AuditCheck
+from include.registry import CARD
+from include.resources import Resources
+from include.steps.audit import PromotionStory
+
+
+def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Print each check of a version; 1 when one failed."""
+    checks = list(pipeline.verify_version(arguments.model, arguments.version, resources))
+    _write(_told(checks))
+    failed = [check.name for check in checks if not check.passed]
+    name = f"{arguments.model} version {arguments.version}"
+    _write([f"{name}: FAILED: {', '.join(failed)}" if failed else f"{name}: all {len(checks)} checks passed"])
+    return 1 if failed else 0
+
+
+def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Print the whole story of a promotion; 1 when what it was decided on is no longer what it was."""
+    story = pipeline.explain_promotion(arguments.model, arguments.fence, resources)
+    _write(_who(story))
+    _write(_data(story))
+    _write(_figures(story))
+    _write(_gates(story))
+    _write(_around(story))
+    _write(["", "Checked again now", *_told(story.checks)])
+    folder = resources.artifacts.folder(arguments.model, story.version.version)
+    _write(["", f"Card: {folder / CARD}" if story.pack else "Card: none was made for this version."])
+    return 0 if all(check.passed for check in story.checks) else 1
+
+
+def _who(story: PromotionStory) -> Iterator[str]:
+    promotion = story.promotion
+    former = "no champion" if promotion.from_version is None else f"version {promotion.from_version}"
+    yield f"Promotion {promotion.fence} of {promotion.model}: from {former} to version {promotion.to_version}"
+    yield f"  {'rolled back' if story.rollback else 'promoted'} {moment(promotion.at)} by {promotion.actor}"
+    yield f"  because: {promotion.reason}"
+    until = story.until
+    yield f"  in force until {moment(until.at)} (fence {until.fence}, {until.actor})" if until else "  still in force"
+
+
+def _data(story: PromotionStory) -> Iterator[str]:
+    version, pack = story.version, story.pack
+    yield f"\nVersion {version.version}, registered {moment(version.created_at)} by run {version.run_id}"
+    if pack:
+        split = pack.snapshot.split
+        yield f"  training  {split.train}, {pack.snapshot.train_rows:,} rows"
+        yield f"  gap       {length(split.holdout.start - split.train.end)}"
+        yield f"  holdout   {split.holdout}, {pack.snapshot.holdout_rows:,} rows"
+    yield f"  data      {version.data_digest}"
+    yield f"  spec      {version.spec_digest}"
+    yield f"  artifact  {version.artifact_digest}"
+    yield f"  evidence  {story.promotion.evidence_digest}"
+    if pack:
+        yield f"  code      {pack.code_digest}"
+        yield f"  made with {', '.join(f'{name} {number}' for name, number in pack.libraries.items())}"
+
+
+def _figures(story: PromotionStory) -> Iterator[str]:
+    evaluation = story.version.evaluation
+    rival = "no champion" if evaluation.champion_version is None else f"champion version {evaluation.champion_version}"
+    yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {rival}, baseline"
+    if evaluation.champion_note:
+        yield f"  the champion could not be compared: {evaluation.champion_note}"
+    for row in metric_rows(evaluation):
+        yield f"  {row.metric:<18} {row.candidate:<26} {row.champion:<26} {row.baseline}  ({row.direction})"
+        if row.metric in evaluation.differences or row.metric in evaluation.baseline_differences:
+            yield f"  {'':<18} less champion {row.against_champion}; less baseline {row.against_baseline}"
+
+
+def _gates(story: PromotionStory) -> Iterator[str]:
+    decision = story.version.decision
+    verdict = "accepted" if decision.accepted else "REJECTED, and promoted by a person all the same"
+    yield f"\nGates: {verdict}"
+    for gate in decision.gates:
+        yield f"  {'passed' if gate.passed else 'FAILED'}  {gate.gate}: {gate.sentence}"
+
+
+def _around(story: PromotionStory) -> Iterator[str]:
+    pack = story.pack
+    if pack is None:
+        yield "\nRehearsal: not measured"
+        return
+    found = pack.rehearsal
+    if found is None:
+        yield "\nRehearsal: not measured"
+    else:
+        p99 = "not measured" if found.latency_p99_ms is None else f"{found.latency_p99_ms:.3g} ms"
+        yield f"\nRehearsal: {'passed' if found.passed else 'FAILED'}, {found.requests:,} requests, p99 {p99}"
+        yield from (f"  {fault}" for fault in found.faults)
+    parity = pack.parity
+    faithful = "passed" if parity.passed else "FAILED"
+    yield f"Parity: {faithful}, {parity.rows:,} rows, {parity.largest_difference:.3g} apart at most"
+    twice = pack.reproducibility
+    same = "not measured" if twice is None else "the same bytes" if twice.passed else "DIFFERENT bytes"
+    yield f"Trained twice: {same}"
+
+
+def _told(checks: Iterable[AuditCheck]) -> Iterator[str]:
+    for check in checks:
+        yield f"  {'passed' if check.passed else 'FAILED'}  {check.name}: {check.sentence}"
+
+
+def _write(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")

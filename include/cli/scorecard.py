@@ -1,0 +1,40 @@
+"""``sluice score-card`` and ``sluice attest``: the ML Test Score, and statements that count half."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from argparse import Namespace
+
+from include import pipeline
+from include.evidence.scorecard import SECTIONS
+from include.models import DeclaredModels
+from include.resources import Resources
+
+
+def show(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Print each of the 28 tests with what proves it, the four sums, and the score."""
+    card, faults = pipeline.ml_test_score(arguments.model, resources)
+    _say(f"ML Test Score of {card.model}, champion version {card.version}")
+    for section in SECTIONS:
+        _say(f"\n{section}: {card.sums[section]:g} of 7")
+        for each in card.results:
+            if each.section == section:
+                _say(f"  {each.points:3.1f}  {each.id:<17} {each.asks}")
+                _say(f"       {'':<17} {each.proof}")
+    for fault in faults:
+        _say(f"\nnot counted: {fault}")
+    _say(f"\nScore: {card.score:g}, the least of the four.")
+    return 0
+
+
+def attest(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Sign and keep a statement on one test."""
+    spec = models[arguments.model]
+    said = pipeline.attest(spec.name, arguments.test, arguments.statement, getpass.getuser(), resources)
+    _say(f"Kept, signed {said.at:%Y-%m-%d %H:%M} UTC by {said.actor}: {said.test} of {said.model}: {said.statement}")
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -1,0 +1,231 @@
+"""The ML Test Score: 28 tests in four sections, each shown by evidence, attested by a person, or not shown.
+
+Sources
+-------
+E. Breck, S. Cai, E. Nielsen, M. Salib, D. Sculley: "The ML Test Score: A Rubric for ML Production Readiness and
+Technical Debt Reduction", IEEE Big Data 2017. One point for a test that runs by itself, half a point for one
+that was done by hand and documented; the score is the least of the four sections' sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+from include.evidence.pack import EvidencePack
+from include.records import Promotion, Record
+
+Section = Literal["data", "model", "infrastructure", "monitoring"]
+SECTIONS: tuple[Section, ...] = ("data", "model", "infrastructure", "monitoring")
+AUTOMATED, MANUAL = 1.0, 0.5
+
+
+class Facts(Record):
+    """What the ledger and the artifact hold of a model's champion; the proofs are looked for in these alone.
+
+    Parameters
+    ----------
+    pack : EvidencePack or None
+        The champion's evidence; None when it was registered before there were packs.
+    promotions : tuple of Promotion
+    validations : dict of str to str
+        By purpose (``train``, ``score``), where the newest run's checks stand; absent when none ran.
+    """
+
+    model: str
+    version: int
+    pack: EvidencePack | None
+    promotions: tuple[Promotion, ...]
+    validations: dict[str, str]
+
+
+class Item(NamedTuple):
+    """One of the 28: its id, what it asks, and where evidence of it would be."""
+
+    id: str
+    section: Section
+    asks: str
+    proof: Callable[[Facts], str | None] | None
+
+
+class ItemResult(Record):
+    """What came of one test: `points` 1 by evidence, 0.5 by a statement, 0 when not shown; `proof` says by what."""
+
+    id: str
+    section: Section
+    asks: str
+    points: float
+    proof: str
+
+
+class ScoreCard(Record):
+    """All 28, and the score: the least of the four sums."""
+
+    model: str
+    version: int
+    results: tuple[ItemResult, ...]
+
+    @property
+    def sums(self) -> dict[Section, float]:
+        """The points of each section."""
+        return {name: sum(each.points for each in self.results if each.section == name) for name in SECTIONS}
+
+    @property
+    def score(self) -> float:
+        """The final score."""
+        return min(self.sums.values())
+
+
+def score_card(facts: Facts, attested: Mapping[str, str]) -> ScoreCard:
+    """Hold the facts against the 28 tests.
+
+    Parameters
+    ----------
+    attested : mapping of str to str
+        By test, the statement that counts, in words: its signature was checked before.
+    """
+    return ScoreCard(
+        model=facts.model, version=facts.version, results=tuple(_result(item, facts, attested) for item in ITEMS)
+    )
+
+
+def _result(item: Item, facts: Facts, attested: Mapping[str, str]) -> ItemResult:
+    proof = item.proof(facts) if item.proof else None
+    if proof is not None:
+        points = AUTOMATED
+    elif item.id in attested:
+        points, proof = MANUAL, attested[item.id]
+    else:
+        points, proof = 0.0, "not shown"
+    return ItemResult(id=item.id, section=item.section, asks=item.asks, points=points, proof=proof)
+
+
+def _validated(*purposes: str) -> Callable[[Facts], str | None]:
+    """Show that the data contract was held against the rows, for every one of these purposes."""
+
+    def proof(facts: Facts) -> str | None:
+        found = [facts.validations[each] for each in purposes if each in facts.validations]
+        return "; ".join(found) if len(found) == len(purposes) else None
+
+    return proof
+
+
+def _gate(*kinds: str) -> Callable[[Facts], str | None]:
+    """Show that every gate of these kinds passed, and that there was one of each."""
+
+    def proof(facts: Facts) -> str | None:
+        if facts.pack is None:
+            return None
+        found = [gate for gate in facts.pack.decision.gates if gate.gate in kinds]
+        if {gate.gate for gate in found} != set(kinds) or not all(gate.passed for gate in found):
+            return None
+        return f"evidence.json of version {facts.version}, gate {found[0].gate}: {found[0].sentence}"
+
+    return proof
+
+
+def _beats_the_baseline(facts: Facts) -> str | None:
+    """Show it only where no gate allows the candidate to be worse than the simple model."""
+    gates = facts.pack.question.gates if facts.pack else ()
+    margins = [each.get("margin", 0) for each in gates if each["kind"] == "better_than_baseline"]
+    return _gate("better_than_baseline")(facts) if min(margins, default=0) >= 0 else None
+
+
+def _any_gate(*kinds: str) -> Callable[[Facts], str | None]:
+    proofs = [_gate(kind) for kind in kinds]
+    return lambda facts: next((found for proof in proofs if (found := proof(facts))), None)
+
+
+def _every_feature_helps(facts: Facts) -> str | None:
+    card = facts.pack.card if facts.pack else None
+    if facts.pack is None or card is None:
+        return None
+    helpful = {each.feature for each in card.importances if each.mean > 2 * each.spread}
+    if {each.name for each in facts.pack.question.features} - helpful:
+        return None
+    return (
+        f"evidence.json of version {facts.version}, card.importances: each of {len(helpful)} features lowers the loss"
+    )
+
+
+def _trained_twice(facts: Facts) -> str | None:
+    found = facts.pack.reproducibility if facts.pack else None
+    if found is None or not found.passed:
+        return None
+    return f"evidence.json of version {facts.version}, reproducibility: {found.second_digest[:12]}… twice"
+
+
+def _decided(facts: Facts) -> str | None:
+    if facts.pack is None or not facts.pack.decision.accepted:
+        return None
+    gates = len(facts.pack.decision.gates)
+    return f"evidence.json of version {facts.version}, decision: {gates} gates passed before it was promoted"
+
+
+def _rehearsed(facts: Facts) -> str | None:
+    found = facts.pack.rehearsal if facts.pack else None
+    if found is None or not found.passed:
+        return None
+    rows = found.golden_rows
+    return f"evidence.json of version {facts.version}, rehearsal: the real service answered {rows} golden rows"
+
+
+def _rolled_back(facts: Facts) -> str | None:
+    for each in reversed(facts.promotions):
+        if each.from_version is not None and each.to_version < each.from_version:
+            return f"sluice.promotion, fence {each.fence}: rolled back to version {each.to_version} by {each.actor}"
+    return None
+
+
+def _same_features(facts: Facts) -> str | None:
+    data = facts.pack.evaluation.data if facts.pack else None
+    if data is None or data.served_rows == 0 or data.served_differences:
+        return None
+    return f"evidence.json of version {facts.version}, evaluation.data: {data.served_rows:,} rows the same as served"
+
+
+def _stable(facts: Facts) -> str | None:
+    if facts.pack is None or not facts.pack.parity.passed:
+        return None
+    parity = facts.pack.parity
+    return (
+        f"evidence.json of version {facts.version}, parity: single precision within {parity.largest_difference:.2g} of "
+        f"double on {parity.rows:,} rows"
+    )
+
+
+ITEMS: tuple[Item, ...] = (
+    Item("data-1", "data", "Feature expectations are captured in a schema", _validated("train")),
+    Item("data-2", "data", "All features are beneficial", _every_feature_helps),
+    Item("data-3", "data", "No feature's cost is too much", None),
+    Item("data-4", "data", "Features adhere to meta-level requirements", _gate("forbidden_columns")),
+    Item("data-5", "data", "The data pipeline has appropriate privacy controls", None),
+    Item("data-6", "data", "New features can be added quickly", None),
+    Item("data-7", "data", "All input feature code is tested", None),
+    Item("model-1", "model", "Model specs are reviewed and submitted", None),
+    Item("model-2", "model", "Offline and online metrics correlate", None),
+    Item("model-3", "model", "All hyperparameters have been tuned", None),
+    Item("model-4", "model", "The impact of model staleness is known", None),
+    Item("model-5", "model", "A simpler model is not better", _beats_the_baseline),
+    Item("model-6", "model", "Quality is sufficient on important slices", _any_gate("slice_floor", "slice_not_worse")),
+    Item("model-7", "model", "The model is tested for considerations of inclusion", _gate("fairness_gap")),
+    Item("infrastructure-1", "infrastructure", "Training is reproducible", _trained_twice),
+    Item("infrastructure-2", "infrastructure", "Model specs are unit tested", None),
+    Item("infrastructure-3", "infrastructure", "The ML pipeline is integration tested", None),
+    Item("infrastructure-4", "infrastructure", "Model quality is validated before serving", _decided),
+    Item("infrastructure-5", "infrastructure", "The model can be debugged step by step on one example", None),
+    Item("infrastructure-6", "infrastructure", "Models are canaried before they serve", _rehearsed),
+    Item("infrastructure-7", "infrastructure", "Serving models can be rolled back", _rolled_back),
+    Item("monitoring-1", "monitoring", "Dependency changes result in notification", None),
+    Item(
+        "monitoring-2",
+        "monitoring",
+        "Data invariants hold in training and serving inputs",
+        _validated("train", "score"),
+    ),
+    Item("monitoring-3", "monitoring", "Training and serving are not skewed", _same_features),
+    Item("monitoring-4", "monitoring", "Models are not too stale", None),
+    Item("monitoring-5", "monitoring", "The model is numerically stable", _stable),
+    Item("monitoring-6", "monitoring", "No regression in latency, throughput or memory", _gate("latency", "memory")),
+    Item("monitoring-7", "monitoring", "No regression in prediction quality on served data", None),
+)

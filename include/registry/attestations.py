@@ -1,0 +1,57 @@
+"""Statements of people on the tests of the ML Test Score, kept for good and signed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from include.errors import SettingsError, SignatureError
+from include.records import Attestation
+from include.signing import Keyring
+
+
+class Attestations:
+    """The append-only table ``sluice.attestation``.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+    keys : Keyring
+        Who signs, and whose signatures count.
+    """
+
+    def __init__(self, engine: Engine, keys: Keyring) -> None:
+        self._engine = engine
+        self._keys = keys
+
+    def add(self, said: Attestation) -> Attestation:
+        """Sign a statement and keep it; SettingsError when there is no key to sign with."""
+        signature = self._keys.signer().sign(said.signed_text).decode()
+        signed = said.model_copy(update={"signature": signature})
+        with self._engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO sluice.attestation (model, test, statement, actor, at, signature)"
+                    " VALUES (:model, :test, :statement, :actor, :at, cast(:signature AS jsonb))"
+                ),
+                signed.model_dump(),
+            )
+        return signed
+
+    def newest(self, model: str) -> dict[str, Attestation]:
+        """Return the newest statement on each test, whether it counts or not."""
+        statement = text(
+            "SELECT DISTINCT ON (test) model, test, statement, actor, at, signature::text AS signature"
+            " FROM sluice.attestation WHERE model = :model ORDER BY test, id DESC"
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement, {"model": model}).mappings()
+            return {row["test"]: Attestation.model_validate(dict(row)) for row in rows}
+
+    def fault(self, said: Attestation) -> str | None:
+        """Return why a statement does not count, or None when a trusted key signed exactly it."""
+        thing = f"the statement on {said.test} of '{said.model}' in sluice.attestation"
+        try:
+            self._keys.verify(said.signed_text, said.signature.encode(), thing=thing)
+        except (SignatureError, SettingsError) as error:
+            return str(error)
+        return None

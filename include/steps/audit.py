@@ -1,0 +1,118 @@
+"""Looking back: whether a version is still what was registered, and what a promotion was decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from include.errors import ArtifactError, UnknownFenceError
+from include.evidence import EvidencePack, read_pack
+from include.inference import check_golden, load_golden, load_scorer
+from include.records import AuditCheck, ModelVersion, Promotion, Record
+from include.registry import EVIDENCE, VerifiedArtifact
+from include.registry.examination import checked, examine
+from include.resources import Resources
+
+
+class PromotionStory(Record):
+    """All that is known of one move of a champion.
+
+    `pack` is None when the version was registered before there were evidence packs, or its artifact
+    is not what was registered: `checks` then say so.
+    """
+
+    promotion: Promotion
+    version: ModelVersion
+    until: Promotion | None
+    checks: tuple[AuditCheck, ...]
+    pack: EvidencePack | None
+
+    @property
+    def rollback(self) -> bool:
+        """Whether an older version was put back."""
+        return self.promotion.from_version is not None and self.promotion.to_version < self.promotion.from_version
+
+
+def verify_version(model: str, version: int, resources: Resources) -> Iterator[AuditCheck]:
+    """Check everything that a version promises: ledger, manifest, signature, files, golden rows, evidence, promotions.
+
+    UnknownVersionError lists the versions that exist; everything else is told as a check that failed.
+    """
+    registered = resources.ledger.version(model, version)
+    yield AuditCheck(
+        name="ledger",
+        passed=True,
+        sentence=f"registered {registered.created_at:%Y-%m-%d %H:%M:%S} UTC by run {registered.run_id}",
+    )
+    yield from examine(resources.artifacts, registered)
+    yield checked("golden rows", lambda: _golden(_artifact(registered, resources)))
+    yield checked("evidence", lambda: _evidence(registered, _artifact(registered, resources)))
+    for promotion in resources.ledger.history(model):
+        if promotion.to_version == version:
+            yield _decided_on(promotion, registered)
+
+
+def explain_promotion(model: str, fence: int, resources: Resources) -> PromotionStory:
+    """Tell all that is known of the promotion with number `fence`.
+
+    Raises
+    ------
+    UnknownFenceError
+        With the fences that exist.
+    """
+    history = {each.fence: each for each in resources.ledger.history(model)}
+    if fence not in history:
+        raise UnknownFenceError(model, fence, sorted(history))
+    promotion = history[fence]
+    registered = resources.ledger.version(model, promotion.to_version)
+    checks = tuple(verify_version(model, promotion.to_version, resources))
+    try:
+        artifact = _artifact(registered, resources)
+        pack = read_pack(artifact.read(EVIDENCE)) if EVIDENCE in artifact.digests else None
+    except ArtifactError:
+        pack = None
+    return PromotionStory(
+        promotion=promotion, version=registered, until=history.get(fence + 1), checks=checks, pack=pack
+    )
+
+
+def _artifact(registered: ModelVersion, resources: Resources) -> VerifiedArtifact:
+    return resources.artifacts.verified(registered.model, registered.version, registered.artifact_digest)
+
+
+def _golden(artifact: VerifiedArtifact) -> str:
+    golden = load_golden(artifact)
+    check_golden(load_scorer(artifact), golden)
+    return f"{len(golden)} answered to the bit as when it was made"
+
+
+def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
+    if EVIDENCE not in artifact.digests:
+        return "none: it was registered before there were evidence packs; the ledger's row holds its evaluation"
+    pack = read_pack(artifact.read(EVIDENCE))
+    for name, told, wanted in (
+        ("version", pack.version, registered.version),
+        ("run", pack.run_id, registered.run_id),
+        ("evaluation", pack.evaluation, registered.evaluation),
+        ("decision", pack.decision, registered.decision),
+        ("spec digest", pack.spec_digest, registered.spec_digest),
+        ("data digest", pack.data_digest, registered.data_digest),
+        ("files", pack.files, {name: artifact.digests.get(name) for name in pack.files}),
+    ):
+        if told != wanted:
+            raise ArtifactError(
+                f"evidence.json: {name}: expected what the ledger and the manifest hold; found another. "
+                "One of them was changed after it was registered: compare them with a backup."
+            )
+    return f"evidence.json is by schema {pack.schema_version} and says what the ledger says"
+
+
+def _decided_on(promotion: Promotion, registered: ModelVersion) -> AuditCheck:
+    digests = (registered.evidence_digest, registered.first_evidence_digest)
+    same = promotion.evidence_digest in digests
+    sentence = (
+        f"its evidence digest {promotion.evidence_digest} was computed again and is the same"
+        if same
+        else f"expected the evidence digest {promotion.evidence_digest}; computed again it is {digests[0]}. "
+        "The version's row was changed after the promotion, or the promotion was not decided on it."
+    )
+    return AuditCheck(name=f"promotion {promotion.fence}", passed=same, sentence=sentence)

@@ -1,0 +1,41 @@
+"""The model cards in the Airflow UI: ``/sluice/cards/<model>/<version>``, for whoever is logged in there."""
+
+from __future__ import annotations
+
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+
+from include.errors import ArtifactError, UnknownVersionError
+from include.registry import CARD
+from include.resources import open_resources
+
+# The card's own policy, and where it may be framed: in Airflow's pages alone.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-cache",
+}
+
+
+def make_app() -> FastAPI:
+    """Return the application that Airflow mounts at ``/sluice``; it checks no login but Airflow's."""
+    app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None)
+    app.get("/cards/{model}/{version}", dependencies=[Depends(get_user)])(card)
+    return app
+
+
+def card(model: str, version: int) -> Response:
+    """Answer a version's card, once its artifact was checked: 404 when there is none, 409 when it was changed."""
+    try:
+        with open_resources() as resources:
+            registered = resources.ledger.version(model, version)
+            artifact = resources.artifacts.verified(model, version, registered.artifact_digest)
+            if CARD not in artifact.digests:
+                said = f"version {version} of '{model}' was registered before there were model cards.\n"
+                return PlainTextResponse(said, status_code=404)
+            return HTMLResponse(artifact.read(CARD), headers=HEADERS)
+    except UnknownVersionError as error:
+        return PlainTextResponse(f"{error}\n", status_code=404)
+    except ArtifactError as error:
+        return PlainTextResponse(f"{error}\n", status_code=409)

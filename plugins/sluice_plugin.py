@@ -1,0 +1,29 @@
+"""What Sluice adds to Airflow's API server. Airflow finds this file by itself, in every one of its processes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+class _WhenAsked:
+    """Makes the application when the API server asks: a task must not pay for importing it."""
+
+    def __get__(self, instance: object, owner: type) -> list[dict[str, Any]]:
+        return _apps()
+
+
+@cache
+def _apps() -> list[dict[str, Any]]:
+    from sluice_airflow.cards import make_app
+
+    return [{"app": make_app(), "url_prefix": "/sluice", "name": "Sluice"}]
+
+
+class SluicePlugin(AirflowPlugin):
+    """The model cards, behind Airflow's login."""
+
+    name = "sluice"
+    fastapi_apps = _WhenAsked()  # type: ignore[assignment]
