@@ -57,6 +57,8 @@ FROM base AS airflow
 RUN install -d -o sluice -g sluice -m 0750 /var/lib/sluice/airflow
 COPY --from=build-airflow /opt/venv /opt/venv
 COPY include /opt/sluice/include
+# The rehearsal of a candidate starts the service itself.
+COPY model_service /opt/sluice/model_service
 COPY dags /opt/sluice/dags
 COPY plugins /opt/sluice/plugins
 COPY deploy/airflow /opt/sluice/deploy/airflow

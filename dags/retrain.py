@@ -8,16 +8,16 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from include.models import declared_models
-from include.records import Evaluation, ExportedCandidate, FittedCandidate, ModelVersion, SnapshotRef
+from include.records import Evaluation, ExportedCandidate, FittedCandidate, Rehearsal, SnapshotRef
 from include.settings import load_settings
 from include.spec import ModelSpec
-from sluice_airflow import assets, pages, runs
+from sluice_airflow import pages, runs
 from sluice_airflow.defaults import model_dag_defaults
+from sluice_airflow.promoting import promote_what_passed
 
 
 def build(spec: ModelSpec) -> DAG:
     """Return the DAG that retrains the model of `spec`."""
-    champion = assets.champion(spec.name)
 
     @task
     def validate(run_id: str, dag_run: Any) -> dict[str, Any]:
@@ -69,29 +69,28 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.evaluate_candidate(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
-    def gate(exported: dict[str, Any], evaluated: dict[str, Any]) -> dict[str, Any]:
+    def rehearse(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        candidate, evaluation = ExportedCandidate.from_plain(exported), Evaluation.from_plain(evaluated)
         with pipeline.open_resources() as resources:
-            return pipeline.weigh_candidate(spec, candidate, evaluation, resources).to_plain()
+            return pipeline.rehearse_candidate(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
-    @task(outlets=[champion])
-    def promote(registered: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
+    @task
+    def gate(exported: dict[str, Any], evaluated: dict[str, Any], rehearsed: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        runs.stop_when_rejected(version := ModelVersion.from_plain(registered))
+        seen = Evaluation.from_plain(evaluated), Rehearsal.from_plain(rehearsed)
         with pipeline.open_resources() as resources:
-            promotion = pipeline.promote_candidate(spec, version, runs.actor(dag_run), resources)
-        outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
-        return promotion.to_plain()
+            return pipeline.weigh_candidate(spec, ExportedCandidate.from_plain(exported), *seen, resources).to_plain()
 
     settings = model_dag_defaults(spec, "retrain", timedelta(hours=2))
     with DAG(schedule=spec.retrain, max_active_runs=1, doc_md=pages.retrain_page(spec), **settings) as dag:
         validate() >> (taken := snapshot())
         exported = parity(export(train(taken)))
         exported = reproduce(exported) if spec.reproducible else exported
-        promote(gate(exported, evaluate(exported)))
+        evaluated, rehearsed = evaluate(exported), rehearse(exported)
+        evaluated >> rehearsed  # not at once: the one's work would slow what the other measures
+        promote_what_passed(spec, gate(exported, evaluated, rehearsed))
     return dag
 
 

@@ -1,7 +1,8 @@
 """READ FIRST: the life of a model, one function a step, in the order of the flow.
 
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
-              (→ check_reproducibility, if declared) → evaluate_candidate → weigh_candidate → promote_candidate
+              (→ check_reproducibility, if declared) → evaluate_candidate → rehearse_candidate → weigh_candidate
+              → promote_candidate
     score     validate_partition → plan_partition → score_shard, once a shard → publish_partition
               (score_partition: the last three in one go)
     operate   move_champion
@@ -18,6 +19,7 @@ from include.resources import Resources, open_resources
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.operate import move_champion
+from include.steps.rehearse import rehearse_candidate
 from include.steps.retrain import (
     check_parity,
     check_reproducibility,
@@ -49,6 +51,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "check_parity",
     "check_reproducibility",
     "evaluate_candidate",
+    "rehearse_candidate",
     "weigh_candidate",
     "promote_candidate",
     # score

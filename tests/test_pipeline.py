@@ -37,7 +37,7 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources) -> ModelVersion:
     exported = sent(pipeline.export_candidate(spec, fitted, resources))
     pipeline.check_parity(spec, exported, resources)
     compared = sent(pipeline.evaluate_candidate(spec, exported, resources))
-    return sent(pipeline.weigh_candidate(spec, exported, compared, resources))
+    return sent(pipeline.weigh_candidate(spec, exported, compared, None, resources))
 
 
 def score(spec: ModelSpec, run_id: str, resources: Resources, period: Period = DAY):

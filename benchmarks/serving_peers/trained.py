@@ -76,7 +76,7 @@ def _train(model: str, settings: Any) -> None:
         fitted = pipeline.train_candidate(spec, run, snapshot, resources)
         exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
         compared = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.weigh_candidate(spec, exported, compared, resources)
+        version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
         pipeline.promote_candidate(spec, version, "bench", resources)
 
 

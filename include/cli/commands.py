@@ -74,7 +74,8 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     if spec.reproducible:
         exported = _step("reproduce", lambda: pipeline.check_reproducibility(spec, exported, resources))
     compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
-    version = _step("gate", lambda: pipeline.weigh_candidate(spec, exported, compared, resources))
+    rehearsal = _step("rehearse", lambda: pipeline.rehearse_candidate(spec, exported, resources))
+    version = _step("gate", lambda: pipeline.weigh_candidate(spec, exported, compared, rehearsal, resources))
     _show_gates(version)
     if not version.decision.accepted:
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")

@@ -100,6 +100,7 @@ class Rehearsal(Record):
 
     model: str
     artifact_digest: str
+    onnx_digest: str | None = None
     ready: bool
     golden_rows: int
     golden_exact: bool
@@ -116,6 +117,21 @@ class Rehearsal(Record):
     def passed(self) -> bool:
         """Whether nothing went wrong."""
         return not self.faults
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in a line."""
+        if not self.ready:
+            return f"not ready: {self.faults[0] if self.faults else 'the service did not say why'}"
+        golden = "bit for bit" if self.golden_exact else "NOT as at training"
+        refusing = "refused" if self.malformed_refused else "NOT refused"
+        p99 = "not measured" if self.latency_p99_ms is None else f"{self.latency_p99_ms:.1f} ms"
+        memory = "not measured" if self.memory_mib is None else f"{self.memory_mib:.0f} MiB"
+        return (
+            f"{self.golden_rows} golden rows answered {golden}; malformed requests {refusing}; p99 {p99} over "
+            f"{self.requests} requests; {memory} a worker; {self.size_bytes / 2**20:.2f} MiB on disk; "
+            f"{self.seconds:.1f} s in all"
+        )
 
 
 class Evidence(Record):

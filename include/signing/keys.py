@@ -96,6 +96,11 @@ class Keyring:
         files = sorted((self.folder / TRUSTED).glob("*.pem"))
         return (*(_public(file.read_bytes(), str(file)) for file in files), *own)
 
+    def trusted_lines(self) -> tuple[str, ...]:
+        """Return the trusted keys each as a line of base64, as SLUICE_TRUSTED_KEYS takes them."""
+        encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        return tuple(base64.b64encode(key.public_bytes(encoding, form)).decode() for key in self.trusted())
+
     def verify(self, content: bytes, signed: bytes, *, thing: str) -> str:
         """Check that a trusted key signed exactly `content`; see `include.signing.verify`."""
         return verify(content, signed, self.trusted(), thing=thing)

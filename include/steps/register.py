@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include import evidence
 from include.evidence.pack import Question
-from include.provenance import CheckedFiles, code_digest, library_versions
+from include.provenance import CheckedFiles
 from include.records import (
     CARD_DATA,
     CardData,
@@ -18,10 +18,11 @@ from include.records import (
     ModelVersion,
     Rehearsal,
 )
-from include.registry import CARD, EVIDENCE, Manifest
+from include.registry import CARD, EVIDENCE
 from include.resources import Resources
 from include.settings import Settings, set_for_libraries
 from include.spec import ModelSpec
+from include.steps.manifest import manifest_of
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +44,7 @@ def register_candidate(
     set_for_libraries("MPLCONFIGDIR", str(resources.settings.home / "matplotlib"))  # its cache of fonts
     card = _card_data(folder, compared)
     plots = evidence.draw(card, spec.task) if card else {}
-    manifest = Manifest(
-        model=spec.name,
-        files=exported.digests,
-        spec_digest=spec.digest,
-        data_digest=fitted.snapshot.digest,
-        code_digest=code_digest(),
-        libraries=library_versions(),
-        created_at=resources.clock(),
-    )
+    manifest = manifest_of(spec, exported, resources)
 
     def save(version: int) -> str:
         pack = evidence.EvidencePack(

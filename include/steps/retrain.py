@@ -16,6 +16,7 @@ from include.records import (
     GateResult,
     ModelVersion,
     Promotion,
+    Rehearsal,
     SnapshotRef,
     ValidationReport,
 )
@@ -80,16 +81,20 @@ def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resource
 
 
 def weigh_candidate(
-    spec: ModelSpec, exported: ExportedCandidate, compared: Evaluation, resources: Resources
+    spec: ModelSpec,
+    exported: ExportedCandidate,
+    compared: Evaluation,
+    rehearsal: Rehearsal | None,
+    resources: Resources,
 ) -> ModelVersion:
     """Decide by the gates, and register the candidate with the decision, accepted or rejected.
 
     A run registers once: weighed again, it returns the version that it registered before.
     """
-    decision = evaluation.decide(evidence_of(spec, compared, None, resources), spec.policy)
+    decision = evaluation.decide(evidence_of(spec, compared, rehearsal, resources), spec.policy)
     decision = _with_reproducibility(decision, exported)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
-    return register_candidate(spec, exported, compared, decision, None, resources)
+    return register_candidate(spec, exported, compared, decision, rehearsal, resources)
 
 
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:

@@ -20,8 +20,10 @@ RETRAIN = """\
 4. **export**: to ONNX (what is served) and joblib (for people).
 5. **parity**: ONNX must answer as scikit-learn does, on the whole holdout.
 6. **evaluate**: candidate, champion and baseline on the same holdout, which is later than the training rows.
-7. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons.
-8. **promote**: an accepted version becomes the champion, and the service picks it up.
+7. **rehearse**: the online service itself is started on the candidate alone, on loopback: it must get ready, answer
+   the golden rows bit for bit and refuse malformed requests; its p99 and memory under a short load are measured.
+8. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons.
+9. **promote**: an accepted version becomes the champion, and the service picks it up.
    A rejected one leaves this task *skipped*: its log has the reasons, the champion stays.
 
 The rows end at the run's logical date (or the time it was triggered), so clearing a run and running it again

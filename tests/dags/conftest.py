@@ -173,7 +173,7 @@ def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=metadata.replace("postgresql://", "postgresql+psycopg2://"),
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC=metadata.replace("postgresql://", "postgresql+asyncpg://"),
         )
-        laboratory.runs = reported("run_dags.py", env=env, timeout=240)
+        laboratory.runs = reported("run_dags.py", env=env, timeout=900)
     return laboratory
 
 

@@ -133,7 +133,7 @@ def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(laboratory: An
     assert "tests" in alert["channels"]
 
 
-@pytest.mark.parametrize("step", ["snapshot", "train", "export", "parity", "evaluate", "score"])
+@pytest.mark.parametrize("step", ["snapshot", "train", "export", "parity", "evaluate", "rehearse", "score"])
 def test_each_step_sends_its_seconds_and_its_outcome(laboratory: Any, step: str) -> None:
     names = {packet.partition(":")[0] for packet in laboratory.packets}
     assert {f"sluice.apple.{step}.seconds", f"sluice.apple.{step}.ok"} <= names

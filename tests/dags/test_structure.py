@@ -13,8 +13,9 @@ RETRAIN = {
     "snapshot": ["train"],
     "train": ["export"],
     "export": ["parity"],
-    "parity": ["evaluate", "gate"],
-    "evaluate": ["gate"],
+    "parity": ["evaluate", "gate", "rehearse"],
+    "evaluate": ["gate", "rehearse"],
+    "rehearse": ["gate"],
     "gate": ["promote"],
     "promote": [],
 }

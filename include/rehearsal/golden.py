@@ -1,0 +1,62 @@
+"""The golden rows, asked over HTTP: the answers must be those of training, bit for bit."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from include.inference import GoldenRow, Signature
+from include.rehearsal.client import Answer, Client, body_of
+
+
+def golden_faults(
+    client: Client, signature: Signature, golden: Sequence[GoldenRow], artifact_digest: str
+) -> Iterator[str]:
+    """Ask each row alone, then all at once; yield a sentence for each answer that differs in any bit.
+
+    Parameters
+    ----------
+    artifact_digest : str
+        What every answer must name as the artifact that gave it.
+    """
+    path = f"/v1/models/{signature.model}/predict"
+    for position, row in enumerate(golden):
+        answer = client.ask("POST", path, body_of(row.features))
+        yield from _held_against([row], answer, signature, artifact_digest, f"golden row {position}")
+    everything = client.ask("POST", path, body_of([row.features for row in golden]))
+    yield from _held_against(golden, everything, signature, artifact_digest, "the golden rows in one request")
+
+
+def _held_against(
+    rows: Sequence[GoldenRow], answer: Answer, signature: Signature, artifact_digest: str, what: str
+) -> Iterator[str]:
+    told = answer.document
+    if answer.status != 200 or not isinstance(told, dict):  # HTTP's "OK"
+        yield f"{what}: expected an answer; found status {answer.status}: {answer.body[:200].decode(errors='replace')}"
+        return
+    if told.get("artifact_digest") != artifact_digest:
+        yield f"{what}: expected an answer of artifact {artifact_digest[:12]}…; found {told.get('artifact_digest')}"
+    predictions = told.get("predictions") or [told.get("prediction")]
+    if len(predictions) != len(rows):
+        yield f"{what}: expected {len(rows)} predictions; found {len(predictions)}"
+        return
+    for row, prediction in zip(rows, predictions, strict=True):
+        got = _scores(prediction, signature)
+        if got is None or _bits(got) != _bits(row.answer):
+            yield f"{what}: must get {list(row.answer)}, as at training; the service answered {got}"
+            return
+
+
+def _scores(prediction: Any, signature: Signature) -> tuple[float, ...] | None:
+    """Return the scores of one prediction in the signature's order; None when it is no such prediction."""
+    try:
+        if not signature.classes:
+            return (float(prediction["value"]),)
+        return tuple(float(prediction["probabilities"][each]) for each in signature.classes)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _bits(scores: Sequence[float]) -> bytes:
+    return struct.pack(f"<{len(scores)}d", *scores)

@@ -1,0 +1,107 @@
+"""Requests that a service must refuse: each with a status from 400 to 499 and a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from include.inference import Signature
+from include.rehearsal.client import Answer, Client, body_of
+from include.settings import Settings
+
+PROBLEM = "application/problem+json"
+DEPTH = 600  # deeper than any setting allows
+
+
+class Malformed(NamedTuple):
+    """One kind of request that nobody should be answered."""
+
+    what: str
+    body: bytes
+    method: str = "POST"
+    model: str | None = None
+    more: Mapping[str, str] = MappingProxyType({})
+
+
+def malformed_requests(signature: Signature, row: dict[str, Any], settings: Settings) -> Iterator[Malformed]:
+    """Yield one request of each kind, made from a `row` that would be answered.
+
+    Parameters
+    ----------
+    signature : Signature
+        Of the candidate: values are spoilt as it forbids them.
+    row : dict
+        Features by name.
+    settings : Settings
+        Say how many rows and bytes are too many.
+    """
+    good = body_of(row)
+    name = signature.names[0]
+    yield Malformed("an empty body", b"")
+    yield Malformed("a body that is not JSON", b"features=1")
+    yield Malformed("a body cut in the middle", good[: len(good) // 2])
+    yield Malformed("a list in place of the object", b"[1, 2, 3]")
+    yield Malformed("an object without features", b"{}")
+    yield Malformed("an unknown member", good[:-1] + b', "weights": [1]}')
+    yield Malformed("no row", body_of([]))
+    yield Malformed("a missing feature", body_of({each: value for each, value in row.items() if each != name}))
+    yield Malformed("an unknown feature", body_of({**row, "no_such_feature": 1}))
+    yield Malformed("an object as a value", body_of({**row, name: {"nested": 1}}))
+    yield Malformed("NaN, which JSON does not have", body_of({**row, name: float("nan")}))
+    yield Malformed("a row that is too short", body_of([row[each] for each in signature.names][:-1]))
+    yield from (Malformed(what, body_of({**row, each: value})) for each, value, what in _unfit_values(signature))
+    yield Malformed("nesting without end", b'{"features": ' + b"[" * DEPTH + b"]" * DEPTH + b"}")
+    yield Malformed("too many rows", body_of([[0]] * (settings.service_max_rows + 1)))
+    yield Malformed("too many bytes", good, more={"Content-Length": str(settings.service_max_bytes + 1)})
+    yield Malformed("a method that the route does not take", b"", method="DELETE")
+    yield Malformed("a model that is not served", good, model="no_such_model")
+    yield Malformed("a token of nobody", good, more={"Authorization": "Bearer a.b.c"})
+
+
+def malformed_faults(client: Client, signature: Signature, row: dict[str, Any], settings: Settings) -> Iterator[str]:
+    """Send one request of each kind; yield a sentence for each that was not refused properly."""
+    for each in malformed_requests(signature, row, settings):
+        path = f"/v1/models/{each.model or signature.model}/predict"
+        answer = client.ask(each.method, path, each.body, each.more)
+        if not _refused(answer):
+            shown = answer.body[:200].decode(errors="replace")
+            yield (
+                f"{each.what}: expected a refusal (a status of 4xx, a problem document); "
+                f"found {answer.status} {answer.media_type}: {shown}"
+            )
+
+
+def _refused(answer: Answer) -> bool:
+    problem = answer.document
+    return (
+        400 <= answer.status < 500  # HTTP's "the request is at fault"
+        and answer.media_type == PROBLEM
+        and isinstance(problem, dict)
+        and problem.get("status") == answer.status
+        and bool(problem.get("title"))
+    )
+
+
+def _unfit_values(signature: Signature) -> Iterator[tuple[str, Any, str]]:
+    """Yield, for each kind of feature that the signature has, values that it forbids."""
+    seen = set()
+    for feature in signature.features:
+        if not feature.missing and "missing" not in seen:
+            seen.add("missing")
+            yield feature.name, None, "a missing value where none may be missing"
+        if feature.kind == "numeric" and "numeric" not in seen:
+            seen.add("numeric")
+            yield feature.name, "twelve", "a word in place of a number"
+        if feature.kind == "numeric" and feature.out_of_range == "reject" and "range" not in seen:
+            seen.add("range")
+            yield feature.name, feature.high + 1 + abs(feature.high), "a number beyond its range"
+        if feature.kind == "categorical" and "categorical" not in seen:
+            seen.add("categorical")
+            yield feature.name, 7, "a number in place of a category"
+        if feature.kind == "categorical" and feature.unknown == "reject" and "category" not in seen:
+            seen.add("category")
+            yield feature.name, "no such category", "a category that was never seen"
+        if feature.kind == "boolean" and "boolean" not in seen:
+            seen.add("boolean")
+            yield feature.name, "yes", "a word in place of true or false"

@@ -1,0 +1,131 @@
+"""The rehearsal itself: start, ask, load, stop, and say what happened."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from include.inference import GoldenRow, Signature
+from include.records import Rehearsal
+from include.rehearsal.client import NO_ANSWER, Client, body_of
+from include.rehearsal.golden import golden_faults
+from include.rehearsal.load import Timings, put_load
+from include.rehearsal.malformed import malformed_faults
+from include.rehearsal.stage import Service, Stage
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 60.0
+LOOK_EVERY = 0.05
+MOST_FAULTS = 10
+OK = 200
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a rehearsal came, and what went wrong on the way."""
+
+    ready: bool = False
+    golden_exact: bool = False
+    malformed_refused: bool = False
+    timings: Timings = field(default_factory=Timings)
+    memory_mib: float | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+def rehearse(stage: Stage, signature: Signature, golden: Sequence[GoldenRow], onnx_digest: str) -> Rehearsal:
+    """Start the service on the candidate, ask it, load it and stop it.
+
+    Parameters
+    ----------
+    stage : Stage
+        With the candidate's artifact in place.
+    signature : Signature
+        Of the candidate, as training wrote it.
+    golden : sequence of GoldenRow
+        The answers of training.
+    onnx_digest : str
+        The SHA-256 of the graph that is rehearsed.
+
+    Returns
+    -------
+    Rehearsal
+        It never raises for what a candidate does: each thing that went wrong is a sentence in ``faults``.
+    """
+    started, course = time.monotonic(), _Course()
+    with stage.service() as service:
+        try:
+            _act(stage, service, signature, golden, course)
+        except NO_ANSWER as error:
+            alive = "" if service.alive else " (its process has ended)"
+            course.faults.append(f"the service stopped answering{alive}: {error}; it last said: {service.last_words()}")
+    for fault in course.faults:
+        log.warning("rehearsal of %s: %s", signature.model, fault)
+    report = Rehearsal(
+        model=signature.model,
+        artifact_digest=stage.artifact_digest,
+        onnx_digest=onnx_digest,
+        ready=course.ready,
+        golden_rows=len(golden),
+        golden_exact=course.golden_exact,
+        malformed_refused=course.malformed_refused,
+        requests=len(course.timings.milliseconds),
+        latency_p50_ms=course.timings.percentile(0.5),
+        latency_p99_ms=course.timings.percentile(0.99),
+        memory_mib=course.memory_mib,
+        size_bytes=_size(stage.artifact),
+        seconds=time.monotonic() - started,
+        faults=tuple(course.faults[:MOST_FAULTS]),
+    )
+    log.info("rehearsal of %s: %s", signature.model, report.sentence)
+    return report
+
+
+def _act(stage: Stage, service: Service, signature: Signature, golden: Sequence[GoldenRow], course: _Course) -> None:
+    client = Client(service.port, service.token)
+    fault = _not_ready(client, service)
+    if fault is not None:
+        course.faults.append(fault)
+        return
+    course.ready = True
+    wrong = list(golden_faults(client, signature, golden, stage.artifact_digest))
+    course.golden_exact = not wrong
+    accepted = list(malformed_faults(client, signature, golden[0].features, stage.settings))
+    course.malformed_refused = not accepted
+    course.faults += [*wrong, *accepted]
+    path = f"/v1/models/{signature.model}/predict"
+    course.timings = put_load(service.port, path, client.headers, [body_of(row.features) for row in golden])
+    course.memory_mib = service.memory_mib()
+    if course.timings.refused:
+        course.faults.append(f"under load, {course.timings.refused} request(s) were not answered with 200")
+
+
+def _not_ready(client: Client, service: Service) -> str | None:
+    """Wait until the service is ready; return what it says when it is not, or never will be."""
+    deadline = time.monotonic() + READY_SECONDS
+    said = "nothing"
+    while service.alive and time.monotonic() < deadline:
+        try:
+            answer = client.ask("GET", "/ready")
+        except NO_ANSWER:
+            time.sleep(LOOK_EVERY)
+            continue
+        if answer.status == OK:
+            return None
+        told = answer.document
+        said = answer.body[:500].decode(errors="replace")
+        faults = [each["fault"] for each in (told or {}).get("models", {}).values() if each.get("fault")]
+        if faults:  # a pinned service does not try a refused artifact again
+            return f"the service refused the candidate: {'; '.join(faults)}"
+        time.sleep(LOOK_EVERY)
+    if not service.alive:
+        return f"the service ended before it was ready; it last said: {service.last_words()}"
+    return f"the service was not ready within {READY_SECONDS:g} s; /ready said: {said}"
+
+
+def _size(artifact: Path) -> int:
+    """Return the bytes of what the service loads: everything of the artifact but the pickle for people."""
+    return sum(file.stat().st_size for file in artifact.iterdir() if file.suffix != ".joblib")

@@ -1,0 +1,40 @@
+"""The rehearsal of a candidate: the real service, started on it alone before anything is decided."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from include.inference import Signature, load_golden
+from include.provenance import CheckedFiles
+from include.records import ExportedCandidate, Rehearsal
+from include.registry import ArtifactStore
+from include.rehearsal import Stage, rehearse
+from include.rehearsal.stage import VERSION
+from include.resources import Resources
+from include.spec import ModelSpec
+from include.steps.manifest import manifest_of
+
+
+def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Rehearsal:
+    """Start the service on the candidate, ask it what clients will ask and what they must not, and time it.
+
+    The candidate is saved as an artifact in a scratch home, exactly as it would be registered, and the
+    service is pinned to it. What it does wrong is told in the record, and it is for the gates to judge.
+    """
+    folder = Path(exported.fitted.folder)
+    log = folder / "rehearsal.log"
+    log.unlink(missing_ok=True)  # of an earlier try
+    # Under the system's folder for such things: a path short enough, and on a disk that is not shared.
+    home = Path(tempfile.mkdtemp(prefix="sluice-rehearsal-"))
+    try:
+        with resources.telemetry.step(spec.name, "rehearse"):
+            store = ArtifactStore(home / "artifacts", resources.artifacts.keys)
+            digest = store.save(folder, manifest_of(spec, exported, resources), VERSION)
+            stage = Stage(spec, home, digest, resources.settings, log)
+            files = CheckedFiles(folder, exported.digests)
+            signature = Signature.from_json(files.read("signature.json"))
+            return rehearse(stage, signature, load_golden(files), exported.digests["model.onnx"])
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
