@@ -49,7 +49,7 @@ def test_every_command_of_the_tutorial_says_what_the_tutorial_shows(database_url
     for command, shown in script:
         words = shlex.split(command)
         assert words[0] == "sluice", f"the tutorial's test runs only sluice; found {command}"
-        done = subprocess.run([SLUICE, *words[1:]], env=env, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run([SLUICE, *words[1:]], env=env, capture_output=True, text=True, check=False, timeout=600)
         said = done.stdout + done.stderr
         if not agrees(shown, said):
             pytest.fail(f"$ {command}\n--- the tutorial shows\n{shown}\n--- it said\n{said}")
