@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
 
+_CORRECT = "Correct or unset the variable and start again."
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 DATABASE_POOL = "sluice_database"
@@ -211,16 +212,11 @@ def load_settings() -> Settings:
     except UnreadableSetting as error:
         # Its message ends with: error parsing value for field "<name>" from source "EnvSettingsSource"
         name = str(error).split('"')[1].upper()
-        raise SettingsError(
-            f"SLUICE_{name}: expected JSON; found something else. Correct or unset the variable and start again."
-        ) from error
+        raise SettingsError(f"SLUICE_{name}: expected JSON; found something else. {_CORRECT}") from error
     except ValidationError as error:
         fault = error.errors()[0]
         name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()
-        raise SettingsError(
-            f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. "
-            "Correct or unset the variable and start again."
-        ) from error
+        raise SettingsError(f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. {_CORRECT}") from error
 
 
 def worker_name() -> str:
