@@ -62,4 +62,5 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources) -> ModelVersion:
     snapshot = pipeline.take_snapshot(spec, TODAY, resources)
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run_id, snapshot, resources), resources)
     exported = pipeline.check_reproducibility(spec, exported, resources)
-    return pipeline.weigh_candidate(spec, exported, pipeline.evaluate_candidate(spec, exported, resources), resources)
+    compared = pipeline.evaluate_candidate(spec, exported, resources)
+    return pipeline.weigh_candidate(spec, exported, compared, None, resources)

@@ -54,7 +54,7 @@ def test_a_model_that_comes_out_differently_is_registered_and_rejected(resources
     exported = trained_twice(spec, resources)
     assert not exported.reproducibility.passed
     version = pipeline.weigh_candidate(
-        spec, exported, pipeline.evaluate_candidate(spec, exported, resources), resources
+        spec, exported, pipeline.evaluate_candidate(spec, exported, resources), None, resources
     )
     assert not version.decision.accepted
     assert any("gave another model.onnx" in reason for reason in version.decision.reasons)
