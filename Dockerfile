@@ -80,6 +80,18 @@ HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 \
 CMD ["airflow", "api-server"]
 
 
+# The same, and what starts a pod for each task (deploy/helm/values.yaml).
+FROM build-airflow AS build-kubernetes
+COPY deploy/helm/requirements.txt /build/kubernetes.txt
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install \
+        --require-hashes --only-binary :all: -r /build/kubernetes.txt
+
+
+FROM airflow AS airflow-kubernetes
+COPY --from=build-kubernetes /opt/venv /opt/venv
+
+
 # No Airflow, no scikit-learn, no pandas, no joblib: this image cannot unpickle a model.
 FROM base AS service
 COPY --from=build-service /opt/venv /opt/venv

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -44,6 +43,12 @@ class Settings(BaseSettings):
     )
     database_connections: int = Field(
         32, ge=4, description="Most connections that Airflow's tasks may hold to it together; a task takes up to four."
+    )
+    online_url: str | None = Field(
+        None, description="Where tasks reach the service, for the parity watch; unset: this host, SLUICE_SERVICE_PORT."
+    )
+    online_token: SecretStr | None = Field(
+        None, description="The token that they show it; unset: one of their own making when SLUICE_AUTH_SECRET is set."
     )
     worker_name: str | None = Field(
         None, description="The name that an Airflow worker goes by in Airflow's records; unset: the host's."
@@ -217,11 +222,6 @@ def load_settings() -> Settings:
         fault = error.errors()[0]
         name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()
         raise SettingsError(f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. {_CORRECT}") from error
-
-
-def worker_name() -> str:
-    """Return what this machine, or this worker of several on it, is called: Airflow's ``hostname_callable``."""
-    return load_settings().worker_name or socket.getfqdn()
 
 
 def set_for_libraries(name: str, value: str) -> None:

@@ -70,7 +70,7 @@ class Broker:
         """What makes Airflow hand its tasks to workers, and notice within a minute that one died."""
         return {
             "CORE__EXECUTOR": "CeleryExecutor",
-            "CORE__HOSTNAME_CALLABLE": "include.settings.worker_name",
+            "CORE__HOSTNAME_CALLABLE": "include.workers.worker_name",
             "CELERY__BROKER_URL": self.url(0),
             "CELERY__RESULT_BACKEND": self.url(1),
             "CELERY__TASK_ACKS_LATE": "True",

@@ -25,6 +25,7 @@ from include.warehouse import embedded, migrate, stop_embedded
 
 COMPOSE_FOLDER = REPOSITORY / "deploy" / "compose"
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yaml").read_text(encoding="utf-8")
+DISTRIBUTED_TEXT = (COMPOSE_FOLDER / "distributed.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
@@ -48,9 +49,9 @@ def environments() -> Iterator[tuple[str, str, str]]:
 
 
 def test_no_secret_has_a_default_and_a_missing_one_says_how_to_make_it() -> None:
-    written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT)
+    written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT + DISTRIBUTED_TEXT)
     secrets = {(name, rest) for name, rest in written if SECRET.search(name)}
-    assert len({name for name, _ in secrets}) == 11
+    assert len({name for name, _ in secrets}) == 12
     assert {rest for _, rest in secrets} == {":?run deploy/compose/new-env.sh"}
 
 
@@ -66,7 +67,8 @@ def test_the_pattern_of_the_environment_file_is_complete_and_holds_no_secret() -
     pattern = (COMPOSE_FOLDER / "env.example").read_text(encoding="utf-8")
     told = dict(re.findall(r"^#?(SLUICE_\w+)=(.*)$", pattern, re.MULTILINE))
     passed_on = {name for _, name, value in environments() if name.startswith("SLUICE_") and not value}
-    assert set(told) == {name for name, _ in re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT)} | passed_on
+    written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT + DISTRIBUTED_TEXT)
+    assert set(told) == {name for name, _ in written} | passed_on
     assert [name for name, value in told.items() if SECRET.search(name) and value] == []
     reference = (
         (REPOSITORY / "docs" / "reference" / "settings.md").read_text(encoding="utf-8").split("## docker-compose")[1]
@@ -80,7 +82,7 @@ def test_new_env_makes_every_secret_anew_for_the_owner_alone_and_overwrites_noth
     subprocess.run(call, check=True, capture_output=True)
     made = folder / ".env"
     values = dict(re.findall(r"^(SLUICE_\w+)=(.*)$", made.read_text(), re.MULTILINE))
-    assert len(set(values.values())) == len(values) == 11
+    assert len(set(values.values())) == len(values) == 12
     assert all(len(value) >= 44 for value in values.values())
     assert len(values["SLUICE_AIRFLOW_JWT_SECRET"]) >= 64
     assert made.stat().st_mode & 0o777 == 0o600
@@ -152,7 +154,7 @@ def test_an_image_runs_as_an_ordinary_user_and_gets_signals_itself(target: str) 
 
 def test_everything_that_is_installed_is_pinned_by_hash() -> None:
     commands = re.findall(r"pip --python.*?(?:&&|\n\n)", DOCKERFILE.replace("\\\n", " ") + "\n\n", re.DOTALL)
-    assert len(commands) == 3
+    assert len(commands) == 4
     assert all("--require-hashes" in command and "--only-binary :all:" in command for command in commands)
 
 

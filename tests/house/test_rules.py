@@ -15,6 +15,7 @@ PINS = (
     "tests/requirements.txt",
     "model_service/requirements.txt",
     "deploy/bootstrap/requirements.txt",
+    "deploy/helm/requirements.txt",
 )
 
 # Patterns are written so that they do not match themselves.
