@@ -51,7 +51,8 @@ def test_every_command_mentioned_exists() -> None:
 
 def test_every_setting_mentioned_exists() -> None:
     settings = {f"SLUICE_{name.upper()}" for name in Settings.model_fields}
-    compose = set(re.findall(r"\bSLUICE_[A-Z_]+\b", (REPOSITORY / "docker-compose.yaml").read_text()))
+    written = [REPOSITORY / "docker-compose.yaml", REPOSITORY / "deploy" / "compose" / "distributed.yaml"]
+    compose = {name for file in written for name in re.findall(r"\bSLUICE_[A-Z_]+\b", file.read_text())}
     internal = {"SLUICE_LOCAL_STACK", "SLUICE_SETUP_LOCKED"}  # marks of our own processes, nobody's to set
     assert unknown(r"\b(SLUICE_[A-Z_]*[A-Z])\b(?!_)", SOURCES, settings | compose | internal) == []
 
