@@ -2,7 +2,7 @@
 # The first target that needs it makes .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all bench lint lock clean setup setup-tests
+.PHONY: help run distributed test test-slow test-all bench lint lock clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -15,6 +15,10 @@ help: ## this list
 
 run: setup ## start everything, train, score, serve; stays up until Ctrl-C (ONCE=1: exits after the summary)
 	@$(py) -m include.local --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
+
+distributed: setup ## two Celery workers and a broker beside it all, one partition in 8 shards across both (ONCE=1)
+	@deploy/bootstrap/broker.sh
+	@$(py) -m include.local --distributed --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup-tests ## the tests, without the slow ones
 	@$(py) -m pytest -m "not slow"

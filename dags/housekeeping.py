@@ -11,6 +11,7 @@ from sluice_airflow import pages, runs
 from sluice_airflow.defaults import TAG, dag_defaults
 
 KEEP_WORK = timedelta(days=14)
+KEEP_STAGING = timedelta(days=1)
 RESEND_FOR = timedelta(days=1)
 SENDER_TIME = timedelta(minutes=5)  # the newest alerts may still be on their way
 
@@ -40,5 +41,14 @@ with DAG(
         with pipeline.open_resources() as resources:
             return housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, runs.as_of(dag_run))
 
+    @task
+    def clean_staging() -> list[str]:
+        """Drop staging tables that no attempt will publish any more; returns their names."""
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            return pipeline.clean_staging(KEEP_STAGING, resources)
+
+    clean_staging()
     resend_alerts()
     remove_old_work()

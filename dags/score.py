@@ -5,23 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, task
 
 from include.models import declared_models
-from include.records import ScorePlan, StagedShard, ValidationReport
+from include.records import PublishedPartition, ScorePlan, StagedShard, ValidationReport
 from include.settings import load_settings
 from include.spec import ModelSpec
-from sluice_airflow import assets, pages, runs
+from sluice_airflow import assets, forms, pages, runs
 from sluice_airflow.defaults import model_dag_defaults
-
-PARTITION = Param(
-    None,
-    type=["null", "string"],
-    format="date",
-    title="Partition",
-    description="The day to score, such as 2026-01-31 (UTC). Empty: the last complete one, which is yesterday "
-    "for a daily schedule. Only for runs by hand: scheduled and backfilled runs score their own interval.",
-)
 
 
 def build(spec: ModelSpec) -> DAG:
@@ -37,12 +28,12 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.validate_partition(spec, run_id, period, resources).to_plain()
 
     @task
-    def plan(validated: dict[str, Any], run_id: str, dag_run: Any) -> list[dict[str, Any]]:
+    def plan(validated: dict[str, Any], run_id: str, dag_run: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
         from include import pipeline
 
-        report = ValidationReport.from_plain(validated)
+        report, wish = ValidationReport.from_plain(validated), runs.scoring_wish(dag_run, params)
         with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
-            planned = pipeline.plan_partition(spec, report, run_id, resources)
+            planned = pipeline.plan_partition(spec, report, run_id, resources, **wish)
         return [{"plan": planned.to_plain(), "shard": shard} for shard in range(planned.shards)]
 
     @task(map_index_template="shard {{ work['shard'] }}")
@@ -61,15 +52,26 @@ def build(spec: ModelSpec) -> DAG:
         with pipeline.open_resources() as resources:
             planned = ScorePlan.from_plain(works[0]["plan"])
             published = pipeline.publish_partition(spec, planned, staged, resources)
-        outlet_events[scores].extra = assets.partition_event(published)
+        assets.announce_partition(outlet_events[scores], published)
         return published.to_plain()
+
+    @task
+    def watch_parity(announced: dict[str, Any]) -> dict[str, Any]:
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            check = pipeline.watch_parity(spec, PublishedPartition.from_plain(announced), resources)
+        runs.stop_when_not_checked(check)
+        return check.to_plain()
 
     settings = model_dag_defaults(spec, "score", timedelta(hours=1))
     schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
     page = pages.score_page(spec)
-    with DAG(schedule=schedule, max_active_runs=4, params={"partition": PARTITION}, doc_md=page, **settings) as dag:
+    with DAG(schedule=schedule, max_active_runs=4, params=forms.SCORE, doc_md=page, **settings) as dag:
         planned = plan(validate())
-        publish(planned, score.expand(work=planned))
+        published = publish(planned, score.expand(work=planned))
+        if spec.scoring.parity == "alert":
+            watch_parity(published)
     return dag
 
 

@@ -3,8 +3,8 @@
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
               (→ check_reproducibility, if declared) → evaluate_candidate → rehearse_candidate → weigh_candidate
               → promote_candidate
-    score     validate_partition → plan_partition → score_shard, once a shard → publish_partition
-              (score_partition: the last three in one go)
+    score     validate_partition → plan_partition → score_shard, once a shard → publish_partition → watch_parity
+              (score_partition: from the plan to the publication in one go)
     operate   move_champion
     audit     verify_version, explain_promotion, ml_test_score, attest
 
@@ -19,6 +19,7 @@ from include.resources import Resources, open_resources
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.operate import move_champion
+from include.steps.parity import watch_parity
 from include.steps.rehearse import rehearse_candidate
 from include.steps.retrain import (
     check_parity,
@@ -31,6 +32,7 @@ from include.steps.retrain import (
     weigh_candidate,
 )
 from include.steps.score import (
+    clean_staging,
     plan_partition,
     publish_partition,
     score_partition,
@@ -59,7 +61,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "plan_partition",
     "score_shard",
     "publish_partition",
+    "watch_parity",
     "score_partition",
+    "clean_staging",
     # operate
     "move_champion",
     # audit

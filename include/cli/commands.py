@@ -9,7 +9,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy import make_url
@@ -17,7 +16,7 @@ from sqlalchemy import make_url
 from include import pipeline
 from include.errors import NoChampionError, SluiceError
 from include.models import DeclaredModels
-from include.records import ModelVersion, Period
+from include.records import ModelVersion
 from include.resources import Resources, open_resources
 from include.settings import Settings, child_environment
 from include.warehouse.embedded import binary
@@ -86,25 +85,6 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     actor = getpass.getuser()
     promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
     _say(f"Version {promotion.to_version} of {spec.name} is champion (fence {promotion.fence}).")
-    return 0
-
-
-def score(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Score one daily partition, or a range of them, each published by itself."""
-    spec = models[arguments.model]
-    first = arguments.partition or (resources.clock() - timedelta(days=1)).date()
-    last = arguments.to or first
-    if last < first:
-        raise SluiceError(f"--to: expected {first} or a later day; found {last}. Give the days in order.")
-    for offset in range((last - first).days + 1):
-        period = Period.of_day(first + timedelta(days=offset))
-        run_id = f"shell__{resources.clock().isoformat()}"
-        report = pipeline.validate_partition(spec, run_id, period, resources)
-        published = pipeline.score_partition(spec, report, resources, arguments.version)
-        _say(
-            f"{spec.name} {period.start:%Y-%m-%d}: {published.row_count:,} rows published with version "
-            f"{published.version} (fence {published.fence})."
-        )
     return 0
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from include.cli import audit, commands, scorecard
+from include.cli import audit, commands, partitions, scorecard
 from include.cli.keys import keys
 from include.cli.token import mint
 from include.errors import SluiceError
@@ -62,12 +62,19 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--no-promote", action="store_true", help="register the candidate, promote nothing")
     train.set_defaults(command=commands.train)
 
-    score = parsers.add_parser("score", help="score daily partitions and publish them, as the DAG score_MODEL does")
+    score = parsers.add_parser("score", help="score partitions and publish them, as the DAG score_MODEL does")
     score.add_argument("model")
-    score.add_argument("--partition", type=date.fromisoformat, help="the day, such as 2026-01-31; default: yesterday")
-    score.add_argument("--to", type=date.fromisoformat, help="the last day of a range that --partition starts")
+    score.add_argument("--partition", help="a day, 2026-01-31, or a moment, 2026-01-31T15:00; default: the last one")
+    score.add_argument("--to", help="the day or moment that ends a range, which --partition begins")
     score.add_argument("--version", type=int, help="score with this version instead of the champion")
-    score.set_defaults(command=commands.score)
+    score.set_defaults(command=partitions.score)
+
+    backfill = parsers.add_parser("backfill", help="score past partitions, each with the champion of its time")
+    backfill.add_argument("model")
+    backfill.add_argument("--from", dest="first", required=True, help="the first day or moment")
+    backfill.add_argument("--to", dest="last", required=True, help="the last day or moment")
+    backfill.add_argument("--version", type=int, help="score all of them with this version instead")
+    backfill.set_defaults(command=partitions.backfill)
 
     promote = parsers.add_parser("promote", help="make a registered version the champion")
     promote.add_argument("model")

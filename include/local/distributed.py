@@ -79,7 +79,7 @@ class DistributedJob:
         jobs.follow(dag_id, {run_id: ""}, note)
         seconds = (datetime.now(UTC) - began).total_seconds()
         tasks = api.mapped(dag_id, run_id, SHARD_TASK)
-        rows = [int(api.returned(dag_id, run_id, SHARD_TASK, task.map_index)["rows"]) for task in tasks]
+        rows = [int(api.returned(dag_id, run_id, SHARD_TASK, task.map_index)["row_count"]) for task in tasks]
         self.scored = Sharded(day, run_id, seconds, tasks, rows)
         used = {task.worker for task in tasks}
         if len(tasks) != SHARDS or used != set(WORKERS):

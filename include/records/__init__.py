@@ -11,6 +11,7 @@ from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
+from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
@@ -37,7 +38,9 @@ __all__ = [
     "Importance",
     "Interval",
     "ModelVersion",
+    "ParityCheck",
     "ParityReport",
+    "ParityVerdict",
     "Period",
     "Promotion",
     "PublishedPartition",

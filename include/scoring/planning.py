@@ -37,6 +37,7 @@ def plan(
     version: int,
     artifact_digest: str,
     mode: ScoreMode,
+    shards: int | None = None,
 ) -> ScorePlan:
     """Make the score table ready, replace older attempts at the partition, and cut it into shards.
 
@@ -44,6 +45,8 @@ def plan(
     ----------
     rows : int
         How many rows the validated period holds.
+    shards : int, optional
+        In how many shards; by default as many as the rows ask for.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def plan(
         See `taken_attempt`.
     """
     ensure_score_table(engine, spec)
-    shards = shards_for(rows, spec.scoring.shard_rows)
+    shards = shards or shards_for(rows, spec.scoring.shard_rows)
     with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan")) as attempt:
         check_fits(attempt.connection, spec, period)
         drop_replaced(attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from include.spec.words import ClassLabel, Identifier, Length, Word
 
@@ -51,9 +51,16 @@ class Scoring(Word):
     A partition of more than `shard_rows` rows is cut into shards, at most 64, which workers score at the same
     time. Scores outside the `bounds` are not published. Partitions that ended more than `keep` ago are
     removed; with `keep_newest`, not those that hold the newest score of any key.
+
+    The running service is asked about `parity_rows` of each partition, and must answer the very numbers, or
+    numbers at most `parity_ulp` units in the last place of single precision away. Otherwise there is an
+    alert; with ``block`` it is asked before publication, and nothing is published.
     """
 
     shard_rows: PositiveInt = 1_000_000
     bounds: tuple[Bound, ...] = ()
     keep: Length | None = None
     keep_newest: bool = True
+    parity: Literal["alert", "block", "off"] = "alert"
+    parity_rows: Annotated[int, Field(ge=1, le=10_000)] = 50
+    parity_ulp: NonNegativeInt = 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from include import scoring
-from include.errors import NoChampionError, SluiceError
+from include.errors import SluiceError
 from include.inference import load_scorer
 from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard, ValidationReport
 from include.resources import Resources
 from include.spec import ModelSpec
+from include.steps.champions import version_for
 from include.steps.checks import validate
+from include.steps.parity import require_online_parity
 from include.warehouse.rows import open_rows, rows_query
 
 
@@ -27,6 +30,7 @@ def plan_partition(
     resources: Resources,
     version: int | None = None,
     mode: ScoreMode = "champion",
+    shards: int | None = None,
 ) -> ScorePlan:
     """Decide which version scores the partition that was validated, and in how many shards.
 
@@ -38,27 +42,19 @@ def plan_partition(
         Who scores; `mode` is then ``named``.
     mode : {"champion", "champion_then", "named"}
         The champion of now, or the one of when the partition ended.
+    shards : int, optional
+        In how many shards, from 1 to 64; by default as many as the rows ask for.
 
     Raises
     ------
     NoChampionError
-        When the model has, or had then, no champion, and no version is named.
+        When the model has, or had then (NoChampionThenError), no champion, and no version is named.
     UnknownVersionError
         When the version named does not exist.
     PartitionOverlapError
         When the score table has partitions of another length there.
     """
-    if version is not None:
-        mode = "named"
-    else:
-        champion = (
-            resources.ledger.champion_at(spec.name, report.period.end)
-            if mode == "champion_then"
-            else resources.ledger.champion(spec.name)
-        )
-        if champion is None:
-            raise NoChampionError(spec.name)
-        version = champion.to_version
+    version, mode = version_for(spec, report.period, resources, version=version, mode=mode)
     registered = resources.ledger.version(spec.name, version)
     with resources.telemetry.step(spec.name, "plan"):
         return scoring.plan(
@@ -70,6 +66,7 @@ def plan_partition(
             version=version,
             artifact_digest=registered.artifact_digest,
             mode=mode,
+            shards=shards,
         )
 
 
@@ -108,7 +105,11 @@ def publish_partition(
     ------
     ReconciliationError, ScoresRefusedError, FencedError, DatabaseError
         See `scoring.publish`; the former rows stay readable.
+    ParityBrokenError, ParityUnknownError
+        When the running service gives other numbers, or none, and the declaration has that block a publication.
     """
+    if spec.scoring.parity == "block":
+        require_online_parity(spec, plan, staged, resources)
     with resources.telemetry.step(spec.name, "publish"):
         published = scoring.publish(resources.engine, spec, plan, staged)
     resources.telemetry.count(f"{spec.name}.score.rows", published.row_count)
@@ -131,3 +132,8 @@ def score_partition(
         with suppress(SluiceError):  # fenced, or the database is gone: then the successor cleans
             scoring.abandon(resources.engine, plan)
         raise
+
+
+def clean_staging(older_than: timedelta, resources: Resources) -> list[str]:
+    """Drop what dead attempts left in schema ``staging``, and what is older than any run may take; return the names."""
+    return scoring.clean_staging(resources.engine, older_than)

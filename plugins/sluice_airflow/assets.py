@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetAlias
 
-from include.records import Promotion, PublishedPartition
+from include.records import Period, Promotion, PublishedPartition
 
 MOVED_CHAMPION = AssetAlias("moved_champion")
 """What ``operate_model`` declares: only the run knows whose champion it moves."""
@@ -40,3 +40,16 @@ def partition_event(published: PublishedPartition) -> dict[str, Any]:
         "partition": published.partition_start.isoformat(),
         "rows": published.row_count,
     }
+
+
+def announce_partition(event: Any, published: PublishedPartition) -> None:
+    """Fill the event of a published partition: what it carries, and its key.
+
+    With a key, Airflow makes one run a partition of a DAG that follows with `PartitionedAssetTimetable`,
+    however many a backfill publishes, and none of a DAG that does not ask for partitions.
+    """
+    # Imported here: a DAG file needs this module at parse, and no schedules read.
+    from include.intervals import partition_key
+
+    event.extra = partition_event(published)
+    event.add_partitions(partition_key(Period(start=published.partition_start, end=published.partition_end)))

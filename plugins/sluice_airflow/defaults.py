@@ -26,6 +26,7 @@ PERMANENT = [
     errors.LostRaceError,
     errors.NoChampionError,
     errors.NotEnoughDataError,
+    errors.ParityBrokenError,
     errors.PartitionOverlapError,
     errors.PrecisionError,
     errors.ReconciliationError,

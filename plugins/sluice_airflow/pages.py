@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.spec import Bound, Feature, Gate, ModelSpec
+from include.spec import Bound, Feature, Gate, ModelSpec, Scoring
 
 RETRAIN = """\
 # Retrain {name}
@@ -53,15 +53,24 @@ SCORE = """\
 4. **publish**: the shards must hold the validated rows, each key once, with scores in their bounds ({bounds}). Then one
    transaction makes them the partition that analysts read, with its row in `sluice.score_partition`. Refused, the
    former rows stay.
+5. **watch_parity**: {parity}
 
 A newer run for the same partition replaces an older one, which ends as *fenced*.
 
 A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
 
-## Past days
+## The past
 *Trigger, Backfill* in this UI, or
 `airflow backfill create --dag-id score_{name} --from-date 2026-01-01 --to-date 2026-01-07`:
-each day is scored by a run of its own. For a single day, trigger the DAG and fill in `partition`.
+each partition is scored by a run of its own, with the version that was champion when the partition ended. To have one
+version score them all, give the backfill `{{"model_version": 3}}` as its configuration (`--dag-run-conf`). The ledger
+says which it was: `mode` in `sluice.score_partition`. Without Airflow: `sluice backfill {name} --from 2026-01-01
+--to 2026-01-07`. For a single partition, trigger the DAG and fill in `partition`: the champion of now scores it.
+
+## What follows
+The asset `sluice://{name}/scores` has an event for each published partition, with its start as the partition key. A DAG
+with `schedule=PartitionedAssetTimetable(assets=Asset(name="{name}_scores", uri="sluice://{name}/scores"))` runs once a
+partition.
 
 ## Reading the scores
 ```sql
@@ -125,6 +134,7 @@ def score_page(spec: ModelSpec) -> str:
         facts=_facts(spec, spec.score),
         schedule=spec.score or "none: by hand only, a whole day each",
         key=spec.entity_key.column,
+        parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,
         bounds=", ".join(bound_sentence(bound) for bound in spec.scoring.bounds) or "none declared",
         features=_features(spec.features),
@@ -141,6 +151,15 @@ def bound_sentence(bound: Bound) -> str:
     """Return what a bound of scoring asks for."""
     what = f"mean of {bound.column}" if bound.kind == "mean_score" else f"share of '{bound.label}'"
     return f"{what} from {bound.low:g} to {bound.high:g}"
+
+
+def _parity(scoring: Scoring) -> str:
+    if scoring.parity == "off":
+        return "not asked for."
+    asked = f"the running service is asked about {scoring.parity_rows} of the rows with the version that scored them, "
+    apart = "the very same numbers" if scoring.parity_ulp == 0 else f"numbers within {scoring.parity_ulp} ulp"
+    when = "before **publish**, which otherwise fails" if scoring.parity == "block" else "or an alert is raised"
+    return f"{asked}and must answer {apart}, {when}. `sluice.parity_check` keeps what was found."
 
 
 def _facts(spec: ModelSpec, schedule: str | None) -> str:

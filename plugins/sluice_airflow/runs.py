@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.errors import NoChampionError
-from include.records import ModelVersion, Period
+from include.records import ModelVersion, ParityCheck, Period
 from include.spec import ModelSpec
 
 
@@ -40,6 +40,28 @@ def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
     return last_partition(spec.score, dag_run.run_after)
 
 
+def scoring_wish(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return which version is to score, and in how many shards, as `plan_partition` takes them.
+
+    What nobody named a version for is scored by the champion of when the partition ended, so that a run
+    gives the same whenever it is made up for; a person who triggers a run means the champion of now.
+    """
+    mode = "champion" if dag_run.run_type == "manual" else "champion_then"
+    return {"version": params["model_version"], "mode": mode, "shards": params["shards"]}
+
+
+def stop_when_not_checked(check: ParityCheck) -> None:
+    """Skip what follows a check of parity that could not be made.
+
+    Raises
+    ------
+    AirflowSkipException
+        With the reason: the partition is published all the same, and an alert was raised.
+    """
+    if check.verdict == "not_checked":
+        raise AirflowSkipException(f"parity was not checked: {check.reason}")
+
+
 def stop_when_rejected(version: ModelVersion) -> None:
     """Skip the promotion of a version that a gate refused.
 
@@ -65,6 +87,6 @@ def awaiting_first_champion(dag_run: Any) -> Iterator[None]:
     try:
         yield
     except NoChampionError as error:
-        if dag_run.run_type == "manual":
+        if dag_run.run_type in ("manual", "backfill"):
             raise
         raise AirflowSkipException(f"nothing to score with yet: {error}") from error

@@ -19,9 +19,10 @@ RETRAIN = {
     "gate": ["promote"],
     "promote": [],
 }
-SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": []}
+SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": ["watch_parity"],
+         "watch_parity": []}  # fmt: skip
 EXPECTED = {
-    "housekeeping": {"remove_old_work": [], "resend_alerts": []},
+    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": []},
     "operate_model": {"move_champion": []},
     "retrain_apple": RETRAIN,
     "retrain_pear": RETRAIN,

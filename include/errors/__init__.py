@@ -7,12 +7,51 @@ step. Callers catch the type; people read the message; nobody parses it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
+from include.errors.base import NoChampionError, SluiceError
+from include.errors.scoring import (
+    FencedError,
+    NoChampionThenError,
+    OnlineServiceError,
+    ParityBrokenError,
+    ParityUnknownError,
+    PartitionKeptError,
+    PartitionOverlapError,
+    ScoresRefusedError,
+)
 
-class SluiceError(Exception):
-    """The parent of every error that Sluice raises on purpose."""
+__all__ = [
+    "ArtifactError",
+    "CandidateRejectedError",
+    "ConversionError",
+    "DatabaseError",
+    "FencedError",
+    "LocalStackError",
+    "LostRaceError",
+    "NoChampionError",
+    "NoChampionThenError",
+    "NotEnoughDataError",
+    "OnlineServiceError",
+    "ParityBrokenError",
+    "ParityUnknownError",
+    "PartitionKeptError",
+    "PartitionOverlapError",
+    "PrecisionError",
+    "ReconciliationError",
+    "RowsRejectedError",
+    "ScoresRefusedError",
+    "SettingsError",
+    "SignatureError",
+    "SluiceError",
+    "SpecError",
+    "TrainingBackendError",
+    "TrainingBudgetError",
+    "UnknownFenceError",
+    "UnknownModelError",
+    "UnknownVersionError",
+    "ValidationFailedError",
+]
 
 
 class SettingsError(SluiceError):
@@ -69,17 +108,6 @@ class UnknownFenceError(SluiceError):
             f"model '{model}' has no promotion with fence {fence}; those that exist: {known}. "
             f"`sluice history {model}` lists them."
         )
-
-
-class NoChampionError(SluiceError):
-    """A model has no champion, so there is nothing to score or to roll back with."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            f"model '{model}' has no champion: no version was ever promoted. "
-            f"Run its DAG retrain_{model} or `sluice train {model}`, then look at `sluice history {model}`."
-        )
-        self.model = model
 
 
 class LostRaceError(SluiceError):
@@ -207,43 +235,3 @@ class LocalStackError(SluiceError):
     def __init__(self, reason: str, advice: str, log: Path | None = None) -> None:
         super().__init__(f"{reason} {advice}")
         self.reason, self.advice, self.log = reason, advice, log
-
-
-class FencedError(SluiceError):
-    """A newer attempt at the same work has replaced this one, which may do nothing more."""
-
-    def __init__(self, work: str, attempt: int, run_id: str, newer: int, newer_run: str, newer_since: object) -> None:
-        super().__init__(
-            f"{work}: attempt {attempt} (run {run_id}) is fenced: attempt {newer} (run {newer_run}) replaced it at "
-            f"{newer_since}. Nothing was written by the older one. Nothing to do: look at the newer run; "
-            "sluice.score_attempt lists all."
-        )
-        self.work, self.attempt, self.newer = work, attempt, newer
-
-
-class PartitionOverlapError(SluiceError):
-    """A partition does not fit between those that a score table has: the schedule's interval was changed."""
-
-
-class PartitionKeptError(SluiceError):
-    """A partition is not removed, because a look-up still needs it or it is not there."""
-
-    def __init__(self, model: str, start: datetime, why: str) -> None:
-        super().__init__(
-            f"the partition of '{model}' that starts at {start:%Y-%m-%d %H:%M} UTC is not removed: {why}. "
-            "sluice.published_partition lists what there is; Scoring(keep_newest=False) in spec.py lets go of "
-            "newest scores."
-        )
-        self.model, self.start, self.why = model, start, why
-
-
-class ScoresRefusedError(SluiceError):
-    """Scores were not published because their distribution is outside the declared bounds."""
-
-    def __init__(self, model: str, period: str, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"the scores of '{model}' for {period} are not published: {'; '.join(reasons)}. The former rows stay "
-            "readable. Look at the source's rows and at the champion; if the world changed, change "
-            "Scoring(bounds=...) in spec.py and run again."
-        )
-        self.model, self.period, self.reasons = model, period, tuple(reasons)

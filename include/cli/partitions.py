@@ -1,0 +1,68 @@
+"""``sluice score`` and ``sluice backfill``: partitions scored here and now, as the DAG ``score_<model>`` does."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from include import pipeline
+from include.errors import SluiceError
+from include.intervals import asked_partition, asked_partitions, last_partition
+from include.models import DeclaredModels
+from include.records import Period, ScoreMode
+from include.resources import Resources
+from include.spec import ModelSpec
+
+
+def score(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Score one partition, or a range of them, each published by itself; the first that fails ends it."""
+    spec = models[arguments.model]
+    if arguments.partition is None:
+        periods = [last_partition(spec.score, resources.clock())]
+    elif arguments.to is None:
+        periods = [asked_partition(spec.score, arguments.partition)]
+    else:
+        periods = asked_partitions(spec.score, arguments.partition, arguments.to)
+    for period in periods:
+        _publish(spec, period, resources, arguments.version, "champion")
+    return 0
+
+
+def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Score a range of the past; a partition that fails does not keep the others from being scored.
+
+    Raises
+    ------
+    SluiceError
+        In the end, naming the partitions that failed, each with its reason.
+    """
+    spec = models[arguments.model]
+    periods = asked_partitions(spec.score, arguments.first, arguments.last)
+    failed = []
+    for period in periods:
+        try:
+            _publish(spec, period, resources, arguments.version, "champion_then")
+        except SluiceError as error:
+            sys.stderr.write(f"{spec.name} {period}: {error}\n")
+            failed.append(f"{period.start:%Y-%m-%dT%H:%M}")
+    if failed:
+        raise SluiceError(
+            f"backfill of '{spec.name}': {len(failed)} of {len(periods)} partitions failed: {', '.join(failed)}. "
+            "The reasons are above; the others are published. Mend the cause and backfill these again."
+        )
+    return 0
+
+
+def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int | None, mode: ScoreMode) -> None:
+    run_id = f"shell__{resources.clock().isoformat()}"
+    report = pipeline.validate_partition(spec, run_id, period, resources)
+    published = pipeline.score_partition(spec, report, resources, version, mode=mode)
+    sys.stdout.write(
+        f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version "
+        f"{published.version} (fence {published.fence}, {published.mode.replace('_', ' ')}).\n"
+    )
+
+
+def _named(period: Period) -> str:
+    """Return a day as its date, any other partition with its time."""
+    return f"{period.start:%Y-%m-%d}" if period == Period.of_day(period.start.date()) else str(period)

@@ -1,0 +1,88 @@
+"""A sample of a partition's scores, and how far other answers to the same rows are from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.sql import quote
+from sqlalchemy import Engine, text
+
+from include.records import Period
+from include.scoring.attempts import STAGING
+from include.scoring.tables import score_columns
+from include.spec import ModelSpec
+
+Scores = dict[str | int, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far answers are from the scores: rows that differ, the greatest distance in ulp, and the worst row's key."""
+
+    differing: int
+    largest_ulp: int
+    worst: str | int | None
+
+
+def staged_sample(engine: Engine, spec: ModelSpec, tables: Sequence[str], rows: int) -> Scores | None:
+    """Return up to `rows` scores by key, of staging tables that are not published yet; None when they are gone."""
+    with engine.connect() as connection:
+        there = text("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(cast(:names AS text[])) AS name")
+        names = [f'{STAGING}."{table}"' for table in tables]
+        if not connection.execute(there, {"names": names}).scalar():
+            return None
+    union = " UNION ALL ".join(f'SELECT * FROM {STAGING}."{table}"' for table in tables)  # noqa: S608  # our own names
+    return _sample(engine, spec, f"({union}) AS staged", rows, {})
+
+
+def published_sample(engine: Engine, spec: ModelSpec, period: Period, rows: int) -> Scores:
+    """Return up to `rows` scores by key, of the partition that analysts read."""
+    source = f'(SELECT * FROM scores."{spec.name}" WHERE partition_start = :start) AS published'  # noqa: S608  # a checked name
+    return _sample(engine, spec, source, rows, {"start": period.start})
+
+
+def _sample(engine: Engine, spec: ModelSpec, source: str, rows: int, values: Mapping[str, object]) -> Scores:
+    columns = ", ".join(f'"{name}"' for name in score_columns(spec))
+    # By the key's hash: a sample that is spread over the rows, and the same one whenever it is taken.
+    statement = (
+        f"SELECT entity_key, {columns} FROM {source} "  # noqa: S608  # identifiers that ModelSpec has checked
+        "ORDER BY hashtextextended(entity_key::text, 0), entity_key LIMIT :rows"
+    )
+    with engine.connect() as connection:
+        found = connection.execute(text(statement), {**values, "rows": rows}).all()
+    return {key: tuple(float(score) for score in scores) for key, *scores in found}
+
+
+def keys_condition(spec: ModelSpec, keys: Sequence[str | int]) -> str:
+    """Return the SQL condition that the rows of `keys` meet."""
+    key = spec.entity_key
+    return f'"{key.column}"::{key.type} IN ({", ".join(quote(each) for each in keys)})'
+
+
+def distance(scores: Scores, answers: Mapping[str | int, Sequence[float]]) -> Distance:
+    """Measure how far `answers` are from `scores`, which have the same keys."""
+    differing, largest, worst = 0, 0, None
+    for key, given in scores.items():
+        ulp = int(ulps(np.asarray(given), np.asarray(answers[key])).max())
+        differing += ulp > 0
+        if ulp > largest:
+            largest, worst = ulp, key
+    return Distance(differing, largest, worst)
+
+
+def ulps(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many single-precision numbers lie between two, element by element; 0 for the same bits or two zeros.
+
+    Numbers that single precision cannot hold are rounded to it, and at least 1 apart from others.
+    """
+    apart = np.abs(_rank(left) - _rank(right))
+    return np.where((apart == 0) & (left != right), 1, apart)
+
+
+def _rank(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return each number's place among all of single precision, in order."""
+    bits = numbers.astype(np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, np.int64(-(2**31)) - bits, bits)

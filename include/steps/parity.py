@@ -1,0 +1,166 @@
+"""The watch on parity: the number that analysts read must be the number that clients get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+
+from include.errors import OnlineServiceError, ParityBrokenError, ParityUnknownError
+from include.online import OnlineService
+from include.records import Alert, ParityCheck, ParityVerdict, Period, PublishedPartition, ScorePlan, StagedShard
+from include.resources import Resources
+from include.scoring import parity
+from include.spec import ModelSpec
+from include.warehouse.rows import open_rows, rows_query
+
+_INSERT = text(
+    "INSERT INTO sluice.parity_check (model, partition_start, version, artifact_digest, run_id, verdict, row_count,"
+    " differing, largest_ulp, allowed_ulp, service, reason, published) VALUES (:model, :partition_start, :version,"
+    " :artifact_digest, :run_id, :verdict, :rows, :differing, :largest_ulp, :allowed_ulp, :service, :reason,"
+    " :published)"
+)
+
+
+def watch_parity(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> ParityCheck:
+    """Ask the running service about a sample of a published partition, with the version that scored it.
+
+    What was found is stored. A service that cannot be asked is an alert, and no more: the scores are
+    none the worse for it.
+
+    Raises
+    ------
+    ParityBrokenError
+        When an answer is further from the score than `Scoring.parity_ulp` allows.
+    """
+    period = Period(start=published.partition_start, end=published.partition_end)
+    sample = parity.published_sample(resources.engine, spec, period, spec.scoring.parity_rows)
+    check = _checked(spec, period, sample, published, resources, published=True)
+    if check.verdict == "not_checked":
+        resources.alerts.raise_alert(_alert(check, resources.clock()), spec.alert_channels)
+    if check.verdict == "differs":
+        raise _broken(check, "It is published, and the former rows are gone.")
+    return check
+
+
+def require_online_parity(
+    spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], resources: Resources
+) -> ParityCheck | None:
+    """Ask the running service about a sample of what is staged, so that nothing wrong is published.
+
+    None when nothing is staged any more: the same run has published it, or a newer one has replaced it.
+
+    Raises
+    ------
+    ParityBrokenError
+        When an answer is further from the score than `Scoring.parity_ulp` allows.
+    ParityUnknownError
+        When the service cannot be asked: what is not known to be equal is not published either.
+    """
+    tables = [shard.table for shard in staged]
+    sample = parity.staged_sample(resources.engine, spec, tables, spec.scoring.parity_rows)
+    if sample is None:
+        return None
+    check = _checked(spec, plan.period, sample, plan, resources, published=False)
+    if check.verdict == "not_checked":
+        raise ParityUnknownError(_partition(check), str(check.reason))
+    if check.verdict == "differs":
+        raise _broken(check, "Nothing was published, the former rows stay.")
+    return check
+
+
+def _checked(
+    spec: ModelSpec,
+    period: Period,
+    sample: parity.Scores,
+    scored: ScorePlan | PublishedPartition,
+    resources: Resources,
+    *,
+    published: bool,
+) -> ParityCheck:
+    service = OnlineService.of(resources.settings)
+    found, reason = parity.Distance(0, 0, None), None
+    verdict: ParityVerdict = "equal"
+    try:
+        with resources.telemetry.step(spec.name, "parity_watch"):
+            answers = _answers(spec, period, scored.version, list(sample), service, resources)
+    except OnlineServiceError as error:
+        verdict, reason = "not_checked", str(error)
+    else:
+        found = parity.distance(sample, answers)
+        if found.largest_ulp > spec.scoring.parity_ulp:
+            verdict, reason = "differs", f"the row of key {found.worst!r} is {found.largest_ulp:,} ulp apart"
+    check = ParityCheck(
+        model=spec.name,
+        partition_start=period.start,
+        version=scored.version,
+        artifact_digest=scored.artifact_digest,
+        run_id=scored.run_id,
+        verdict=verdict,
+        rows=0 if verdict == "not_checked" else len(sample),
+        differing=found.differing,
+        largest_ulp=found.largest_ulp,
+        allowed_ulp=spec.scoring.parity_ulp,
+        service=service.address,
+        reason=reason,
+        published=published,
+    )
+    with resources.engine.begin() as connection:
+        connection.execute(_INSERT, check.model_dump())
+    resources.telemetry.count(f"{spec.name}.parity.{verdict}")
+    return check
+
+
+def _answers(
+    spec: ModelSpec,
+    period: Period,
+    version: int,
+    keys: list[str | int],
+    service: OnlineService,
+    resources: Resources,
+) -> dict[str | int, tuple[float, ...]]:
+    """Return the service's answer to each key's row, read anew from the source."""
+    if not keys:
+        return {}
+    names = [feature.name for feature in spec.features]
+    query = rows_query(spec, period, labelled=False, only=parity.keys_condition(spec, keys))
+    with open_rows(resources.database_url, query) as batches:
+        table = batches.read_all()
+    rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+    found = table.column(spec.entity_key.column).to_pylist()
+    missing = sorted(str(key) for key in set(keys) - set(found))
+    if missing:
+        raise OnlineServiceError(
+            service.address,
+            "the rows that were scored to be in the source still",
+            f"{len(missing)} gone, such as {missing[0]!r}",
+        )
+    return dict(zip(found, service.predict(spec, version, rows), strict=True))
+
+
+def _broken(check: ParityCheck, what_became: str) -> ParityBrokenError:
+    expected = (
+        f"the service at {check.service} to answer {check.rows:,} sampled rows with version {check.version} as they "
+        f"were scored, within {check.allowed_ulp} ulp"
+    )
+    return ParityBrokenError(
+        _partition(check), expected, f"{check.differing:,} that differ: {check.reason}", what_became
+    )
+
+
+def _partition(check: ParityCheck) -> str:
+    return f"model '{check.model}', partition {check.partition_start:%Y-%m-%d %H:%M} UTC"
+
+
+def _alert(check: ParityCheck, at: datetime) -> Alert:
+    return Alert(
+        model=check.model,
+        dag_id=f"score_{check.model}",
+        task_id="watch_parity",
+        run_id=check.run_id,
+        try_number=None,
+        error=f"{_partition(check)}: parity with the service was not checked: {check.reason}",
+        log_url=None,
+        at=at,
+    )

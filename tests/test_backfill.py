@@ -1,0 +1,152 @@
+"""The past, scored: with the champion of its time or with a named version, and the ledger says which."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from include.cli import main
+from include.registry import Ledger
+from tests.builders import SPEC, TODAY, declare_model, load_parcels
+
+FIRST = datetime(2026, 1, 26, tzinfo=UTC)  # of thirty days, the last of which ends before TODAY
+TURN = datetime(2026, 2, 10, 12, tzinfo=UTC)  # in the middle of a day, in the middle of the thirty
+COUNTED = text(
+    """
+    SELECT partition_start < :turn_day AS before, version, mode, count(*)
+    FROM sluice.published_partition WHERE model = :model GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2
+    """
+)
+
+
+@pytest.fixture
+def sluice(database_url: str, engine: Engine, tmp_path, monkeypatch, capsys):
+    """Calls ``sluice`` with words on a model of two versions; returns exit code, output and errors."""
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
+    load_parcels(engine)
+    declare_model(tmp_path / "models")
+    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score=None", 'score="0 * * * *"'))
+    load_parcels(engine, "hourly")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def promoted(engine: Engine, model: str, version: int, fence: int, at: datetime) -> None:
+    """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sluice.promotion"
+                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
+                " VALUES (:model, :fence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
+            ),
+            {
+                "model": model, "fence": fence, "former": version - 1 or None, "version": version, "at": at,
+            },
+        )  # fmt: skip
+
+
+def two_versions(sluice: Any, engine: Engine, model: str = "parcels") -> None:
+    for _ in range(2):
+        assert sluice("train", model, "--as-of", TODAY.isoformat(), "--no-promote")[0] == 0
+    promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
+    promoted(engine, model, 2, 2, TURN)
+
+
+def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        day = TURN.replace(hour=0)
+        return [tuple(row) for row in connection.execute(COUNTED, {"model": model, "turn_day": day})]
+
+
+def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Engine) -> None:
+    two_versions(sluice, engine)
+    code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
+    assert (code, complained) == (0, "")
+    assert "parcels 2026-02-09: 40 rows published with version 1 (fence 1, champion then)." in said
+    assert "parcels 2026-02-10: 40 rows published with version 2 (fence 1, champion then)." in said
+    code, said, _ = sluice("backfill", "parcels", "--from", "2026-02-10", "--to", "2026-02-10", "--version", "1")
+    assert "parcels 2026-02-10: 40 rows published with version 1 (fence 2, named)." in said
+    assert counted(engine) == [(True, 1, "champion_then", 1), (False, 1, "named", 1), (False, 2, "champion_then", 1)]
+
+
+@pytest.mark.slow
+def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine: Engine) -> None:
+    two_versions(sluice, engine)
+    days = ("--from", f"{FIRST:%Y-%m-%d}", "--to", f"{FIRST + timedelta(days=29):%Y-%m-%d}")
+    assert sluice("backfill", "parcels", *days)[0] == 0
+    # 26 January to 9 February end before the promotion; 10 February, in which it lies, ends after it.
+    assert counted(engine) == [(True, 1, "champion_then", 15), (False, 2, "champion_then", 15)]
+    assert sluice("backfill", "parcels", *days, "--version", "1")[0] == 0
+    assert counted(engine) == [(True, 1, "named", 15), (False, 1, "named", 15)]
+    with engine.connect() as connection:
+        versions = connection.execute(
+            text("SELECT model_version, count(*), count(DISTINCT partition_start) FROM scores.parcels GROUP BY 1")
+        ).all()
+        kept = connection.execute(text("SELECT count(*) FROM sluice.score_partition")).scalar_one()
+    assert versions == [(1, 30 * 40, 30)]
+    assert kept == 60, "the ledger keeps what was published before"
+
+
+@pytest.mark.slow
+def test_before_the_first_champion_a_version_must_be_named(sluice, engine: Engine) -> None:
+    two_versions(sluice, engine)
+    code, said, complained = sluice("backfill", "parcels", "--from", "2026-01-23", "--to", "2026-01-25")
+    assert code == 1
+    assert "parcels 2026-01-25: 40 rows published with version 1" in said, "one that fails does not stop the others"
+    assert "expected a champion of that time to score it with; found none: the first was version 1" in complained
+    assert "1 of 3 partitions failed: 2026-01-23T00:00." in complained
+    assert sluice("backfill", "parcels", "--from", "2026-01-23", "--to", "2026-01-23", "--version", "1")[0] == 0
+
+
+def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None:
+    assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
+    code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T03:00", "--to", "2026-02-20T05:00")
+    assert code == 0
+    assert said.count("published with version 1 (fence 1, champion).") == 3
+    starts = [each.partition_start.hour for each in Ledger(engine).published_partitions("hourly")]
+    assert starts == [3, 4, 5]
+    code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T04:30")
+    assert "hourly 2026-02-20 04:00 to 2026-02-20 05:00 UTC" in said
+    assert "(fence 2, champion)" in said
+
+
+@pytest.mark.slow
+def test_a_schedule_of_other_partitions_is_told_from_a_mistake_of_the_database(
+    sluice, engine: Engine, tmp_path
+) -> None:
+    assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
+    assert sluice("score", "hourly", "--partition", "2026-02-20T03:00")[0] == 0
+    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score=None", 'score="0 0 * * *"'))
+    code, _, complained = sluice("score", "hourly", "--partition", "2026-02-20")
+    assert code == 1
+    assert "expected no partition beside 2026-02-20 00:00 to 2026-02-21 00:00 UTC" in complained
+
+
+def test_a_source_that_changed_its_columns_stops_with_the_difference(sluice, engine: Engine) -> None:
+    assert sluice("train", "parcels", "--as-of", TODAY.isoformat())[0] == 0
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE source.parcels RENAME COLUMN weight TO mass"))
+    code, _, complained = sluice("score", "parcels", "--partition", "2026-02-20")
+    assert code == 1
+    assert 'column "weight" does not exist' in complained
+    assert "Compare it with the columns of source.parcels" in complained
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE source.parcels RENAME COLUMN mass TO weight"))
+        connection.execute(text("ALTER TABLE source.parcels ALTER weight TYPE text"))
+    code, _, complained = sluice("score", "parcels", "--partition", "2026-02-20")
+    assert code == 1
+    assert "column 'weight': expected" in complained
+    assert "cast it in features.sql" in complained
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sluice.score_partition")).scalar_one() == 0
