@@ -93,8 +93,13 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) ->
     run = laboratory.runs["bad day"]
     assert (run["state"], run["tasks"]) == (
         "failed",
-        {"validate": "failed", "plan": "upstream_failed", "score": "upstream_failed", "publish": "upstream_failed",
-         "watch_parity": "upstream_failed"},
+        {
+            "validate": "failed",
+            "plan": "upstream_failed",
+            "score": "upstream_failed",
+            "publish": "upstream_failed",
+            "watch_parity": "upstream_failed",
+        },
     )
     assert run["tries"]["validate"] == 1
     published = rows(laboratory, "SELECT 1 FROM sluice.score_partition WHERE partition_start = '2026-02-20'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,9 +11,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
+from include.settings.environment import child_environment, set_for_libraries
+
+__all__ = [
+    "DATABASE_POOL",
+    "POOL_NOTE",
+    "REPOSITORY",
+    "Settings",
+    "child_environment",
+    "load_settings",
+    "set_for_libraries",
+]
 
 _CORRECT = "Correct or unset the variable and start again."
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 DATABASE_POOL = "sluice_database"
 """The Airflow pool that the tasks of `retrain` and `score` run in."""
@@ -222,24 +232,3 @@ def load_settings() -> Settings:
         fault = error.errors()[0]
         name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()
         raise SettingsError(f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. {_CORRECT}") from error
-
-
-def set_for_libraries(name: str, value: str) -> None:
-    """Set a variable that a library reads by itself, in this process and in those that it forks."""
-    os.environ[name] = value
-
-
-def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return this process's environment for a child, with `changes`, and no variable named ``<without>...``.
-
-    Parameters
-    ----------
-    changes : mapping of str to str
-        Variables to set.
-    without : tuple of str
-        Prefixes of variables that the child must not inherit.
-    """
-    kept = (
-        {name: value for name, value in os.environ.items() if not name.startswith(without)} if without else os.environ
-    )
-    return {**kept, **changes}

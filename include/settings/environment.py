@@ -1,0 +1,27 @@
+"""The environment, as it is handed on to libraries and to child processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+
+def set_for_libraries(name: str, value: str) -> None:
+    """Set a variable that a library reads by itself, in this process and in those that it forks."""
+    os.environ[name] = value
+
+
+def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return this process's environment for a child, with `changes`, and no variable named ``<without>...``.
+
+    Parameters
+    ----------
+    changes : mapping of str to str
+        Variables to set.
+    without : tuple of str
+        Prefixes of variables that the child must not inherit.
+    """
+    kept = (
+        {name: value for name, value in os.environ.items() if not name.startswith(without)} if without else os.environ
+    )
+    return {**kept, **changes}
