@@ -59,8 +59,13 @@ def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int
     published = pipeline.score_partition(spec, report, resources, version, mode=mode)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version "
-        f"{published.version} (fence {published.fence}, {published.mode.replace('_', ' ')}).\n"
+        f"{published.version} (fence {published.fence}{_chosen(published.mode)}).\n"
     )
+
+
+def _chosen(mode: ScoreMode) -> str:
+    """Return how the version was chosen, when it was not the usual way."""
+    return "" if mode == "champion" else f", {mode.replace('_', ' ')}"
 
 
 def _named(period: Period) -> str:

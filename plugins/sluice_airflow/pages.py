@@ -63,7 +63,7 @@ A partition is one interval of the schedule `{schedule}` (UTC). Running it again
 *Trigger, Backfill* in this UI, or
 `airflow backfill create --dag-id score_{name} --from-date 2026-01-01 --to-date 2026-01-07`:
 each partition is scored by a run of its own, with the version that was champion when the partition ended. To have one
-version score them all, give the backfill `{{"model_version": 3}}` as its configuration (`--dag-run-conf`). The ledger
+version score them all, give the backfill a `model_version` in its configuration (`--dag-run-conf`). The ledger
 says which it was: `mode` in `sluice.score_partition`. Without Airflow: `sluice backfill {name} --from 2026-01-01
 --to 2026-01-07`. For a single partition, trigger the DAG and fill in `partition`: the champion of now scores it.
 
