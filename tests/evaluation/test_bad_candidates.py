@@ -1,0 +1,308 @@
+"""Eight bad candidates, each trained and taken through the pipeline's steps, each stopped by the right gate.
+
+They stand against a champion on 18,000 parcels and are judged on 6,000 later ones. A good candidate that
+is not the champion's twin passes: the gates can tell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from sqlalchemy import text
+
+from include import pipeline
+from include.errors import ConversionError
+from include.evaluation import decide
+from include.inference import RowEncoder, load_golden, load_scorer
+from include.provenance import CheckedFiles
+from include.records import Decision, ExportedCandidate, Rehearsal
+from include.resources import Resources, open_resources
+from include.settings import Settings
+from include.spec import Columns, ModelSpec, TrainingWindow
+from include.steps.evaluate import evidence_of
+from include.training import candidate as candidates
+from tests.builders import TODAY, declare_model
+
+pytestmark = pytest.mark.slow
+
+ROWS_A_DAY, DAYS = 300, 80
+HOLDOUT_DAYS = 20
+
+SPEC = """
+from datetime import timedelta
+
+from include.spec import *
+
+
+def build(columns):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    return GradientBoostingClassifier(n_estimators=60, max_depth=3, subsample=0.8, random_state=1)
+
+
+spec = ModelSpec(
+    name="{name}",
+    task="binary",
+    description="Will the parcel be late?",
+    owner="tests",
+    source="source.{name}",
+    entity_key=EntityKey(column="parcel_id"),
+    event_time="sent_at",
+    features=(
+        Numeric(name="weight", unit="kg", low=0, high=100),
+        Numeric(name="distance", unit="km", low=0, high=5000),
+        Categorical(name="carrier", categories=("ant", "bee", "cat", "emu"), unknown="reject"),
+        Boolean(name="fragile"),  # more features
+    ),
+    target=Target(column="outcome", classes=("on_time", "late")),
+    estimator=build,
+    window=TrainingWindow(train=timedelta(days=60), holdout=timedelta(days=20)),
+    contract=Contract(training_rows=(500, 100_000), partition_rows=(1, 10_000)),
+    judging=Judging(slices=(Slice(feature="carrier"),), resamples=1000),
+    gates=(
+        MinimumLabels(rows=1000, each_class=100),
+        BetterThanBaseline(metric="roc_auc", margin=-0.02),
+        NotWorseThanChampion(metric="roc_auc", margin=0.005),
+        Calibrated(error=0.05),
+        SliceFloor(metric="roc_auc", bound=0.6, feature="carrier"),
+        NoLeakage(),
+        NoConstantFeature(),
+        SameFeatures(),
+        UsualForModel(metric="roc_auc"),
+        ArtifactSize(mib=1),
+        Latency(p99_ms=2),
+    ),
+    retrain=None,
+    score=None,
+)
+"""
+
+QUERY = """
+SELECT parcel_id, sent_at, weight, distance, carrier, fragile, outcome
+FROM source.{name}
+WHERE sent_at >= :period_start AND sent_at < :period_end
+"""
+
+TABLE = f"""
+CREATE TABLE source.parcels AS
+WITH drawn AS (
+    SELECT n, random() AS luck, round((random() * 30)::numeric, 2)::float8 AS weight,
+           round((random() * 3000)::numeric, 1)::float8 AS distance,
+           CASE WHEN n * 7919 % 100 < 5 THEN 'emu' ELSE (ARRAY['ant', 'bee', 'cat'])[1 + n % 3] END AS carrier,
+           n % 5 = 0 AS fragile
+    FROM generate_series(0, {DAYS * ROWS_A_DAY - 1}) AS n
+)
+SELECT 'parcel-' || to_char(n, 'FM000000') AS parcel_id,
+       cast(:start AS timestamptz) + n * interval '24 hours' / {ROWS_A_DAY} AS sent_at,
+       weight, distance, carrier, fragile,
+       CASE WHEN luck < 1 / (1 + exp(2.2 - 2.2 * (distance / 1500 - 1) - 1.2 * (carrier = 'cat')::int
+                                     - 1.5 * (fragile AND distance > 1500)::int))
+            THEN 'late' ELSE 'on_time' END AS outcome
+FROM drawn
+"""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    resources: Resources
+    spec: ModelSpec
+
+    def variant(self, name: str, *, spec: tuple[str, str] = ("", ""), query: tuple[str, str] = ("", "")) -> ModelSpec:
+        """The same model, declared with a change, in a folder of its own."""
+        models = self.resources.settings.home / name
+        return declare_model(models, "parcels", spec=SPEC.replace(*spec), query=QUERY.replace(*query))
+
+    def built(self, estimator: Callable[[Columns], Any]) -> ModelSpec:
+        return self.spec.model_copy(update={"estimator": estimator})
+
+    def exported(self, spec: ModelSpec, run: str) -> ExportedCandidate:
+        snapshot = pipeline.take_snapshot(spec, TODAY, self.resources)
+        fitted = pipeline.train_candidate(spec, run, snapshot, self.resources)
+        return pipeline.export_candidate(spec, fitted, self.resources)
+
+    def judged(self, spec: ModelSpec, run: str) -> tuple[Decision, Any]:
+        """Everything up to the decision, as the pipeline does it."""
+        exported = self.exported(spec, run)
+        evaluation = pipeline.evaluate_candidate(spec, exported, self.resources)
+        evidence = evidence_of(spec, evaluation, timed(spec, exported), self.resources)
+        return decide(evidence, spec.policy), evaluation
+
+
+def timed(spec: ModelSpec, exported: ExportedCandidate) -> Rehearsal:
+    """Measure size and latency of the real scorer, row by row from JSON values, as the service asks it.
+
+    Processor time, so that a machine with something else to do does not decide.
+    """
+    folder = Path(exported.fitted.folder)
+    files = CheckedFiles(folder, exported.digests)
+    scorer, golden = load_scorer(files), load_golden(files)
+    encoder, took = RowEncoder(scorer.signature), []
+    for row in [each.features for each in golden] * 10:
+        started = time.thread_time()
+        scorer.score(encoder.encode([row]))
+        took.append(1000 * (time.thread_time() - started))
+    return Rehearsal(
+        model=spec.name,
+        artifact_digest="not yet registered",
+        ready=True,
+        golden_rows=len(golden),
+        golden_exact=True,
+        malformed_refused=True,
+        requests=len(took),
+        latency_p50_ms=float(np.quantile(took, 0.5)),
+        latency_p99_ms=float(np.quantile(took, 0.99)),
+        size_bytes=sum((folder / name).stat().st_size for name in exported.digests),
+        seconds=sum(took) / 1000,
+    )
+
+
+@pytest.fixture(scope="module")
+def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=new_database())
+    with open_resources(settings) as resources:
+        with resources.engine.begin() as connection:
+            connection.execute(text("SELECT setseed(0.42)"))
+            connection.execute(text(TABLE), {"start": TODAY.replace(hour=0) - timedelta(days=DAYS)})
+        spec = declare_model(settings.home / "models", "parcels", spec=SPEC, query=QUERY)
+        exported = Laboratory(resources, spec).exported(spec, "champion")
+        evaluation = pipeline.evaluate_candidate(spec, exported, resources)
+        lenient = spec.model_copy(update={"gates": spec.gates[:1]})
+        champion = pipeline.weigh_candidate(lenient, exported, evaluation, resources)
+        pipeline.promote_candidate(spec, champion, "ann", resources)
+        yield Laboratory(resources, spec)
+
+
+def stopped_by(decision: Decision) -> dict[str, str]:
+    return {gate.gate: gate.sentence for gate in decision.gates if not gate.passed}
+
+
+def test_a_good_candidate_passes_every_gate(laboratory: Laboratory) -> None:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    other = laboratory.built(
+        lambda _: GradientBoostingClassifier(n_estimators=70, max_depth=3, subsample=0.8, random_state=2)
+    )
+    decision, evaluation = laboratory.judged(other, "good")
+    assert stopped_by(decision) == {}
+    assert evaluation.differences["roc_auc"].error > 0
+    assert (evaluation.reused_by, evaluation.champion_version) == ((1,), 1)
+
+
+def test_worse_by_a_hundredth_of_auc(laboratory: Laboratory) -> None:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    weak = laboratory.built(
+        lambda _: GradientBoostingClassifier(n_estimators=60, max_depth=1, subsample=0.8, random_state=2)
+    )
+    decision, evaluation = laboratory.judged(weak, "weak")
+    assert -0.016 < evaluation.differences["roc_auc"].value < -0.004
+    stopped = stopped_by(decision)
+    assert list(stopped) == ["not_worse_than_champion"]
+    assert "below that of the champion (version 1, " in stopped["not_worse_than_champion"]
+    assert "and worse by at most 0.005 is allowed." in stopped["not_worse_than_champion"]
+
+
+def test_trained_on_a_feature_that_leaks_the_label(laboratory: Laboratory) -> None:
+    refund = "CASE WHEN outcome = 'late' THEN 5.0 ELSE 0.0 END + weight / 10 AS refund"
+    leaky = laboratory.variant(
+        "leaky",
+        spec=("  # more features", '\n        Numeric(name="refund", unit="euro", low=0, high=50),'),
+        query=("SELECT parcel_id,", f"SELECT {refund}, parcel_id,"),
+    )
+    decision, _ = laboratory.judged(leaky, "leaky")
+    stopped = stopped_by(decision)
+    assert list(stopped) == ["no_leakage"]
+    assert stopped["no_leakage"].startswith("A single feature predicts the target nearly alone: refund (0.99")
+
+
+def test_one_feature_constant(laboratory: Laboratory) -> None:
+    broken = laboratory.variant("constant", query=("weight, distance", "7.0::float8 AS weight, distance"))
+    decision, _ = laboratory.judged(broken, "constant")
+    assert stopped_by(decision) == {
+        "no_constant_feature": "weight has a single value in all training and holdout rows: mend its source."
+    }
+
+
+def test_miscalibrated(laboratory: Laboratory) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    loud = laboratory.built(
+        lambda _: RandomForestClassifier(
+            n_estimators=30, max_depth=6, min_samples_leaf=40, class_weight="balanced", max_features=None
+        )
+    )
+    decision, evaluation = laboratory.judged(loud, "loud")
+    stopped = stopped_by(decision)
+    assert evaluation.candidate["ece"] > 0.1
+    assert stopped["calibrated"].startswith("The probabilities are not calibrated: they are off by 0.")
+    assert set(stopped) <= {"calibrated", "not_worse_than_champion"}
+
+
+def test_bad_on_one_carrier_only(laboratory: Laboratory) -> None:
+    holdout = (TODAY.replace(hour=0) - timedelta(days=HOLDOUT_DAYS)).isoformat()
+    turned = (
+        f"CASE WHEN carrier = 'emu' AND sent_at < '{holdout}' THEN "
+        "CASE WHEN distance < 1500 THEN 'late' ELSE 'on_time' END ELSE outcome END AS outcome"
+    )
+    unfair = laboratory.variant("unfair", query=("fragile, outcome", f"fragile, {turned}"))
+    decision, evaluation = laboratory.judged(unfair, "unfair")
+    stopped = stopped_by(decision)
+    told = stopped["slice_floor"]
+    assert told.startswith("roc_auc must be at least 0.6 on every slice; 1 of 4 are not: 0.")
+    assert "where carrier = emu (3" in told
+    assert set(stopped) <= {"slice_floor", "not_worse_than_champion"}
+    assert any("carrier = emu" in each.name for each in evaluation.worst_slices)  # and found by itself
+
+
+def test_too_large(laboratory: Laboratory) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    huge = laboratory.built(lambda _: RandomForestClassifier(n_estimators=100, min_samples_leaf=10))
+    decision, _ = laboratory.judged(huge, "huge")
+    stopped = stopped_by(decision)
+    assert stopped["artifact_size"].endswith(" MiB large; at most 1 MiB are allowed.")
+    assert set(stopped) <= {"artifact_size", "not_worse_than_champion"}
+
+
+def test_too_slow(laboratory: Laboratory) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    slow = laboratory.built(lambda _: make_pipeline(StandardScaler(), KNeighborsClassifier(75))).model_copy(
+        update={"window": TrainingWindow(train=timedelta(days=10), holdout=timedelta(days=4))}
+    )
+    decision, _ = laboratory.judged(slow, "slow")
+    stopped = stopped_by(decision)
+    assert stopped["latency"].startswith("99 of 100 answers came within ")
+    assert stopped["latency"].endswith(" ms; at most 2 ms are allowed.")
+    assert "artifact_size" not in stopped
+
+
+def test_converted_wrongly(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    faithful = candidates.export_onnx
+
+    def faulty(spec: ModelSpec, estimator: Any) -> bytes:
+        """What a wrong converter would give: the leaves of the trees are a fiftieth too large."""
+        graph = onnx.load_from_string(faithful(spec, estimator))
+        (trees,) = [node for node in graph.graph.node if node.op_type.startswith("TreeEnsemble")]
+        (leaves,) = [each for each in trees.attribute if each.name in ("target_weights", "class_weights")]
+        leaves.floats[:] = [1.02 * leaf for leaf in leaves.floats]
+        return bytes(graph.SerializeToString())
+
+    monkeypatch.setattr(candidates, "export_onnx", faulty)
+    exported = laboratory.exported(laboratory.spec, "faulty")
+    with pytest.raises(ConversionError, match="ONNX answers differently on the holdout's 6,000 rows"):
+        pipeline.check_parity(laboratory.spec, exported, laboratory.resources)
+    decision, _ = laboratory.judged(laboratory.spec, "faulty")
+    stopped = stopped_by(decision)
+    assert list(stopped) == ["faithful_export"]
+    assert stopped["faithful_export"].startswith("ONNX differs from scikit-learn by up to 0.0")
