@@ -49,15 +49,16 @@ class CopyWriter:
         return b"".join(part for part, _ in parts), added((NOTHING, *(sums for _, sums in parts)))
 
     def _groups(self, batch: ScoredBatch) -> Iterator[tuple[bytes, Sums]]:
+        if not batch.rows:
+            return
         text = pa.types.is_string(batch.keys.type)
         lengths = _lengths(batch.keys) if text else np.full(batch.rows, _WORD, dtype=np.int64)
         kinds = max(len(self._labels), 1)
         codes = lengths * kinds + (0 if batch.labels is None else batch.labels)
         order = np.argsort(codes, kind="stable")
-        bounds = np.flatnonzero(np.diff(codes[order], prepend=-1)) if batch.rows else np.empty(0, dtype=np.intp)
         keys = batch.keys.take(pa.array(order))
         times, scores = batch.times[order], batch.scores[order]
-        starts = bounds.tolist()
+        starts = np.flatnonzero(np.diff(codes[order], prepend=-1)).tolist()
         for first, end in zip(starts, [*starts[1:], batch.rows], strict=True):
             length, label = divmod(int(codes[order[first]]), kinds)
             content = _texts(keys, first, end, length) if text else np.asarray(keys[first:end])
@@ -99,7 +100,7 @@ class CopyWriter:
 
 def _lengths(keys: pa.Array) -> NDArray[np.int64]:
     offsets = np.frombuffer(keys.buffers()[1], dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
-    return np.diff(offsets).astype(np.int64) if len(keys) else np.empty(0, dtype=np.int64)
+    return np.diff(offsets).astype(np.int64)
 
 
 def _texts(keys: pa.Array, first: int, end: int, length: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 A partition that was never published is attached: its staged tables become it, and no row moves. One that
 was is replaced row by row under MVCC: swapping its table would take a lock that waits for the longest
 analyst's query and lets nobody else read meanwhile. Either way a reader sees the former rows whole or the
-new rows whole, and never waits (docs/decisions/).
+new rows whole, and never waits (docs/decisions/0008).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from tests.scoring.conftest import Laboratory, open_laboratory
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.chaos.work"])
-ROWS = 30_000
+ROWS = 12_000
 PATIENCE = 120
 
 

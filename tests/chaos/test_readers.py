@@ -35,6 +35,7 @@ def test_ten_readers_during_fifty_publications_see_whole_partitions_and_never_wa
                     row = reader.execute(f"SELECT count(*), count(DISTINCT p_late) FROM scores.{name}").fetchone()
                     assert row is not None
                     seen.append((row[0], row[1], time.perf_counter() - started))
+                    time.sleep(0.01)  # so that there is time to publish, too
         except BaseException as error:  # noqa: BLE001  # the test shows it
             failures.append(error)
 

@@ -11,7 +11,7 @@ from include.spec import Scoring
 from include.warehouse import open_engine
 from tests.scoring.conftest import Laboratory
 
-SHARD_ROWS = 6_000
+SHARD_ROWS = 4_000
 
 
 def laboratory_at(url: str, spec_file: str) -> Laboratory:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from psycopg.errors import InsufficientPrivilege, ObjectNotInPrerequisiteState, ReadOnlySqlTransaction
 from sqlalchemy import make_url
 
 from include.models import read_spec
@@ -126,3 +126,48 @@ def test_who_is_no_superuser_reads_as_who_it_is(server: str) -> None:
         assert connection.exec_driver_sql("SELECT current_user").scalar_one() == "owner"
         assert connection.exec_driver_sql("SELECT count(*) FROM sluice.promotion").scalar_one() == 0
     engine.dispose()
+
+
+ANALYST_READS = (
+    "scores.iris", "scores.iris_latest", "sluice.champion", "sluice.champion_period", "sluice.published_partition",
+    "sluice.score_lineage",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def analyst(server: str) -> str:
+    """URL of an analyst in a database that a superuser has migrated, where a model was scored."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE fifth")
+        migrate(on(server, "fifth"))
+        connection.execute(f"CREATE ROLE ann LOGIN PASSWORD '{PASSWORD}'; GRANT sluice_analyst TO ann")
+    engine = open_engine(on(server, "fifth"))
+    ensure_score_table(engine, read_spec(REPOSITORY / "include" / "models" / "iris" / "spec.py"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE source.mine ()")
+        connection.exec_driver_sql("CREATE TABLE staging.iris_p20260101_0000_a1 (LIKE scores.iris)")
+    engine.dispose()
+    return on(server, "fifth", "ann")
+
+
+@pytest.mark.parametrize("relation", ANALYST_READS)
+def test_an_analyst_reads_the_scores_and_the_views_of_the_ledger(analyst: str, relation: str) -> None:
+    with psycopg.connect(analyst) as connection:
+        assert connection.execute(f"SELECT count(*) FROM {relation}").fetchone() == (0,)
+
+
+def test_and_nothing_else_at_all(analyst: str) -> None:
+    with psycopg.connect(analyst, autocommit=True) as connection:
+        everything = connection.execute(
+            "SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
+            " WHERE relkind IN ('r', 'p', 'v', 'm')"
+            " AND nspname IN ('sluice', 'scores', 'source', 'staging', 'public')"
+        ).fetchall()
+        assert len(everything) > 2 * len(ANALYST_READS)
+        for (relation,) in everything:
+            if relation not in ANALYST_READS:
+                with pytest.raises(InsufficientPrivilege):
+                    connection.execute(f"SELECT count(*) FROM {relation}")
+        for relation in ANALYST_READS:
+            with pytest.raises((InsufficientPrivilege, ObjectNotInPrerequisiteState)):
+                connection.execute(f"DELETE FROM {relation}")

@@ -1,0 +1,37 @@
+"""Which version scored a row, trained on which data, promoted by whom, on what evidence: one view."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from tests.scoring.conftest import Laboratory
+
+
+def promote(laboratory: Laboratory, fence: int, version: int, actor: str) -> None:
+    with laboratory.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sluice.promotion (model, fence, from_version, to_version, actor, reason, evidence_digest)"
+                " VALUES ('parcels', :fence, NULL, :version, :actor, 'why not', 'evidence ' || :actor)"
+            ),
+            {"fence": fence, "version": version, "actor": actor},
+        )
+
+
+def test_a_row_leads_to_its_version_its_data_and_the_promotion_before_it(laboratory: Laboratory) -> None:
+    promote(laboratory, 1, 1, "ann")
+    promote(laboratory, 2, 2, "bob")
+    promote(laboratory, 3, 1, "cem")
+    laboratory.score(2)
+    promote(laboratory, 4, 1, "too late")
+    found = laboratory.read(
+        "SELECT DISTINCT lineage.version, data_digest, trained_by_run, promotion_fence, promoted_by, evidence_digest"
+        " FROM scores.parcels JOIN sluice.score_lineage AS lineage"
+        " ON model = 'parcels' AND lineage.partition_start = parcels.partition_start"
+    )
+    assert found == [(1, "d", "run 1", 3, "cem", "evidence cem")]
+
+
+def test_a_version_that_was_never_promoted_has_no_promotion_but_its_data(laboratory: Laboratory) -> None:
+    laboratory.score(2, version=2)
+    assert laboratory.read("SELECT version, data_digest, promoted_by FROM sluice.score_lineage") == [(2, "d", None)]
