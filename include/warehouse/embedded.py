@@ -133,7 +133,9 @@ def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
     if as_user[:1] == ["setpriv"]:
         for path in (cluster.root, secret):
             os.chown(path, NOBODY, NOBODY)
-    options = ["-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}"]
+    # Its own C.UTF-8, not the system's: texts are compared as bytes, and a key on them is made in half the time.
+    locale = ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    options = ["-U", SUPERUSER, "-E", "UTF8", *locale, "--auth=scram-sha-256", f"--pwfile={secret}"]
     _call([*as_user, binary("initdb"), "-D", str(cluster.data), *options])
     with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(CONFIGURATION if durable else CONFIGURATION + "fsync = off\nfull_page_writes = off\n")
