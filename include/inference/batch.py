@@ -5,6 +5,9 @@ Kept out of the package's ``__init__``: it needs pyarrow, which the service does
 
 from __future__ import annotations
 
+import functools
+from typing import TypeVar
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +16,17 @@ from numpy.typing import NDArray
 from include.inference.signature import Signature
 from include.spec import Boolean, Categorical, Numeric
 
-MISSING_CODE = -1.0
+Number = TypeVar("Number", bound=np.generic)
+
+
+def _scalar(value: np.generic, kind: pa.DataType) -> pa.Scalar:
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(value.tobytes())])[0]
+
+
+# Put together by hand, like all below: `pa.scalar`, `pa.array` and `to_numpy` import pandas, and a task that scores
+# has 50 MiB less memory without.
+_NO_CODE = _scalar(np.int32(-1), pa.int32())
+_NO_NUMBER = _scalar(np.float64(np.nan), pa.float64())
 
 
 def encode_batch(batch: pa.RecordBatch | pa.Table, signature: Signature) -> NDArray[np.float32]:
@@ -38,12 +51,27 @@ def encode_batch(batch: pa.RecordBatch | pa.Table, signature: Signature) -> NDAr
 def encode_column(column: pa.Array | pa.ChunkedArray, feature: Numeric | Categorical | Boolean) -> NDArray[np.float32]:
     """Encode the values of one feature, a categorical one by its dictionary; shape (n_samples,)."""
     if feature.kind == "categorical":
-        codes = pc.index_in(column, value_set=pa.array(feature.categories, type=pa.string()))
-        return _numbers(codes, missing=MISSING_CODE)
-    return _numbers(column, missing=np.nan)
+        codes = pc.index_in(column, value_set=_dictionary(feature.categories))
+        return values_of(pc.fill_null(codes, _NO_CODE), np.int32).astype(np.float32)
+    numbers = pc.cast(column, pa.float64())
+    filled = pc.fill_null(numbers, _NO_NUMBER) if numbers.null_count else numbers
+    return values_of(filled, np.float64).astype(np.float32)
 
 
-def _numbers(column: pa.Array | pa.ChunkedArray, missing: float) -> NDArray[np.float32]:
-    return np.asarray(
-        pc.fill_null(pc.cast(column, pa.float64()), missing).to_numpy(zero_copy_only=False), dtype=np.float32
-    )
+def values_of(column: pa.Array | pa.ChunkedArray, kind: type[Number]) -> NDArray[Number]:
+    """Return the values of a column without nulls, of the fixed-width type that is NumPy's `kind`."""
+    if isinstance(column, pa.ChunkedArray):
+        chunks = [values_of(chunk, kind) for chunk in column.chunks]
+        return np.concatenate(chunks) if chunks else np.empty(0, dtype=kind)
+    if not len(column):
+        return np.empty(0, dtype=kind)
+    offset = column.offset * np.dtype(kind).itemsize
+    return np.frombuffer(column.buffers()[1], dtype=kind, count=len(column), offset=offset)
+
+
+@functools.lru_cache(maxsize=256)
+def _dictionary(categories: tuple[str, ...]) -> pa.Array:
+    content = [each.encode() for each in categories]
+    ends = np.cumsum([0, *map(len, content)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(content))]
+    return pa.Array.from_buffers(pa.string(), len(content), buffers)

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from include.inference.batch import values_of
 from include.scoring.digests import NOTHING, Sums, added, digest_of_words
 from include.scoring.rows import ScoredBatch
 
@@ -56,12 +57,13 @@ class CopyWriter:
         kinds = max(len(self._labels), 1)
         codes = lengths * kinds + (0 if batch.labels is None else batch.labels)
         order = np.argsort(codes, kind="stable")
-        keys = batch.keys.take(pa.array(order))
+        positions = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
+        keys = batch.keys.take(positions)
         times, scores = batch.times[order], batch.scores[order]
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1)).tolist()
         for first, end in zip(starts, [*starts[1:], batch.rows], strict=True):
             length, label = divmod(int(codes[order[first]]), kinds)
-            content = _texts(keys, first, end, length) if text else np.asarray(keys[first:end])
+            content = _texts(keys, first, end, length) if text else values_of(keys[first:end], np.int64)
             yield self._group(content, times[first:end], scores[first:end], label)
 
     def _group(
