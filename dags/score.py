@@ -36,7 +36,7 @@ def build(spec: ModelSpec) -> DAG:
             planned = pipeline.plan_partition(spec, report, run_id, resources, **wish)
         return [{"plan": planned.to_plain(), "shard": shard} for shard in range(planned.shards)]
 
-    @task(map_index_template="shard {{ work['shard'] }}")
+    @task
     def score(work: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
