@@ -81,7 +81,7 @@ def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_on
 
 def waiting_client(stack: RunningStack) -> int | None:
     waiting = stack.sql(
-        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'relation'"
+        "SELECT client_port FROM pg_stat_activity WHERE wait_event = 'relation' AND client_port IS NOT NULL"
     )
     return waiting[0][0] if waiting else None
 
