@@ -10,9 +10,11 @@ from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.signature import Signature
+from include.inference.words import PADDING, Words
 
 __all__ = [
     "MOST_FAULTS",
+    "PADDING",
     "Column",
     "ColumnEncoder",
     "Fault",
@@ -20,6 +22,7 @@ __all__ = [
     "RowEncoder",
     "Scorer",
     "Signature",
+    "Words",
     "check_golden",
     "load_golden",
     "load_scorer",

@@ -18,7 +18,7 @@ from include.errors import RowsRejectedError
 from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
 from include.inference.faults import MOST_FAULTS, Fault, member, shown
 from include.inference.signature import Signature
-from include.inference.words import array_writer, words_writer
+from include.inference.words import Words, words_writer
 from include.spec import Boolean, Categorical, Numeric
 
 Column = NDArray[Any] | Sequence[Any]
@@ -39,8 +39,7 @@ class ColumnEncoder:
     - an array of floats or integers: for a numeric feature; NaN is missing. Of 0, 1 and NaN, also for
       a boolean feature that may be missing: a tensor of booleans has no missing;
     - an array of bool: for a boolean feature;
-    - an array of void type: strings in UTF-8 that are all as long, and not empty, for a categorical feature;
-    - a list of bytes: strings in UTF-8, for a categorical feature;
+    - `Words`, or a list of bytes: strings in UTF-8, for a categorical feature;
     - a list of values as `RowEncoder` takes them.
 
     In the lists, the empty string is missing, where that is allowed and it is not a category.
@@ -137,7 +136,9 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
     def write(column: Column, out: NDArray[np.float32]) -> _Bad:
         if isinstance(column, np.ndarray):
             return by_array(column, out)
-        return by_word(column, out) if type(column[0]) is bytes else by_value(column, out)
+        if type(column) is Words or type(column[0]) is bytes:
+            return by_word(column, out)
+        return by_value(column, out)
 
     return write
 
@@ -145,11 +146,15 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
 def _by_array(feature: Numeric | Categorical | Boolean) -> _WriteArray:
     if feature.kind == "numeric":
         return _numbers(feature)
-    return array_writer(feature) if feature.kind == "categorical" else _booleans(feature)
+    return _no_category if feature.kind == "categorical" else _booleans(feature)
 
 
 def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
     return np.ones(len(column), dtype=np.bool_)
+
+
+def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> _Bad:
+    return _all_bad(column)  # an array holds numbers
 
 
 def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:

@@ -1,9 +1,13 @@
-"""Strings of tensors become codes: positions in a categorical feature's dictionary."""
+"""Strings of tensors become codes: positions in a categorical feature's dictionary.
+
+Thousands of short strings in one piece of memory are never made into Python objects: each is two
+integers, which are looked up in a hash table without collisions, all at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +16,133 @@ from include.inference.encoder import NO_CATEGORY
 from include.spec import Categorical
 
 Codes = NDArray[np.float32]
+Integers = NDArray[np.uint64]
 Bad = NDArray[np.bool_] | None
 
-_PACKED: Final = 8  # strings of at most so many bytes are compared as one integer
+PADDING: Final = bytes(16)
+_LONGEST: Final = 15  # bytes of a string that fits two integers beside its length
+_MOST_WORDS: Final = 512
+_BITS: Final = range(4, 17)  # of the table's size
+_TRIALS: Final = 32
+_SIZES: Final = np.arange(_LONGEST + 1, dtype=np.uint64)
+_LOW: Final = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(_LONGEST + 1)], dtype=np.uint64)
+_HIGH: Final = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(_LONGEST + 1)], dtype=np.uint64)
+_TOP: Final = _SIZES << np.uint64(56)
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, The Art of Computer Programming, 6.4
+_NOBODY: Final = np.uint64(2**64 - 1)  # the second integer of no string
+
+
+class Words(Sequence[bytes]):
+    """Strings that lie in one piece of memory.
+
+    Parameters
+    ----------
+    octets : bytes
+        Ends with `PADDING`, which belongs to no string.
+    starts : ndarray of int64, shape (n,)
+        Where each begins.
+    sizes : ndarray of int64, shape (n,) or, when all are as long, (1,)
+        How many bytes each has.
+    """
+
+    __slots__ = ("_octets", "_sizes", "_starts")
+
+    def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        self._octets, self._starts, self._sizes = octets, starts, sizes
+
+    @classmethod
+    def of(cls, words: Sequence[bytes]) -> Words:
+        """Put `words` into one piece."""
+        sizes = np.array([len(word) for word in words], dtype=np.int64)
+        return cls(b"".join(words) + PADDING, np.cumsum(sizes) - sizes, sizes)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        start = int(self._starts[at])
+        return self._octets[start : start + int(self._sizes[at if len(self._sizes) > 1 else 0])]
+
+    def packed(self) -> tuple[Integers, Integers] | None:
+        """Return each string as two integers, equal where strings are; None if one is too long for that."""
+        sizes, octets = self._sizes, self._octets
+        longest = sizes.max(initial=0)
+        if longest > _LONGEST:
+            return None
+        places = len(octets) - len(PADDING) + 1
+        # Eight bytes from each place on: views that overlap, of which the starts are taken.
+        low = np.ndarray((places,), "<u8", octets, 0, (1,))[self._starts] & _LOW[sizes]
+        if longest <= 8:
+            return low, _TOP[sizes]
+        high = np.ndarray((places,), "<u8", octets, 8, (1,))[self._starts] & _HIGH[sizes]
+        return low, high | _TOP[sizes]
+
+
+class _Table(NamedTuple):
+    """A hash table in which each word of a dictionary has a place of its own."""
+
+    multiplier: Integers
+    shift: np.uint64
+    low: Integers
+    high: Integers
+    codes: Codes
+
+    def find(self, low: Integers, high: Integers) -> tuple[Codes, NDArray[np.bool_]]:
+        at = _places(low, high, self.multiplier, self.shift)
+        return self.codes[at], (self.low[at] == low) & (self.high[at] == high)
+
+
+def _places(low: Integers, high: Integers, multiplier: Integers, shift: np.uint64) -> Integers:
+    return ((low ^ (high * _MIX)) * multiplier) >> shift
 
 
 def _known(feature: Categorical) -> dict[bytes, float]:
-    return {category.encode("utf-8", "surrogatepass"): float(code) for code, category in enumerate(feature.categories)}
+    known = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
+    if feature.missing:
+        known.setdefault(b"", NO_CATEGORY)
+    return known
+
+
+def _table(known: Mapping[bytes, float]) -> _Table | None:
+    """Return a table of the words that fit, found by trying; None when there are too many words for that."""
+    words = [word for word in known if len(word) <= _LONGEST]
+    if len(words) > _MOST_WORDS or (packed := Words.of(words).packed()) is None:
+        return None
+    low, high = packed
+    draw = np.random.default_rng(len(words))
+    for bits in _BITS:
+        shift = np.uint64(64 - bits)
+        for _ in range(_TRIALS if 2**bits > len(words) else 0):
+            multiplier = draw.integers(0, 2**63, 1, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+            at = _places(low, high, multiplier, shift)
+            if len(np.unique(at)) == len(words):
+                table = _Table(
+                    multiplier,
+                    shift,
+                    np.zeros(2**bits, dtype=np.uint64),
+                    np.full(2**bits, _NOBODY),
+                    np.full(2**bits, NO_CATEGORY, dtype=np.float32),
+                )
+                table.low[at], table.high[at], table.codes[at] = low, high, [known[word] for word in words]
+                return table
+    return None
 
 
 def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad]:
-    """Return what writes a list of strings' codes, or says where it could not."""
+    """Return what writes strings' codes, or says where it could not."""
     known = _known(feature)
-    if feature.missing:
-        known.setdefault(b"", NO_CATEGORY)
     rejects = feature.unknown == "reject"
+    table = _table(known)
 
-    def write(column: Sequence[bytes], out: Codes) -> Bad:
+    def write_each(column: Sequence[bytes], out: Codes) -> Bad:
         try:
             out[:] = [known[word] for word in column]
         except KeyError:
@@ -37,50 +151,18 @@ def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad
             out[:] = [known.get(word, NO_CATEGORY) for word in column]
         return None
 
-    return write
-
-
-def array_writer(feature: Categorical) -> Callable[[NDArray[Any], Codes], Bad]:
-    """Return what writes the codes of an array of strings that are all as long, or says where it could not."""
-    known = _known(feature)
-    rejects = feature.unknown == "reject"
-    dictionaries: dict[int, tuple[NDArray[np.uint64], NDArray[np.float32]]] = {}
-
-    def codes_of(column: NDArray[Any], width: int) -> NDArray[np.float32]:
-        if width > _PACKED:
-            return np.array([known.get(each, NO_CATEGORY) for each in column.tolist()], dtype=np.float32)
-        if width not in dictionaries:  # two threads may both make it: they make the same
-            dictionaries[width] = _dictionary(known, width)
-        words, codes = dictionaries[width]
-        if not len(words):
-            return np.full(len(column), NO_CATEGORY, dtype=np.float32)
-        packed = _packed(column, width)
-        at = np.minimum(np.searchsorted(words, packed), len(words) - 1)
-        return np.where(words[at] == packed, codes[at], np.float32(NO_CATEGORY))
-
-    def write(column: NDArray[Any], out: Codes) -> Bad:
-        if column.dtype.kind != "V":
-            return np.ones(len(column), dtype=np.bool_)
-        width = column.itemsize
-        out[:] = codes_of(column, width)
-        bad: NDArray[np.bool_] = np.equal(out, NO_CATEGORY)
-        return bad if rejects and bad.any() else None
+    def write(column: Sequence[bytes], out: Codes) -> Bad:
+        packed = column.packed() if type(column) is Words and table is not None else None
+        if packed is None or table is None:
+            return write_each(column, out)
+        codes, found = table.find(*packed)
+        out[:] = codes
+        if found.all():
+            return None
+        unknown: NDArray[np.bool_] = ~found
+        if rejects:
+            return unknown
+        out[unknown] = NO_CATEGORY
+        return None
 
     return write
-
-
-def _dictionary(known: Mapping[bytes, float], width: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the categories of `width` bytes as sorted integers, and their codes."""
-    words = sorted(
-        (int.from_bytes(category, "little"), code) for category, code in known.items() if len(category) == width
-    )
-    return (
-        np.array([word for word, _ in words], dtype=np.uint64),
-        np.array([code for _, code in words], dtype=np.float32),
-    )
-
-
-def _packed(column: NDArray[Any], width: int) -> NDArray[np.uint64]:
-    padded = np.zeros((len(column), _PACKED), dtype=np.uint8)
-    padded[:, :width] = column.view(np.uint8).reshape(len(column), width)
-    return padded.view("<u8").ravel()

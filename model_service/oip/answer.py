@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from include.inference import Signature
 from model_service.errors import TensorsRejectedError
-from model_service.oip.tensors import strings_to_binary, with_length
+from model_service.oip.tensors import WordsWriter
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,7 +55,7 @@ class OutputWriter:
 
     def __init__(self, signature: Signature) -> None:
         self._classes = signature.classes
-        self._words = [with_length(label) for label in signature.classes]
+        self._words = _words_writer(signature.classes)
         self.names = ("label", "class_index", "probabilities") if signature.classes else ("value",)
 
     def write(
@@ -116,9 +117,14 @@ class OutputWriter:
             return _numbers(TensorShown(name, "INT64", [rows]), best.astype("<i8", copy=False), as_binary=as_binary)
         tensor = TensorShown(name, "BYTES", [rows])
         if as_binary:
-            return tensor, strings_to_binary(self._words, best)
+            return tensor, self._words.write(best)
         tensor.data = [self._classes[position] for position in best.tolist()]
         return tensor, b""
+
+
+@lru_cache(maxsize=256)
+def _words_writer(classes: tuple[str, ...]) -> WordsWriter:
+    return WordsWriter(classes)
 
 
 def _numbers(tensor: TensorShown, values: NDArray[Any], *, as_binary: bool) -> tuple[TensorShown, bytes]:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import Column
+from include.inference import PADDING, Column, Words
 
 # Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
@@ -42,6 +42,7 @@ _FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()}
 _DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
 _NO_JSON: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _LENGTH: Final = Struct("<I")
+MOST_MARKED: Final = 8
 
 
 class UnfitTensorError(Exception):
@@ -107,36 +108,88 @@ def from_binary(data: memoryview, datatype: str, elements: int) -> Column:
 
 def _strings(data: memoryview, elements: int) -> Column:
     """Return strings that each follow their length, as 4 bytes."""
-    uniform = _uniform(data, elements)
-    if uniform is not None:
-        return uniform
-    octets = data.tobytes()
+    octets = b"".join((data, PADDING))
+    size = len(data)
+    found = _uniform(octets, size, elements) or _by_zeros(octets, size, elements)
+    return _one_by_one(octets, size, elements) if found is None else found
+
+
+def _uniform(octets: bytes, size: int, elements: int) -> Words | None:
+    """Return strings that are all as long, without looking at each; None if they are not."""
+    if not elements or size < 4:
+        return None
+    width = _LENGTH.unpack_from(octets)[0]
+    if size != elements * (4 + width):
+        return None
+    lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
+    if not (lengths == width).all():
+        return None
+    return Words(octets, np.arange(elements) * (4 + width) + 4, np.array([width]))
+
+
+def _by_zeros(octets: bytes, size: int, elements: int) -> Words | None:
+    """Return strings shorter than 256 bytes and without a zero byte, found by their lengths' zeros, all at once.
+
+    A length is then its first byte and three zeros. So a run of three zeros belongs to one length, whose first
+    byte stands before it, and one of four, eight, ... to so many empty strings. Whatever was found so is checked:
+    each string must end where the next length begins.
+    """
+    if not elements or size < 4:
+        return None
+    values = np.frombuffer(octets, dtype=np.uint8, count=size)
+    zero = np.zeros(size + 2, dtype=np.bool_)
+    np.equal(values, 0, out=zero[1:-1])
+    edges = np.flatnonzero(zero[1:] != zero[:-1])
+    begins, runs = edges[::2], edges[1::2] - edges[::2]
+    one = runs == 3
+    counts = np.where(one, 1, runs >> 2)
+    if counts.sum() != elements or (runs[~one] & 3).any():
+        return None
+    firsts = np.cumsum(counts) - counts
+    heads = np.repeat(begins - one - 4 * firsts, counts) + 4 * np.arange(elements)
+    if heads[0] != 0:
+        return None
+    starts, sizes = heads + 4, values[heads].astype(np.int64)
+    ends = starts + sizes
+    return Words(octets, starts, sizes) if ends[-1] == size and (ends[:-1] == heads[1:]).all() else None
+
+
+def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
     found: list[bytes] = []
-    at, end = 0, len(octets)
+    at = 0
     length_at, add = _LENGTH.unpack_from, found.append
-    while at + 4 <= end:
+    while at + 4 <= size:
         start = at + 4
         at = start + length_at(octets, at)[0]
         add(octets[start:at])
-    if at != end or len(found) != elements:
-        raise UnfitTensorError(f"{len(octets)} bytes are not {elements} string(s), each after its length in 4 bytes")
+    if at != size or len(found) != elements:
+        raise UnfitTensorError(f"{size} bytes are not {elements} string(s), each after its length in 4 bytes")
     return found
 
 
-def _uniform(data: memoryview, elements: int) -> NDArray[Any] | None:
-    """Return strings that are all as long, without looking at each; None if they are not."""
-    if not elements or len(data) < 4:
-        return None
-    width = _LENGTH.unpack_from(data)[0]
-    if not width or len(data) != elements * (4 + width):
-        return None
-    table = np.frombuffer(data, dtype=np.dtype([("length", "<u4"), ("text", f"V{width}")]))
-    return np.ascontiguousarray(table["text"]) if (table["length"] == width).all() else None
+class WordsWriter:
+    """Writes words of a few kinds as elements of BYTES, whole columns at once.
 
+    Parameters
+    ----------
+    words : sequence of str
+    """
 
-def strings_to_binary(words: Sequence[bytes], positions: NDArray[np.int64]) -> bytes:
-    """Return for each position its word, which already follows its length."""
-    return b"".join([words[position] for position in positions.tolist()])
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = [with_length(word) for word in words]
+        used = set(b"".join(self._words))
+        marks = [octet for octet in range(256) if octet not in used][: len(words)]
+        # Each word is first a byte that is in none of them, and then put in its place, by a search in C.
+        self._marks = np.array(marks, dtype=np.uint8) if len(marks) == len(words) <= MOST_MARKED else None
+
+    def write(self, positions: NDArray[np.int64]) -> bytes:
+        """Return for each position its word, after its length."""
+        if self._marks is None:
+            return b"".join([self._words[position] for position in positions.tolist()])
+        written = self._marks[positions].tobytes()
+        for mark, word in zip(self._marks.tolist(), self._words, strict=True):
+            written = written.replace(bytes((mark,)), word)
+        return written
 
 
 def with_length(word: str) -> bytes:
