@@ -52,7 +52,8 @@ def main() -> int:
     table = report.table(figures, memory)
     sys.stdout.write(f"{table}\n\n{split}\n")
     if asked.quick:
-        sys.stdout.write(f"OIP binary, share of the bare call: {compared[0][0] / compared[0][1]:.2f}\n")
+        together, alone = report.share(compared.together), report.share(compared.alone)
+        sys.stdout.write(f"OIP binary, share of the bare call: {together:.2f} (one at a time: {alone:.2f})\n")
         return 0
     verdicts = report.targets(figures, memory, compared)
     text = report.document(("\n".join(verdicts), table, split), rounds, seconds, busy)

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from serving_peers.servers import EMPTY_FLASK, FASTAPI, NAIVE, OURS
+from serving_peers.tensors import Compared
 from serving_peers.trained import MODELS
 from serving_peers.wrk import Load
 
@@ -47,7 +48,7 @@ def table(figures: Figures, memory: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def targets(figures: Figures, memory: Mapping[str, float], tensors: Sequence[tuple[float, float]]) -> list[str]:
+def targets(figures: Figures, memory: Mapping[str, float], tensors: Compared) -> list[str]:
     """Return a line for each target: what was asked for, what was found, and whether it is kept."""
 
     def at(server: str, model: str, connections: int = 8) -> Load:
@@ -70,10 +71,15 @@ def targets(figures: Figures, memory: Mapping[str, float], tensors: Sequence[tup
         kept = slower and at(OURS, model, 64).rate >= at(EMPTY_FLASK, "iris", 64).rate
         add(f"{model}: the same order at 64 connections", "yes", float(kept), "", bool)
     add("PSS a worker, both models loaded", "≤ 80 MiB", memory[OURS], " MiB", (80.0).__ge__)
-    share = median(ours / bare for ours, bare in tensors)
-    what = "flight_delay, OIP binary, 1,000 rows: rows/s, share of the bare onnxruntime call"
-    add(what, f"≥ {LEAST_OF_BARE}", share, "", LEAST_OF_BARE.__le__)
+    what = "flight_delay, OIP binary, 1,000 rows: rows/s, share of the bare onnxruntime call on as many threads"
+    add(what, f"≥ {LEAST_OF_BARE}", share(tensors.together), "", LEAST_OF_BARE.__le__)
+    lines.append(f"| the same, one request at a time beside one call at a time | | {share(tensors.alone):.2f} | told |")
     return lines
+
+
+def share(figures: Sequence[tuple[float, float]]) -> float:
+    """Return the median of ours over the bare call's."""
+    return median(ours / bare for ours, bare in figures)
 
 
 def machine() -> str:
