@@ -83,8 +83,8 @@ def build(spec: ModelSpec) -> DAG:
         with pipeline.open_resources() as resources:
             return pipeline.weigh_candidate(spec, ExportedCandidate.from_plain(exported), *seen, resources).to_plain()
 
-    settings = model_dag_defaults(spec, "retrain", timedelta(hours=2))
-    with DAG(schedule=spec.retrain, max_active_runs=1, doc_md=pages.retrain_page(spec), **settings) as dag:
+    settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), pages.retrain_page(spec)
+    with DAG(schedule=spec.retrain, max_active_runs=runs.at_once(spec), doc_md=page, **settings) as dag:
         validate() >> (taken := snapshot())
         exported = parity(export(train(taken)))
         exported = reproduce(exported) if spec.reproducible else exported

@@ -2,10 +2,10 @@
 
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
               (→ check_reproducibility, if declared) → evaluate_candidate → rehearse_candidate → weigh_candidate
-              → promote_candidate
+              (→ answer_request, if declared) → promote_candidate
     score     validate_partition → plan_partition → score_shard, once a shard → publish_partition → watch_parity
               (score_partition: from the plan to the publication in one go)
-    operate   move_champion
+    operate   approve_version, move_champion
     audit     verify_version, explain_promotion, ml_test_score, attest
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
@@ -16,6 +16,7 @@ alone compose the stages; no stage knows another.
 from __future__ import annotations
 
 from include.resources import Resources, open_resources
+from include.steps.approve import answer_request, approve_version
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.operate import move_champion
@@ -55,6 +56,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "evaluate_candidate",
     "rehearse_candidate",
     "weigh_candidate",
+    "answer_request",
     "promote_candidate",
     # score
     "validate_partition",
@@ -65,6 +67,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "score_partition",
     "clean_staging",
     # operate
+    "approve_version",
     "move_champion",
     # audit
     "verify_version",

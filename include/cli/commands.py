@@ -82,6 +82,12 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     if arguments.no_promote:
         _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted, as asked.")
         return 0
+    if version.needs_approval:
+        _say(
+            f"Version {version.version} of {spec.name} is registered and waits for an approval: another person runs "
+            f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` takes it."
+        )
+        return 0
     actor = getpass.getuser()
     promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
     _say(f"Version {promotion.to_version} of {spec.name} is champion (fence {promotion.fence}).")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from include.cli import approve as approval
 from include.cli import audit, commands, partitions, scorecard
 from include.cli.keys import keys
 from include.cli.token import mint
@@ -81,6 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
     promote.add_argument("version", type=int)
     promote.add_argument("--reason", required=True, help="kept in the ledger for good")
     promote.set_defaults(command=commands.promote)
+
+    approve = parsers.add_parser("approve", help="approve a version, so that another person may promote it")
+    approve.add_argument("model")
+    approve.add_argument("version", type=int)
+    approve.add_argument("--comment", required=True, help="why, kept in the ledger for good")
+    approve.set_defaults(command=approval.approve)
 
     rollback = parsers.add_parser("rollback", help="promote the version that was champion before")
     rollback.add_argument("model")

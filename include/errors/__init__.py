@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from include.errors.approval import ApprovalNeededError, ApprovalTimedOutError, ApprovalVoidError, NotAnApproverError
 from include.errors.base import NoChampionError, SluiceError
 from include.errors.scoring import (
     FencedError,
@@ -22,6 +23,9 @@ from include.errors.scoring import (
 )
 
 __all__ = [
+    "ApprovalNeededError",
+    "ApprovalTimedOutError",
+    "ApprovalVoidError",
     "ArtifactError",
     "CandidateRejectedError",
     "ConversionError",
@@ -31,6 +35,7 @@ __all__ = [
     "LostRaceError",
     "NoChampionError",
     "NoChampionThenError",
+    "NotAnApproverError",
     "NotEnoughDataError",
     "OnlineServiceError",
     "ParityBrokenError",

@@ -12,13 +12,14 @@ from include.records.data import CheckResult, Purpose, SnapshotRef, Split, Valid
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.parity import ParityCheck, ParityVerdict
-from include.records.registry import ModelVersion, Promotion
+from include.records.registry import Approval, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
 
 __all__ = [
     "CARD_DATA",
     "Alert",
+    "Approval",
     "Attestation",
     "AuditCheck",
     "Bin",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
@@ -33,6 +33,7 @@ class ModelVersion(Record):
     evaluation: Evaluation
     decision: Decision
     created_at: AwareDatetime
+    needs_approval: bool = False
 
     @property
     def evidence_digest(self) -> str:
@@ -60,4 +61,24 @@ class Promotion(Record):
     actor: str
     reason: str
     evidence_digest: str
+    at: AwareDatetime
+
+
+class Approval(Record):
+    """What a person said of a version: stored for good, and void once anything it says has changed.
+
+    `champion_fence` and `newest_version` are what they were when it was said.
+    """
+
+    id: int
+    model: str
+    version: int
+    evidence_digest: str
+    decision: Literal["approved", "rejected", "timed out"]
+    approver: str
+    requested_by: str | None
+    comment: str
+    champion_fence: int
+    newest_version: int
+    database_user: str
     at: AwareDatetime

@@ -1,7 +1,18 @@
 """The ledger (which version exists, which is champion, which was) and the artifacts it speaks of."""
 
 from include.provenance import file_digest
+from include.registry.approvals import read_approvals, store_approval
 from include.registry.artifacts import CARD, EVIDENCE, ArtifactStore, Manifest, VerifiedArtifact
 from include.registry.ledger import Ledger
 
-__all__ = ["CARD", "EVIDENCE", "ArtifactStore", "Ledger", "Manifest", "VerifiedArtifact", "file_digest"]
+__all__ = [
+    "CARD",
+    "EVIDENCE",
+    "ArtifactStore",
+    "Ledger",
+    "Manifest",
+    "VerifiedArtifact",
+    "file_digest",
+    "read_approvals",
+    "store_approval",
+]

@@ -7,28 +7,30 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from include.errors import LostRaceError, UnknownVersionError
 from include.records import Decision, Evaluation, ModelVersion, Promotion, PublishedPartition
+from include.registry.approvals import refusal_of
 from include.registry.artifacts import Manifest
 
 _VERSION = """
-    SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at
+    SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at,
+           needs_approval
     FROM sluice.model_version
+"""
+_REGISTER = """
+    INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest, run_id,
+        evaluation, decision, created_at, needs_approval, evidence_digest)
+    VALUES (:model, :version, :artifact_digest, :spec_digest, :data_digest, :run_id,
+        cast(:evaluation AS jsonb), cast(:decision AS jsonb), :created_at, :needs_approval, :evidence_digest)
 """
 _PROMOTION = """
     SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at FROM sluice.promotion
 """
-# The row is built from the very row that the caller read: a fence that is no longer the highest
-# inserts nothing, and two promoters who read the same one meet at the primary key.
 _PROMOTE = """
-    INSERT INTO sluice.promotion (model, fence, from_version, to_version, actor, reason, evidence_digest)
-    SELECT :model, :expected + 1,
-           (SELECT to_version FROM sluice.promotion WHERE model = :model AND fence = :expected),
-           :to_version, :actor, :reason, :evidence_digest
-    WHERE :expected = (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE model = :model)
-    RETURNING model, fence, from_version, to_version, actor, reason, evidence_digest, at
+    SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at
+    FROM sluice.promote(:model, :to_version, :expected, :actor, :reason, :evidence_digest)
 """
 
 
@@ -53,6 +55,8 @@ class Ledger:
         evaluation: Evaluation,
         decision: Decision,
         save_artifact: Callable[[int], str],
+        *,
+        needs_approval: bool = False,
     ) -> ModelVersion:
         """Register the run's candidate as the next version; a run registers once.
 
@@ -63,6 +67,8 @@ class Ledger:
         save_artifact : callable
             Given the new version's number, saves the artifact and returns its digest. It runs inside
             the transaction: if anything fails, the number is free again.
+        needs_approval : bool
+            Whether a person must approve it before it may be promoted.
 
         Returns
         -------
@@ -85,26 +91,33 @@ class Ledger:
                     {"model": model},
                 ).scalar_one()
             )
-            row = {
-                "model": model,
-                "version": version,
-                "artifact_digest": save_artifact(version),
-                "spec_digest": manifest.spec_digest,
-                "data_digest": manifest.data_digest,
-                "run_id": run_id,
-                "evaluation": evaluation.model_dump_json(),
-                "decision": decision.model_dump_json(),
-            }
-            connection.execute(
+            # As the database will hold it, so that its digest can be taken from what is read back.
+            stored = connection.execute(
                 text(
-                    "INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest,"
-                    " run_id, evaluation, decision) VALUES (:model, :version, :artifact_digest, :spec_digest,"
-                    " :data_digest, :run_id, cast(:evaluation AS jsonb), cast(:decision AS jsonb))"
+                    "SELECT cast(:evaluation AS jsonb) AS evaluation, cast(:decision AS jsonb) AS decision,"
+                    " clock_timestamp() AS created_at"
                 ),
-                row,
+                {"evaluation": evaluation.model_dump_json(), "decision": decision.model_dump_json()},
             )
-            written = self._one_version(connection, "version = :key", model, version)
-        assert written is not None  # noqa: S101  # the row was written in this very transaction
+            written = ModelVersion(
+                model=model,
+                version=version,
+                artifact_digest=save_artifact(version),
+                spec_digest=manifest.spec_digest,
+                data_digest=manifest.data_digest,
+                run_id=run_id,
+                needs_approval=needs_approval,
+                **stored.mappings().one(),
+            )
+            connection.execute(
+                text(_REGISTER),
+                written.to_plain()
+                | {
+                    "evaluation": evaluation.model_dump_json(),
+                    "decision": decision.model_dump_json(),
+                    "evidence_digest": written.evidence_digest,
+                },
+            )
         return written
 
     def versions(self, model: str) -> tuple[ModelVersion, ...]:
@@ -168,10 +181,14 @@ class Ledger:
         ------
         UnknownVersionError
             When `to_version` was never registered.
+        ApprovalNeededError
+            When a person has to approve it first; says what is missing.
+        CandidateRejectedError
+            When the gates said no and the connection's role is no operator's.
         LostRaceError
             When somebody else moved the champion first; names the winner.
         """
-        self.version(model, to_version)
+        version = self.version(model, to_version)
         row = {
             "model": model,
             "expected": expected_fence,
@@ -187,6 +204,8 @@ class Ledger:
             if "promotion_pkey" not in str(error.orig):
                 raise
             won = None
+        except DBAPIError as error:
+            raise refusal_of(error, version) from error
         if won is None:
             winner = next(each for each in self.history(model) if each.fence == expected_fence + 1)
             raise LostRaceError(model, winner.fence, winner.to_version, winner.actor)

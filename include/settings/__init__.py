@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     worker_name: str | None = Field(
         None, description="The name that an Airflow worker goes by in Airflow's records; unset: the host's."
     )
+    approver_database_url: str | None = Field(
+        None, description="Under whose role approvals are written; unset: the same."
+    )
     default_model: str = Field("iris", description="The model that POST /predict asks.")
     service_host: str = Field("127.0.0.1", description="Address on which the service listens.")
     service_port: int = Field(8090, ge=1, le=65535, description="Port on which the service listens.")

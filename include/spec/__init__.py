@@ -6,6 +6,7 @@ checks) follows from the two. Importing this module loads neither numpy nor scik
 DAG file parses in milliseconds: the estimator is built by a function that a task calls.
 """
 
+from include.spec.approval import Approval
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
 from include.spec.gates import (
     HIGHER_IS_BETTER,
@@ -41,6 +42,7 @@ from include.spec.words import ClassLabel, Identifier, Task, Word
 
 __all__ = [
     "HIGHER_IS_BETTER",
+    "Approval",
     "ArtifactSize",
     "AtLeast",
     "AtMost",

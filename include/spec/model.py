@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
+from include.spec.approval import Approval
 from include.spec.features import Columns, Feature
 from include.spec.gates import FairnessGap, Gate, SliceFloor, SliceNotWorse, default_gates
 from include.spec.judging import Judging
@@ -93,6 +94,8 @@ class ModelSpec(Word):
         How a partition is cut into shards, what its scores must look like, how long it is kept.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
+    approval : Approval or None
+        Who must approve what passed the gates before it is promoted; None: nobody.
     reproducible : bool
         Whether each candidate is trained twice, and must come out the same to the byte.
     parity_tolerance : float
@@ -121,6 +124,7 @@ class ModelSpec(Word):
     tags: tuple[str, ...] = ()
     parity_tolerance: PositiveFloat = 1e-5
     seed: int = 0
+    approval: Approval | None = None
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
 

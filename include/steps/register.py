@@ -73,7 +73,9 @@ def register_candidate(
         whole = manifest.model_copy(update={"files": manifest.files | digests})
         return resources.artifacts.save(folder, whole, version)
 
-    version = resources.ledger.register(manifest, fitted.run_id, compared, decision, save_artifact=save)
+    version = resources.ledger.register(
+        manifest, fitted.run_id, compared, decision, save, needs_approval=spec.approval is not None
+    )
     log.info(
         "version %d of %s is registered; its card: %s or %s",
         version.version,

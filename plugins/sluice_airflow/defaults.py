@@ -19,12 +19,16 @@ START = datetime(2013, 1, 1, tzinfo=UTC)
 TAG = "sluice"
 
 PERMANENT = [
+    errors.ApprovalNeededError,
+    errors.ApprovalTimedOutError,
+    errors.ApprovalVoidError,
     errors.ArtifactError,
     errors.CandidateRejectedError,
     errors.ConversionError,
     errors.FencedError,
     errors.LostRaceError,
     errors.NoChampionError,
+    errors.NotAnApproverError,
     errors.NotEnoughDataError,
     errors.ParityBrokenError,
     errors.PartitionOverlapError,
@@ -83,4 +87,6 @@ def model_dag_defaults(spec: ModelSpec, kind: str, limit: timedelta) -> dict[str
     defaults = dag_defaults(spec.owner, limit=limit, model=spec.name, channels=spec.alert_channels)
     # What a person does, such as a rollback, must not wait behind scores: `operate_model` is in no such pool.
     defaults["default_args"] |= {"pool": DATABASE_POOL}
+    if kind == "retrain" and spec.approval is not None:
+        defaults["dagrun_timeout"] += spec.approval.timeout
     return {"dag_id": f"{kind}_{spec.name}", "tags": tags, **defaults}

@@ -1,4 +1,4 @@
-"""What follows the gates in ``retrain_<model>``: the promotion of what they accepted."""
+"""What follows the gates in ``retrain_<model>``: a person's approval, if declared, and the promotion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice_airflow import assets, runs
 
 
 def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
-    """Add the task that promotes a registered version, to the DAG that is being built.
+    """Add the tasks that have a registered version approved and promoted, to the DAG that is being built.
 
     Parameters
     ----------
@@ -32,4 +32,9 @@ def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
         outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
         return promotion.to_plain()
 
-    promote(registered)
+    promoted = promote(registered)
+    if spec.approval is not None:
+        # Imported here: it loads much of Airflow, and few models ask for it.
+        from sluice_airflow.approval import EvidenceApproval
+
+        EvidenceApproval(task_id="approve", spec=spec, registered=registered) >> promoted

@@ -62,6 +62,14 @@ def stop_when_not_checked(check: ParityCheck) -> None:
         raise AirflowSkipException(f"parity was not checked: {check.reason}")
 
 
+def at_once(spec: ModelSpec) -> int:
+    """Return how many runs of a model's retraining may be under way: one, unless they wait for people.
+
+    While one waits for its approval the next may train; its candidate makes the older request void.
+    """
+    return 1 if spec.approval is None else 4
+
+
 def stop_when_rejected(version: ModelVersion) -> None:
     """Skip the promotion of a version that a gate refused.
 

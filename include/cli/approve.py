@@ -1,0 +1,21 @@
+"""``sluice approve``: a person says yes to a version, for another to promote."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from argparse import Namespace
+
+from include import pipeline
+from include.models import DeclaredModels
+from include.resources import Resources
+
+
+def approve(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Approve a registered version as things stand now."""
+    said = pipeline.approve_version(arguments.model, arguments.version, getpass.getuser(), arguments.comment, resources)
+    sys.stdout.write(
+        f"Version {said.version} of {said.model} is approved by {said.approver}, for the evidence "
+        f"{said.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"
+    )
+    return 0

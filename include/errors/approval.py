@@ -1,0 +1,51 @@
+"""Errors of promotions that a person has to approve."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from include.errors.base import SluiceError
+
+
+class ApprovalNeededError(SluiceError):
+    """A version may not be promoted without an approval that holds."""
+
+    def __init__(self, model: str, version: int, why: str) -> None:
+        super().__init__(
+            f"version {version} of '{model}' may be promoted only with another person's approval, and {why}. "
+            f"The champion stays. `sluice approve {model} {version} --comment ...`, then promote it again."
+        )
+        self.model, self.version, self.why = model, version, why
+
+
+class ApprovalVoidError(SluiceError):
+    """What was to be approved is not what was shown: something changed in between."""
+
+    def __init__(self, model: str, version: int, why: str) -> None:
+        super().__init__(
+            f"the approval of version {version} of '{model}' is void: {why} since the evidence was shown. "
+            f"The champion stays. Approve the newest candidate instead, or look at `sluice history {model}`."
+        )
+        self.model, self.version, self.why = model, version, why
+
+
+class NotAnApproverError(SluiceError):
+    """Somebody answered who may not: who triggered the run, or nobody that the declaration names."""
+
+    def __init__(self, model: str, version: int, who: str, why: str) -> None:
+        super().__init__(
+            f"'{who}' may not approve version {version} of '{model}': {why}. The champion stays. "
+            f"Clear the task 'approve' to ask again, or have another person run `sluice approve {model} {version}`."
+        )
+        self.model, self.version, self.who, self.why = model, version, who, why
+
+
+class ApprovalTimedOutError(SluiceError):
+    """Nobody answered in time, and that is a no."""
+
+    def __init__(self, model: str, version: int, timeout: timedelta) -> None:
+        super().__init__(
+            f"nobody approved version {version} of '{model}' within {timeout}, so it is not promoted. "
+            "The champion stays. Clear the task 'approve' to ask again."
+        )
+        self.model, self.version, self.timeout = model, version, timeout

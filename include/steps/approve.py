@@ -1,0 +1,91 @@
+"""What a person says of a version that asks for an approval."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from include.errors import ApprovalVoidError, NotAnApproverError
+from include.records import Approval, ModelVersion
+from include.registry import store_approval
+from include.resources import Resources
+from include.spec import ModelSpec
+from include.warehouse import open_engine
+
+NOBODY = "nobody"
+
+
+def answer_request(
+    spec: ModelSpec,
+    shown: ModelVersion,
+    decision: Literal["approved", "rejected", "timed out"],
+    approver: str,
+    requested_by: str | None,
+    comment: str,
+    resources: Resources,
+) -> Approval:
+    """Store the answer to a request that showed the evidence of a version.
+
+    Parameters
+    ----------
+    shown : ModelVersion
+        The version as it was shown: the answer holds for this evidence and no other.
+    requested_by : str or None
+        Who triggered the run; None: its schedule.
+
+    Raises
+    ------
+    NotAnApproverError
+        When who approves also triggered, or is not among the declared approvers.
+    ApprovalVoidError
+        When the champion moved, or another version was registered, since the evidence was gathered.
+    """
+    if decision == "approved":
+        _check_person(spec, shown, approver, requested_by)
+        _check_unchanged(shown, resources)
+    return _store(shown, decision, approver, requested_by, comment, resources)
+
+
+def approve_version(model: str, version: int, approver: str, comment: str, resources: Resources) -> Approval:
+    """Approve a registered version by hand, as things stand now: another person may then promote it."""
+    registered = resources.ledger.version(model, version)
+    return _store(registered, "approved", approver, None, comment, resources)
+
+
+def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested_by: str | None) -> None:
+    if approver == requested_by:
+        raise NotAnApproverError(shown.model, shown.version, approver, "who triggered the run may not approve it")
+    named = spec.approval.approvers if spec.approval else ()
+    if named and approver not in named:
+        why = f"the declaration names {', '.join(named)}"
+        raise NotAnApproverError(shown.model, shown.version, approver, why)
+
+
+def _check_unchanged(shown: ModelVersion, resources: Resources) -> None:
+    """Hold what was shown against what is: the database does so again when the version is promoted."""
+    champion = resources.ledger.champion(shown.model)
+    fence = champion.fence if champion else 0
+    if fence != shown.evaluation.champion_fence:
+        why = f"the champion moved (fence {shown.evaluation.champion_fence} then, {fence} now)"
+        raise ApprovalVoidError(shown.model, shown.version, why)
+    newest = resources.ledger.versions(shown.model)[-1].version
+    if newest != shown.version:
+        raise ApprovalVoidError(shown.model, shown.version, f"version {newest} was registered")
+    if resources.ledger.version(shown.model, shown.version).evidence_digest != shown.evidence_digest:
+        raise ApprovalVoidError(shown.model, shown.version, "the evidence changed")
+
+
+def _store(
+    version: ModelVersion,
+    decision: Literal["approved", "rejected", "timed out"],
+    approver: str,
+    requested_by: str | None,
+    comment: str,
+    resources: Resources,
+) -> Approval:
+    url = resources.settings.approver_database_url
+    engine = open_engine(url) if url else resources.engine
+    try:
+        return store_approval(engine, version, decision, approver=approver, requested_by=requested_by, comment=comment)
+    finally:
+        if url:
+            engine.dispose()

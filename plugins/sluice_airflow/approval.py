@@ -1,0 +1,86 @@
+"""The task ``approve``: Airflow asks a person, and shows what the gates saw."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.errors import ApprovalTimedOutError
+from include.records import ModelVersion
+from include.spec import ModelSpec
+from sluice_airflow import runs
+from sluice_airflow.evidence_page import evidence_page
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+APPROVE, REJECT = "Approve", "Reject"
+NOBODY = "nobody"
+
+
+class EvidenceApproval(HITLOperator):
+    """Waits for a person to approve a version that the gates accepted; no answer in time is a no.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Which has an `approval`.
+    registered : XComArg
+        The version, as the task ``gate`` returns it.
+    """
+
+    template_fields: Collection[str] = ("subject", "body", "registered")
+
+    def __init__(self, *, spec: ModelSpec, registered: Any, **kwargs: Any) -> None:
+        if spec.approval is None:
+            raise ValueError(f"model '{spec.name}': expected a declared approval; found none")
+        named = spec.approval.approvers
+        super().__init__(
+            subject=f"Promote a new version of {spec.name}?",
+            options=[APPROVE, REJECT],
+            params={"comment": Param("", type="string", maxLength=500, title="Comment", description="Kept for good.")},
+            assigned_users=[{"id": each, "name": each} for each in named] or None,
+            response_timeout=spec.approval.timeout,
+            execution_timeout=None,  # it bounds the work of a task, and a person may take longer
+            **kwargs,
+        )
+        self.spec = spec
+        self.registered = registered
+
+    def execute(self, context: Context) -> Any:
+        """Show the evidence and wait; a version that a gate refused is not asked about."""
+        from include import pipeline
+
+        version = ModelVersion.from_plain(self.registered)
+        runs.stop_when_rejected(version)
+        with pipeline.open_resources() as resources:
+            self.body = evidence_page(version, resources.settings.airflow_url)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Take the answer: store it, and let an approval through that holds."""
+        from include import pipeline
+
+        version = ModelVersion.from_plain(self.registered)
+        requested_by = context["dag_run"].triggering_user_name
+        if event.get("error_type") == "timeout":
+            with pipeline.open_resources() as resources:
+                pipeline.answer_request(self.spec, version, "timed out", NOBODY, requested_by, "", resources)
+            assert self.response_timeout is not None  # noqa: S101  # a declared approval has one
+            raise ApprovalTimedOutError(version.model, version.version, self.response_timeout)
+        answer = super().execute_complete(context, event)
+        user = answer["responded_by_user"]
+        approver = str(user["name"] if user else NOBODY)
+        comment = str(answer["params_input"].get("comment") or "")
+        approved = answer["chosen_options"] == [APPROVE]
+        verdict: Literal["approved", "rejected"] = "approved" if approved else "rejected"
+        with pipeline.open_resources() as resources:
+            said = pipeline.answer_request(self.spec, version, verdict, approver, requested_by, comment, resources)
+        if not approved:
+            why = f": {comment}" if comment else ""
+            raise AirflowSkipException(f"{approver} rejected version {version.version} of {version.model}{why}")
+        return said.to_plain()

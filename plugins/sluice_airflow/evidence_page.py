@@ -1,0 +1,56 @@
+"""What a person is shown who is asked to approve a version: figures, gates, digests, and where the card is."""
+
+from __future__ import annotations
+
+from include.records import Evaluation, ModelVersion
+
+PAGE = """\
+Version **{version}** of **{model}** passed its gates. Approving it makes it the champion.
+
+{metrics}
+
+## Gates
+{gates}
+
+## What the approval is bound to
+- Evidence: `{evidence}`
+- Artifact: `{artifact}`
+- Champion now: {champion}
+
+It is void when the champion moves or another version is registered before it is given. Who triggered this run may
+not approve it.
+
+The whole evidence, with plots, is on the [model card]({card}).
+"""
+
+
+def evidence_page(version: ModelVersion, airflow_url: str) -> str:
+    """Return the Markdown of the request to approve `version`."""
+    seen = version.evaluation
+    champion = "none yet" if seen.champion_version is None else f"version {seen.champion_version}"
+    return PAGE.format(
+        model=version.model,
+        version=version.version,
+        metrics=_metrics(seen),
+        gates="\n".join(
+            f"- **{'passed' if each.passed else 'FAILED'}** {each.sentence}" for each in version.decision.gates
+        ),
+        evidence=version.evidence_digest,
+        artifact=version.artifact_digest,
+        champion=f"{champion} (fence {seen.champion_fence})",
+        card=f"{airflow_url.rstrip('/')}/sluice/cards/{version.model}/{version.version}",
+    )
+
+
+def _metrics(seen: Evaluation) -> str:
+    rows = ["| Metric | Candidate | Interval | Champion | Baseline |", "| --- | --- | --- | --- | --- |"]
+    for name, value in seen.candidate.items():
+        interval = seen.intervals.get(name)
+        shown = f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"
+        rivals = [_figure((seen.champion or {}).get(name)), _figure(seen.baseline.get(name))]
+        rows.append(f"| {name} | {value:.4f} | {shown} | {' | '.join(rivals)} |")
+    return f"Measured on {seen.rows:,} rows later than its training.\n\n" + "\n".join(rows)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,238 @@
+"""Approvals, as the database itself enforces them: with real logins, each a member of one role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Engine, make_url
+
+from include.errors import ApprovalNeededError, CandidateRejectedError
+from include.records import Decision, Evaluation, ModelVersion
+from include.registry import Ledger, Manifest, read_approvals, store_approval
+from include.registry.approvals import NEEDS_APPROVAL
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+
+PASSWORD = "pw"  # noqa: S105  # of a server that lives for this file
+LOGINS = ("trainer", "approver", "operator")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own, since roles belong to a whole server, with a login for each role."""
+    home: Path = tmp_path_factory.mktemp("approvals")
+    url = start_embedded(home, durable=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE owner LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        for name in LOGINS:
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+    yield url
+    stop_embedded(home)
+
+
+@dataclass
+class World:
+    """The ledger, seen by each login."""
+
+    engines: dict[str, Engine]
+
+    def ledger(self, who: str) -> Ledger:
+        return Ledger(self.engines[who])
+
+    def register(self, model: str = "m", *, accepted: bool = True, needs_approval: bool = True) -> ModelVersion:
+        """Register a version as training does, under the trainer's login."""
+        trainer = self.ledger("trainer")
+        champion = trainer.champion(model)
+        return trainer.register(
+            Manifest(
+                model=model,
+                files={},
+                spec_digest="s",
+                data_digest="d",
+                code_digest="c",
+                libraries={},
+                created_at=datetime.now(UTC),
+            ),
+            f"run {len(trainer.versions(model))}",
+            Evaluation(
+                model=model,
+                rows=1,
+                candidate={"roc_auc": 1e-7},
+                baseline={"roc_auc": -0.0},
+                champion_fence=champion.fence if champion else 0,
+            ),
+            Decision(accepted=accepted, gates=()),
+            lambda version: f"artifact {version}",
+            needs_approval=needs_approval,
+        )
+
+    def approve(self, version: ModelVersion, decision: str = "approved", approver: str = "bob") -> None:
+        store_approval(
+            self.engines["approver"], version, decision, approver=approver, requested_by="ann", comment="seen"
+        )
+
+    def promote(self, version: ModelVersion, who: str = "trainer", actor: str = "ann") -> int:
+        ledger = self.ledger(who)
+        champion = ledger.champion(version.model)
+        return ledger.promote(
+            version.model,
+            version.version,
+            actor=actor,
+            reason="because",
+            evidence_digest=version.evidence_digest,
+            expected_fence=champion.fence if champion else 0,
+        ).fence
+
+
+@pytest.fixture
+def world(server: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    name = f"db_{abs(hash(request.node.name)) % 10**9}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER owner")
+    urls = {
+        who: make_url(server).set(database=name, username=who, password=PASSWORD).render_as_string(hide_password=False)
+        for who in (*LOGINS, "owner")
+    }
+    migrate(urls["owner"])
+    with psycopg.connect(server, autocommit=True) as connection:
+        for who in LOGINS:
+            connection.execute(f"GRANT sluice_{who} TO {who}")
+    engines = {who: open_engine(url) for who, url in urls.items()}
+    yield World(engines)
+    for engine in engines.values():
+        engine.dispose()
+
+
+def test_a_trainer_cannot_promote_what_nobody_approved_and_can_what_somebody_did(world: World) -> None:
+    version = world.register()
+    with pytest.raises(ApprovalNeededError, match="nobody has approved it"):
+        world.promote(version)
+    world.approve(version)
+    assert world.promote(version) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO sluice.promotion VALUES ('m', 1, NULL, 1, 'ann', 'because', 'e')",
+        "INSERT INTO sluice.approval (model, version, decision, approver) VALUES ('m', 1, 'approved', 'bob')",
+        "SELECT sluice.approve('m', 1, 'e', 'approved', 'bob', 'ann', '')",
+        "SELECT sluice.waive_approval('m', 'ann', 'because')",
+        "ALTER TABLE sluice.promotion DISABLE TRIGGER guard",
+        "UPDATE sluice.model_version SET needs_approval = false",
+    ],
+)
+def test_nor_by_any_way_round(world: World, statement: str) -> None:
+    world.register()
+    with world.engines["trainer"].connect() as connection, pytest.raises(Exception, match=r"permission|owner") as error:
+        connection.exec_driver_sql(statement)
+    assert isinstance(error.value.orig, InsufficientPrivilege)
+
+
+def test_leaving_the_word_out_of_a_later_version_does_not_help(world: World) -> None:
+    world.register()
+    later = world.register(needs_approval=False)
+    with pytest.raises(ApprovalNeededError):
+        world.promote(later)
+    with world.engines["operator"].begin() as connection:
+        connection.exec_driver_sql("SELECT sluice.waive_approval('m', 'olga', 'it needs none any more')")
+    assert world.promote(later) == 1
+
+
+def test_not_even_the_owner_inserts_a_promotion_past_it(world: World) -> None:
+    world.register()
+    with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="nobody has approved") as error:
+        connection.exec_driver_sql(
+            "INSERT INTO sluice.promotion (model, fence, to_version, actor, reason, evidence_digest)"
+            " VALUES ('m', 1, 1, 'owner', 'because', 'e')"
+        )
+    assert error.value.orig.sqlstate == NEEDS_APPROVAL
+
+
+def test_an_approval_is_void_after_another_version_was_registered(world: World) -> None:
+    version = world.register()
+    world.approve(version)
+    world.register()
+    with pytest.raises(ApprovalNeededError, match="version 2 was registered since"):
+        world.promote(version)
+
+
+def test_and_after_the_champion_moved(world: World) -> None:
+    one, two = world.register(), world.register()
+    world.approve(one)
+    world.promote(one)
+    world.approve(two)
+    # A rollback to nothing else than what was champion: the fence moves on.
+    three = world.register()
+    world.approve(three)
+    world.promote(three)
+    world.promote(one, who="operator")
+    with pytest.raises(ApprovalNeededError, match=r"the champion has moved since|was registered since"):
+        world.promote(two)
+
+
+def test_a_former_champion_is_gone_back_to_without_an_approval(world: World) -> None:
+    for _ in range(2):
+        version = world.register()
+        world.approve(version)
+        world.promote(version)
+    assert world.promote(world.ledger("trainer").version("m", 1)) == 3
+
+
+@pytest.mark.parametrize("decision", ["rejected", "timed out"])
+def test_a_no_is_a_no_also_after_a_yes(world: World, decision: str) -> None:
+    version = world.register()
+    world.approve(version)
+    world.approve(version, decision)
+    with pytest.raises(ApprovalNeededError, match=decision):
+        world.promote(version)
+
+
+def test_nobody_approves_for_oneself(world: World) -> None:
+    version = world.register()
+    with pytest.raises(Exception, match="not_by_oneself"):
+        world.approve(version, approver="ann")  # who triggered
+    world.approve(version, approver="bob")
+    with pytest.raises(ApprovalNeededError, match="bob approved it and may not promote it, too"):
+        world.promote(version, who="operator", actor="bob")
+
+
+def test_an_approval_is_of_the_evidence_that_is_registered(world: World) -> None:
+    version = world.register()
+    other = version.model_copy(update={"artifact_digest": "another"})
+    with pytest.raises(Exception, match="the evidence is not that of the registered version"):
+        world.approve(other)
+    assert read_approvals(world.engines["approver"], "m") == ()
+
+
+def test_what_people_said_is_kept_for_good(world: World) -> None:
+    version = world.register()
+    world.approve(version)
+    (said,) = read_approvals(world.engines["approver"], "m")
+    assert (said.approver, said.requested_by, said.database_user) == ("bob", "ann", "approver")
+    assert (said.champion_fence, said.newest_version, said.evidence_digest) == (0, 1, version.evidence_digest)
+    for statement in ("UPDATE sluice.approval SET approver = 'eve'", "DELETE FROM sluice.approval"):
+        with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="append-only"):
+            connection.exec_driver_sql(statement)
+
+
+def test_a_trainer_promotes_what_the_gates_accepted_and_an_operator_the_rest(world: World) -> None:
+    refused = world.register("free", accepted=False, needs_approval=False)
+    with pytest.raises(CandidateRejectedError):
+        world.promote(refused)
+    assert world.promote(refused, who="operator") == 1
+    assert world.promote(world.register("free", needs_approval=False)) == 2
+
+
+def test_what_was_registered_is_read_back_with_the_digest_that_was_stored(world: World) -> None:
+    version = world.register()
+    read = world.ledger("approver").version("m", 1)
+    assert read == version
+    with world.engines["owner"].connect() as connection:
+        stored = connection.exec_driver_sql("SELECT evidence_digest FROM sluice.model_version").scalar_one()
+    assert stored == read.evidence_digest == version.evidence_digest
