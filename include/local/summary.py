@@ -13,6 +13,7 @@ from include.local.airflow_home import ADMIN
 from include.local.jobs import RETRAINED, SCORED, Jobs
 from include.local.memory import MemoryWatch
 from include.local.stack import Stack
+from include.records import Interval
 from include.registry import Ledger
 from include.spec import HIGHER_IS_BETTER
 from include.warehouse.embedded import binary
@@ -66,7 +67,7 @@ class Summary:
             f"{model}: champion is version {version.version}, promoted {champion.at:%Y-%m-%d %H:%M} UTC by "
             f"{champion.actor}; judged on {evaluation.rows:,} rows later than its training"
         )
-        yield from metric_table(evaluation.candidate, evaluation.baseline)
+        yield from metric_table(evaluation.candidate, evaluation.baseline, evaluation.intervals)
         gates = version.decision.gates
         yield f"  gates passed: {sum(gate.passed for gate in gates)} of {len(gates)}"
         for gate in gates:
@@ -91,14 +92,18 @@ class Summary:
         yield f"Data Docs {settings.docs_dir}"
 
 
-def metric_table(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Iterator[str]:
-    """Yield a table of the champion's metrics with the baseline's beside them."""
-    yield f"  {'metric':<18} {'champion':>10} {'baseline':>10}"
+def metric_table(
+    candidate: Mapping[str, float], baseline: Mapping[str, float], intervals: Mapping[str, Interval] | None = None
+) -> Iterator[str]:
+    """Yield a table of the champion's metrics with their intervals, and the baseline's beside them."""
+    known = intervals or {}
+    yield f"  {'metric':<18} {'champion':>10} {'interval':>18} {'baseline':>10}"
     for name, figure in candidate.items():
         beside = baseline.get(name)
         told = f"{beside:>10.4f}" if beside is not None else f"{'-':>10}"
         direction = "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
-        yield f"  {name:<18} {figure:>10.4f} {told}   {direction}"
+        reach = f"{known[name].low:.4f} to {known[name].high:.4f}" if name in known else "-"
+        yield f"  {name:<18} {figure:>10.4f} {reach:>18} {told}   {direction}"
 
 
 def psql_line(url: str, model: str) -> str:

@@ -78,7 +78,7 @@ spec = ModelSpec(
         SameFeatures(),
         UsualForModel(metric="roc_auc"),
         ArtifactSize(mib=1),
-        Latency(p99_ms=2),
+        Latency(p99_ms=10),
     ),
     retrain=None,
     score=None,
@@ -128,11 +128,12 @@ class Laboratory:
         fitted = pipeline.train_candidate(spec, run, snapshot, self.resources)
         return pipeline.export_candidate(spec, fitted, self.resources)
 
-    def judged(self, spec: ModelSpec, run: str) -> tuple[Decision, Any]:
-        """Everything up to the decision, as the pipeline does it."""
+    def judged(self, spec: ModelSpec, run: str, *, really: bool = False) -> tuple[Decision, Any]:
+        """Everything up to the decision, as the pipeline does it; `really` rehearsed by the service, or timed here."""
         exported = self.exported(spec, run)
         evaluation = pipeline.evaluate_candidate(spec, exported, self.resources)
-        evidence = evidence_of(spec, evaluation, timed(spec, exported), self.resources)
+        rehearsal = pipeline.rehearse_candidate(spec, exported, self.resources) if really else timed(spec, exported)
+        evidence = evidence_of(spec, evaluation, rehearsal, self.resources)
         return decide(evidence, spec.policy), evaluation
 
 
@@ -266,10 +267,10 @@ def test_too_large(laboratory: Laboratory) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
     huge = laboratory.built(lambda _: RandomForestClassifier(n_estimators=100, min_samples_leaf=10))
-    decision, _ = laboratory.judged(huge, "huge")
+    decision, _ = laboratory.judged(huge, "huge", really=True)
     stopped = stopped_by(decision)
     assert stopped["artifact_size"].endswith(" MiB large; at most 1 MiB are allowed.")
-    assert set(stopped) <= {"artifact_size", "not_worse_than_champion"}
+    assert set(stopped) <= {"artifact_size", "not_worse_than_champion", "latency"}  # a busy machine is slow, too
 
 
 def test_too_slow(laboratory: Laboratory) -> None:
@@ -280,10 +281,10 @@ def test_too_slow(laboratory: Laboratory) -> None:
     slow = laboratory.built(lambda _: make_pipeline(StandardScaler(), KNeighborsClassifier(75))).model_copy(
         update={"window": TrainingWindow(train=timedelta(days=10), holdout=timedelta(days=4))}
     )
-    decision, _ = laboratory.judged(slow, "slow")
+    decision, _ = laboratory.judged(slow, "slow", really=True)
     stopped = stopped_by(decision)
     assert stopped["latency"].startswith("99 of 100 answers came within ")
-    assert stopped["latency"].endswith(" ms; at most 2 ms are allowed.")
+    assert stopped["latency"].endswith(" ms; at most 10 ms are allowed.")
     assert "artifact_size" not in stopped
 
 

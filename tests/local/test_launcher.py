@@ -21,6 +21,7 @@ from include.local.airflow_home import AirflowHome
 from include.local.lock import lock_file, only_launcher, stop_launcher
 from include.local.memory import MemoryWatch
 from include.local.summary import metric_table, psql_line
+from include.records import Interval
 from include.settings import REPOSITORY, Settings, child_environment
 
 HOLDER = """
@@ -142,9 +143,10 @@ def test_the_psql_line_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_metric_table_has_the_baseline_beside_the_champion() -> None:
-    lines = list(metric_table({"roc_auc": 0.73, "log_loss": 0.55}, {"roc_auc": 0.71}))
-    assert lines[1].split() == ["roc_auc", "0.7300", "0.7100", "higher", "is", "better"]
-    assert lines[2].split() == ["log_loss", "0.5500", "-", "lower", "is", "better"]
+    ranges = {"roc_auc": Interval(low=0.72, high=0.74)}
+    lines = list(metric_table({"roc_auc": 0.73, "log_loss": 0.55}, {"roc_auc": 0.71}, ranges))
+    assert lines[1].split() == ["roc_auc", "0.7300", "0.7200", "to", "0.7400", "0.7100", "higher", "is", "better"]
+    assert lines[2].split() == ["log_loss", "0.5500", "-", "-", "lower", "is", "better"]
 
 
 def test_memory_of_all_processes_together_is_added_up_and_the_peak_kept() -> None:

@@ -48,7 +48,8 @@ spec = ModelSpec(
     gates=(
         AtLeast(metric="accuracy", bound=0.85),
         # No BetterThanBaseline here: irises are so easy that a linear baseline is as good as a forest.
-        NotWorseThanChampion(metric="accuracy", margin=0.05),
+        # Thirty flowers tell little: one answered otherwise is 0.03, and the bound of the difference 0.09.
+        NotWorseThanChampion(metric="accuracy", margin=0.1),
         MinimumLabels(rows=20),
     ),
     retrain="0 3 * * 1",  # Mondays at 03:00 UTC
