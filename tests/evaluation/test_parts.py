@@ -103,8 +103,23 @@ def test_where_nothing_is_worse_hardly_anything_is_found() -> None:
 def test_p_values_are_corrected_as_benjamini_and_hochberg_published() -> None:
     # Their example of 15 comparisons (JRSS B 57, section 3.2): at 5% the first four are rejected.
     published = np.array(
-        [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590]
-        + [1.0]
+        [
+            0.0001,
+            0.0004,
+            0.0019,
+            0.0095,
+            0.0201,
+            0.0278,
+            0.0298,
+            0.0344,
+            0.0459,
+            0.324,
+            0.4262,
+            0.5719,
+            0.6528,
+            0.759,
+            1.0,
+        ]
     )
     assert (corrected_for_looking(published) <= 0.05).sum() == 4
     assert corrected_for_looking(published[::-1])[::-1] == pytest.approx(corrected_for_looking(published))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
 from include.records import SnapshotRef
 from include.spec import Categorical, ModelSpec, Numeric
-from include.training import read_training_data, split_of, write_snapshot
+from include.training import fit_candidate, read_training_data, split_of, write_snapshot
 from tests.builders import TODAY, declare_model
 
 PER_DAY = 4
@@ -115,3 +117,28 @@ def test_a_feature_that_single_precision_blurs_is_named(spec: ModelSpec, tmp_pat
     epoch = spec.model_copy(update={"features": features})
     with pytest.raises(PrecisionError, match=r"feature 'weight'.*Subtract an origin"):
         read_training_data(epoch, snapshot(epoch, rows(weight=seconds), tmp_path))
+
+
+class Watched(DecisionTreeClassifier):
+    """A tree that remembers which rows it was ever shown, by the first feature."""
+
+    shown: ClassVar[list[float]] = []
+
+    def fit(self, matrix, truth, **more):
+        Watched.shown += matrix[:, 0].tolist()
+        return super().fit(matrix, truth, **more)
+
+
+def test_whatever_is_chosen_is_chosen_on_training_rows_alone(spec: ModelSpec, tmp_path: Path) -> None:
+    """Estimator, early stopping, baseline and threshold: nothing sees the holdout, nor the embargo before it."""
+    window = spec.window.model_copy(update={"embargo": timedelta(days=2)})
+    built = spec.model_copy(update={"window": window, "estimator": lambda _: Watched(max_depth=3)})
+    split = split_of(built, TODAY)
+    numbered = rows(weight=[float(n) for n in range(50 * PER_DAY)])
+    times = numbered.column("sent_at").to_pylist()
+    Watched.shown.clear()
+    fitted = fit_candidate(built, "run 1", write_snapshot([numbered], built, split, tmp_path / "s"), tmp_path / "run")
+    seen = {times[int(number)] for number in Watched.shown}
+    assert len(Watched.shown) > len(seen)  # once for the model, and once more for its threshold
+    assert split.train.start <= min(seen) <= max(seen) < split.train.end == split.holdout.start - timedelta(days=2)
+    assert set(fitted.thresholds) == {"candidate", "baseline"}
