@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
+from include.models import declared_models
+from include.settings import load_settings
 from sluice_airflow import pages, runs
 from sluice_airflow.defaults import TAG, dag_defaults
 
@@ -49,6 +51,16 @@ with DAG(
         with pipeline.open_resources() as resources:
             return pipeline.clean_staging(KEEP_STAGING, resources)
 
+    @task(retries=0)
+    def retire_partitions(dag_run: Any) -> dict[str, list[str]]:
+        """Remove score partitions that are older than their models keep them; returns their starts by model."""
+        from include import pipeline
+
+        specs = declared_models(load_settings().models_dir).specs.values()
+        with pipeline.open_resources() as resources:
+            return {spec.name: pipeline.retire_partitions(spec, runs.as_of(dag_run), resources) for spec in specs}
+
     clean_staging()
+    retire_partitions()
     resend_alerts()
     remove_old_work()

@@ -36,6 +36,7 @@ from include.steps.score import (
     clean_staging,
     plan_partition,
     publish_partition,
+    retire_partitions,
     score_partition,
     score_shard,
     validate_partition,
@@ -66,6 +67,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "watch_parity",
     "score_partition",
     "clean_staging",
+    "retire_partitions",
     # operate
     "approve_version",
     "move_champion",

@@ -38,7 +38,8 @@ class MainJob:
             Step(service, stack.start_service, ("schemas", airflow)),
             *(Step(title, partial(jobs.retrain, model), (airflow, samples)) for model, title in retraining.items()),
             Step("Airflow's triggerer", stack.start_triggerer, (airflow, retraining[RETRAINED[0]])),
-            Step(scoring, partial(jobs.score, SCORED, days), (retraining[SCORED],)),
+            # The service is asked about a sample of what is scored.
+            Step(scoring, partial(jobs.score, SCORED, days), (retraining[SCORED], service)),
             *(
                 Step(f"live prediction of {model}", partial(calls.predict, model), (service, title))
                 for model, title in retraining.items()

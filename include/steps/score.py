@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from include import scoring
 from include.errors import SluiceError
@@ -137,3 +137,13 @@ def score_partition(
 def clean_staging(older_than: timedelta, resources: Resources) -> list[str]:
     """Drop what dead attempts left in schema ``staging``, and what is older than any run may take; return the names."""
     return scoring.clean_staging(resources.engine, older_than)
+
+
+def retire_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> list[str]:
+    """Remove the partitions that are older than the declaration keeps them; return their starts, as ISO 8601.
+
+    The ledger keeps that they were, and why they went; see `scoring.retire` for what stays nevertheless.
+    """
+    with resources.telemetry.step(spec.name, "retire"):
+        retired = scoring.retire(resources.engine, spec, now)
+    return [each.partition_start.isoformat() for each in retired]

@@ -108,7 +108,10 @@ HOUSEKEEPING = """\
 
 - **resend_alerts**: alerts of the last day that a channel did not take are sent again.
 - **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
-  Registered artifacts, the ledger and the scores are never touched.
+  Registered artifacts and the ledger are never touched.
+- **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
+- **retire_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
+  newest score; `sluice.score_retirement` keeps which, and why. What a long query reads goes the next time.
 """
 
 

@@ -30,7 +30,7 @@ def run(dag: DAG, at: datetime, **conf: Any) -> dict[str, Any]:
         finished = session.scalars(select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.logical_date == at)).one()
         tasks = {each.task_id: each for each in finished.get_task_instances(session=session)}
         events = session.execute(
-            select(AssetModel.uri, AssetEvent.extra)
+            select(AssetModel.uri, AssetEvent.extra, AssetEvent.partition_key)
             .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
             .where(AssetEvent.source_dag_id == dag.dag_id, AssetEvent.source_run_id == finished.run_id)
         ).all()
@@ -39,7 +39,8 @@ def run(dag: DAG, at: datetime, **conf: Any) -> dict[str, Any]:
             "state": str(finished.state),
             "tasks": {task_id: str(each.state) for task_id, each in tasks.items()},
             "tries": {task_id: each.try_number for task_id, each in tasks.items()},
-            "events": [{"uri": uri, **(extra or {})} for uri, extra in events],
+            "events": [{"uri": uri, **(extra or {})} for uri, extra, _ in events],
+            "keys": [key for _, _, key in events],
         }
 
 

@@ -64,6 +64,16 @@ def test_scoring_publishes_the_run_s_own_interval(laboratory: Any) -> None:
         "partition": "2026-02-28T00:00:00+00:00",
         "rows": 24,
     }
+    assert laboratory.runs["score"]["keys"] == ["2026-02-28T00:00:00"], "one event, with the partition's key"
+
+
+def test_a_service_that_is_not_there_leaves_the_partition_published_and_says_so(laboratory: Any) -> None:
+    run = laboratory.runs["score"]
+    assert (run["state"], run["tasks"]["publish"], run["tasks"]["watch_parity"]) == ("success", "success", "skipped")
+    (alert,) = alerts(laboratory, "score_apple", "score")
+    assert "parity with the service was not checked" in alert["error"]
+    (check,) = rows(laboratory, "SELECT verdict, published FROM sluice.parity_check WHERE run_id = %s", run["run_id"])
+    assert check == {"verdict": "not_checked", "published": True}
 
 
 def test_scoring_by_hand_publishes_the_day_that_was_asked_for(laboratory: Any) -> None:

@@ -22,7 +22,7 @@ RETRAIN = {
 SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": ["watch_parity"],
          "watch_parity": []}  # fmt: skip
 EXPECTED = {
-    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": []},
+    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": [], "retire_partitions": []},
     "operate_model": {"move_champion": []},
     "retrain_apple": RETRAIN,
     "retrain_pear": RETRAIN,

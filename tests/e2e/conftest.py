@@ -76,7 +76,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         [sys.executable, "-m", "include.local"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True
     )
     try:
-        stack = _connected(process, home, models, _read_until_up(process))
+        stack = connected(process, home, models, read_until_up(process))
         with stack.airflow, stack.service:
             yield stack
     finally:
@@ -85,7 +85,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         assert "no process is left" in rest, rest
 
 
-def _read_until_up(process: subprocess.Popen[str]) -> str:
+def read_until_up(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     said: list[str] = []
     deadline = time.monotonic() + START_SECONDS
@@ -97,7 +97,7 @@ def _read_until_up(process: subprocess.Popen[str]) -> str:
     raise AssertionError("the stack did not come up:\n" + "".join(said))
 
 
-def _connected(process: subprocess.Popen[str], home: Path, models: Path, summary: str) -> RunningStack:
+def connected(process: subprocess.Popen[str], home: Path, models: Path, summary: str) -> RunningStack:
     def found(pattern: str) -> str:
         match = re.search(pattern, summary)
         assert match, f"{pattern} is not in the summary:\n{summary}"
