@@ -15,7 +15,7 @@ SCHEDULES = ("0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *", "*/20 * * * *",
 
 
 def test_the_last_partition_and_the_next_one_are_airflow_s(tmp_path: Path) -> None:
-    chance = random.Random(4)
+    chance = random.Random(4)  # noqa: S311  # no secret
     begin = datetime(2024, 1, 1, tzinfo=UTC)
     moments = [begin + timedelta(seconds=chance.randrange(3 * 365 * 86_400)) for _ in range(30)]
     moments += [begin, datetime(2024, 2, 29, tzinfo=UTC), datetime(2025, 3, 31, 2, tzinfo=UTC)]

@@ -73,7 +73,8 @@ def test_the_shards_of_one_partition_ran_on_both_workers_by_airflow_s_records(
     assert [shard.map_index for shard in shards] == list(range(8))
     assert {shard.worker for shard in shards} == set(WORKERS)
     published = stack.sql(
-        "SELECT shards, row_count FROM sluice.published_partition WHERE model = 'flight_delay' AND partition_start = %s",
+        "SELECT shards, row_count FROM sluice.published_partition"
+        " WHERE model = 'flight_delay' AND partition_start = %s",
         YESTERDAY,
     )
     scored = stack.sql("SELECT count(*) FROM scores.flight_delay WHERE partition_start = %s", YESTERDAY)
