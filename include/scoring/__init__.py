@@ -7,6 +7,7 @@ Each attempt takes a number (`attempts`); a shard's rows are read, scored and wr
 """
 
 from include.scoring.cleaning import clean_staging
+from include.scoring.faults import database_errors
 from include.scoring.planning import plan, shard_condition
 from include.scoring.publication import abandon, publish
 from include.scoring.retention import retire
@@ -17,6 +18,7 @@ from include.scoring.tables import ensure_score_table, score_columns
 __all__ = [
     "abandon",
     "clean_staging",
+    "database_errors",
     "ensure_score_table",
     "plan",
     "publish",

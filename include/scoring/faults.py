@@ -38,14 +38,20 @@ def as_ours(error: BaseException, what: str) -> SluiceError:
 
 
 @contextlib.contextmanager
-def database_errors(what: str) -> Iterator[None]:
+def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
     """Turn what psycopg, SQLAlchemy or ADBC raise in the block into errors of ours.
 
-    Reading on from a result of ADBC raises OSError: Arrow knows no better.
+    Parameters
+    ----------
+    reading : bool
+        Whether the block reads on from a result of ADBC, which raises OSError: Arrow knows no better.
     """
     from adbc_driver_manager import Error as AdbcError
 
+    foreign: tuple[type[Exception], ...] = (psycopg.Error, SQLAlchemyError, AdbcError)
+    if reading:
+        foreign = (*foreign, OSError)
     try:
         yield
-    except (psycopg.Error, SQLAlchemyError, AdbcError, OSError) as error:
+    except foreign as error:
         raise as_ours(error, what) from error

@@ -9,6 +9,7 @@ from include.errors import PartitionOverlapError
 from include.records import Period, ScoreMode, ScorePlan
 from include.scoring.attempts import STAGING, Work, staging_name, taken_attempt
 from include.scoring.cleaning import drop_replaced
+from include.scoring.faults import database_errors
 from include.scoring.tables import ensure_score_table
 from include.spec import ModelSpec
 
@@ -55,7 +56,8 @@ def plan(
     FencedError, DatabaseError
         See `taken_attempt`.
     """
-    ensure_score_table(engine, spec)
+    with database_errors(f"the score table of model '{spec.name}'"):
+        ensure_score_table(engine, spec)
     shards = shards or shards_for(rows, spec.scoring.shard_rows)
     with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan")) as attempt:
         check_fits(attempt.connection, spec, period)

@@ -101,7 +101,7 @@ def _scored(
     open_rows: Rows, spec: ModelSpec, scorer: Scorer, work: Work, tally: _Tally
 ) -> Iterator[Iterator[ScoredBatch]]:
     def read() -> Iterator[pa.RecordBatch]:
-        with database_errors(str(work)), open_rows() as batches:
+        with database_errors(str(work), reading=True), open_rows() as batches:
             for batch in _each_timed(batches, tally, "read"):
                 tally.read += batch.num_rows
                 yield batch

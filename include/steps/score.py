@@ -20,7 +20,8 @@ from include.warehouse.rows import open_rows, rows_query
 
 def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: Resources) -> ValidationReport:
     """Hold one partition's rows against the model's data contract; ValidationFailedError stops the run."""
-    return validate(spec, period, "score", run_id, resources)
+    with scoring.database_errors(f"validation of model '{spec.name}', partition {period}"):
+        return validate(spec, period, "score", run_id, resources)
 
 
 def plan_partition(
@@ -54,8 +55,9 @@ def plan_partition(
     PartitionOverlapError
         When the score table has partitions of another length there.
     """
-    version, mode = version_for(spec, report.period, resources, version=version, mode=mode)
-    registered = resources.ledger.version(spec.name, version)
+    with scoring.database_errors(f"the version that scores model '{spec.name}'"):
+        version, mode = version_for(spec, report.period, resources, version=version, mode=mode)
+        registered = resources.ledger.version(spec.name, version)
     with resources.telemetry.step(spec.name, "plan"):
         return scoring.plan(
             resources.engine,

@@ -15,8 +15,11 @@ from include import scoring
 from include.errors import DatabaseError, FencedError
 from include.records import ScorePlan, StagedShard
 from include.scoring.attempts import Work, taken_attempt
+from include.warehouse import open_engine
 from include.warehouse.rows import open_rows, rows_query
 from tests.scoring.conftest import DAY, Laboratory, small_scorer
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 def stage_after(laboratory: Laboratory, plan: ScorePlan, happens) -> StagedShard:
@@ -164,3 +167,14 @@ def test_attempts_are_never_changed_or_removed(laboratory: Laboratory) -> None:
             pytest.raises(psycopg.errors.RaiseException, match="append"),
         ):
             connection.execute(statement)
+
+
+def test_a_database_that_does_not_answer_is_an_error_of_ours_at_every_stage(laboratory: Laboratory) -> None:
+    laboratory.fill(6)
+    plan = laboratory.plan(6)
+    staged = laboratory.stage(plan)
+    gone = Laboratory(open_engine(NOWHERE), NOWHERE, laboratory.spec)
+    for work in (lambda: gone.plan(6), lambda: gone.stage(plan), lambda: gone.publish(plan, [staged])):
+        with pytest.raises(DatabaseError, match=r"the database failed: .*look whether the database runs"):
+            work()
+    assert laboratory.publish(plan, [staged]).row_count == 6
