@@ -17,6 +17,7 @@ from include import pipeline
 from include.errors import NoChampionError, SluiceError
 from include.models import DeclaredModels
 from include.records import ModelVersion
+from include.registry import CARD
 from include.resources import Resources, open_resources
 from include.settings import Settings, child_environment
 from include.warehouse.embedded import binary
@@ -148,6 +149,8 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
             else "no champion"
         )
         _say(f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(name, resources)}")
+        if champion:
+            _say(f"  its card: {_card(name, champion.to_version, resources)}")
     for error in models.broken:
         _say(f"broken: {error}")
     return 1 if models.broken else 0
@@ -163,6 +166,11 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
     command += [] if arguments.statement is None else ["-c", arguments.statement]
     environment = child_environment({"PGPASSWORD": str(address.password or "")})
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # words of our own
+
+
+def _card(model: str, version: int, resources: Resources) -> str:
+    file = resources.artifacts.folder(model, version) / CARD
+    return str(file) if file.exists() else "none: it was registered before there were cards"
 
 
 def _newest_partition(model: str, resources: Resources) -> str:

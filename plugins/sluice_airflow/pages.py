@@ -19,10 +19,12 @@ RETRAIN = """\
 3. **train**: the estimator of `spec.py`, and a simple baseline, on the older part.
 4. **export**: to ONNX (what is served) and joblib (for people).
 5. **parity**: ONNX must answer as scikit-learn does, on the whole holdout.
+   **reproduce**, in models declared `reproducible`: trained once more, the bytes must be the same.
 6. **evaluate**: candidate, champion and baseline on the same holdout, which is later than the training rows.
 7. **rehearse**: the online service itself is started on the candidate alone, on loopback: it must get ready, answer
    the golden rows bit for bit and refuse malformed requests; its p99 and memory under a short load are measured.
-8. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons.
+8. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons, signed, with its
+   evidence and a model card; the task's log has the card's address, `/sluice/cards/{name}/<version>`.
 9. **approve**, if the declaration asks for it: a person other than who triggered the run says yes, seeing the evidence.
 10. **promote**: an accepted version becomes the champion, and the service picks it up.
    A rejected one leaves this task *skipped*: its log has the reasons, the champion stays.

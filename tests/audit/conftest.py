@@ -40,7 +40,7 @@ class Life:
             kept.rename(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def life(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     home = tmp_path_factory.mktemp("audit")
     with open_resources(Settings(home=home, database_url=new_database(), models_dir=home / "models")) as resources:

@@ -50,6 +50,7 @@ def test_a_model_s_life_from_the_shell(sluice) -> None:
     _, said, _ = sluice("status")
     assert "parcels: champion version 1" in said
     assert "2 version(s) registered, newest partition 2026-02-22 (40 rows)" in said
+    assert "artifacts/parcels/1/card.html" in said
 
 
 def test_errors_say_what_to_do_on_standard_error(sluice) -> None:
