@@ -33,6 +33,7 @@ def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources)
     _write(_figures(story))
     _write(_gates(story))
     _write(_around(story))
+    _write(_approved(story))
     _write(["", "Checked again now", *_told(story.checks)])
     folder = resources.artifacts.folder(arguments.model, story.version.version)
     _write(["", f"Card: {folder / CARD}" if story.pack else "Card: none was made for this version."])
@@ -104,6 +105,17 @@ def _around(story: PromotionStory) -> Iterator[str]:
     twice = pack.reproducibility
     same = "not measured" if twice is None else "the same bytes" if twice.passed else "DIFFERENT bytes"
     yield f"Trained twice: {same}"
+
+
+def _approved(story: PromotionStory) -> Iterator[str]:
+    asked = "asked for, and none was given" if story.version.needs_approval else "not asked for"
+    if not story.approvals:
+        yield f"Approval: {asked}"
+    for each in story.approvals:
+        same = "on this evidence" if each.evidence_digest == story.version.evidence_digest else "on OTHER evidence"
+        requested = each.requested_by or "the schedule"
+        yield f"Approval: {each.decision} {moment(each.at)} by {each.approver}, {same}; asked for by {requested}"
+        yield f"  {each.comment}"
 
 
 def _told(checks: Iterable[AuditCheck]) -> Iterator[str]:

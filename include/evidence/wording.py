@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from include.records import Difference, Evaluation, Interval, SliceFigure
-from include.spec import HIGHER_IS_BETTER, Boolean, Categorical, Numeric
+from include.spec import HIGHER_IS_BETTER, Boolean, Categorical, Metric, Numeric
 
 NOT_MEASURED = "not measured"
 MOST_CATEGORIES = 12
+# A database gives the metrics of a row back in an order of its own.
+_ORDER = {name: position for position, name in enumerate(get_args(Metric))}
 NBSP = "\N{NO-BREAK SPACE}"  # an interval is not broken in two
 
 
@@ -59,7 +61,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
             _difference(metric, evaluation.differences),
             _difference(metric, evaluation.baseline_differences),
         )
-        for metric in evaluation.candidate
+        for metric in sorted(evaluation.candidate, key=lambda name: _ORDER.get(name, len(_ORDER)))
     ]
 
 

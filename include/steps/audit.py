@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from include.errors import ArtifactError, UnknownFenceError
 from include.evidence import EvidencePack, read_pack
 from include.inference import check_golden, load_golden, load_scorer
-from include.records import AuditCheck, ModelVersion, Promotion, Record
-from include.registry import EVIDENCE, VerifiedArtifact
+from include.records import Approval, AuditCheck, ModelVersion, Promotion, Record
+from include.registry import EVIDENCE, VerifiedArtifact, read_approvals
 from include.registry.examination import checked, examine
 from include.resources import Resources
 
@@ -23,6 +23,7 @@ class PromotionStory(Record):
     promotion: Promotion
     version: ModelVersion
     until: Promotion | None
+    approvals: tuple[Approval, ...]
     checks: tuple[AuditCheck, ...]
     pack: EvidencePack | None
 
@@ -71,7 +72,12 @@ def explain_promotion(model: str, fence: int, resources: Resources) -> Promotion
     except ArtifactError:
         pack = None
     return PromotionStory(
-        promotion=promotion, version=registered, until=history.get(fence + 1), checks=checks, pack=pack
+        promotion=promotion,
+        version=registered,
+        until=history.get(fence + 1),
+        approvals=tuple(each for each in read_approvals(resources.engine, model) if each.version == registered.version),
+        checks=checks,
+        pack=pack,
     )
 
 

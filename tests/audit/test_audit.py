@@ -112,8 +112,8 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
         "Promotion 1 of parcels: from no champion to version 1", "by ann", "in force until", "(fence 2, ben)",
         first.data_digest, first.spec_digest, first.artifact_digest, first.evidence_digest,
         "training  2026-01-10 00:00 to 2026-02-19 00:00 UTC", "Gates: accepted", "roc_auc", "Rehearsal: not measured",
-        "Parity: passed", "Trained twice: the same bytes", "signature: Ed25519, by trusted key",
-        "was computed again and is the same", "card.html",
+        "Parity: passed", "Trained twice: the same bytes", "Approval: not asked for",
+        "signature: Ed25519, by trusted key", "was computed again and is the same", "card.html",
     ):  # fmt: skip
         assert words in said, words
     assert all(gate.sentence in said for gate in first.decision.gates)
