@@ -1,11 +1,14 @@
-"""Ends connections whose request never comes whole, so that they don't keep a worker's places for good.
+"""Ends connections whose request is not answered in time, so that no client keeps a worker's places for good.
 
 A worker reads a body in a thread that waits until it is there; nothing in WSGI bounds that wait. But
 work is bounded, by bytes, rows and the database's patience: a request that is under way for longer
-than any work takes waits for its client. Then the connections on which nothing came for as long are
-shut from our side, which ends the wait.
+than any work takes waits for its client, be it silent or sending a byte now and then. Then its
+connection is shut from our side, which ends the wait.
 
-A client that sends a byte now and then is not caught: what does is a proxy that reads bodies first.
+WSGI does not tell which connection a request came by, but the kernel tells of each when it last brought
+data and when it last took some: one that has taken none since, and goes on so, is not answered. The kernel's
+clock ticks every four milliseconds: a connection that was answered within a tick and is idle looks as one that
+waits, so it may be cut as well while another waits too long. Clients open idle connections again.
 """
 
 from __future__ import annotations
@@ -16,64 +19,115 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 log = logging.getLogger(__name__)
 
-# struct tcp_info of Linux: eight bytes, then 32-bit numbers, of which the twelfth is tcpi_last_data_recv.
-_LAST_DATA_RECEIVED: Final = 8 + 11 * 4
+# Offsets in Linux' struct tcp_info (include/uapi/linux/tcp.h) of tcpi_last_data_sent and tcpi_last_data_recv, both
+# in milliseconds ago, tcpi_bytes_received, and tcpi_data_segs_out.
+_SENT, _RECEIVED, _TAKEN, _GIVEN = 44, 52, 128, 156
 _TCP_INFO: Final = 11
+_LENGTH: Final = 160
+_PAUSE: Final = 1.0
+
+
+class _Waiting(NamedTuple):
+    """Of one connection: how many segments it was sent, and since when it is seen to wait for more."""
+
+    given: int
+    since: float
 
 
 def watch_connections(port: int, seconds: float, oldest: Callable[[], float]) -> None:
-    """Have a thread end connections to `port` that keep a request waiting for `seconds`.
+    """Have a thread end connections to `port` that are not answered for `seconds`.
 
     Parameters
     ----------
     port : int
         Where the service listens.
     seconds : float
+        A little more may pass: it looks once a second.
     oldest : callable
         For how many seconds the oldest request is under way; 0 when none is.
     """
     if sys.platform != "linux":
         log.warning("clients that never send their request whole are not cut off on this system")
         return
+    patience = Patience(port, seconds)
 
     def watch() -> None:
         pause = threading.Event()
-        while not pause.wait(min(1.0, seconds / 2)):
-            if oldest() > seconds:
-                cut_silent(port, seconds)
+        while not pause.wait(min(_PAUSE, seconds / 4)):
+            if oldest() > min(_PAUSE, seconds / 4):  # otherwise nobody waits for long, and it costs nothing to know
+                patience.look()
 
     threading.Thread(target=watch, name="patience", daemon=True).start()
 
 
-def cut_silent(port: int, seconds: float) -> int:
-    """Shut this process's connections to `port` on which nothing came for `seconds`; return how many."""
-    cut = 0
+class Patience:
+    """Keeps in mind since when each connection of this process to `port` waits for an answer.
+
+    Parameters
+    ----------
+    port : int
+    seconds : float
+        How long one may wait.
+    """
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._port, self._seconds = port, seconds
+        self._waiting: dict[str, _Waiting] = {}
+
+    def look(self) -> int:
+        """Shut the connections that wait too long, and return how many."""
+        cut, waiting = 0, {}
+        for connection, name in _connections(self._port):
+            now = time.monotonic()
+            given = _given(connection)
+            if given is None:
+                continue
+            known = self._waiting.get(name)
+            since = known.since if known is not None and known.given == given else now
+            waiting[name] = _Waiting(given, since)
+            if now - since > self._seconds:
+                with suppress(OSError):  # it ended by itself
+                    connection.shutdown(socket.SHUT_RDWR)
+                    cut += 1
+        self._waiting = waiting
+        if cut:
+            log.warning("%s connection(s) were cut: their request was not whole within %s s", cut, self._seconds)
+        return cut
+
+
+def _connections(port: int) -> Iterator[tuple[socket.socket, str]]:
+    """Yield this process's connections to `port`, each with a name of its own, closed afterwards."""
     for entry in list(Path("/proc/self/fd").iterdir()):
         try:
             connection = socket.socket(fileno=os.dup(int(entry.name)))
         except OSError:  # closed meanwhile, or no socket
             continue
         with connection:
-            if _is_silent(connection, port, seconds):
-                connection.shutdown(socket.SHUT_RDWR)
-                cut += 1
-    if cut:
-        log.warning("%s connection(s) were cut: nothing came on them for %s s", cut, seconds)
-    return cut
+            try:
+                ours = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
+                name = str(connection.getpeername()) if ours else ""  # the listening socket has none
+            except OSError:
+                continue
+            if ours:
+                yield connection, name
 
 
-def _is_silent(connection: socket.socket, port: int, seconds: float) -> bool:
+def _given(connection: socket.socket) -> int | None:
+    """Return how many segments a connection was sent that may wait for more; None for one that does not."""
     try:
-        if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getsockname()[1] != port:
-            return False
-        connection.getpeername()  # the listening socket has none
-        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 128)
+        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _LENGTH)
     except OSError:
-        return False
-    return bool(struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0] > seconds * 1000)
+        return None
+    if len(info) < _LENGTH:  # a kernel before 4.6
+        return None
+    (sent,), (received,) = struct.unpack_from("I", info, _SENT), struct.unpack_from("I", info, _RECEIVED)
+    (taken,), (given,) = struct.unpack_from("Q", info, _TAKEN), struct.unpack_from("I", info, _GIVEN)
+    return int(given) if taken and received <= sent else None

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
     )
     service_request_seconds: float = Field(
-        30, gt=0, le=3600, description="How long a worker waits for a request that does not come whole."
+        30, gt=0, le=3600, description="How long a request may take to come whole and be answered; then it is cut off."
     )
     service_rate: float = Field(
         0, ge=0, description="Most requests a second of one caller, over all workers; 0: as many as they like."

@@ -9,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import psutil
+
+from include.signing import Keyring
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
@@ -124,6 +127,29 @@ def test_champions_change_under_load_within_a_second_and_with_no_failed_request(
     assert {status for _, status, _, _ in seen} == {200}
     assert all(digests[version] == digest for _, _, version, digest in seen)
     assert max(late, default=0) < 1.0
+
+
+def test_a_version_signed_by_nobody_who_is_trusted_is_refused_and_the_old_one_goes_on(
+    world: Any, run_service: Callable[..., Any], tmp_path: Path
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: ready(service))
+    forged = world.register("iris", seed=1)
+    folder = world.store.folder("iris", forged.version)
+    stranger = Keyring(tmp_path / "stranger").signer()
+    (folder / "manifest.sig").write_bytes(stranger.sign((folder / "manifest.json").read_bytes()))
+    world.promote("iris", forged.version)
+
+    def told() -> str:
+        return service.ask("GET", "/ready")[1]["models"]["iris"]["fault"] or ""
+
+    service.wait_until(lambda: "version 2 was refused" in told())
+    assert "trusted" in told()
+    status, answer = service.ask("POST", "/predict", {"features": SETOSA})
+    assert (status, answer["version"]) == (200, 1)
+    assert service.ask("POST", "/v1/models/iris/versions/2/predict", {"features": SETOSA})[0] == 503
 
 
 def test_the_service_loads_nothing_that_can_unpickle_or_train() -> None:
