@@ -71,7 +71,8 @@ ENV PYTHONPATH=/opt/sluice:/opt/sluice/deploy/airflow/config \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/sluice/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
-    GX_ANALYTICS_ENABLED=false
+    GX_ANALYTICS_ENABLED=false \
+    OMP_WAIT_POLICY=PASSIVE
 USER 10001:10001
 EXPOSE 8080
 # Of the default command; docker-compose.yaml asks for each process's own.

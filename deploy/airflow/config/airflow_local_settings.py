@@ -9,9 +9,13 @@ from importlib import import_module
 
 PRELOADED = (
     "great_expectations",
+    "jinja2",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "onnxruntime",
     "pandas",
     "pyarrow.parquet",
+    "scipy.stats",
     "skl2onnx",
     "sklearn.ensemble",
     "sklearn.linear_model",
