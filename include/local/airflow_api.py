@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,9 +128,14 @@ class AirflowApi:
         )
 
     def returned(self, dag_id: str, run_id: str, task_id: str, index: int = -1) -> Any:
-        """Return what a task returned."""
+        """Return what a task returned, of JSON's types."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-        return self._call("GET", path, params={"map_index": index, "deserialize": True})["value"]
+        value = self._call("GET", path, params={"map_index": index})["value"]
+        return json.loads(value) if isinstance(value, str) else value  # as it lies in Airflow's database
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """Return what Airflow answers to any other question."""
+        return self._call("GET", path, params=parameters)
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         if self._token is None:
