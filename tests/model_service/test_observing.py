@@ -568,7 +568,7 @@ def test_a_fault_of_the_service_shows_no_trace_and_no_value_unless_asked(
     def break_on(_self: Any, matrix: Any) -> None:
         raise RuntimeError(f"a private value: {matrix[0, 0]}")
 
-    monkeypatch.setattr("include.inference.Scorer.score", break_on)
+    monkeypatch.setattr("include.inference.Scorer.score_one", break_on)
     answer = watched.predict([7.25, 3.5, 1.4, 0.2], **{"X-Request-ID": "order-17"})
     watched.observer.flush()
     assert answer.status_code == 500
