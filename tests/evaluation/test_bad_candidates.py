@@ -176,7 +176,7 @@ def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
         exported = Laboratory(resources, spec).exported(spec, "champion")
         evaluation = pipeline.evaluate_candidate(spec, exported, resources)
         lenient = spec.model_copy(update={"gates": spec.gates[:1]})
-        champion = pipeline.weigh_candidate(lenient, exported, evaluation, resources)
+        champion = pipeline.weigh_candidate(lenient, exported, evaluation, None, resources)
         pipeline.promote_candidate(spec, champion, "ann", resources)
         yield Laboratory(resources, spec)
 
