@@ -64,6 +64,15 @@ def build(spec: ModelSpec) -> DAG:
         runs.stop_when_not_checked(check)
         return check.to_plain()
 
+    @task
+    def shadow(announced: dict[str, Any], run_id: str) -> dict[str, Any] | None:
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            published = PublishedPartition.from_plain(announced)
+            found = pipeline.shadow_partition(spec, published, run_id, resources)
+        return found and found.to_plain()
+
     settings = model_dag_defaults(spec, "score", timedelta(hours=1))
     schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
     page = pages.score_page(spec)
@@ -72,6 +81,8 @@ def build(spec: ModelSpec) -> DAG:
         published = publish(planned, score.expand(work=planned))
         if spec.scoring.parity == "alert":
             watch_parity(published)
+        if spec.shadow is not None:
+            shadow(published)
     return dag
 
 

@@ -5,7 +5,8 @@
               (→ answer_request, if declared) → promote_candidate
     score     validate_partition → plan_partition → score_shard, once a shard → publish_partition → watch_parity
               (score_partition: from the plan to the publication in one go)
-    operate   approve_version, move_champion
+              → shadow_partition, if declared
+    operate   approve_version, choose_shadow, move_champion
     audit     verify_version, explain_promotion, ml_test_score, attest
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
@@ -42,6 +43,7 @@ from include.steps.score import (
     validate_partition,
 )
 from include.steps.scorecard import attest, ml_test_score
+from include.steps.shadow import choose_shadow, require_agreement, shadow_partition
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
@@ -70,6 +72,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "retire_partitions",
     # operate
     "approve_version",
+    "choose_shadow",
+    "require_agreement",
+    "shadow_partition",
     "move_champion",
     # audit
     "verify_version",

@@ -19,3 +19,12 @@ def approve(arguments: Namespace, _models: DeclaredModels, resources: Resources)
         f"{said.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"
     )
     return 0
+
+
+def shadow(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Have a version score in the shadow of the champion, or none."""
+    version = None if arguments.version == "off" else int(arguments.version)
+    pipeline.choose_shadow(arguments.model, version, getpass.getuser(), resources)
+    who = "no version" if version is None else f"version {version}"
+    sys.stdout.write(f"From now on {who} of {arguments.model} scores in the shadow of the champion.\n")
+    return 0

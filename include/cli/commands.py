@@ -95,8 +95,10 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     return 0
 
 
-def promote(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Promote a version by hand."""
+    if arguments.model in models.specs:
+        pipeline.require_agreement(models[arguments.model], arguments.version, resources)
     return _move(arguments.model, arguments.version, arguments.reason, resources)
 
 

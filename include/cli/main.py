@@ -89,6 +89,11 @@ def build_parser() -> argparse.ArgumentParser:
     approve.add_argument("--comment", required=True, help="why, kept in the ledger for good")
     approve.set_defaults(command=approval.approve)
 
+    shadow = parsers.add_parser("shadow", help="have a version score beside the champion, for nobody to see")
+    shadow.add_argument("model")
+    shadow.add_argument("version", type=_version_or_off, metavar="VERSION|off")
+    shadow.set_defaults(command=approval.shadow)
+
     rollback = parsers.add_parser("rollback", help="promote the version that was champion before")
     rollback.add_argument("model")
     rollback.add_argument("version", type=int, nargs="?", help="default: the champion before this one")
@@ -144,3 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _moment(words: str) -> datetime:
     found = datetime.fromisoformat(words)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _version_or_off(word: str) -> str:
+    if word != "off" and not word.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a version's number, or off; found '{word}'")
+    return word

@@ -21,6 +21,7 @@ from include.errors.scoring import (
     PartitionOverlapError,
     ScoresRefusedError,
 )
+from include.errors.shadow import ShadowDisagreesError
 
 __all__ = [
     "ApprovalNeededError",
@@ -47,6 +48,7 @@ __all__ = [
     "RowsRejectedError",
     "ScoresRefusedError",
     "SettingsError",
+    "ShadowDisagreesError",
     "SignatureError",
     "SluiceError",
     "SpecError",

@@ -15,6 +15,7 @@ from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import Approval, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
+from include.records.shadow import ShadowDivergence
 
 __all__ = [
     "CARD_DATA",
@@ -52,6 +53,7 @@ __all__ = [
     "RetiredPartition",
     "ScoreMode",
     "ScorePlan",
+    "ShadowDivergence",
     "SliceFigure",
     "SnapshotRef",
     "Split",

@@ -4,6 +4,7 @@ from include.provenance import file_digest
 from include.registry.approvals import read_approvals, store_approval
 from include.registry.artifacts import CARD, EVIDENCE, ArtifactStore, Manifest, VerifiedArtifact
 from include.registry.ledger import Ledger
+from include.registry.shadows import last_divergence, set_shadow, shadow_of
 
 __all__ = [
     "CARD",
@@ -13,6 +14,9 @@ __all__ = [
     "Manifest",
     "VerifiedArtifact",
     "file_digest",
+    "last_divergence",
     "read_approvals",
+    "set_shadow",
+    "shadow_of",
     "store_approval",
 ]

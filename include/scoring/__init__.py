@@ -12,6 +12,7 @@ from include.scoring.planning import plan, shard_condition
 from include.scoring.publication import abandon, publish
 from include.scoring.retention import retire
 from include.scoring.rows import score_batches
+from include.scoring.shadow import measure_divergence, write_shadow
 from include.scoring.staging import stage_shard
 from include.scoring.tables import ensure_score_table, score_columns
 
@@ -20,6 +21,7 @@ __all__ = [
     "clean_staging",
     "database_errors",
     "ensure_score_table",
+    "measure_divergence",
     "plan",
     "publish",
     "retire",
@@ -27,4 +29,5 @@ __all__ = [
     "score_columns",
     "shard_condition",
     "stage_shard",
+    "write_shadow",
 ]

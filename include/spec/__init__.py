@@ -38,6 +38,7 @@ from include.spec.gates import (
 from include.spec.judging import Judging, Slice
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
 from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
+from include.spec.shadow import Shadow
 from include.spec.words import ClassLabel, Identifier, Task, Word
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "Numeric",
     "SameFeatures",
     "Scoring",
+    "Shadow",
     "Slice",
     "SliceFloor",
     "SliceNotWorse",

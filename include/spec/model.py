@@ -15,6 +15,7 @@ from include.spec.features import Columns, Feature
 from include.spec.gates import FairnessGap, Gate, SliceFloor, SliceNotWorse, default_gates
 from include.spec.judging import Judging
 from include.spec.scoring import Scoring
+from include.spec.shadow import Shadow
 from include.spec.words import ClassLabel, Cron, Delay, Identifier, Length, Task, Word
 
 
@@ -96,6 +97,8 @@ class ModelSpec(Word):
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
     approval : Approval or None
         Who must approve what passed the gates before it is promoted; None: nobody.
+    shadow : Shadow or None
+        Whether a challenger may score beside the champion, and how far from it; None: the DAG has no such task.
     reproducible : bool
         Whether each candidate is trained twice, and must come out the same to the byte.
     parity_tolerance : float
@@ -125,6 +128,7 @@ class ModelSpec(Word):
     parity_tolerance: PositiveFloat = 1e-5
     seed: int = 0
     approval: Approval | None = None
+    shadow: Shadow | None = None
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
 

@@ -1,0 +1,159 @@
+"""A challenger's scores of a partition, in a table of their own, and how far they are from what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, text
+
+from include.errors import ReconciliationError
+from include.records import PublishedPartition, ShadowDivergence
+from include.scoring.rows import ScoredBatch
+from include.scoring.tables import score_columns
+from include.spec import ModelSpec
+
+TENTHS = 10
+
+
+def write_shadow(
+    engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, batches: Iterable[ScoredBatch]
+) -> int:
+    """Write a challenger's scores of a partition into ``scores.<model>_shadow``, all or none; return the rows.
+
+    Scored again, a partition's rows of this version are replaced.
+    """
+    table = f'scores."{spec.name}_shadow"'
+    columns = score_columns(spec)
+    names = [
+        "partition_start",
+        "entity_key",
+        *columns,
+        *(["predicted"] if spec.target.classes else []),
+        "model_version",
+    ]
+    quoted = ", ".join(f'"{name}"' for name in names)
+    with engine.begin() as connection:
+        _ensure_table(connection, spec, table)
+        connection.execute(
+            text(f"DELETE FROM {table} WHERE partition_start = :start AND model_version = :version"),  # noqa: S608  # checked
+            {"start": published.partition_start, "version": version},
+        )
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101  # an open connection has one
+        rows = 0
+        with driver.cursor().copy(f"COPY {table} ({quoted}) FROM STDIN") as copy:
+            for batch in batches:
+                labels = None if batch.labels is None else batch.labels.tolist()
+                for position, (key, scores) in enumerate(
+                    zip(batch.keys.to_pylist(), batch.scores.tolist(), strict=True)
+                ):
+                    label = [] if labels is None else [spec.target.classes[labels[position]]]
+                    copy.write_row((published.partition_start, key, *scores, *label, version))
+                rows += batch.rows
+    return rows
+
+
+def measure_divergence(
+    engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, run_id: str
+) -> ShadowDivergence:
+    """Hold a challenger's scores of a partition against the champion's, row by row, and store the figures.
+
+    Raises
+    ------
+    ReconciliationError
+        When the two are not of the same rows.
+    """
+    champion, challenger = _pairs(engine, spec, published, version)
+    found = divergence_of(champion, challenger, classes=bool(spec.target.classes))
+    measured = ShadowDivergence(
+        model=spec.name,
+        version=version,
+        champion_version=published.version,
+        partition_start=published.partition_start,
+        row_count=len(champion),
+        run_id=run_id,
+        **found,
+    )
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sluice.shadow_divergence (model, version, champion_version, partition_start, row_count,"
+                " rank_correlation, decile_moves, label_flips, run_id) VALUES (:model, :version, :champion_version,"
+                " :partition_start, :row_count, :rank_correlation, :decile_moves, :label_flips, :run_id)"
+            ),
+            measured.model_dump(),
+        )
+    return measured
+
+
+def divergence_of(
+    champion: NDArray[np.float64], challenger: NDArray[np.float64], *, classes: bool
+) -> dict[str, float | None]:
+    """Return the figures of two arrays of scores of the same rows, each of shape (n, n_columns)."""
+    ranks = [(_ranks(champion[:, each]), _ranks(challenger[:, each])) for each in range(champion.shape[1])]
+    correlations = [_correlation(one, other) for one, other in ranks]
+    known = [each for each in correlations if each is not None]
+    moves = [float(np.mean(_tenth(one) != _tenth(other))) for one, other in ranks]
+    flips = float(np.mean(champion.argmax(axis=1) != challenger.argmax(axis=1))) if classes else None
+    return {
+        "rank_correlation": float(np.mean(known)) if len(known) == len(ranks) else None,
+        "decile_moves": float(np.mean(moves)),
+        "label_flips": flips,
+    }
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks from 0, ties at their mean rank: Spearman's correlation is Pearson's of these."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: NDArray[np.float64] = (last - (counts + 1) / 2)[inverse]
+    return ranks
+
+
+def _tenth(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
+    return (ranks * TENTHS // len(ranks)).astype(np.int64)
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+    if len(one) < 2 or one.std() == 0 or other.std() == 0:  # a correlation is of two points or more
+        return None
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _pairs(
+    engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    columns = score_columns(spec)
+    both = ", ".join([*(f'c."{name}"' for name in columns), *(f's."{name}"' for name in columns)])
+    # Names are the declaration's, which ModelSpec has checked.
+    query = f"""
+        SELECT {both} FROM scores."{spec.name}" AS c JOIN scores."{spec.name}_shadow" AS s
+            USING (partition_start, entity_key)
+        WHERE c.partition_start = :start AND c.model_version = :champion AND s.model_version = :version
+    """  # noqa: S608
+    values = {"start": published.partition_start, "champion": published.version, "version": version}
+    with engine.connect() as connection:
+        rows = connection.execute(text(query), values).all()
+    if len(rows) != published.row_count:
+        raise ReconciliationError(
+            f"shadow of '{spec.name}' at {published.partition_start.isoformat()}: expected the {published.row_count:,} "
+            f"rows that were published with version {published.version}; found {len(rows):,} in both. The partition "
+            "was scored anew meanwhile, or the source changed: run the task again."
+        )
+    table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(len(rows), 2 * len(columns))
+    return table[:, : len(columns)], table[:, len(columns) :]
+
+
+def _ensure_table(connection: Connection, spec: ModelSpec, table: str) -> None:
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"sluice.table.{spec.name}_shadow"}
+    )
+    answers = "".join(f'"{name}" double precision NOT NULL, ' for name in score_columns(spec))
+    predicted = "predicted text NOT NULL, " if spec.target.classes else ""
+    connection.exec_driver_sql(
+        f"CREATE TABLE IF NOT EXISTS {table} (partition_start timestamptz NOT NULL, "
+        f"entity_key {spec.entity_key.type} NOT NULL, {answers}{predicted}model_version integer NOT NULL, "
+        "scored_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (partition_start, model_version, entity_key))"
+    )

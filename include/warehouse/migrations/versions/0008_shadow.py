@@ -1,0 +1,52 @@
+"""Challengers that score beside the champion, and how far their answers are from its."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+TABLES = """
+CREATE TABLE sluice.shadow (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model    text        NOT NULL,
+    version  integer,
+    actor    text        NOT NULL CHECK (actor <> ''),
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (model, version) REFERENCES sluice.model_version
+);
+COMMENT ON TABLE sluice.shadow IS
+    'Which version scores in the shadow of the champion: the newest row of a model is in force. Append-only.';
+
+CREATE TABLE sluice.shadow_divergence (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model             text             NOT NULL,
+    version           integer          NOT NULL,
+    champion_version  integer          NOT NULL,
+    partition_start   timestamptz      NOT NULL,
+    row_count         bigint           NOT NULL,
+    rank_correlation  double precision,
+    decile_moves      double precision NOT NULL,
+    label_flips       double precision,
+    run_id            text             NOT NULL,
+    at                timestamptz      NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (model, version) REFERENCES sluice.model_version
+);
+CREATE INDEX ON sluice.shadow_divergence (model, version);
+COMMENT ON TABLE sluice.shadow_divergence IS
+    'How far a challenger''s scores of a partition are from the champion''s. Append-only.';
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow
+    FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow_divergence
+    FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
+"""
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    op.execute(TABLES.replace(":", "\\:"))
+
+
+def downgrade() -> None:
+    """Remove them; the shadow scores themselves stay."""
+    op.execute("DROP TABLE sluice.shadow_divergence, sluice.shadow")

@@ -1,0 +1,110 @@
+"""The champion's shadow: a challenger's scores beside the published ones, and how far they are."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
+from sqlalchemy import text
+
+from include import pipeline
+from include.errors import ReconciliationError, ShadowDisagreesError
+from include.records import Period
+from include.resources import Resources
+from include.scoring import measure_divergence
+from include.scoring.shadow import divergence_of
+from include.spec import ModelSpec, Shadow
+from tests.builders import ROWS_A_DAY, TODAY, declare_model, load_parcels
+
+DAY = Period.of_day(date(2026, 2, 20))
+
+
+@pytest.fixture
+def spec(resources: Resources) -> ModelSpec:
+    """Two versions that differ: the second is trained on another past; the first is champion."""
+    load_parcels(resources.engine)
+    spec = declare_model(resources.settings.home / "models")
+    train(spec, "one", resources)
+    pipeline.move_champion(spec.name, 1, "ann", "the first", resources)
+    with resources.engine.begin() as connection:
+        connection.execute(text("UPDATE source.parcels SET outcome = 'late' WHERE fragile AND weight > 10"))
+    train(spec, "two", resources)
+    return spec
+
+
+def train(spec: ModelSpec, run: str, resources: Resources) -> None:
+    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+    fitted = pipeline.train_candidate(spec, run, snapshot, resources)
+    exported = pipeline.export_candidate(spec, fitted, resources)
+    compared = pipeline.evaluate_candidate(spec, exported, resources)
+    pipeline.weigh_candidate(spec, exported, compared, None, resources)
+
+
+def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_from_it(
+    spec: ModelSpec, resources: Resources
+) -> None:
+    report = pipeline.validate_partition(spec, "score", DAY, resources)
+    published = pipeline.score_partition(spec, report, resources)
+    assert pipeline.shadow_partition(spec, published, "score", resources) is None, "nobody was chosen"
+    pipeline.choose_shadow(spec.name, 2, "ann", resources)
+    found = pipeline.shadow_partition(spec, published, "score", resources)
+    assert found is not None
+    assert (found.version, found.champion_version, found.row_count) == (2, 1, ROWS_A_DAY)
+    query = """SELECT c.p_on_time, c.p_late, s.p_on_time, s.p_late, c.predicted <> s.predicted
+        FROM scores.parcels c JOIN scores.parcels_shadow s USING (partition_start, entity_key)"""
+    with resources.engine.connect() as connection:
+        rows = connection.execute(text(query)).all()
+        versions = connection.execute(text("SELECT DISTINCT model_version FROM scores.parcels")).scalars().all()
+    assert versions == [1]
+    assert len(rows) == ROWS_A_DAY
+    table = np.array([row[:4] for row in rows], dtype=float)
+    expected = [spearmanr(table[:, each], table[:, each + 2]).statistic for each in (0, 1)]
+    assert found.rank_correlation == pytest.approx(np.mean(expected), abs=1e-12)
+    assert found.label_flips == pytest.approx(np.mean([row[4] for row in rows]))
+    assert 0 < found.rank_correlation < 1
+
+    again = pipeline.shadow_partition(spec, published, "score", resources)
+    assert again == found, "scored again, the rows are replaced"
+
+    strict = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
+    with pytest.raises(ShadowDisagreesError, match="its rank correlation with the champion is"):
+        pipeline.require_agreement(strict, 2, resources)
+    lenient = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=-1, most_label_flips=1)})
+    pipeline.require_agreement(lenient, 2, resources)
+    with pytest.raises(ShadowDisagreesError, match="it never scored in the shadow"):
+        pipeline.require_agreement(lenient, 1, resources)
+
+    with resources.engine.begin() as connection:
+        connection.execute(text("DELETE FROM scores.parcels_shadow WHERE entity_key LIKE '%7'"))
+    with pytest.raises(ReconciliationError, match="rows that were published with version 1"):
+        measure_divergence(resources.engine, spec, published, 2, "score")
+
+    pipeline.choose_shadow(spec.name, None, "ann", resources)
+    assert pipeline.shadow_partition(spec, published, "score", resources) is None
+
+
+SCORES = arrays(np.float64, st.tuples(st.integers(2, 60), st.just(2)), elements=st.floats(0, 1, width=16))
+
+
+@given(SCORES)
+def test_a_challenger_that_answers_the_same_diverges_in_nothing(scores: np.ndarray) -> None:
+    found = divergence_of(scores, scores, classes=True)
+    assert (found["decile_moves"], found["label_flips"]) == (0, 0)
+    assert found["rank_correlation"] is None or found["rank_correlation"] == pytest.approx(1)
+
+
+@given(SCORES, st.integers(0, 2**32 - 1))
+def test_figures_are_bounded_and_blind_to_the_order_of_rows(scores: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    other = rng.random(scores.shape)
+    order = rng.permutation(len(scores))
+    found = divergence_of(scores, other, classes=True)
+    shuffled = divergence_of(scores[order], other[order], classes=True)
+    for name, value in found.items():
+        assert shuffled[name] == (None if value is None else pytest.approx(value))
+        assert value is None or -1 - 1e-9 <= value <= 1 + 1e-9
