@@ -47,7 +47,8 @@ with DAG(
 
         model, version = params["model"], params["version"]
         with pipeline.open_resources() as resources:
-            promotion = pipeline.move_champion(model, version, runs.actor(dag_run), params["reason"], resources)
+            who, spec = runs.actor(dag_run), declared.specs.get(model)
+            promotion = pipeline.move_champion(model, version, who, params["reason"], resources, spec)
             digest = resources.ledger.version(model, version).artifact_digest
         event = assets.promotion_event(promotion, digest)
         outlet_events[assets.MOVED_CHAMPION].add(assets.champion(model), extra=event)

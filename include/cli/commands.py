@@ -97,12 +97,10 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
 
 def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Promote a version by hand."""
-    if arguments.model in models.specs:
-        pipeline.require_agreement(models[arguments.model], arguments.version, resources)
-    return _move(arguments.model, arguments.version, arguments.reason, resources)
+    return _move(arguments.model, arguments.version, arguments.reason, resources, models)
 
 
-def rollback(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Promote the version that was champion before this one, or the version named."""
     version = arguments.version
     if version is None:
@@ -116,7 +114,7 @@ def rollback(arguments: Namespace, _models: DeclaredModels, resources: Resources
                 f"{former[-1]}. `sluice status` lists what there is; `sluice promote` takes any registered version."
             )
         version = others[-1]
-    return _move(arguments.model, version, arguments.reason, resources)
+    return _move(arguments.model, version, arguments.reason, resources, models)
 
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
@@ -183,8 +181,9 @@ def _newest_partition(model: str, resources: Resources) -> str:
     return f"newest partition {newest.partition_start:%Y-%m-%d} ({newest.row_count:,} rows)"
 
 
-def _move(model: str, version: int, reason: str, resources: Resources) -> int:
-    promotion = pipeline.move_champion(model, version, getpass.getuser(), reason, resources)
+def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
+    spec = models.specs.get(model)
+    promotion = pipeline.move_champion(model, version, getpass.getuser(), reason, resources, spec)
     _say(f"Version {promotion.to_version} of {model} is champion (fence {promotion.fence}).")
     return 0
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from include.records import ModelVersion, Promotion
 from include.resources import Resources
+from include.spec import ModelSpec
+from include.steps.shadow import require_agreement
 
 
-def move_champion(model: str, version: int, actor: str, reason: str, resources: Resources) -> Promotion:
+def move_champion(
+    model: str, version: int, actor: str, reason: str, resources: Resources, spec: ModelSpec | None = None
+) -> Promotion:
     """Promote, or roll back to, any registered version: a person's decision, with a reason.
 
+    With the `spec`, a version that was never champion is held against the bounds of its shadow first.
+    Where the model asks for approvals, ApprovalNeededError says what is missing; a former champion needs none.
     UnknownVersionError lists the versions that exist; LostRaceError names who moved the champion first.
     """
     registered = resources.ledger.version(model, version)
     champion = resources.ledger.champion(model)
+    if spec is not None and all(each.to_version != version for each in resources.ledger.history(model)):
+        require_agreement(spec, version, resources)
     return promote(model, registered, actor, reason, champion.fence if champion else 0, resources)
 
 

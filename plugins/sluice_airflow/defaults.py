@@ -37,6 +37,7 @@ PERMANENT = [
     errors.RowsRejectedError,
     errors.ScoresRefusedError,
     errors.SettingsError,
+    errors.ShadowDisagreesError,
     errors.SpecError,
     errors.TrainingBudgetError,
     errors.UnknownModelError,
