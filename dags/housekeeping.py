@@ -51,7 +51,7 @@ with DAG(
         with pipeline.open_resources() as resources:
             return pipeline.clean_staging(KEEP_STAGING, resources)
 
-    @task(retries=0)
+    @task
     def retire_partitions(dag_run: Any) -> dict[str, list[str]]:
         """Remove score partitions that are older than their models keep them; returns their starts by model."""
         from include import pipeline

@@ -152,11 +152,14 @@ class AirflowApi:
         body: dict[str, Any] = answer.json()
         return body
 
-    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, patience: int = 3, **arguments: Any) -> httpx.Response:
+        # A question may be asked again: on a machine with more to do than it can, Airflow is slow, not dead.
         headers = {"Authorization": f"Bearer {self._token}"}
         try:
             return self._client.request(method, path, headers=headers, **arguments)
         except httpx.TransportError as error:
+            if isinstance(error, httpx.TimeoutException) and method == "GET" and patience > 0:
+                return self._send(method, path, patience=patience - 1, **arguments)
             raise LocalStackError(
                 f"Airflow at {self.address} does not answer {method} {path}: {error}",
                 "Read logs/api-server.log below the home, and run again.",
