@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,8 +29,13 @@ from model_service.openapi import Body, Operation, documented
 from model_service.openapi.operation import Problem
 from model_service.openapi.signatures import answer_schema, prediction_schema, request_schema
 from model_service.shelf import VersionShelf
-from model_service.slots import ModelSlots
+from model_service.slots import LoadedModel, ModelSlots
 from model_service.visit import Visit
+
+# A body's rows take many times its bytes once decoded. Python decodes one body at a time in any case, so that more
+# of them at once would answer none sooner, and only take memory.
+SMALL_BYTES: Final = 2_048
+LARGE_AT_ONCE: Final = 4
 
 
 def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Blueprint:
@@ -37,6 +43,7 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -
     routes = Blueprint("predict", __name__)
 
     # Looked up once: this is the hot path.
+    turn = threading.BoundedSemaphore(LARGE_AT_ONCE)
     max_bytes, max_depth, max_rows = settings.service_max_bytes, settings.service_max_depth, settings.service_max_rows
 
     def predict(environ: dict[str, Any], visit: Visit, name: str, version: str | None = None) -> Reply:
@@ -45,6 +52,12 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -
         loaded = slot.loaded() if version is None else shelf.loaded(slot, version)
         visit.model, visit.version = loaded.model, loaded.version
         body = unpacked(read_body(environ, max_bytes), environ.get("HTTP_CONTENT_ENCODING"), max_bytes)
+        if len(body) <= SMALL_BYTES:
+            return answered(loaded, body, visit)
+        with turn:
+            return answered(loaded, body, visit)
+
+    def answered(loaded: LoadedModel, body: bytes, visit: Visit) -> Reply:
         visit.restart_laps()
         check_depth(body, max_depth)
         features, many = features_of(body, max_rows)
