@@ -36,6 +36,7 @@ def test_the_comparison_can_fail() -> None:
     assert not agrees("Wrote ...spec.py.", "Wrote nothing.")
 
 
+@pytest.mark.slow  # each command is a process of its own, and each training a whole one
 def test_every_command_of_the_tutorial_says_what_the_tutorial_shows(database_url: str, tmp_path: Path) -> None:
     env = os.environ | {
         "SLUICE_DATABASE_URL": database_url,
