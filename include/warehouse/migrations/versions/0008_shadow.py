@@ -41,10 +41,28 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow_
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 """
 
+# Who promotes looks at the divergence, and names the challenger; each role only where it was made (see 0003).
+RIGHTS = """
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_operator') THEN
+        GRANT SELECT, INSERT ON sluice.shadow TO sluice_operator;
+        GRANT SELECT ON sluice.shadow_divergence TO sluice_operator;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_trainer') THEN
+        GRANT SELECT ON sluice.shadow, sluice.shadow_divergence TO sluice_trainer;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_reader') THEN
+        GRANT SELECT ON sluice.shadow, sluice.shadow_divergence TO sluice_reader;
+    END IF;
+END $$;
+"""
+
 
 def upgrade() -> None:
-    """Make the tables."""
-    op.execute(TABLES.replace(":", "\\:"))
+    """Make the tables, and say who may read them."""
+    for block in (TABLES, RIGHTS):
+        op.execute(block.replace(":", "\\:"))
 
 
 def downgrade() -> None:
