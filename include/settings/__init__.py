@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DATABASE_POOL = "sluice_database"
 """The Airflow pool that the tasks of `retrain` and `score` run in."""
 POOL_NOTE = "Tasks of Sluice that work in the database: SLUICE_DATABASE_CONNECTIONS bounds them."
-CONNECTIONS_A_TASK = 4  # three of the engine's, and one that streams rows
+CONNECTIONS_A_TASK = 5  # three of the engine's, one that writes scores, one that streams rows
 
 
 class Pin(BaseModel):
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         None, description="postgresql://user:password@host:port/database; unset: the embedded server."
     )
     database_connections: int = Field(
-        32, ge=4, description="Most connections that Airflow's tasks may hold to it together; a task takes up to four."
+        40, ge=5, description="Most connections that Airflow's tasks may hold to it together; a task takes up to five."
     )
     online_url: str | None = Field(
         None, description="Where tasks reach the service, for the parity watch; unset: this host, SLUICE_SERVICE_PORT."
