@@ -65,7 +65,7 @@ def test_a_run_scores_the_interval_that_it_stands_for(tried: dict[str, Any], cas
         ("SpecError", "FAIL"),
         ("LostRaceError", "FAIL"),
         ("DatabaseError", "DEFAULT"),
-        ("ReconciliationError", "DEFAULT"),
+        ("ReconciliationError", "FAIL"),
         ("OSError", "DEFAULT"),
     ],
 )
