@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine
@@ -16,6 +17,10 @@ from include.settings import Settings
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 
 TEMPLATE = "sluice_template"
+
+# Machines are noisy: no property is about time.
+hypothesis.settings.register_profile("sluice", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("sluice")
 
 
 @pytest.fixture(scope="session")
