@@ -109,7 +109,7 @@ def trained(spec: ModelSpec, resources: Resources) -> Callable[..., ModelSpec]:
     snapshot = pipeline.take_snapshot(spec, TODAY, resources)
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "train", snapshot, resources), resources)
     version = pipeline.weigh_candidate(
-        spec, exported, pipeline.evaluate_candidate(spec, exported, resources), resources
+        spec, exported, pipeline.evaluate_candidate(spec, exported, resources), None, resources
     )
     pipeline.promote_candidate(spec, version, "tests", resources)
 
