@@ -167,9 +167,12 @@ def _parts(
         "slices": slices,
         "slices_left_out": left_out,
         "worst_slices": worst_slices(spec.task, losses, cuts, blocks, spec.judging.slice_rows),
+        # Only a binary model says yes or no: only its groups have rates, and a gate on others' is not passed.
         "groups": group_rates(
             judged.holdout, judged.truth.astype(np.int64), scores["candidate"], threshold, list(dict.fromkeys(fair))
-        ),
+        )
+        if spec.task == "binary"
+        else (),
     }
 
 

@@ -88,7 +88,8 @@ def test_a_worker_killed_in_the_middle_costs_a_try_and_no_row(stack: RunningStac
     stack.sql("CREATE TABLE source.pace AS SELECT 0.0 AS seconds")
     declare_diabetes(stack.models)
     (stack.models / "diabetes" / "features.sql").write_text(SLOW)
-    wait_for(lambda: known(stack, "score_diabetes"), 120, "the DAG of the new model")
+    wanted = {"retrain_diabetes", "score_diabetes"}
+    wait_for(lambda: wanted <= known(stack), 120, "the DAGs of the new model")
     assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes"), 400) == "success"
     (count,) = stack.sql("SELECT count(*) FROM source.diabetes WHERE seen_at >= %s AND seen_at < %s", YESTERDAY, TODAY)[
         0
@@ -125,9 +126,9 @@ def mapped(stack: RunningStack, dag_id: str, run_id: str) -> list[MappedTask]:
     )
 
 
-def known(stack: RunningStack, dag_id: str) -> bool:
+def known(stack: RunningStack) -> set[str]:
     found = stack.call("GET", "/dags", params={"dag_id_pattern": "%_diabetes"})["dags"]
-    return dag_id in {dag["dag_id"] for dag in found}
+    return {dag["dag_id"] for dag in found}
 
 
 def kill_worker(home: Path, name: str) -> int:

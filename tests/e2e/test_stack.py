@@ -28,8 +28,8 @@ def test_a_third_model_takes_no_more_than_a_folder(stack: RunningStack) -> None:
         found = stack.call("GET", "/dags", params={"dag_id_pattern": "%_diabetes"})["dags"]
         return wanted <= {dag["dag_id"] for dag in found}
 
-    wait_for(appeared, 60, "the DAGs of the new model")
-    assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes")) == "success"
+    wait_for(appeared, 180, "the DAGs of the new model")
+    assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes"), 400) == "success"
     day = f"{YESTERDAY:%Y-%m-%d}"
     assert stack.finished("score_diabetes", stack.trigger("score_diabetes", partition=day)) == "success"
     rows = stack.sql("SELECT entity_key, value, model_version FROM scores.diabetes")
