@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from include.errors import ReconciliationError
 from include.records import PublishedPartition, ShadowDivergence
 from include.scoring.rows import ScoredBatch
-from include.scoring.tables import score_columns
+from include.scoring.tables import score_columns, take_turn
 from include.spec import ModelSpec
 
 TENTHS = 10
@@ -147,9 +147,7 @@ def _pairs(
 
 
 def _ensure_table(connection: Connection, spec: ModelSpec, table: str) -> None:
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"sluice.table.{spec.name}_shadow"}
-    )
+    take_turn(connection, f"sluice.table.{spec.name}_shadow")
     answers = "".join(f'"{name}" double precision NOT NULL, ' for name in score_columns(spec))
     predicted = "predicted text NOT NULL, " if spec.target.classes else ""
     connection.exec_driver_sql(

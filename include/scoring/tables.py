@@ -30,7 +30,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
     predicted = "    predicted text NOT NULL,\n" if spec.target.classes else ""
     table = f'scores."{spec.name}"'
     with engine.begin() as connection:
-        _lock(connection, f"sluice.table.{spec.name}")
+        take_turn(connection, f"sluice.table.{spec.name}")
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is not None:
             _check_columns(connection, spec)
             return
@@ -85,5 +85,6 @@ def _comment(connection: Connection, spec: ModelSpec, table: str) -> None:
         connection.exec_driver_sql(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{escaped}'")
 
 
-def _lock(connection: Connection, name: str) -> None:
+def take_turn(connection: Connection, name: str) -> None:
+    """Wait until nobody else holds the lock of this name; it is let go when the transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})

@@ -52,10 +52,9 @@ def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resourc
     """Fit the declared estimator and a simple baseline on the training part of the snapshot."""
     settings = resources.settings
     training.require_budget(spec, snapshot.train_rows + snapshot.holdout_rows, settings.train_memory_mib)
-    backend = training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
     resources.telemetry.gauge(f"{spec.name}.train.rows", snapshot.train_rows)
     with resources.telemetry.step(spec.name, "train"):
-        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources), backend)
+        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources), _backend(resources))
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
@@ -73,10 +72,10 @@ def check_parity(spec: ModelSpec, exported: ExportedCandidate, resources: Resour
 
 def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> ExportedCandidate:
     """Train a second time from the snapshot, and note whether it gave the same bytes."""
-    settings = resources.settings
-    backend = training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
     with resources.telemetry.step(spec.name, "reproduce"):
-        again = training.train_again(spec, exported.fitted.snapshot, exported.digests["model.onnx"], backend)
+        again = training.train_again(
+            spec, exported.fitted.snapshot, exported.digests["model.onnx"], _backend(resources)
+        )
     return exported.model_copy(update={"reproducibility": again})
 
 
@@ -130,6 +129,11 @@ def _with_reproducibility(decision: Decision, exported: ExportedCandidate) -> De
         sentence=f"Training again on the same snapshot, declaration and seed gave {outcome}.",
     )
     return Decision(accepted=decision.accepted and twice.passed, gates=(*decision.gates, gate))
+
+
+def _backend(resources: Resources) -> training.Backend:
+    settings = resources.settings
+    return training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
 
 
 def _run_folder(spec: ModelSpec, run_id: str, resources: Resources) -> Path:
