@@ -129,12 +129,20 @@ def known(stack: RunningStack) -> set[str]:
     return {dag["dag_id"] for dag in found}
 
 
+def titled(process: psutil.Process) -> str:
+    """The title of a process; nothing of one that ended meanwhile (pool processes come and go)."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one of these
+        return ""
+
+
 def kill_worker(stack: RunningStack, name: str) -> int:
     """Kill -9 the worker of that name of this stack, with all that it started, at once."""
     # By its title: a process that gave itself one has overwritten the environment that it was started with.
     title = f"celery@{name}:MainProcess"
     started = psutil.Process(stack.process.pid).children(recursive=True)
-    (worker,) = (process for process in started if title in " ".join(process.cmdline()))
+    (worker,) = (process for process in started if title in titled(process))
     family = [worker, *worker.children(recursive=True)]
     for each in family:
         each.send_signal(signal.SIGSTOP)  # nobody notices the others' death
