@@ -67,7 +67,7 @@ def _train(model: str, settings: Any) -> None:
     with pipeline.open_resources(settings) as resources:
         if resources.ledger.champion(model) is not None:
             return
-        print(f"training {model} ...", flush=True)
+        print(f"training {model}, and rehearsing it ...", flush=True)
         today = datetime.now(UTC)
         load_samples(resources.engine, dates="shifted", today=today.date())
         spec = declared_models(settings.models_dir)[model]
@@ -76,7 +76,8 @@ def _train(model: str, settings: Any) -> None:
         fitted = pipeline.train_candidate(spec, run, snapshot, resources)
         exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
         compared = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
+        rehearsal = pipeline.rehearse_candidate(spec, exported, resources)
+        version = pipeline.weigh_candidate(spec, exported, compared, rehearsal, resources)
         pipeline.promote_candidate(spec, version, "bench", resources)
 
 
