@@ -76,12 +76,13 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.rehearse_candidate(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
-    def gate(exported: dict[str, Any], evaluated: dict[str, Any], rehearsed: dict[str, Any]) -> dict[str, Any]:
+    def gate(exported: dict[str, Any], evaluated: Any, rehearsed: Any, dag_run: Any = None) -> dict[str, Any]:
         from include import pipeline
 
-        seen = Evaluation.from_plain(evaluated), Rehearsal.from_plain(rehearsed)
+        candidate = ExportedCandidate.from_plain(exported)
+        seen = candidate, Evaluation.from_plain(evaluated), Rehearsal.from_plain(rehearsed)
         with pipeline.open_resources() as resources:
-            return pipeline.weigh_candidate(spec, ExportedCandidate.from_plain(exported), *seen, resources).to_plain()
+            return pipeline.weigh_candidate(spec, *seen, resources, dag_run.triggering_user_name).to_plain()
 
     settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), pages.retrain_page(spec)
     with DAG(schedule=spec.retrain, max_active_runs=runs.at_once(spec), doc_md=page, **settings) as dag:

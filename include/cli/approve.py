@@ -11,9 +11,10 @@ from include.models import DeclaredModels
 from include.resources import Resources
 
 
-def approve(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Approve a registered version as things stand now."""
-    said = pipeline.approve_version(arguments.model, arguments.version, getpass.getuser(), arguments.comment, resources)
+def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Approve a registered version as things stand now; the declaration says who may."""
+    spec, who = models[arguments.model], getpass.getuser()
+    said = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
     sys.stdout.write(
         f"Version {said.version} of {said.model} is approved by {said.approver}, for the evidence "
         f"{said.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"

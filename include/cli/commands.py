@@ -75,7 +75,8 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         exported = _step("reproduce", lambda: pipeline.check_reproducibility(spec, exported, resources))
     compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
     rehearsal = _step("rehearse", lambda: pipeline.rehearse_candidate(spec, exported, resources))
-    version = _step("gate", lambda: pipeline.weigh_candidate(spec, exported, compared, rehearsal, resources))
+    seen, actor = (exported, compared, rehearsal), getpass.getuser()
+    version = _step("gate", lambda: pipeline.weigh_candidate(spec, *seen, resources, requested_by=actor))
     _show_gates(version)
     if not version.decision.accepted:
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
@@ -89,7 +90,6 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
             f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` takes it."
         )
         return 0
-    actor = getpass.getuser()
     promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
     _say(f"Version {promotion.to_version} of {spec.name} is champion (fence {promotion.fence}).")
     return 0

@@ -22,7 +22,10 @@ _FIRST_FIELDS: dict[str, Any] = {
 
 
 class ModelVersion(Record):
-    """A registered version: what the ledger holds of it. Never changed once written."""
+    """A registered version: what the ledger holds of it. Never changed once written.
+
+    `requested_by` is who triggered the run; None: its schedule, or it was registered before that was known.
+    """
 
     model: str
     version: int
@@ -34,6 +37,7 @@ class ModelVersion(Record):
     decision: Decision
     created_at: AwareDatetime
     needs_approval: bool = False
+    requested_by: str | None = None
 
     @property
     def evidence_digest(self) -> str:

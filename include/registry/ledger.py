@@ -16,14 +16,15 @@ from include.registry.artifacts import Manifest
 
 _VERSION = """
     SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at,
-           needs_approval
+           needs_approval, requested_by
     FROM sluice.model_version
 """
 _REGISTER = """
     INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest, run_id,
-        evaluation, decision, created_at, needs_approval, evidence_digest)
+        evaluation, decision, created_at, needs_approval, requested_by, evidence_digest)
     VALUES (:model, :version, :artifact_digest, :spec_digest, :data_digest, :run_id,
-        cast(:evaluation AS jsonb), cast(:decision AS jsonb), :created_at, :needs_approval, :evidence_digest)
+        cast(:evaluation AS jsonb), cast(:decision AS jsonb), :created_at, :needs_approval, :requested_by,
+        :evidence_digest)
 """
 _PROMOTION = """
     SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at FROM sluice.promotion
@@ -57,6 +58,7 @@ class Ledger:
         save_artifact: Callable[[int], str],
         *,
         needs_approval: bool = False,
+        requested_by: str | None = None,
     ) -> ModelVersion:
         """Register the run's candidate as the next version; a run registers once.
 
@@ -69,6 +71,8 @@ class Ledger:
             the transaction: if anything fails, the number is free again.
         needs_approval : bool
             Whether a person must approve it before it may be promoted.
+        requested_by : str, optional
+            Who triggered the run, and so may not approve it; None: its schedule.
 
         Returns
         -------
@@ -107,6 +111,7 @@ class Ledger:
                 data_digest=manifest.data_digest,
                 run_id=run_id,
                 needs_approval=needs_approval,
+                requested_by=requested_by,
                 **stored.mappings().one(),
             )
             connection.execute(

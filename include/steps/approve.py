@@ -45,14 +45,27 @@ def answer_request(
     return _store(shown, decision, approver, requested_by, comment, resources)
 
 
-def approve_version(model: str, version: int, approver: str, comment: str, resources: Resources) -> Approval:
-    """Approve a registered version by hand, as things stand now: another person may then promote it."""
-    registered = resources.ledger.version(model, version)
-    return _store(registered, "approved", approver, None, comment, resources)
+def approve_version(spec: ModelSpec, version: int, approver: str, comment: str, resources: Resources) -> Approval:
+    """Approve a registered version by hand, as things stand now: another person may then promote it.
+
+    It holds to what an answer in Airflow is held to: the declared approvers, not who triggered the run, and
+    evidence that still stands.
+
+    Raises
+    ------
+    NotAnApproverError
+        When who approves also triggered, or is not among the declared approvers.
+    ApprovalVoidError
+        When the champion moved, or another version was registered, since the evidence was gathered.
+    """
+    registered = resources.ledger.version(spec.name, version)
+    _check_person(spec, registered, approver, registered.requested_by)
+    _check_unchanged(registered, resources)
+    return _store(registered, "approved", approver, registered.requested_by, comment, resources)
 
 
 def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested_by: str | None) -> None:
-    if approver == requested_by:
+    if approver in (requested_by, shown.requested_by):
         raise NotAnApproverError(shown.model, shown.version, approver, "who triggered the run may not approve it")
     named = spec.approval.approvers if spec.approval else ()
     if named and approver not in named:

@@ -34,6 +34,7 @@ def register_candidate(
     decision: Decision,
     rehearsal: Rehearsal | None,
     resources: Resources,
+    requested_by: str | None,
 ) -> ModelVersion:
     """Register the candidate with the decision, accepted or rejected, and with what it was decided on.
 
@@ -74,7 +75,13 @@ def register_candidate(
         return resources.artifacts.save(folder, whole, version)
 
     version = resources.ledger.register(
-        manifest, fitted.run_id, compared, decision, save, needs_approval=spec.approval is not None
+        manifest,
+        fitted.run_id,
+        compared,
+        decision,
+        save,
+        needs_approval=spec.approval is not None,
+        requested_by=requested_by,
     )
     log.info(
         "version %d of %s is registered; its card: %s or %s",

@@ -85,15 +85,17 @@ def weigh_candidate(
     compared: Evaluation,
     rehearsal: Rehearsal | None,
     resources: Resources,
+    requested_by: str | None = None,
 ) -> ModelVersion:
     """Decide by the gates, and register the candidate with the decision, accepted or rejected.
 
-    A run registers once: weighed again, it returns the version that it registered before.
+    A run registers once: weighed again, it returns the version that it registered before. Who triggered the run
+    (`requested_by`; None: its schedule) may not approve it later.
     """
     decision = evaluation.decide(evidence_of(spec, compared, rehearsal, resources), spec.policy)
     decision = _with_reproducibility(decision, exported)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
-    return register_candidate(spec, exported, compared, decision, rehearsal, resources)
+    return register_candidate(spec, exported, compared, decision, rehearsal, resources, requested_by)
 
 
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:

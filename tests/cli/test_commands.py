@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import Engine
-
-from include.cli import main
-from tests.builders import TODAY, declare_model, load_parcels
+from tests.builders import TODAY
 
 AS_OF = TODAY.isoformat()
-
-
-@pytest.fixture
-def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
-    """Calls ``sluice`` with words; returns exit code, output and errors."""
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
-    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
-    load_parcels(engine)
-    declare_model(tmp_path / "models")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_a_model_s_life_from_the_shell(sluice) -> None:

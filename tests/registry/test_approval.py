@@ -44,7 +44,14 @@ class World:
     def ledger(self, who: str) -> Ledger:
         return Ledger(self.engines[who])
 
-    def register(self, model: str = "m", *, accepted: bool = True, needs_approval: bool = True) -> ModelVersion:
+    def register(
+        self,
+        model: str = "m",
+        *,
+        accepted: bool = True,
+        needs_approval: bool = True,
+        requested_by: str | None = None,
+    ) -> ModelVersion:
         """Register a version as training does, under the trainer's login."""
         trainer = self.ledger("trainer")
         champion = trainer.champion(model)
@@ -69,6 +76,7 @@ class World:
             Decision(accepted=accepted, gates=()),
             lambda version: f"artifact {version}",
             needs_approval=needs_approval,
+            requested_by=requested_by,
         )
 
     def approve(self, version: ModelVersion, decision: str = "approved", approver: str = "bob") -> None:
@@ -200,6 +208,15 @@ def test_nobody_approves_for_oneself(world: World) -> None:
     world.approve(version, approver="bob")
     with pytest.raises(ApprovalNeededError, match="bob approved it and may not promote it, too"):
         world.promote(version, who="operator", actor="bob")
+
+
+def test_who_triggered_approves_by_no_way_once_the_ledger_knows_them(world: World) -> None:
+    version = world.register(requested_by="eve")
+    with pytest.raises(Exception, match="not_by_oneself"):
+        world.approve(version, approver="eve")  # though the caller says that ann asked for it
+    world.approve(version, approver="bob")
+    (said,) = read_approvals(world.engines["approver"], "m")
+    assert said.requested_by == version.requested_by == "eve"
 
 
 def test_an_approval_is_of_the_evidence_that_is_registered(world: World) -> None:

@@ -1,0 +1,80 @@
+"""``sluice approve``: declared approvers and nobody else, never for oneself, and only what still is as it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include import pipeline
+from include.spec import ModelSpec
+from tests.builders import SPEC, TODAY, declare_model
+
+Call = Callable[..., tuple[int, str, str]]
+APPROVED = SPEC.replace("retrain=None,", "retrain=None, approval=Approval(approvers=('ann', 'bob')),")
+
+
+@pytest.fixture
+def by(sluice: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls ``sluice`` as a person does."""
+
+    def call(who: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("LOGNAME", who)
+        return sluice(*words)
+
+    return call
+
+
+@pytest.fixture
+def spec(sluice: Call, tmp_path: Path) -> ModelSpec:
+    """A model of which only ann and bob may approve a version."""
+    return declare_model(tmp_path / "models", spec=APPROVED)
+
+
+def register(spec: ModelSpec, run: str, requested_by: str | None) -> None:
+    """Register a version as retraining does, but for the rehearsal."""
+    with pipeline.open_resources() as resources:
+        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+        exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run, snapshot, resources), resources)
+        compared = pipeline.evaluate_candidate(spec, exported, resources)
+        pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by=requested_by)
+
+
+def approve(by: Call, who: str, version: int = 1) -> tuple[int, str, str]:
+    return by(who, "approve", "parcels", str(version), "--comment", "seen")
+
+
+def test_who_is_declared_approves_and_another_promotes(by: Call, spec: ModelSpec) -> None:
+    register(spec, "scheduled", None)
+    code, _, complained = approve(by, "dan")
+    assert code == 1
+    assert "'dan' may not approve version 1 of 'parcels': the declaration names ann, bob" in complained
+    assert "nobody has approved it" in by("bob", "promote", "parcels", "1", "--reason", "x")[2]
+    assert "is approved by ann" in approve(by, "ann")[1]
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+
+
+def test_who_triggered_the_run_may_not_though_declared(by: Call, spec: ModelSpec) -> None:
+    code, said, _ = by("ann", "train", "parcels", "--as-of", TODAY.isoformat())
+    assert (code, "waits for an approval" in said) == (0, True)
+    code, _, complained = approve(by, "ann")
+    assert code == 1
+    assert "'ann' may not approve version 1 of 'parcels': who triggered the run may not approve it" in complained
+    assert approve(by, "bob")[0] == 0
+
+
+def test_what_changed_since_the_evidence_was_gathered_is_approved_no_more(by: Call, spec: ModelSpec) -> None:
+    register(spec, "one", "eve")
+    register(spec, "two", "eve")
+    assert "is void: version 2 was registered" in approve(by, "ann", 1)[2]
+    assert approve(by, "ann", 2)[0] == 0
+    by("bob", "promote", "parcels", "2", "--reason", "approved")
+    assert "is void: the champion moved (fence 0 then, 1 now)" in approve(by, "ann", 2)[2]
+
+
+def test_a_model_whose_declaration_is_gone_has_no_known_approvers(by: Call, spec: ModelSpec) -> None:
+    (spec.folder / "spec.py").unlink()
+    code, _, complained = approve(by, "ann")
+    assert code == 1
+    assert "no model is named 'parcels'" in complained
