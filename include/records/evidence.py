@@ -7,6 +7,7 @@ from pydantic import Field
 from include.records.base import Period, Record
 from include.records.candidates import ParityReport
 from include.records.figures import DataFacts, Difference, GroupRates, Interval, SliceFigure
+from include.records.reproducible import Reproducibility
 
 
 class Evaluation(Record):
@@ -141,10 +142,13 @@ class Evidence(Record):
     ----------
     rehearsal : Rehearsal or None
         None when the candidate was not rehearsed.
+    reproducibility : Reproducibility or None
+        None when it was trained once only.
     history : tuple of dict
         The metrics of the model's accepted versions before, oldest first.
     """
 
     evaluation: Evaluation
     rehearsal: Rehearsal | None = None
+    reproducibility: Reproducibility | None = None
     history: tuple[dict[str, float], ...] = ()

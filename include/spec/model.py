@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, mo
 
 from include.spec.approval import Approval
 from include.spec.features import Columns, Feature
-from include.spec.gates import FairnessGap, Gate, SliceFloor, SliceNotWorse, default_gates
+from include.spec.gates import FairnessGap, Gate, Reproducible, SliceFloor, SliceNotWorse, default_gates
 from include.spec.judging import Judging
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
@@ -161,8 +161,9 @@ class ModelSpec(Word):
 
     @property
     def policy(self) -> tuple[Gate, ...]:
-        """The gates that weigh a candidate: those declared, or the task's defaults."""
-        return self.gates or default_gates(self.task)
+        """The gates that weigh a candidate: those declared, or the task's defaults; and what `reproducible` asks."""
+        gates = self.gates or default_gates(self.task)
+        return (*gates, Reproducible()) if self.reproducible and Reproducible() not in gates else gates
 
     @property
     def columns(self) -> Columns:
@@ -201,6 +202,8 @@ def _check_named_features(spec: ModelSpec) -> None:
             raise ValueError(
                 f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare judging.slices"
             )
+        if isinstance(gate, Reproducible) and not spec.reproducible:
+            raise ValueError("the gate reproducible needs a model that is trained twice: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):
             raise ValueError(
                 f"a fairness_gap is for a binary model, by a categorical or boolean feature; found '{gate.feature}'"

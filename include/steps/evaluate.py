@@ -10,7 +10,17 @@ import pyarrow as pa
 from include import evaluation, training
 from include.inference import Scorer, load_scorer
 from include.provenance import CheckedFiles, file_digest
-from include.records import CARD_DATA, CardData, Evaluation, Evidence, ExportedCandidate, Period, Rehearsal, Split
+from include.records import (
+    CARD_DATA,
+    CardData,
+    Evaluation,
+    Evidence,
+    ExportedCandidate,
+    Period,
+    Rehearsal,
+    Reproducibility,
+    Split,
+)
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows, rows_query
@@ -55,10 +65,16 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
         )
 
 
-def evidence_of(spec: ModelSpec, compared: Evaluation, rehearsal: Rehearsal | None, resources: Resources) -> Evidence:
-    """Gather all that a decision is made of: the figures, the rehearsal, and the model's own past."""
+def evidence_of(
+    spec: ModelSpec,
+    compared: Evaluation,
+    rehearsal: Rehearsal | None,
+    resources: Resources,
+    reproducibility: Reproducibility | None = None,
+) -> Evidence:
+    """Gather all that a decision is made of: the figures, the rehearsal, training twice, and the model's own past."""
     past = [each.evaluation.candidate for each in resources.ledger.versions(spec.name) if each.decision.accepted]
-    return Evidence(evaluation=compared, rehearsal=rehearsal, history=tuple(past))
+    return Evidence(evaluation=compared, rehearsal=rehearsal, reproducibility=reproducibility, history=tuple(past))
 
 
 def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:

@@ -9,11 +9,9 @@ from pathlib import Path
 from include import evaluation, training
 from include.errors import CandidateRejectedError
 from include.records import (
-    Decision,
     Evaluation,
     ExportedCandidate,
     FittedCandidate,
-    GateResult,
     ModelVersion,
     Promotion,
     Rehearsal,
@@ -92,8 +90,8 @@ def weigh_candidate(
     A run registers once: weighed again, it returns the version that it registered before. Who triggered the run
     (`requested_by`; None: its schedule) may not approve it later.
     """
-    decision = evaluation.decide(evidence_of(spec, compared, rehearsal, resources), spec.policy)
-    decision = _with_reproducibility(decision, exported)
+    evidence = evidence_of(spec, compared, rehearsal, resources, exported.reproducibility)
+    decision = evaluation.decide(evidence, spec.policy)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
     return register_candidate(spec, exported, compared, decision, rehearsal, resources, requested_by)
 
@@ -114,23 +112,6 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
     reason = f"passed {len(version.decision.gates)} gates"
     return promote(spec.name, version, actor, reason, version.evaluation.champion_fence, resources)
-
-
-def _with_reproducibility(decision: Decision, exported: ExportedCandidate) -> Decision:
-    """Add the verdict on training twice, if it was: a model declared reproducible that is not may not be promoted."""
-    twice = exported.reproducibility
-    if twice is None:
-        return decision
-    outcome = "the same model.onnx, byte for byte" if twice.passed else "another model.onnx: see its two digests"
-    gate = GateResult(
-        gate="reproducible",
-        metric="digest",
-        figure=None,
-        bound=None,
-        passed=twice.passed,
-        sentence=f"Training again on the same snapshot, declaration and seed gave {outcome}.",
-    )
-    return Decision(accepted=decision.accepted and twice.passed, gates=(*decision.gates, gate))
 
 
 def _backend(resources: Resources) -> training.Backend:

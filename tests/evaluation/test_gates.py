@@ -22,6 +22,7 @@ from include.records import (
     ParityReport,
     Period,
     Rehearsal,
+    Reproducibility,
     SliceFigure,
 )
 from include.spec import (
@@ -45,6 +46,7 @@ from include.spec import (
     NoConstantFeature,
     NoLeakage,
     NotWorseThanChampion,
+    Reproducible,
     SameFeatures,
     SliceFloor,
     SliceNotWorse,
@@ -69,7 +71,7 @@ def gap(value: float, error: float = 0.001, freedom: int | None = 29) -> Differe
 def seen(candidate: float = 0.7, baseline: float = 0.6, champion: float | None = None, **more: Any) -> Evidence:
     """Evidence with one metric; `error` is that of both differences."""
     metric, error = more.pop("metric", "roc_auc"), more.pop("error", 0.001)
-    apart = {name: more.pop(name) for name in ("rehearsal", "history") if name in more}
+    apart = {name: more.pop(name) for name in ("rehearsal", "reproducibility", "history") if name in more}
     told: dict[str, Any] = {
         "model": "m", "rows": 1000, "candidate": {metric: candidate}, "baseline": {metric: baseline},
         "holdout": HOLDOUT, "intervals": {metric: Interval(low=candidate - 0.02, high=candidate + 0.02)},
@@ -106,6 +108,10 @@ def parity(difference: float = 1e-7, changed: int = 0) -> ParityReport:
     return ParityReport(
         rows=900, largest_difference=difference, changed_labels=changed, tolerance=1e-5, single_row_exact=True
     )
+
+
+def twice(first: str, second: str) -> Reproducibility:
+    return Reproducibility(first_digest=first, second_digest=second, seconds=1.0)
 
 
 SLICES = (part("carrier = UA", 0.71, -0.001), part("carrier = YV", 0.52, -0.002), part("origin = JFK", 0.7, 0.01))
@@ -251,6 +257,12 @@ CASES = [
         "by up to 1e-07 on 900 rows",
     ),
     (
+        Reproducible(),
+        seen(reproducibility=twice("a", "a")),
+        seen(reproducibility=twice("a", "b")),
+        "Training again on the same snapshot, declaration and seed gave another model.onnx: see its two digests.",
+    ),
+    (
         ArtifactSize(mib=3),
         seen(rehearsal=REHEARSAL),
         seen(rehearsal=REHEARSAL.model_copy(update={"size_bytes": 2**23})),
@@ -313,6 +325,14 @@ def test_parity_and_the_rehearsal_need_no_declaration() -> None:
     rejected = decide(seen(parity=parity(0.1), rehearsal=failed), [MinimumLabels(rows=1)])
     assert not rejected.accepted
     assert "The rehearsal failed: Golden row 3 differs." in rejected.reasons
+
+
+def test_training_twice_decides_with_the_evidence_alone() -> None:
+    same, other = (seen(reproducibility=twice("a", second)) for second in "ab")
+    assert decide(same, [MinimumLabels(rows=1)]).accepted
+    assert not decide(other, [MinimumLabels(rows=1)]).accepted
+    assert [each.gate for each in decide(other, [Reproducible()]).gates] == ["reproducible"]
+    assert decide(seen(), [MinimumLabels(rows=1)]).accepted, "nobody asked for it"
 
 
 def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:

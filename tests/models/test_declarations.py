@@ -80,6 +80,15 @@ def test_the_digest_changes_with_either_file_and_with_nothing_else(tmp_path: Pat
     assert declare_model(tmp_path, spec=SPEC + "# a word more").digest != first
 
 
+def test_two_trainings_are_weighed_exactly_where_they_are_declared(tmp_path: Path) -> None:
+    plain = declare_model(tmp_path)
+    assert "reproducible" not in {gate.kind for gate in plain.policy}
+    twice = declare_model(tmp_path, spec=SPEC.replace("retrain=None,", "retrain=None, reproducible=True,"))
+    assert [gate.kind for gate in twice.policy] == [*(gate.kind for gate in plain.policy), "reproducible"]
+    with pytest.raises(SpecError, match="the gate reproducible needs a model that is trained twice"):
+        declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Reproducible(),"))
+
+
 cron = TypeAdapter(Cron)
 ITEMS = [
     st.tuples(st.integers(low, high), st.integers(1, 9)) for low, high in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))

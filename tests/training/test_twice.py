@@ -60,6 +60,17 @@ def test_a_model_that_comes_out_differently_is_registered_and_rejected(resources
     assert any("gave another model.onnx" in reason for reason in version.decision.reasons)
 
 
+def test_a_model_declared_reproducible_that_was_trained_once_is_rejected(resources: Resources) -> None:
+    spec = declared(resources, PLAIN)
+    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+    exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "run", snapshot, resources), resources)
+    compared = pipeline.evaluate_candidate(spec, exported, resources)
+    version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
+    assert version.decision.reasons == (
+        "The candidate was trained once only, so that two trainings give the same bytes was not shown.",
+    )
+
+
 def test_the_number_of_threads_changes_no_byte_of_a_model_declared_reproducible(resources: Resources) -> None:
     from threadpoolctl import threadpool_limits
 

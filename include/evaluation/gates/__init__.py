@@ -11,7 +11,7 @@ from include.evaluation.gates import artifact, data, groups, quality  # noqa: F4
 from include.evaluation.gates.artifact import weigh_rehearsal
 from include.evaluation.gates.verdict import weigh
 from include.records import Decision, Evidence
-from include.spec import FaithfulExport, Gate
+from include.spec import FaithfulExport, Gate, Reproducible
 
 __all__ = ["decide"]
 
@@ -19,13 +19,16 @@ __all__ = ["decide"]
 def decide(evidence: Evidence, policy: Sequence[Gate]) -> Decision:
     """Weigh a candidate: accepted when every gate lets it through.
 
-    A gate whose figure is missing does not let it through: what was not measured was not passed. Two
-    gates need no declaration: ONNX answers as scikit-learn does, and nothing went wrong in the
-    rehearsal, when there was one.
+    A gate whose figure is missing does not let it through: what was not measured was not passed. Three
+    gates need no declaration: ONNX answers as scikit-learn does; training again gave the same bytes, and
+    nothing went wrong in the rehearsal, when there was such a thing.
     """
     gates = list(policy)
-    if evidence.evaluation.parity is not None and not any(isinstance(gate, FaithfulExport) for gate in gates):
+    held = {type(gate) for gate in gates}
+    if evidence.evaluation.parity is not None and FaithfulExport not in held:
         gates.append(FaithfulExport())
+    if evidence.reproducibility is not None and Reproducible not in held:
+        gates.append(Reproducible())
     results = [weigh(gate, evidence) for gate in gates]
     if evidence.rehearsal is not None:
         results.append(weigh_rehearsal(evidence.rehearsal))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from include.evaluation.gates.verdict import not_measured, verdict, weigh
 from include.records import Evidence, GateResult, Rehearsal
-from include.spec import ArtifactSize, FaithfulExport, Latency, Memory
+from include.spec import ArtifactSize, FaithfulExport, Latency, Memory, Reproducible
 
 NOT_REHEARSED = "the candidate was not rehearsed"
 
@@ -21,6 +21,17 @@ def _faithful_export(gate: FaithfulExport, evidence: Evidence) -> GateResult:
     )
     passed = parity.largest_difference <= allowed and parity.changed_labels == 0
     return verdict(gate.kind, metric, parity.largest_difference, allowed, passed=passed, sentence=sentence)
+
+
+@weigh.register
+def _reproducible(gate: Reproducible, evidence: Evidence) -> GateResult:
+    twice, metric = evidence.reproducibility, "digest"
+    if twice is None:
+        once = "The candidate was trained once only, so that two trainings give the same bytes was not shown."
+        return verdict(gate.kind, metric, None, None, passed=False, sentence=once)
+    outcome = "the same model.onnx, byte for byte" if twice.passed else "another model.onnx: see its two digests"
+    sentence = f"Training again on the same snapshot, declaration and seed gave {outcome}."
+    return verdict(gate.kind, metric, None, None, passed=twice.passed, sentence=sentence)
 
 
 @weigh.register

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from include.spec.gates.artifact import ArtifactSize, FaithfulExport, Latency, Memory
+from include.spec.gates.artifact import ArtifactSize, FaithfulExport, Latency, Memory, Reproducible
 from include.spec.gates.data import (
     ForbiddenColumns,
     FreshData,
@@ -52,6 +52,7 @@ __all__ = [
     "NoLeakage",
     "NotWorseThanChampion",
     "Rate",
+    "Reproducible",
     "SameFeatures",
     "SliceFloor",
     "SliceNotWorse",
@@ -78,6 +79,7 @@ Gate = Annotated[
     | SameFeatures
     | HoldoutReuse
     | FaithfulExport
+    | Reproducible
     | ArtifactSize
     | Latency
     | Memory,

@@ -25,6 +25,20 @@ class FaithfulExport(Word):
         return f"ONNX answers as scikit-learn does, within {within} and with no label changed"
 
 
+class Reproducible(Word):
+    """Training again on the same snapshot, declaration and seed must give the same ``model.onnx``, byte for byte.
+
+    Every policy of a model declared `reproducible` holds this gate; no other model is trained twice.
+    """
+
+    kind: Literal["reproducible"] = "reproducible"
+
+    @property
+    def asks(self) -> str:
+        """What the gate asks for, in words."""
+        return "training again gives the same model, byte for byte"
+
+
 class ArtifactSize(Word):
     """The artifact's files together must not be larger than `mib` mebibytes."""
 
