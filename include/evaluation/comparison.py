@@ -19,7 +19,7 @@ from include.evaluation.intervals import Figures, Manner, differences_of, interv
 from include.evaluation.metrics import Truth
 from include.evaluation.search import LOSS, cut_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, slice_figures
-from include.inference import Scorer
+from include.inference import Scorer, divergence_of
 from include.inference.batch import encode_batch
 from include.records import CardData, DataFacts, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, SliceFloor, SliceNotWorse
@@ -96,6 +96,9 @@ def evaluate(
         "champion_version": champion.to_version if champion else None,
         "champion_fence": champion.fence if champion else 0,
         "champion_note": note,
+        "divergence": divergence_of(scores["champion"], scores["candidate"], classes=bool(spec.target.classes))
+        if "champion" in scores
+        else None,
         "data": _facts(spec, judged, candidate, matrix),
     }
     card = card_data(spec, judged.truth, scores, candidate, matrix)

@@ -6,6 +6,7 @@ here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
 from include.inference.columns import Column, ColumnEncoder
+from include.inference.divergence import Held, divergence_of, hold_to
 from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
@@ -19,11 +20,14 @@ __all__ = [
     "ColumnEncoder",
     "Fault",
     "GoldenRow",
+    "Held",
     "RowEncoder",
     "Scorer",
     "Signature",
     "Words",
     "check_golden",
+    "divergence_of",
+    "hold_to",
     "load_golden",
     "load_scorer",
 ]

@@ -15,7 +15,7 @@ from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import Approval, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
-from include.records.shadow import ShadowDivergence
+from include.records.shadow import Divergence, ShadowDivergence
 
 __all__ = [
     "CARD_DATA",
@@ -30,6 +30,7 @@ __all__ = [
     "DataFacts",
     "Decision",
     "Difference",
+    "Divergence",
     "Evaluation",
     "Evidence",
     "ExportedCandidate",

@@ -8,6 +8,7 @@ from include.records.base import Period, Record
 from include.records.candidates import ParityReport
 from include.records.figures import DataFacts, Difference, GroupRates, Interval, SliceFigure
 from include.records.reproducible import Reproducibility
+from include.records.shadow import Divergence
 
 
 class Evaluation(Record):
@@ -28,6 +29,8 @@ class Evaluation(Record):
         How many stretches of time were resampled, how long each is, and why, if not as declared.
     threshold : float or None
         From which probability on the candidate's F1 counts a row as positive; chosen on training rows.
+    divergence : Divergence or None
+        How far its answers are from the champion's; None when there is none, or it cannot answer.
     slices, worst_slices : tuple of SliceFigure
         As declared; and found by looking at all features and pairs of them.
     slices_left_out : int
@@ -55,6 +58,7 @@ class Evaluation(Record):
     champion_intervals: dict[str, Interval] = Field(default_factory=dict)
     differences: dict[str, Difference] = Field(default_factory=dict)
     baseline_differences: dict[str, Difference] = Field(default_factory=dict)
+    divergence: Divergence | None = None
     threshold: float | None = None
     class_rows: dict[str, int] = Field(default_factory=dict)
     slices: tuple[SliceFigure, ...] = ()

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 
 from include.errors import ReconciliationError
+from include.inference import divergence_of
 from include.records import PublishedPartition, ShadowDivergence
 from include.scoring.rows import ScoredBatch
 from include.scoring.tables import score_columns, take_turn
 from include.spec import ModelSpec
-
-TENTHS = 10
 
 
 def write_shadow(
@@ -74,7 +73,7 @@ def measure_divergence(
         partition_start=published.partition_start,
         row_count=len(champion),
         run_id=run_id,
-        **found,
+        **found.model_dump(),
     )
     with engine.begin() as connection:
         connection.execute(
@@ -86,40 +85,6 @@ def measure_divergence(
             measured.model_dump(),
         )
     return measured
-
-
-def divergence_of(
-    champion: NDArray[np.float64], challenger: NDArray[np.float64], *, classes: bool
-) -> dict[str, float | None]:
-    """Return the figures of two arrays of scores of the same rows, each of shape (n, n_columns)."""
-    ranks = [(_ranks(champion[:, each]), _ranks(challenger[:, each])) for each in range(champion.shape[1])]
-    correlations = [_correlation(one, other) for one, other in ranks]
-    known = [each for each in correlations if each is not None]
-    moves = [float(np.mean(_tenth(one) != _tenth(other))) for one, other in ranks]
-    flips = float(np.mean(champion.argmax(axis=1) != challenger.argmax(axis=1))) if classes else None
-    return {
-        "rank_correlation": float(np.mean(known)) if len(known) == len(ranks) else None,
-        "decile_moves": float(np.mean(moves)),
-        "label_flips": flips,
-    }
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks from 0, ties at their mean rank: Spearman's correlation is Pearson's of these."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (last - (counts + 1) / 2)[inverse]
-    return ranks
-
-
-def _tenth(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
-    return (ranks * TENTHS // len(ranks)).astype(np.int64)
-
-
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
-    if len(one) < 2 or one.std() == 0 or other.std() == 0:  # a correlation is of two points or more
-        return None
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _pairs(

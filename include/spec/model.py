@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, mo
 
 from include.spec.approval import Approval
 from include.spec.features import Columns, Feature
-from include.spec.gates import FairnessGap, Gate, Reproducible, SliceFloor, SliceNotWorse, default_gates
+from include.spec.gates import Divergence, FairnessGap, Gate, Reproducible, SliceFloor, SliceNotWorse, default_gates
 from include.spec.judging import Judging
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
@@ -202,6 +202,8 @@ def _check_named_features(spec: ModelSpec) -> None:
             raise ValueError(
                 f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare judging.slices"
             )
+        if isinstance(gate, Divergence) and gate.most_label_flips is not None and spec.task == "regression":
+            raise ValueError("the gate divergence: a regression has no labels that flip; leave most_label_flips out")
         if isinstance(gate, Reproducible) and not spec.reproducible:
             raise ValueError("the gate reproducible needs a model that is trained twice: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from include import scoring
 from include.errors import ShadowDisagreesError
-from include.inference import load_scorer
+from include.inference import hold_to, load_scorer
 from include.records import Period, PublishedPartition, ShadowDivergence
 from include.registry import last_divergence, set_shadow, shadow_of
 from include.resources import Resources
@@ -47,19 +47,12 @@ def require_agreement(spec: ModelSpec, version: int, resources: Resources) -> No
         With a sentence for each bound that was passed.
     """
     bounds = spec.shadow
-    if bounds is None or bounds == type(bounds)():
+    if bounds is None or not bounds.bounded:
         return
     seen = last_divergence(resources.engine, spec.name, version)
     if seen is None:
         why = f"it never scored in the shadow (`sluice shadow {spec.name} {version}`)"
         raise ShadowDisagreesError(spec.name, version, [why])
-    reasons = []
-    least = bounds.least_rank_correlation
-    if least is not None and (seen.rank_correlation is None or seen.rank_correlation < least):
-        reasons.append(f"its rank correlation with the champion is {seen.rank_correlation}; at least {least} is asked")
-    if bounds.most_decile_moves is not None and seen.decile_moves > bounds.most_decile_moves:
-        reasons.append(f"{seen.decile_moves:.2%} of rows moved to another tenth; {bounds.most_decile_moves:.2%} may")
-    if bounds.most_label_flips is not None and (seen.label_flips or 0) > bounds.most_label_flips:
-        reasons.append(f"{seen.label_flips:.2%} of labels flipped; {bounds.most_label_flips:.2%} may")
+    reasons = [each.words for each in hold_to(bounds, seen) if not each.passed]
     if reasons:
         raise ShadowDisagreesError(spec.name, version, reasons)

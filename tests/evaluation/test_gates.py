@@ -25,6 +25,7 @@ from include.records import (
     Reproducibility,
     SliceFigure,
 )
+from include.records import Divergence as Seen
 from include.spec import (
     HIGHER_IS_BETTER,
     ArtifactSize,
@@ -33,6 +34,7 @@ from include.spec import (
     BetterThanBaseline,
     BetterThanChampion,
     Calibrated,
+    Divergence,
     FairnessGap,
     FaithfulExport,
     ForbiddenColumns,
@@ -110,6 +112,10 @@ def parity(difference: float = 1e-7, changed: int = 0) -> ParityReport:
     )
 
 
+def far(rank: float | None, moves: float = 0.0, flips: float | None = 0.0) -> Evidence:
+    return seen(champion=0.7, divergence=Seen(rank_correlation=rank, decile_moves=moves, label_flips=flips))
+
+
 def twice(first: str, second: str) -> Reproducibility:
     return Reproducibility(first_digest=first, second_digest=second, seconds=1.0)
 
@@ -159,6 +165,17 @@ CASES = [
         "mae is 0.7500, 0.1500 above that of the champion",
     ),
     (BetterThanChampion(metric="roc_auc"), seen(0.71, champion=0.7), seen(0.71, champion=0.7, error=0.01), "is asked."),
+    (
+        Divergence(least_rank_correlation=0.95, most_label_flips=0.02),
+        far(0.95, moves=1.0, flips=0.02),
+        far(0.96, flips=0.25),
+        (
+            "On 1,000 rows beside the champion (version 3), its rank correlation with the champion is 0.9600 (at least "
+            "0.95 is asked), and 25.00% of labels flipped (at most 2.00% may)."
+        ),
+    ),
+    (Divergence(most_decile_moves=0.3), far(None, moves=0.3), far(1.0, moves=0.31), "31.00% of rows moved to another"),
+    (Divergence(least_rank_correlation=-1), far(-1.0), far(None), "with the champion is not defined (at least -1 is"),
     (
         UsualForModel(metric="roc_auc"),
         seen(0.69, history=[{"roc_auc": 0.7}] * 5),
@@ -340,8 +357,10 @@ def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
         NotWorseThanChampion(metric="roc_auc"),
         BetterThanChampion(metric="roc_auc"),
         SliceNotWorse(metric="roc_auc"),
+        Divergence(least_rank_correlation=1.0),
     ]
     assert decide(seen(0.1), gates).accepted
+    assert weigh(gates[-1], seen(0.1)).sentence == "There is no champion yet to diverge from."
 
 
 def test_a_candidate_that_answers_as_the_champion_does_is_not_worse_by_any_margin() -> None:
@@ -353,6 +372,10 @@ def test_a_champion_that_cannot_answer_the_holdout_closes_the_gate_and_says_why(
     decision = decide(evidence, [NotWorseThanChampion(metric="roc_auc", margin=1.0)])
     assert decision.reasons == (
         "The champion, version 3, cannot be compared: it needs feature(s) that features.sql no longer gives: x.",
+    )
+    stopped = weigh(Divergence(most_label_flips=1.0), evidence)
+    assert stopped.sentence == (
+        "divergence could not be measured: it needs feature(s) that features.sql no longer gives: x, so it cannot pass."
     )
 
 
@@ -423,6 +446,27 @@ def test_knowing_less_never_lets_a_worse_candidate_through(error, more, margin, 
     gate = NotWorseThanChampion(metric="roc_auc", margin=margin, level=level)
     surer, vaguer = (weigh(gate, seen(0.7 + value, champion=0.7, error=each)).passed for each in (error, error + more))
     assert surer or not vaguer
+
+
+shares = st.floats(0, 1)
+ranks = st.none() | st.floats(-1, 1)
+
+
+@given(bound=shares, rank=ranks, moves=shares, flips=shares, nearer=st.tuples(shares, shares, shares))
+def test_answering_nearer_to_the_champion_never_turns_a_pass_into_a_fail(bound, rank, moves, flips, nearer) -> None:
+    bounds = {"least_rank_correlation": 2 * bound - 1, "most_decile_moves": bound, "most_label_flips": bound}
+    gates = [*(Divergence(**{name: value}) for name, value in bounds.items()), Divergence(**bounds)]
+    closer = rank if rank is None else rank + (1 - rank) * nearer[0]
+    before = [weigh(gate, far(rank, moves, flips)).passed for gate in gates]
+    after = [weigh(gate, far(closer, moves * nearer[1], flips * nearer[2])).passed for gate in gates]
+    assert all(later or not earlier for earlier, later in zip(before, after, strict=True))
+    assert before[-1] == all(before[:-1]), "all bounds together are each of them"
+
+
+@given(rank=ranks, moves=shares, flips=st.none() | shares)
+def test_the_divergence_is_weighed_from_the_evidence_alone(rank, moves, flips) -> None:
+    evidence, gates = far(rank, moves, flips), [Divergence(least_rank_correlation=0.5, most_label_flips=0.5)]
+    assert decide(evidence, gates) == decide(Evidence.from_plain(evidence.to_plain()), tuple(gates))
 
 
 @settings(deadline=None)

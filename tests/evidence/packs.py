@@ -16,6 +16,7 @@ from include.records import (
     Curve,
     Decision,
     Difference,
+    Divergence,
     Evaluation,
     GateResult,
     GroupRates,
@@ -123,7 +124,9 @@ def _evaluation(task: str, bare: bool) -> Evaluation:
         model="flight_delay", rows=25_870, candidate=names, baseline=baseline, champion=champion, champion_version=6,
         champion_fence=6, resamples=2000, blocks=30, block="1 day", intervals=around(names),
         baseline_intervals=around(baseline), champion_intervals=around(champion), differences=less(champion),
-        baseline_differences=less(baseline), threshold=0.31,
+        baseline_differences=less(baseline), threshold=0.31, divergence=Divergence(
+            rank_correlation=0.9731, decile_moves=0.2104, label_flips=None if task == "regression" else 0.0312
+        ),
         class_rows={name: 8000 - 900 * i for i, name in enumerate(CLASSES[task])}, slices=slices,
         worst_slices=slices[:2], slices_left_out=2, train=TRAIN, holdout=HOLDOUT, reused_by=(5, 6), seconds=4.2,
         groups=(

@@ -113,6 +113,12 @@ def test_what_was_not_measured_is_said_to_be(task: str) -> None:
     assert "There was no champion to compare with." in said
 
 
+@pytest.mark.parametrize(("task", "flips"), [("binary", ", 3.12% of labels flipped"), ("regression", "")])
+def test_a_card_tells_how_far_the_answers_are_from_the_champions(task: str, flips: str) -> None:
+    told = f"rank correlation 0.9731, 21.04% of rows in another tenth{flips}."
+    assert f"Beside the champion's answers to these rows: {told}" in Page(card(task)).text
+
+
 def test_a_card_tells_the_whole_evidence() -> None:
     pack, said = pack_of(), Page(card()).text
     for gate in pack.decision.gates:

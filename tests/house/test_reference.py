@@ -209,8 +209,12 @@ def test_the_queries_for_analysts_run(loaded: Engine) -> None:
 # -- spec.md ---------------------------------------------------------------------------------------
 
 
-def words() -> dict[str, type[spec.Word]]:
-    return {each.__name__: each for each in spec.Word.__subclasses__()}
+def words(base: type[spec.Word] = spec.Word) -> dict[str, type[spec.Word]]:
+    """Return the words that a declaration is written in: what some share is no word of its own."""
+    found: dict[str, type[spec.Word]] = {}
+    for each in base.__subclasses__():
+        found |= words(each) or {each.__name__: each}
+    return found
 
 
 def test_every_word_of_a_declaration_has_a_section_and_every_section_a_word() -> None:

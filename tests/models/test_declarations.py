@@ -89,6 +89,14 @@ def test_two_trainings_are_weighed_exactly_where_they_are_declared(tmp_path: Pat
         declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Reproducible(),"))
 
 
+def test_a_divergence_needs_a_bound_and_a_regression_has_no_labels_to_flip(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a divergence gate needs a bound"):
+        declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Divergence(),"))
+    value = SPEC.replace('"binary"', '"regression"').replace(', classes=("on_time", "late")', "")
+    with pytest.raises(SpecError, match="a regression has no labels that flip"):
+        declare_model(tmp_path, spec=value.replace("gates=(", "gates=(Divergence(most_label_flips=0.1),"))
+
+
 cron = TypeAdapter(Cron)
 ITEMS = [
     st.tuples(st.integers(low, high), st.integers(1, 9)) for low, high in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))

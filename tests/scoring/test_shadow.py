@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ReconciliationError, ShadowDisagreesError
+from include.inference import divergence_of
 from include.records import Period
 from include.resources import Resources
 from include.scoring import measure_divergence
-from include.scoring.shadow import divergence_of
 from include.spec import ModelSpec, Shadow
 from tests.builders import ROWS_A_DAY, TODAY, declare_model, load_parcels
 
@@ -88,14 +88,40 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
     assert pipeline.shadow_partition(spec, published, "score", resources) is None
 
 
+def test_the_holdout_is_measured_as_the_shadow_measures_a_partition(spec: ModelSpec, resources: Resources) -> None:
+    evaluation = resources.ledger.version(spec.name, 2).evaluation
+    assert evaluation.divergence is not None
+    assert resources.ledger.version(spec.name, 1).evaluation.divergence is None, "there was no champion"
+    published = pipeline.score_partition(
+        spec, pipeline.validate_partition(spec, "score", evaluation.holdout, resources), resources
+    )
+    pipeline.choose_shadow(spec.name, 2, "ann", resources)
+    found = pipeline.shadow_partition(spec, published, "score", resources)
+    assert found.row_count == evaluation.rows
+    for name, value in evaluation.divergence.to_plain().items():
+        assert getattr(found, name) == pytest.approx(value, abs=1e-12)
+        assert 0 < value < 1
+
+
+def test_a_promotion_by_the_gates_does_not_wait_for_a_shadow_that_never_ran(
+    spec: ModelSpec, resources: Resources
+) -> None:
+    bounded = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
+    with pytest.raises(ShadowDisagreesError, match="it never scored in the shadow"):
+        pipeline.move_champion(spec.name, 2, "ann", "by hand", resources, bounded)
+    train(spec.model_copy(update={"gates": spec.gates[:1]}), "three", resources)
+    version = resources.ledger.version(spec.name, 3)
+    assert pipeline.promote_candidate(bounded, version, "dag retrain", resources).to_version == 3
+
+
 SCORES = arrays(np.float64, st.tuples(st.integers(2, 60), st.just(2)), elements=st.floats(0, 1, width=16))
 
 
 @given(SCORES)
 def test_a_challenger_that_answers_the_same_diverges_in_nothing(scores: np.ndarray) -> None:
     found = divergence_of(scores, scores, classes=True)
-    assert (found["decile_moves"], found["label_flips"]) == (0, 0)
-    assert found["rank_correlation"] is None or found["rank_correlation"] == pytest.approx(1)
+    assert (found.decile_moves, found.label_flips) == (0, 0)
+    assert found.rank_correlation is None or found.rank_correlation == pytest.approx(1)
 
 
 @given(SCORES, st.integers(0, 2**32 - 1))
@@ -105,6 +131,6 @@ def test_figures_are_bounded_and_blind_to_the_order_of_rows(scores: np.ndarray, 
     order = rng.permutation(len(scores))
     found = divergence_of(scores, other, classes=True)
     shuffled = divergence_of(scores[order], other[order], classes=True)
-    for name, value in found.items():
-        assert shuffled[name] == (None if value is None else pytest.approx(value))
+    for name, value in found.to_plain().items():
+        assert getattr(shuffled, name) == (None if value is None else pytest.approx(value))
         assert value is None or -1 - 1e-9 <= value <= 1 + 1e-9

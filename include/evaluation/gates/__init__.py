@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.evaluation.gates import artifact, data, groups, quality  # noqa: F401  # each registers its kinds
+from include.evaluation.gates import artifact, data, divergence, groups, quality  # noqa: F401  # each registers its kinds
 from include.evaluation.gates.artifact import weigh_rehearsal
 from include.evaluation.gates.verdict import weigh
 from include.records import Decision, Evidence

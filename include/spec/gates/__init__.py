@@ -16,6 +16,7 @@ from include.spec.gates.data import (
     NoLeakage,
     SameFeatures,
 )
+from include.spec.gates.divergence import Divergence
 from include.spec.gates.groups import FairnessGap, Rate, SliceFloor, SliceNotWorse
 from include.spec.gates.metrics import HIGHER_IS_BETTER, Judged, Metric
 from include.spec.gates.quality import (
@@ -37,6 +38,7 @@ __all__ = [
     "BetterThanBaseline",
     "BetterThanChampion",
     "Calibrated",
+    "Divergence",
     "FairnessGap",
     "FaithfulExport",
     "ForbiddenColumns",
@@ -67,6 +69,7 @@ Gate = Annotated[
     | BetterThanChampion
     | NotWorseThanChampion
     | Calibrated
+    | Divergence
     | UsualForModel
     | SliceFloor
     | SliceNotWorse
