@@ -186,7 +186,7 @@ def test_a_job_that_is_over_is_not_cancelled(jobs: Any) -> None:
     assert job_of(jobs, accepted)["state"] == "done"
 
 
-@pytest.mark.parametrize("job", ["x", str(uuid.uuid4()), "1;DROP TABLE sluice.job", "%00"])
+@pytest.mark.parametrize("job", ["x", "2f1c9a52-6f0e-4c57-9d1f-5a1f3f0b8a11", "1;DROP TABLE sluice.job", "%00"])
 def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
     for method in (jobs.client.get, jobs.client.delete):
         assert method(f"/v1/jobs/{job}").status_code == 404
