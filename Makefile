@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
 began := $(shell date +%s)
+# Two processes: what belongs together stays in one (tests/conftest.py). JOBS=0 runs all in this one, to debug in.
+pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadgroup
 
 help: ## this list
 	@printf 'Sluice. Targets:\n'
@@ -21,10 +23,10 @@ distributed: setup ## two Celery workers and a broker beside it all, one partiti
 	@$(py) -m include.local --distributed --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup-tests ## the tests, without the slow ones
-	@$(py) -m pytest -m "not slow"
+	@$(pytest) -m "not slow"
 
 test-slow: setup-tests ## the slow tests: the whole stack with its real scheduler
-	@$(py) -m pytest -m slow
+	@$(pytest) -m slow
 
 test-all: test test-slow ## all tests
 

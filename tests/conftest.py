@@ -23,6 +23,17 @@ hypothesis.settings.register_profile("sluice", deadline=None, suppress_health_ch
 hypothesis.settings.load_profile("sluice")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay in one process when several run: those of a file, which share what they set up.
+
+    Those that start the whole stack, or take the database away, stay together in one more: they want ports
+    that others look for, and one Airflow at a time is enough for the machine.
+    """
+    for item in items:
+        stack = "e2e" in item.path.parts or item.path.name == "test_database_down.py"
+        item.add_marker(pytest.mark.xdist_group("stack" if stack else item.nodeid.split("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a server of the tests' own, with a migrated template database."""
