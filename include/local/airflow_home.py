@@ -128,6 +128,9 @@ class AirflowHome:
             "API_AUTH__JWT_SECRET": self.secrets.jwt_secret,
             # The lever of a task's latency: 0.5 s instead of 1.2.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+            # A scheduler's tasks are missed 30 s after its last sign of life, and only when somebody looks; by default
+            # that is every five minutes.
+            "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 15,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 10,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
             "USAGE_DATA_COLLECTION__ENABLED": False,

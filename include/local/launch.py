@@ -18,15 +18,14 @@ from include.local.lock import only_launcher, stop_launcher
 from include.local.logs import log_to
 from include.local.memory import MemoryWatch
 from include.local.ports import free_port
-from include.local.processes import death_of, register_of
+from include.local.processes import register_of
 from include.local.progress import Progress
+from include.local.restarts import Restarts
 from include.local.stack import Stack
 from include.local.steps import Failure, Step, StepRunner
 from include.settings import Settings
 
 INTERRUPTED = 130
-MOST_RESTARTS = 3
-LOOK_EVERY = 1.0
 
 
 @dataclass(slots=True)
@@ -135,7 +134,7 @@ def _run(
                 progress.text(line)
             if not once:
                 progress.text("All is up; it stays up until Ctrl-C.")
-                failure = _stay_up(stack, progress, signals)
+                failure = Restarts(stack.supervisor, progress).keep(signals.stop)
         elif failure is None:
             code = INTERRUPTED
         if failure is not None:
@@ -149,21 +148,6 @@ def _run(
     finally:
         code = _close(stack, progress, signals) or code
     return code
-
-
-def _stay_up(stack: Stack, progress: Progress, signals: Signals) -> Failure | None:
-    """Watch the stack until a signal comes; start again what dies, but not for ever."""
-    restarts: dict[str, int] = {}
-    while not signals.stop.wait(LOOK_EVERY):
-        for managed in stack.supervisor.dead():
-            error = death_of(managed)
-            restarts[managed.name] = restarts.get(managed.name, 0) + 1
-            if restarts[managed.name] > MOST_RESTARTS:
-                return Failure.of(managed.name, error, managed.log)
-            progress.line(f"{error.reason} (log: {managed.log})")
-            stack.supervisor.restart(managed)
-            progress.line(f"{managed.name} was started again ({restarts[managed.name]} of {MOST_RESTARTS} times)")
-    return None
 
 
 def _close(stack: Stack, progress: Progress, signals: Signals) -> int:
