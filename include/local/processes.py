@@ -159,8 +159,14 @@ def death_of(managed: Managed) -> LocalStackError:
     """Return the error that tells of a process that ended when it should not have."""
     code = managed.popen.returncode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    # Who is killed so says nothing of it; what it said before would only mislead.
+    why = (
+        ", by somebody, or by the system for want of memory"
+        if code == -signal.SIGKILL
+        else f"; it last said: {last_words(managed.log)}"
+    )
     return LocalStackError(
-        f"{managed.name} {how}; it last said: {last_words(managed.log)}",
+        f"{managed.name} {how}{why}",
         "Read its log, mend what it names, and run again: what is done is kept.",
         managed.log,
     )

@@ -54,13 +54,13 @@ class RunningStack:
         return wait_for(state, seconds, f"{dag_id} {run_id} to end")
 
 
-def wait_for(look: Callable[[], Any], seconds: float, what: str) -> Any:
+def wait_for(look: Callable[[], Any], seconds: float, what: str, every: float = 0.5) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
         if found:
             return found
-        time.sleep(0.5)
+        time.sleep(every)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
