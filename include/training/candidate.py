@@ -18,7 +18,7 @@ from include.training.data import read_training_data
 from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
-from include.training.parity import blame, compare
+from include.training.parity import blame, compare, crowded
 from include.training.threshold import choose_thresholds
 from include.training.twice import same_order_of_sums
 
@@ -89,12 +89,19 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
     if parity.passed:
         return
     data = read_training_data(spec, exported.fitted.snapshot)
+    advice = "Replace the step by one that converts faithfully, or do its work in features.sql."
+    blurred = [spec.features[position].name for position in crowded(data.x_holdout)]
+    if blurred:
+        advice = (
+            f"Values of {', '.join(blurred)} lie as close as single precision can tell apart, and a threshold between "
+            f"them is rounded: subtract an origin or use a coarser unit in features.sql. Otherwise: {advice}"
+        )
     raise ConversionError(
         spec.name,
         blame(_read(exported.fitted, "model.joblib"), data.x_holdout, spec.parity_tolerance),
         f"ONNX answers differently on the holdout's {parity.rows:,} rows: by up to {parity.largest_difference:.3g} "
         f"(allowed: {parity.tolerance:g}), with {parity.changed_labels:,} changed label(s)",
-        "Replace the step by one that converts faithfully, or do its work in features.sql.",
+        advice,
     )
 
 

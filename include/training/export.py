@@ -57,16 +57,37 @@ def convert(estimator: Any, n_features: int, name: str = "model") -> bytes:
     return bytes(graph.SerializeToString())
 
 
-def steps_of(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every part of an estimator with a path that a person recognises, outermost first."""
+def steps_of(estimator: Any, path: str = "", *, learned: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield every part of an estimator with a path that a person recognises, outermost first.
+
+    Parameters
+    ----------
+    learned : bool
+        Whether to look into what searches, calibrators and ensembles have fitted, too.
+    """
     here = f"{path} ({type(estimator).__name__})" if path else type(estimator).__name__
     yield here, estimator
     prefix = f"{path}." if path else ""
     named = list(getattr(estimator, "steps", []))
     named += [(name, part) for name, part, _ in getattr(estimator, "transformers_", [])]
+    named += list(getattr(estimator, "transformer_list", []))
+    if learned:
+        named += [(name, getattr(part, "estimator", part)) for name, part in _fitted_parts(estimator)]
     for name, part in named:
         if hasattr(part, "get_params"):
-            yield from steps_of(part, f"{prefix}{name}")
+            yield from steps_of(part, f"{prefix}{name}", learned=learned)
+
+
+def _fitted_parts(estimator: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an estimator keeps of the estimators that it fitted; the templates that it was given say nothing."""
+    for name in ("best_estimator_", "estimator_", "final_estimator_"):
+        if hasattr(estimator, name):
+            yield name, getattr(estimator, name)
+    for name in ("estimators_", "calibrated_classifiers_"):
+        fitted = getattr(estimator, name, [])
+        # Gradient boosting keeps a table of trees; a list must stay one, since a pipeline in it has a length, too.
+        for position, part in enumerate(fitted.ravel() if hasattr(fitted, "ravel") else fitted):
+            yield f"{name}[{position}]", part
 
 
 def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
@@ -78,7 +99,7 @@ def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
             "it has no predict_proba, and a classification is served as probabilities",
             "Use an estimator with probabilities, or wrap it in CalibratedClassifierCV.",
         )
-    for step, part in steps_of(estimator):
+    for step, part in steps_of(estimator, learned=True):
         if getattr(part, "add_indicator", False):
             raise ConversionError(
                 spec.name,
@@ -90,7 +111,7 @@ def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
             raise ConversionError(
                 spec.name,
                 step,
-                "native categorical_features do not convert to ONNX",
+                "native categorical_features do not convert to ONNX, or convert to a graph that answers wrongly",
                 "Leave categorical_features out: categories come as ordinal codes already.",
             )
 
@@ -99,7 +120,7 @@ def _unconvertible_step(estimator: Any, n_features: int, message: str) -> tuple[
     """Name the innermost part that does not convert by itself."""
     culprit = (type(estimator).__name__, message)
     for step, part in steps_of(estimator):
-        if hasattr(part, "steps") or hasattr(part, "transformers_"):
+        if any(hasattr(part, name) for name in ("steps", "transformers_", "transformer_list")):
             continue
         try:
             convert(part, getattr(part, "n_features_in_", n_features))

@@ -12,6 +12,7 @@ from include.records import ParityReport
 from include.training.export import convert
 
 SINGLE_ROWS = 200
+CROWDED_SHARE = 0.01
 
 
 def expected_scores(estimator: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -61,3 +62,19 @@ def blame(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
             return f"{name} ({type(step).__name__})"
     last = steps[-1] if steps else ("", estimator)
     return f"{last[0]} ({type(last[1]).__name__})" if steps else type(estimator).__name__
+
+
+def crowded(matrix: NDArray[np.float32]) -> list[int]:
+    """Return the columns in which many values have the very next number of single precision beside them.
+
+    A tree's threshold half-way between two such values becomes one of them in ONNX, and then one of the two is on the
+    wrong side.
+    """
+    found = []
+    for position in range(matrix.shape[1]):
+        values = np.unique(matrix[:, position])
+        values = values[np.isfinite(values)]
+        touching = np.nextafter(values[:-1], np.float32(np.inf)) == values[1:]
+        if touching.size and touching.mean() > CROWDED_SHARE:
+            found.append(position)
+    return found

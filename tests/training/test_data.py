@@ -6,14 +6,31 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
-from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
+from include.errors import ArtifactError, ConversionError, NotEnoughDataError, PrecisionError
+from include.inference import RowEncoder, Scorer
+from include.inference.batch import encode_batch
 from include.records import SnapshotRef
 from include.spec import Categorical, ModelSpec, Numeric
-from include.training import fit_candidate, read_training_data, split_of, write_snapshot
+from include.training import (
+    export_candidate,
+    fit_candidate,
+    read_training_data,
+    require_parity,
+    split_of,
+    write_snapshot,
+)
+from include.training.export import export_onnx
+from include.training.parity import compare
 from tests.builders import TODAY, declare_model
 
 PER_DAY = 4
@@ -101,6 +118,29 @@ def test_categories_are_learned_from_training_rows_alone(spec: ModelSpec, tmp_pa
     assert set(data.x_holdout[:, 2]) == {-1.0}
 
 
+@pytest.mark.parametrize("step", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder(), "passthrough"])
+def test_a_missing_string_is_answered_in_onnx_as_in_scikit_learn(spec: ModelSpec, tmp_path: Path, step: object) -> None:
+    """As it is by batches and by JSON; a text that reads like a missing one is a category like others."""
+    carrier = Categorical(name="carrier", missing=True)
+    optional = spec.model_copy(update={"features": tuple(carrier if f.name == "carrier" else f for f in spec.features)})
+    names = [None, "nan", "", "bee", "None"]
+    batch = rows(carrier=[names[n % 5] for n in range(50 * PER_DAY)])
+    data = read_training_data(optional, snapshot(optional, batch, tmp_path))
+    (learned,) = [f for f in data.signature.features if f.kind == "categorical"]
+    assert learned.categories == ("", "None", "bee", "nan")
+    assert set(data.x_train[:, 2]) == {-1.0, 0.0, 1.0, 2.0, 3.0}
+    estimator = make_pipeline(
+        make_column_transformer((step, [2]), (SimpleImputer(), [0, 1, 3])), LogisticRegression(max_iter=500)
+    ).fit(data.x_train, data.y_train)
+    scorer = Scorer(export_onnx(optional, estimator), data.signature)
+    assert compare(scorer, estimator, data.x_holdout, optional.parity_tolerance).passed
+    asked = batch.slice(0, 5)
+    matrix = encode_batch(asked, data.signature)
+    assert matrix[:, 2].tolist() == [-1.0, 3.0, 0.0, 2.0, 1.0]
+    plain = [{f.name: row[f.name] for f in optional.features} for row in asked.to_pylist()]
+    np.testing.assert_array_equal(RowEncoder(data.signature).encode(plain), matrix)
+
+
 def test_targets_are_indices_in_the_declared_order(spec: ModelSpec, tmp_path: Path) -> None:
     data = read_training_data(spec, snapshot(spec, rows(), tmp_path))
     assert data.y_train[:6].tolist() == [1, 0, 0, 0, 0, 1]
@@ -117,6 +157,24 @@ def test_a_feature_that_single_precision_blurs_is_named(spec: ModelSpec, tmp_pat
     epoch = spec.model_copy(update={"features": features})
     with pytest.raises(PrecisionError, match=r"feature 'weight'.*Subtract an origin"):
         read_training_data(epoch, snapshot(epoch, rows(weight=seconds), tmp_path))
+
+
+def test_a_feature_whose_values_are_neighbours_in_single_precision_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    """None merge with another, and yet a tree's threshold between two of them is rounded onto one."""
+    places = [n % 160 for n in range(50 * PER_DAY)]
+    features = (Numeric(name="weight", unit="s", low=0, high=2e9), *spec.features[1:])
+    epoch = spec.model_copy(update={"features": features})
+    batch = rows(
+        weight=[1_700_000_000.0 + 128 * place for place in places],
+        outcome=[("on_time", "late")[place // 20 % 2] for place in places],
+    )
+    fitted = fit_candidate(epoch, "run 1", snapshot(epoch, batch, tmp_path / "s"), tmp_path / "run")
+    exported = export_candidate(epoch, fitted)
+    assert exported.parity.changed_labels > 0
+    with pytest.raises(
+        ConversionError, match="Values of weight lie as close as .* subtract an origin"
+    ):
+        require_parity(epoch, exported)
 
 
 class Watched(DecisionTreeClassifier):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
-from sklearn.impute import SimpleImputer
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -19,7 +30,7 @@ from include.errors import ConversionError
 from include.inference import Scorer, Signature
 from include.spec import ModelSpec
 from include.training.export import export_onnx
-from include.training.parity import blame, compare
+from include.training.parity import blame, compare, crowded
 from tests.builders import declare_model
 
 ROWS = 3000
@@ -134,11 +145,74 @@ def test_an_imputer_with_indicator_is_found_inside_a_column_transformer(spec, ro
         export_onnx(spec, estimator)
 
 
+def with_indicator() -> Pipeline:
+    return make_pipeline(SimpleImputer(add_indicator=True), LogisticRegression(max_iter=2000))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "step"),
+    [
+        (
+            make_pipeline(make_union(SimpleImputer(), SimpleImputer(add_indicator=True)), GaussianNB()),
+            "simpleimputer-2",
+        ),
+        (make_pipeline(KNNImputer(add_indicator=True), GaussianNB()), "knnimputer"),
+        (CalibratedClassifierCV(with_indicator()), "calibrated_classifiers_[0].simpleimputer"),
+        (GridSearchCV(with_indicator(), {"logisticregression__C": [1, 2]}), "best_estimator_.simpleimputer"),
+        (StackingClassifier([("first", with_indicator())]), "estimators_[0].simpleimputer"),
+        (BaggingClassifier(with_indicator(), 2), "estimator_.simpleimputer"),
+        (VotingClassifier([("first", with_indicator())], voting="soft"), "estimators_[0].simpleimputer"),
+    ],
+    ids=["union", "neighbours", "calibrator", "search", "stack", "bag", "vote"],
+)
+def test_an_imputer_with_indicator_is_found_wherever_it_hides(spec, rows, estimator, step: str) -> None:
+    with pytest.raises(ConversionError, match=rf"{re.escape(step)} \(\w+Imputer\) .*add_indicator=True"):
+        export_onnx(spec, estimator.fit(*rows))
+
+
+def test_a_template_that_a_search_has_not_chosen_is_no_reason_to_refuse(spec, rows) -> None:
+    x, y = rows
+    both = GridSearchCV(with_indicator(), {"simpleimputer__add_indicator": [False]}).fit(x, y)
+    assert compare(Scorer(export_onnx(spec, both), signature(spec)), both, x, spec.parity_tolerance).passed
+
+
 def test_native_categories_are_refused_by_name(spec, rows) -> None:
     x, y = rows
     estimator = HistGradientBoostingClassifier(max_iter=5, categorical_features=[2]).fit(np.abs(x), y)
     with pytest.raises(ConversionError, match=r"HistGradientBoostingClassifier .*native categorical_features"):
         export_onnx(spec, estimator)
+
+
+def test_native_categories_are_found_in_a_search(spec, rows) -> None:
+    x, y = rows
+    native = HistGradientBoostingClassifier(max_iter=5, categorical_features=[2])
+    search = GridSearchCV(native, {"max_iter": [3, 5]}).fit(np.abs(x), y)
+    with pytest.raises(ConversionError, match=r"best_estimator_ \(Hist.*native categorical_features"):
+        export_onnx(spec, search)
+
+
+def test_large_numbers_that_single_precision_tells_apart_are_answered_right(spec, rows) -> None:
+    x, y = rows
+    days = x.copy()
+    days[:, 0] = 1_700_000_000 + 86_400 * np.floor(x[:, 0] * 10)  # seconds since 1970, at midnight
+    late = ((days[:, 0] > np.median(days[:, 0])) ^ (y == 1)).astype(np.int64)
+    estimator = HistGradientBoostingClassifier(max_iter=50).fit(days, late)
+    report = compare(Scorer(export_onnx(spec, estimator), signature(spec)), estimator, days, spec.parity_tolerance)
+    assert report.passed, report
+
+
+def test_neighbours_in_single_precision_are_not_told_apart_by_a_tree_and_parity_sees_it(spec, rows) -> None:
+    """A threshold half-way between two neighbours is rounded onto one of them when it becomes ONNX."""
+    seconds = rows[0].copy()
+    seconds[:, 0] = (1_700_000_000 + np.arange(ROWS)).astype(np.float32)
+    assert set(np.diff(np.unique(seconds[:, 0]))) == {128.0}, "seconds are merged to steps of two minutes"
+    estimator = HistGradientBoostingClassifier(max_iter=50).fit(seconds, (np.arange(ROWS) // 128) % 2)
+    report = compare(Scorer(export_onnx(spec, estimator), signature(spec)), estimator, seconds, spec.parity_tolerance)
+    assert report.changed_labels > 0
+    assert not report.passed
+    assert blame(estimator, seconds, spec.parity_tolerance) == "HistGradientBoostingClassifier"
+    assert crowded(seconds) == [0]
+    assert crowded(rows[0]) == []
 
 
 def test_a_classifier_without_probabilities_is_refused(spec, rows) -> None:
