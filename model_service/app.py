@@ -18,6 +18,7 @@ from model_service.job_desk import JobDesk
 from model_service.job_worker import JobWorker
 from model_service.jobs import job_routes
 from model_service.ledger_reads import LedgerReads
+from model_service.limits import Turns
 from model_service.models import model_routes
 from model_service.observing import Observer, observer_for
 from model_service.observing.routes import metric_routes
@@ -61,16 +62,17 @@ def create_app(
     app = Flask("model_service", static_folder=None)
     scores = _scores_door(settings, url)
     ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
+    turns = Turns(settings.service_workers)
     shelf = VersionShelf(ledger, ArtifactStore.of(settings), settings.service_version_cache)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
     guard = app.extensions[GUARD] = Guard(settings, observer)
     register_guard(app, guard, settings.default_model)
     app.register_blueprint(metric_routes(observer))
-    app.register_blueprint(predict_routes(settings, slots, shelf))
+    app.register_blueprint(predict_routes(settings, slots, shelf, turns))
     app.register_blueprint(model_routes(slots))
     app.register_blueprint(version_routes(slots, ledger))
-    app.register_blueprint(oip_routes(settings, slots, shelf))
+    app.register_blueprint(oip_routes(settings, slots, shelf, turns))
     app.register_blueprint(score_routes(settings, slots, scores))
     _add_jobs(app, settings, slots, shelf)
     app.register_blueprint(openapi_routes(settings, slots, authenticates=guard.authenticates))

@@ -1,9 +1,11 @@
-"""How much is taken at once: requests under way, requests of one caller, nesting of JSON."""
+"""How much is taken at once: requests under way, large bodies, requests of one caller, nesting of JSON."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
+from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter_ns
 from typing import Final
 
@@ -14,6 +16,7 @@ from model_service.refusals import OverloadedError, TooManyRequestsError
 from model_service.visit import Visit
 
 MOST_CALLERS: Final = 10_000
+SMALL_BYTES: Final = 2_048
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_MARK: Final = bytes(each for each in range(256) if each not in b'[]{}"')
 
@@ -59,6 +62,27 @@ class InFlight:
         with self._counting:
             started = min((each.started for each in self._visits), default=None)
         return 0.0 if started is None else (perf_counter_ns() - started) / 1e9
+
+
+class Turns:
+    """Bodies that are large are worked on a few at a time; small ones wait for nobody.
+
+    A large body takes many times its bytes once decoded, and computing on it takes all of a core: more of them
+    at once than there are cores would answer none sooner, and only take memory, and each other's caches.
+
+    Parameters
+    ----------
+    workers : int
+        Processes that share the machine's cores.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._large = BoundedSemaphore(max(2, -(-(os.cpu_count() or 1) // workers)))
+        self._small = nullcontext()
+
+    def of(self, body: bytes) -> AbstractContextManager[object]:
+        """Return what is entered while `body` is worked on."""
+        return self._small if len(body) <= SMALL_BYTES else self._large
 
 
 class RateLimiter:

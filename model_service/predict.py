@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from model_service.errors import (
 )
 from model_service.express import Reply, express
 from model_service.guard import asks
-from model_service.limits import check_depth
+from model_service.limits import Turns, check_depth
 from model_service.openapi import Body, Operation, documented
 from model_service.openapi.operation import Problem
 from model_service.openapi.signatures import answer_schema, prediction_schema, request_schema
@@ -32,18 +31,12 @@ from model_service.shelf import VersionShelf
 from model_service.slots import LoadedModel, ModelSlots
 from model_service.visit import Visit
 
-# A body's rows take many times its bytes once decoded. Python decodes one body at a time in any case, so that more
-# of them at once would answer none sooner, and only take memory.
-SMALL_BYTES: Final = 2_048
-LARGE_AT_ONCE: Final = 4
 
-
-def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Blueprint:
+def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, turns: Turns) -> Blueprint:
     """Return the blueprint of ``POST /predict`` and ``POST /v1/models/<name>[/versions/<version>]/predict``."""
     routes = Blueprint("predict", __name__)
 
     # Looked up once: this is the hot path.
-    turn = threading.BoundedSemaphore(LARGE_AT_ONCE)
     max_bytes, max_depth, max_rows = settings.service_max_bytes, settings.service_max_depth, settings.service_max_rows
 
     def predict(environ: dict[str, Any], visit: Visit, name: str, version: str | None = None) -> Reply:
@@ -52,9 +45,7 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -
         loaded = slot.loaded() if version is None else shelf.loaded(slot, version)
         visit.model, visit.version = loaded.model, loaded.version
         body = unpacked(read_body(environ, max_bytes), environ.get("HTTP_CONTENT_ENCODING"), max_bytes)
-        if len(body) <= SMALL_BYTES:
-            return answered(loaded, body, visit)
-        with turn:
+        with turns.of(body):
             return answered(loaded, body, visit)
 
     def answered(loaded: LoadedModel, body: bytes, visit: Visit) -> Reply:

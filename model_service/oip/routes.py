@@ -22,6 +22,7 @@ from model_service.errors import (
 )
 from model_service.express import Reply, express
 from model_service.guard import asks
+from model_service.limits import Turns
 from model_service.oip import metadata
 from model_service.oip.answer import InferAnswer
 from model_service.oip.described import infer_operation
@@ -36,7 +37,7 @@ _NO_VERSION = (UnknownModelError, UnknownVersionError, VersionRefusedError, Ledg
 _REFUSED = (TensorsRejectedError, MalformedBodyError, UnpackError, TooLargeError, RowsRejectedError, 415)
 
 
-def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Blueprint:
+def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, turns: Turns) -> Blueprint:
     """Return the blueprint of everything under ``/v2``."""
     routes = Blueprint("oip", __name__, url_prefix="/v2")
     _health_routes(routes, slots)
@@ -47,9 +48,10 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> Bl
     def answered(environ: dict[str, Any], visit: Visit, loaded: LoadedModel) -> Reply:
         visit.model, visit.version = loaded.model, loaded.version
         body = unpacked(read_body(environ, limit), environ.get("HTTP_CONTENT_ENCODING"), limit)
-        visit.restart_laps()
         head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
-        answer = infer(loaded, body, head_bytes, visit, most_rows=max_rows, most_depth=max_depth)
+        with turns.of(body):
+            visit.restart_laps()
+            answer = infer(loaded, body, head_bytes, visit, most_rows=max_rows, most_depth=max_depth)
         return _reply(answer, packing_of(environ.get("HTTP_ACCEPT_ENCODING")))
 
     @routes.post("/models/<name>/infer")

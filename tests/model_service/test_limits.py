@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from model_service import create_app
 from model_service.errors import MalformedBodyError
-from model_service.limits import InFlight, RateLimiter, check_depth
+from model_service.limits import SMALL_BYTES, InFlight, RateLimiter, Turns, check_depth
 from model_service.refusals import OverloadedError, TooManyRequestsError
 from model_service.visit import Visit
 
@@ -120,6 +121,24 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
 
 
 # -- nesting ---------------------------------------------------------------------------------------
+
+
+def test_large_bodies_wait_for_each_other_and_small_ones_for_nobody() -> None:
+    turns = Turns(workers=os.cpu_count() or 1)
+    large, small = bytes(SMALL_BYTES + 1), bytes(SMALL_BYTES)
+    third = threading.Event()
+
+    def ask() -> None:
+        with turns.of(large):
+            third.set()
+
+    with turns.of(large), turns.of(large):
+        waits = threading.Thread(target=ask, daemon=True)
+        waits.start()
+        with turns.of(small):
+            assert not third.wait(0.1)
+    waits.join(10)
+    assert third.is_set()
 
 
 def depth_of(value: Any) -> int:
