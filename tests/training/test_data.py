@@ -171,9 +171,7 @@ def test_a_feature_whose_values_are_neighbours_in_single_precision_is_named(spec
     fitted = fit_candidate(epoch, "run 1", snapshot(epoch, batch, tmp_path / "s"), tmp_path / "run")
     exported = export_candidate(epoch, fitted)
     assert exported.parity.changed_labels > 0
-    with pytest.raises(
-        ConversionError, match="Values of weight lie as close as .* subtract an origin"
-    ):
+    with pytest.raises(ConversionError, match=r"Values of weight lie as close as .* subtract an origin"):
         require_parity(epoch, exported)
 
 
