@@ -17,6 +17,9 @@ KEEP_STAGING = timedelta(days=1)
 RESEND_FOR = timedelta(days=1)
 SENDER_TIME = timedelta(minutes=5)  # the newest alerts may still be on their way
 
+specs = declared_models(load_settings().models_dir).specs
+shadowed = [name for name, spec in specs.items() if spec.shadow is not None]
+
 with DAG(
     dag_id="housekeeping",
     schedule="17 * * * *",
@@ -56,11 +59,22 @@ with DAG(
         """Remove score partitions that are older than their models keep them; returns their starts by model."""
         from include import pipeline
 
-        specs = declared_models(load_settings().models_dir).specs.values()
         with pipeline.open_resources() as resources:
-            return {spec.name: pipeline.retire_partitions(spec, runs.as_of(dag_run), resources) for spec in specs}
+            now = runs.as_of(dag_run)
+            return {spec.name: pipeline.retire_partitions(spec, now, resources) for spec in specs.values()}
+
+    @task
+    def shadow_requests(model: str, run_id: str) -> dict[str, Any] | None:
+        """Answer the sampled online requests of a model with its challenger; returns how far it is."""
+        from include import pipeline
+
+        with pipeline.open_resources() as resources:
+            found = pipeline.shadow_requests(specs[model], run_id, resources)
+        return found and found.to_plain()
 
     clean_staging()
     retire_partitions()
     resend_alerts()
     remove_old_work()
+    if shadowed:
+        shadow_requests.expand(model=shadowed)  # one failing is not another's failure

@@ -6,7 +6,7 @@
     score     validate_partition → plan_partition → score_shard, once a shard → publish_partition → watch_parity
               (score_partition: from the plan to the publication in one go)
               → shadow_partition, if declared
-    operate   approve_version, choose_shadow, move_champion
+    operate   approve_version, choose_shadow, shadow_requests, move_champion
     audit     verify_version, explain_promotion, ml_test_score, attest
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
@@ -43,7 +43,7 @@ from include.steps.score import (
     validate_partition,
 )
 from include.steps.scorecard import attest, ml_test_score
-from include.steps.shadow import choose_shadow, require_agreement, shadow_partition
+from include.steps.shadow import choose_shadow, divergences, require_agreement, shadow_partition, shadow_requests
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
@@ -73,8 +73,10 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # operate
     "approve_version",
     "choose_shadow",
-    "require_agreement",
     "shadow_partition",
+    "shadow_requests",
+    "divergences",
+    "require_agreement",
     "move_champion",
     # audit
     "verify_version",

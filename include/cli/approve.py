@@ -1,4 +1,4 @@
-"""``sluice approve``: a person says yes to a version, for another to promote."""
+"""``sluice approve`` and ``sluice shadow``: what a person says and sees of a version before it is promoted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from include import pipeline
 from include.models import DeclaredModels
+from include.registry import shadow_of
 from include.resources import Resources
 
 
@@ -22,10 +23,34 @@ def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     return 0
 
 
-def shadow(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Have a version score in the shadow of the champion, or none."""
-    version = None if arguments.version == "off" else int(arguments.version)
-    pipeline.choose_shadow(arguments.model, version, getpass.getuser(), resources)
-    who = "no version" if version is None else f"version {version}"
-    sys.stdout.write(f"From now on {who} of {arguments.model} scores in the shadow of the champion.\n")
+def shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Have a version score in the shadow of the champion, or none; with no version, tell how far it is."""
+    model, chosen = arguments.model, arguments.version
+    if chosen is not None:
+        version = None if chosen == "off" else int(chosen)
+        pipeline.choose_shadow(model, version, getpass.getuser(), resources)
+        who = "no version" if version is None else f"version {version}"
+        _say(f"From now on {who} of {model} scores in the shadow of the champion.")
+    if arguments.now:
+        run_id = f"shell__{resources.clock().isoformat()}"
+        if pipeline.shadow_requests(models[model], run_id, resources) is None:
+            _say("Nothing was measured now: no challenger, or too few requests sampled since the last look.")
+    if arguments.now or chosen is None:
+        _tell_divergences(model, resources)
     return 0
+
+
+def _tell_divergences(model: str, resources: Resources) -> None:
+    version = shadow_of(resources.engine, model)
+    if version is None:
+        _say(f"No version of {model} scores in the shadow.")
+        return
+    found = pipeline.divergences(model, version, resources)
+    for each in found:
+        _say(each.sentence)
+    if not found:
+        _say(f"Version {version} of {model} scores in the shadow; nothing was measured yet.")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -91,7 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     shadow = parsers.add_parser("shadow", help="have a version score beside the champion, for nobody to see")
     shadow.add_argument("model")
-    shadow.add_argument("version", type=_version_or_off, help="its number, or off")
+    shadow.add_argument("version", type=_version_or_off, nargs="?", help="its number, or off; default: say how far")
+    shadow.add_argument("--now", action="store_true", help="measure what the service sampled since the last look")
     shadow.set_defaults(command=approval.shadow)
 
     rollback = parsers.add_parser("rollback", help="promote the version that was champion before")

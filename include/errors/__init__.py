@@ -21,7 +21,7 @@ from include.errors.scoring import (
     PartitionOverlapError,
     ScoresRefusedError,
 )
-from include.errors.shadow import ShadowDisagreesError
+from include.errors.shadow import ShadowDisagreesError, ShadowUnansweredError
 
 __all__ = [
     "ApprovalNeededError",
@@ -49,6 +49,7 @@ __all__ = [
     "ScoresRefusedError",
     "SettingsError",
     "ShadowDisagreesError",
+    "ShadowUnansweredError",
     "SignatureError",
     "SluiceError",
     "SpecError",

@@ -7,6 +7,18 @@ from collections.abc import Sequence
 from include.errors.base import SluiceError
 
 
+class ShadowUnansweredError(SluiceError):
+    """A challenger cannot answer what the champion was asked online, so nothing can be compared."""
+
+    def __init__(self, model: str, version: int, why: str) -> None:
+        super().__init__(
+            f"version {version} of '{model}' cannot be compared with the champion on sampled requests: {why}. "
+            f"Nothing was stored. Choose another with `sluice shadow {model} VERSION`, or none with "
+            f"`sluice shadow {model} off`."
+        )
+        self.model, self.version, self.why = model, version, why
+
+
 class ShadowDisagreesError(SluiceError):
     """A challenger's scores are farther from the champion's than the declaration lets a person promote."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AwareDatetime
 
 from include.records.base import Record
@@ -33,19 +35,42 @@ class Divergence(Record):
 
 
 class ShadowDivergence(Divergence):
-    """A partition scored by a challenger, beside what the champion published of it."""
+    """Rows scored by a challenger, beside what the champion published, or answered online, of the same.
+
+    Parameters
+    ----------
+    source : {"batch", "online"}
+        A partition, which begins at `partition_start`; or a sample of requests, answered from `sampled_from`
+        to `sampled_to`.
+    row_count : int
+        How many rows both answered.
+    refused_rows : int
+        Rows that the champion answered and the challenger refuses to.
+    """
 
     model: str
     version: int
     champion_version: int
-    partition_start: AwareDatetime
     row_count: int
     run_id: str
+    source: Literal["batch", "online"] = "batch"
+    partition_start: AwareDatetime | None = None
+    sampled_from: AwareDatetime | None = None
+    sampled_to: AwareDatetime | None = None
+    refused_rows: int = 0
+
+    @property
+    def rows_of(self) -> str:
+        """Which rows these are, in words."""
+        if self.source == "batch":
+            return f"the partition of {self.partition_start:%Y-%m-%d %H:%M}"
+        return f"requests sampled from {self.sampled_from:%Y-%m-%d %H:%M} to {self.sampled_to:%Y-%m-%d %H:%M}"
 
     @property
     def sentence(self) -> str:
         """The figures in a line, and of what they are."""
+        refused = f"; it refuses {self.refused_rows:,} rows more" if self.refused_rows else ""
         return (
             f"version {self.version} beside champion {self.champion_version} on {self.row_count:,} rows of "
-            f"{self.partition_start:%Y-%m-%d %H:%M}: {super().sentence}"
+            f"{self.rows_of}: {super().sentence}{refused}"
         )

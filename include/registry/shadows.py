@@ -23,13 +23,13 @@ def shadow_of(engine: Engine, model: str) -> int | None:
         return connection.execute(statement, {"model": model}).scalar_one_or_none()
 
 
-def last_divergence(engine: Engine, model: str, version: int) -> ShadowDivergence | None:
-    """Return the newest divergence of a version, or None when it never was in the shadow."""
+def last_divergences(engine: Engine, model: str, version: int) -> tuple[ShadowDivergence, ...]:
+    """Return a version's newest divergence of each source, batch before online; none where it never was measured."""
     statement = text(
-        "SELECT model, version, champion_version, partition_start, row_count, rank_correlation, decile_moves,"
-        " label_flips, run_id FROM sluice.shadow_divergence WHERE model = :model AND version = :version"
-        " ORDER BY id DESC LIMIT 1"
+        "SELECT DISTINCT ON (source) model, version, champion_version, source, partition_start, sampled_from,"
+        " sampled_to, row_count, refused_rows, rank_correlation, decile_moves, label_flips, run_id"
+        " FROM sluice.shadow_divergence WHERE model = :model AND version = :version ORDER BY source, id DESC"
     )
     with engine.connect() as connection:
-        row = connection.execute(statement, {"model": model, "version": version}).mappings().one_or_none()
-    return None if row is None else ShadowDivergence.model_validate(dict(row))
+        rows = connection.execute(statement, {"model": model, "version": version}).mappings()
+        return tuple(ShadowDivergence.model_validate(dict(row)) for row in rows)

@@ -12,16 +12,19 @@ from include.scoring.planning import plan, shard_condition
 from include.scoring.publication import abandon, publish
 from include.scoring.retention import retire
 from include.scoring.rows import score_batches
+from include.scoring.sample import Rival, measure_sample
 from include.scoring.shadow import measure_divergence, write_shadow
 from include.scoring.staging import stage_shard
 from include.scoring.tables import ensure_score_table, score_columns
 
 __all__ = [
+    "Rival",
     "abandon",
     "clean_staging",
     "database_errors",
     "ensure_score_table",
     "measure_divergence",
+    "measure_sample",
     "plan",
     "publish",
     "retire",

@@ -15,6 +15,13 @@ from include.scoring.rows import ScoredBatch
 from include.scoring.tables import score_columns, take_turn
 from include.spec import ModelSpec
 
+_STORE = text(
+    "INSERT INTO sluice.shadow_divergence (model, version, champion_version, source, partition_start, sampled_from,"
+    " sampled_to, row_count, refused_rows, rank_correlation, decile_moves, label_flips, run_id) VALUES (:model,"
+    " :version, :champion_version, :source, :partition_start, :sampled_from, :sampled_to, :row_count, :refused_rows,"
+    " :rank_correlation, :decile_moves, :label_flips, :run_id) RETURNING id"
+)
+
 
 def write_shadow(
     engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, batches: Iterable[ScoredBatch]
@@ -76,15 +83,13 @@ def measure_divergence(
         **found.model_dump(),
     )
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO sluice.shadow_divergence (model, version, champion_version, partition_start, row_count,"
-                " rank_correlation, decile_moves, label_flips, run_id) VALUES (:model, :version, :champion_version,"
-                " :partition_start, :row_count, :rank_correlation, :decile_moves, :label_flips, :run_id)"
-            ),
-            measured.model_dump(),
-        )
+        store_divergence(connection, measured)
     return measured
+
+
+def store_divergence(connection: Connection, measured: ShadowDivergence) -> int:
+    """Add what was measured to ``sluice.shadow_divergence``; return the row's id."""
+    return int(connection.execute(_STORE, measured.model_dump()).scalar_one())
 
 
 def _pairs(

@@ -6,7 +6,7 @@ from include import scoring
 from include.errors import ShadowDisagreesError
 from include.inference import hold_to, load_scorer
 from include.records import Period, PublishedPartition, ShadowDivergence
-from include.registry import last_divergence, set_shadow, shadow_of
+from include.registry import last_divergences, set_shadow, shadow_of
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows, rows_query
@@ -29,8 +29,7 @@ def shadow_partition(
     version = shadow_of(resources.engine, spec.name)
     if version is None or version == published.version:
         return None
-    registered = resources.ledger.version(spec.name, version)
-    scorer = load_scorer(resources.artifacts.verified(spec.name, version, registered.artifact_digest))
+    scorer = _loaded(spec, version, resources).scorer
     period = Period(start=published.partition_start, end=published.partition_end)
     query = rows_query(spec, period, labelled=False)
     with resources.telemetry.step(spec.name, "shadow"), open_rows(resources.database_url, query) as rows:
@@ -38,8 +37,34 @@ def shadow_partition(
         return scoring.measure_divergence(resources.engine, spec, published, version, run_id)
 
 
+def shadow_requests(spec: ModelSpec, run_id: str, resources: Resources) -> ShadowDivergence | None:
+    """Answer the requests that the service sampled since the last look with the challenger, and measure how far it is.
+
+    What clients got stands in the log already, so nothing is added to a request, and nothing is asked of the
+    service. None when there is no challenger, or too few requests of the champion's version were sampled yet.
+
+    Raises
+    ------
+    ShadowUnansweredError
+        When the challenger cannot answer what the champion was asked.
+    """
+    version, champion = shadow_of(resources.engine, spec.name), resources.ledger.champion(spec.name)
+    if version is None or champion is None or version == champion.to_version:
+        return None
+    with resources.telemetry.step(spec.name, "shadow_requests"):
+        asked, answering = (_loaded(spec, each, resources) for each in (champion.to_version, version))
+        return scoring.measure_sample(resources.engine, asked, answering, run_id)
+
+
+def divergences(model: str, version: int, resources: Resources) -> tuple[ShadowDivergence, ...]:
+    """Return what was last measured of a version in the shadow, on a partition and on sampled requests."""
+    return last_divergences(resources.engine, model, version)
+
+
 def require_agreement(spec: ModelSpec, version: int, resources: Resources) -> None:
     """Hold a version against the declared bounds of its shadow, as last measured; never measured is a refusal.
+
+    The newest of each source counts: of partitions, and of sampled requests where there are any.
 
     Raises
     ------
@@ -49,10 +74,20 @@ def require_agreement(spec: ModelSpec, version: int, resources: Resources) -> No
     bounds = spec.shadow
     if bounds is None or not bounds.bounded:
         return
-    seen = last_divergence(resources.engine, spec.name, version)
-    if seen is None:
+    seen = last_divergences(resources.engine, spec.name, version)
+    if not seen:
         why = f"it never scored in the shadow (`sluice shadow {spec.name} {version}`)"
         raise ShadowDisagreesError(spec.name, version, [why])
-    reasons = [each.words for each in hold_to(bounds, seen) if not each.passed]
+    reasons = []
+    for each in seen:
+        reasons += [f"on {each.rows_of} {held.words}" for held in hold_to(bounds, each) if not held.passed]
+        if each.refused_rows:
+            reasons.append(f"of {each.rows_of} it refuses {each.refused_rows:,} rows that the champion answered")
     if reasons:
         raise ShadowDisagreesError(spec.name, version, reasons)
+
+
+def _loaded(spec: ModelSpec, version: int, resources: Resources) -> scoring.Rival:
+    registered = resources.ledger.version(spec.name, version)
+    artifact = resources.artifacts.verified(spec.name, version, registered.artifact_digest)
+    return scoring.Rival(version, load_scorer(artifact))

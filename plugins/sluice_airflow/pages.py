@@ -114,6 +114,8 @@ HOUSEKEEPING = """\
 - **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
 - **retire_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
   newest score; `sluice.score_retirement` keeps which, and why. What a long query reads goes the next time.
+- **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
+  look are answered again by its challenger, and how far it is from the champion is stored.
 """
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from include import pipeline
 from include.cli import main
-from tests.builders import declare_model, load_parcels
+from include.spec import ModelSpec
+from tests.builders import TODAY, declare_model, load_parcels
 
 
 @pytest.fixture
@@ -24,3 +26,12 @@ def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
         return code, said.out, said.err
 
     return call
+
+
+def register(spec: ModelSpec, run: str, requested_by: str | None = None) -> None:
+    """Register a version as retraining does, but for the rehearsal."""
+    with pipeline.open_resources() as resources:
+        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+        exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run, snapshot, resources), resources)
+        compared = pipeline.evaluate_candidate(spec, exported, resources)
+        pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by=requested_by)

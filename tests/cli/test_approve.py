@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from include import pipeline
 from include.spec import ModelSpec
 from tests.builders import SPEC, TODAY, declare_model
+from tests.cli.conftest import register
 
 Call = Callable[..., tuple[int, str, str]]
 APPROVED = SPEC.replace("retrain=None,", "retrain=None, approval=Approval(approvers=('ann', 'bob')),")
@@ -30,15 +30,6 @@ def by(sluice: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPa
 def spec(sluice: Call, tmp_path: Path) -> ModelSpec:
     """A model of which only ann and bob may approve a version."""
     return declare_model(tmp_path / "models", spec=APPROVED)
-
-
-def register(spec: ModelSpec, run: str, requested_by: str | None) -> None:
-    """Register a version as retraining does, but for the rehearsal."""
-    with pipeline.open_resources() as resources:
-        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-        exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run, snapshot, resources), resources)
-        compared = pipeline.evaluate_candidate(spec, exported, resources)
-        pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by=requested_by)
 
 
 def approve(by: Call, who: str, version: int = 1) -> tuple[int, str, str]:

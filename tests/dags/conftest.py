@@ -26,7 +26,7 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import AtLeast, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Target, TrainingWindow
+from include.spec import AtLeast, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow, Target, TrainingWindow
 
 
 def estimator(columns):
@@ -53,6 +53,7 @@ SPEC = ModelSpec(
     score="0 0 * * *",
     tags=("tiny",),
     alert_channels=("tests",),
+    shadow={shadow},
 )
 '''
 QUERY = """\
@@ -63,11 +64,11 @@ EASY = 'AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=10)'
 IMPOSSIBLE = "MinimumLabels(rows=1_000_000)"
 
 
-def write_model(models_dir: Path, name: str, *, gate: str = EASY, high: float = 100) -> Path:
+def write_model(models_dir: Path, name: str, *, gate: str = EASY, high: float = 100, shadow: str = "None") -> Path:
     """Write the folder of a model, and return it."""
     folder = models_dir / name
     folder.mkdir(parents=True)
-    (folder / "spec.py").write_text(SPEC.format(name=name, gate=gate, high=high), encoding="utf-8")
+    (folder / "spec.py").write_text(SPEC.format(name=name, gate=gate, high=high, shadow=shadow), encoding="utf-8")
     (folder / "features.sql").write_text(QUERY.format(name=name), encoding="utf-8")
     return folder
 
@@ -151,7 +152,7 @@ def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
     HTTP server, ``default`` one that is down; StatsD is a real socket.
     """
     home = tmp_path_factory.mktemp("airflow")
-    write_model(home / "models", "apple")
+    write_model(home / "models", "apple", shadow="Shadow()")
     write_model(home / "models", "pear", gate=IMPOSSIBLE)
     laboratory = Laboratory(database=new_database(), home=home)
     metadata = laboratory.database + "_airflow"

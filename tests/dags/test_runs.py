@@ -109,6 +109,7 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) ->
             "score": "upstream_failed",
             "publish": "upstream_failed",
             "watch_parity": "upstream_failed",
+            "shadow": "upstream_failed",
         },
     )
     assert run["tries"]["validate"] == 1
@@ -161,4 +162,7 @@ def test_promotions_verdicts_and_rows_are_counted(laboratory: Any) -> None:
 
 
 def test_housekeeping_runs(laboratory: Any) -> None:
-    assert laboratory.runs["housekeeping"]["state"] == "success"
+    run = laboratory.runs["housekeeping"]
+    assert run["state"] == "success"
+    assert run["tasks"]["shadow_requests"] == "success", "apple has a shadow and no challenger"
+    assert laboratory.runs["score"]["tasks"]["shadow"] == "success"

@@ -40,6 +40,18 @@ def test_two_declared_models_make_exactly_these_dags_and_edges(parsed: dict[str,
     assert found == EXPECTED
 
 
+def test_a_declared_shadow_scores_partitions_and_sampled_requests(
+    parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
+) -> None:
+    declare(tmp_path, "apple")
+    declare(tmp_path, "pear", shadow="Shadow(most_label_flips=0.1)")
+    result = parse(tmp_path)
+    assert result["errors"] == {}
+    tasks = {dag_id: {*dag["tasks"]} for dag_id, dag in result["dags"].items()}
+    assert tasks["housekeeping"] == {*EXPECTED["housekeeping"], "shadow_requests"}
+    assert (tasks["score_apple"], tasks["score_pear"]) == ({*SCORE}, {*SCORE, "shadow"})
+
+
 @pytest.mark.parametrize("dag_id", EXPECTED)
 def test_every_dag_is_limited_documented_tagged_and_on_from_the_start(parsed: dict[str, Any], dag_id: str) -> None:
     dag = parsed["dags"][dag_id]

@@ -13,12 +13,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy import Engine, text
 
-from include import scoring
+from include import pipeline, scoring
 from include.inference import Scorer, Signature
 from include.records import Period, PublishedPartition, ScorePlan, StagedShard
+from include.resources import Resources
 from include.spec import EntityKey, ModelSpec
 from include.warehouse.rows import open_rows, rows_query
-from tests.builders import declare_model
+from tests.builders import TODAY, declare_model, load_parcels
 
 DAY = Period.of_day(datetime(2026, 2, 20, tzinfo=UTC).date())
 COLUMNS = "parcel_id, sent_at, weight, distance, carrier, fragile, outcome"
@@ -147,3 +148,25 @@ def declare(tmp_path: Path, engine: Engine, database_url: str) -> Callable[..., 
 def laboratory(declare: Callable[..., Laboratory]) -> Laboratory:
     """Parcels, scored in one shard."""
     return declare()
+
+
+def train_version(spec: ModelSpec, run: str, resources: Resources) -> None:
+    """Train and register a version of a model on its source, with no rehearsal."""
+    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+    fitted = pipeline.train_candidate(spec, run, snapshot, resources)
+    exported = pipeline.export_candidate(spec, fitted, resources)
+    compared = pipeline.evaluate_candidate(spec, exported, resources)
+    pipeline.weigh_candidate(spec, exported, compared, None, resources)
+
+
+@pytest.fixture
+def rivals(resources: Resources) -> ModelSpec:
+    """Parcels with two versions that differ: the second is trained on another past; the first is champion."""
+    load_parcels(resources.engine)
+    spec = declare_model(resources.settings.home / "models")
+    train_version(spec, "one", resources)
+    pipeline.move_champion(spec.name, 1, "ann", "the first", resources)
+    with resources.engine.begin() as connection:
+        connection.execute(text("UPDATE source.parcels SET outcome = 'late' WHERE fragile AND weight > 10"))
+    train_version(spec, "two", resources)
+    return spec

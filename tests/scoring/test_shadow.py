@@ -19,30 +19,15 @@ from include.records import Period
 from include.resources import Resources
 from include.scoring import measure_divergence
 from include.spec import ModelSpec, Shadow
-from tests.builders import ROWS_A_DAY, TODAY, declare_model, load_parcels
+from tests.builders import ROWS_A_DAY
+from tests.scoring.conftest import train_version
 
 DAY = Period.of_day(date(2026, 2, 20))
 
 
 @pytest.fixture
-def spec(resources: Resources) -> ModelSpec:
-    """Two versions that differ: the second is trained on another past; the first is champion."""
-    load_parcels(resources.engine)
-    spec = declare_model(resources.settings.home / "models")
-    train(spec, "one", resources)
-    pipeline.move_champion(spec.name, 1, "ann", "the first", resources)
-    with resources.engine.begin() as connection:
-        connection.execute(text("UPDATE source.parcels SET outcome = 'late' WHERE fragile AND weight > 10"))
-    train(spec, "two", resources)
-    return spec
-
-
-def train(spec: ModelSpec, run: str, resources: Resources) -> None:
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-    fitted = pipeline.train_candidate(spec, run, snapshot, resources)
-    exported = pipeline.export_candidate(spec, fitted, resources)
-    compared = pipeline.evaluate_candidate(spec, exported, resources)
-    pipeline.weigh_candidate(spec, exported, compared, None, resources)
+def spec(rivals: ModelSpec) -> ModelSpec:
+    return rivals
 
 
 def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_from_it(
@@ -109,7 +94,7 @@ def test_a_promotion_by_the_gates_does_not_wait_for_a_shadow_that_never_ran(
     bounded = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
     with pytest.raises(ShadowDisagreesError, match="it never scored in the shadow"):
         pipeline.move_champion(spec.name, 2, "ann", "by hand", resources, bounded)
-    train(spec.model_copy(update={"gates": spec.gates[:1]}), "three", resources)
+    train_version(spec.model_copy(update={"gates": spec.gates[:1]}), "three", resources)
     version = resources.ledger.version(spec.name, 3)
     assert pipeline.promote_candidate(bounded, version, "dag retrain", resources).to_version == 3
 
