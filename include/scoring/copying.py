@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,13 @@ from include.scoring.rows import ScoredBatch
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
-_EPOCH = int((datetime(2000, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH = int((_FIRST_MOMENT - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
 _WORD = 8
 
 
 class CopyWriter:
-    """Makes the bytes for ``COPY (entity_key, event_time, <answers>[, predicted]) FROM STDIN (FORMAT binary)``.
+    """Makes the bytes for ``COPY (entity_key[, event_time], <answers>[, predicted]...) FROM STDIN (FORMAT binary)``.
 
     Parameters
     ----------
@@ -38,11 +39,20 @@ class CopyWriter:
         The classes, in the order of the score columns; empty for a regression.
     constants : sequence of int
         What all rows say beside their own content, such as the version; it enters the digest.
+    timed : bool
+        Whether the event times are written; they enter the digest in any case.
+    written : sequence of bytes
+        Values of further columns that are the same in all rows, each as `moment` and `whole_number` make them.
     """
 
-    def __init__(self, labels: Sequence[str], constants: Sequence[int]) -> None:
+    def __init__(
+        self, labels: Sequence[str], constants: Sequence[int], *, timed: bool = True, written: Sequence[bytes] = ()
+    ) -> None:
         self._labels = [label.encode() for label in labels]
         self._constants = [value % (1 << 64) for value in constants]
+        self._timed = timed
+        self._written = b"".join(struct.pack("!i", len(value)) + value for value in written)
+        self._written_fields = len(written)
 
     def block(self, batch: ScoredBatch) -> tuple[bytes, Sums]:
         """Return the bytes of the batch's rows, without header and trailer, and their digest."""
@@ -73,23 +83,24 @@ class CopyWriter:
         text = keys.dtype == np.uint8
         width = keys.shape[1] if text else _WORD
         named = self._labels[label : label + 1]
-        template = [2 + scores.shape[1] + len(named), width, _WORD, *([_WORD] * scores.shape[1])]
+        count = 1 + self._timed + scores.shape[1] + len(named) + self._written_fields
         fields: list[tuple[Any, ...]] = [("fields", ">i2"), ("key_length", ">i4")]
         fields += [("key", "u1", (width,)) if text else ("key", ">i8")]
-        fields += [("time_length", ">i4"), ("time", ">i8")]
+        fields += [("time_length", ">i4"), ("time", ">i8")] if self._timed else []
         for position in range(scores.shape[1]):
             fields += [(f"length_{position}", ">i4"), (f"score_{position}", ">f8")]
         fields += [field for each in named for field in (("label_length", ">i4"), ("label", f"S{len(each)}"))]
+        fields += [("written", f"V{len(self._written)}")] if self._written else []
         rows = np.empty(len(times), dtype=fields)
-        constant = ["fields", "key_length", "time_length", *(f"length_{n}" for n in range(scores.shape[1]))]
-        for name, value in zip(constant, template, strict=True):
-            rows[name] = value
+        rows["fields"], rows["key_length"], rows["key"] = count, width, keys
+        if self._timed:
+            rows["time_length"], rows["time"] = _WORD, times - _EPOCH
+        for position in range(scores.shape[1]):
+            rows[f"length_{position}"], rows[f"score_{position}"] = _WORD, scores[:, position]
         for each in named:
             rows["label_length"], rows["label"] = len(each), each
-        rows["key"] = keys
-        rows["time"] = times - _EPOCH
-        for position in range(scores.shape[1]):
-            rows[f"score_{position}"] = scores[:, position]
+        if self._written:
+            rows["written"] = np.void(self._written)
         return rows.tobytes(), self._digest(keys, times, scores)
 
     def _digest(self, keys: NDArray[Any], times: NDArray[np.int64], scores: NDArray[np.float64]) -> Sums:
@@ -98,6 +109,16 @@ class CopyWriter:
         words = [np.broadcast_to(word, count) for word in fixed]
         words += [times.view(np.uint64), *np.ascontiguousarray(scores.T).view(np.uint64), *_words(keys)]
         return digest_of_words(words)
+
+
+def moment(at: datetime) -> bytes:
+    """Return a ``timestamptz`` as a binary COPY has it."""
+    return struct.pack("!q", (at - _FIRST_MOMENT) // timedelta(microseconds=1))
+
+
+def whole_number(value: int) -> bytes:
+    """Return an ``integer`` as a binary COPY has it."""
+    return struct.pack("!i", value)
 
 
 def _lengths(keys: pa.Array) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from include.errors import ReconciliationError
 from include.inference import divergence_of
 from include.records import PublishedPartition, ShadowDivergence
+from include.scoring.copying import HEADER, TRAILER, CopyWriter, moment, whole_number
 from include.scoring.rows import ScoredBatch
 from include.scoring.tables import score_columns, take_turn
 from include.spec import ModelSpec
@@ -31,15 +32,11 @@ def write_shadow(
     Scored again, a partition's rows of this version are replaced.
     """
     table = f'scores."{spec.name}_shadow"'
-    columns = score_columns(spec)
-    names = [
-        "partition_start",
-        "entity_key",
-        *columns,
-        *(["predicted"] if spec.target.classes else []),
-        "model_version",
-    ]
+    predicted = ["predicted"] if spec.target.classes else []
+    names = ["entity_key", *score_columns(spec), *predicted, "partition_start", "model_version"]
     quoted = ", ".join(f'"{name}"' for name in names)
+    same = [moment(published.partition_start), whole_number(version)]
+    writer = CopyWriter(spec.target.classes, [], timed=False, written=same)
     with engine.begin() as connection:
         _ensure_table(connection, spec, table)
         connection.execute(
@@ -48,17 +45,13 @@ def write_shadow(
         )
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  # an open connection has one
-        rows = 0
-        with driver.cursor().copy(f"COPY {table} ({quoted}) FROM STDIN") as copy:
-            for batch in batches:
-                labels = None if batch.labels is None else batch.labels.tolist()
-                for position, (key, scores) in enumerate(
-                    zip(batch.keys.to_pylist(), batch.scores.tolist(), strict=True)
-                ):
-                    label = [] if labels is None else [spec.target.classes[labels[position]]]
-                    copy.write_row((published.partition_start, key, *scores, *label, version))
-                rows += batch.rows
-    return rows
+        with driver.cursor() as cursor:
+            with cursor.copy(f"COPY {table} ({quoted}) FROM STDIN (FORMAT binary)") as copy:
+                copy.write(HEADER)
+                for batch in batches:
+                    copy.write(writer.block(batch)[0])
+                copy.write(TRAILER)
+            return int(cursor.rowcount)
 
 
 def measure_divergence(

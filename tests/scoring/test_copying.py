@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import psycopg
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.scoring.ahead import ahead
-from include.scoring.copying import HEADER, TRAILER, CopyWriter
+from include.scoring.copying import HEADER, TRAILER, CopyWriter, moment, whole_number
 from include.scoring.digests import added, read, written
 from include.scoring.rows import ScoredBatch
 
@@ -63,6 +64,29 @@ def test_texts_of_any_length_arrive_with_all_scores_and_the_label(connection, ro
     assert round_trip(connection, "text", rows[::-1])[1] == digest
     parts = [round_trip(connection, "text", rows[:7])[1], round_trip(connection, "text", rows[7:])[1]]
     assert added(parts) == digest == read(written(digest))
+
+
+@calm
+@given(
+    rows=st.lists(st.tuples(TEXTS, TIMES, SCORES, SCORES, SCORES), max_size=30),
+    at=st.datetimes(datetime(1, 1, 2), datetime(9998, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # Hypothesis adds it
+    version=st.integers(1, 2**31 - 1),
+)
+def test_columns_that_are_the_same_in_all_rows_follow_and_times_may_be_left_out(
+    connection, rows: list[tuple], at: datetime, version: int
+) -> None:
+    writer = CopyWriter(LABELS, [], timed=False, written=[moment(at), whole_number(version)])
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS untimed"
+        " (key text, a float8, b float8, c float8, predicted text, start timestamptz, version integer)"
+    )
+    connection.execute("TRUNCATE untimed")
+    with connection.cursor() as cursor, cursor.copy("COPY untimed FROM STDIN (FORMAT binary)") as copy:
+        copy.write(HEADER + writer.block(batch(rows, "text"))[0] + TRAILER)
+    found = connection.execute("SELECT key, a, b, c, predicted, start = %s, version FROM untimed", [at]).fetchall()
+    assert sorted(found) == sorted(
+        (key, *scores, LABELS[int(np.argmax(scores))], True, version) for key, _, *scores in rows
+    )
 
 
 @calm
