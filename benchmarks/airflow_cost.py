@@ -140,9 +140,14 @@ def table(rounds: list[dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+_said: list[str] = []
+
+
 def say(words: str) -> None:
-    """Tell what is done."""
-    sys.stderr.write(f"{words} …\n")
+    """Tell what is done, once: what is waited for is told each second."""
+    if words not in _said[-1:]:
+        _said.append(words)
+        sys.stderr.write(f"{words} …\n")
 
 
 def main() -> None:
