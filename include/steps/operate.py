@@ -21,16 +21,21 @@ def move_champion(
     champion = resources.ledger.champion(model)
     if spec is not None and all(each.to_version != version for each in resources.ledger.history(model)):
         require_agreement(spec, version, resources)
-    return promote(model, registered, actor, reason, champion.fence if champion else 0, resources)
+    return promote(registered, champion, champion.fence if champion else 0, actor, reason, resources)
 
 
 def promote(
-    model: str, version: ModelVersion, actor: str, reason: str, expected_fence: int, resources: Resources
+    version: ModelVersion,
+    champion: Promotion | None,
+    expected_fence: int,
+    actor: str,
+    reason: str,
+    resources: Resources,
 ) -> Promotion:
-    """Move the champion from `expected_fence` to `version`, unless it is champion already."""
-    champion = resources.ledger.champion(model)
+    """Move the champion from `expected_fence` to `version`, unless `champion`, as just read, is that version."""
     if champion is not None and champion.to_version == version.version:
         return champion
+    model = version.model
     promotion = resources.ledger.promote(
         model,
         version.version,

@@ -111,7 +111,8 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
     if not version.decision.accepted:
         raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
     reason = f"passed {len(version.decision.gates)} gates"
-    return promote(spec.name, version, actor, reason, version.evaluation.champion_fence, resources)
+    champion = resources.ledger.champion(spec.name)
+    return promote(version, champion, version.evaluation.champion_fence, actor, reason, resources)
 
 
 def _backend(resources: Resources) -> training.Backend:
