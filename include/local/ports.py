@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from include.errors import LocalStackError
-from include.warehouse.embedded import is_free
+from include.ports import is_free
 
 TRIED = 200
 

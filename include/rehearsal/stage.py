@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from include.ports import any_free_port
 from include.rehearsal.client import HOST
 from include.rehearsal.environment import service_environment, token_of
 from include.settings import Pin, Settings
@@ -59,7 +59,7 @@ class Stage:
     def service(self) -> Iterator[Service]:
         """Start the service, and stop it in the end, whatever happened: nothing is left running."""
         self._declare()
-        port, secret = _free_port(), secrets.token_hex(32)
+        port, secret = any_free_port(HOST), secrets.token_hex(32)
         pin = Pin(version=VERSION, artifact_digest=self.artifact_digest)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
@@ -128,12 +128,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS answers the latter for a group that is gone
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _end_with_parent() -> None:

@@ -12,13 +12,13 @@ import importlib.util
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from include.errors import DatabaseError
+from include.ports import is_free
 
 FIRST_PORT = 25432  # below the ports that Linux gives to outgoing connections
 MOST_PORTS = 20
@@ -215,18 +215,6 @@ def _call(command: list[str], log: Path | None = None) -> None:
             f"{done.stderr.strip() or done.stdout.strip()} {tail.strip()}. "
             f"Look at {log or 'the message above'}; `make clean` starts afresh (it deletes the data)."
         )
-
-
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether nothing listens on `port` of `host` (a connection that is winding down does not count)."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ import pytest
 
 from include.errors import LocalStackError
 from include.local import ports
-from include.local.ports import free_port, is_free
+from include.local.ports import free_port
+from include.ports import any_free_port, is_free
 
 
 @pytest.fixture
@@ -23,6 +24,10 @@ def taken() -> Iterator[int]:
 def test_a_free_port_is_used_as_asked(taken: int) -> None:
     wanted = free_port(taken + 1)
     assert free_port(wanted) == wanted
+
+
+def test_any_free_port_is_one_that_nobody_listens_on() -> None:
+    assert is_free(any_free_port())
 
 
 def test_a_taken_port_gives_a_later_free_one(taken: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from sklearn.linear_model import LinearRegression
 from sqlalchemy import Engine
 
 from include.inference import GoldenRow, RowEncoder, Scorer, Signature
+from include.ports import any_free_port
 from include.records import Decision, Evaluation, ModelVersion, Promotion
 from include.registry import ArtifactStore, Ledger, Manifest, file_digest
 from include.settings import Settings
@@ -252,12 +252,6 @@ def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
 # -- the service as it really runs ----------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Running:
     """``python -m model_service`` as a process of its own."""
@@ -298,7 +292,7 @@ def run_service(world: World, tmp_path: Path) -> Iterator[Callable[..., Running]
     started: list[Running] = []
 
     def run(port: int | None = None, workers: int = 1, **more: str | None) -> Running:
-        port = port or free_port()
+        port = port or any_free_port()
         log = tmp_path / f"service-{len(started)}.log"
         environment = os.environ | {
             "SLUICE_HOME": str(world.settings.home),
