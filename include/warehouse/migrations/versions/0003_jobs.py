@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from include.warehouse.migrations.roles import make_roles
+
 revision = "0003"
 down_revision = "0002"
 
@@ -45,30 +47,10 @@ COMMENT ON TABLE sluice.job_part IS 'The rows of a job in parts, each with its a
 ALTER TABLE sluice.job_part ALTER body SET STORAGE EXTERNAL, ALTER answers SET STORAGE EXTERNAL;
 """
 
-# Two roles that nobody logs in with; who runs the service is made a member. They belong to the server, not to the
-# database, so they may be there already (from another database, or made beforehand by an administrator: then the
-# migration needs no right to make roles).
-ROLES = """
+# Whoever runs the service is made a member of these roles.
+RIGHTS = """
 DO $$
-DECLARE
-    wanted text;
-    may_create boolean;
 BEGIN
-    SELECT rolsuper OR rolcreaterole INTO may_create FROM pg_roles WHERE rolname = current_user;
-    FOREACH wanted IN ARRAY ARRAY['sluice_reader', 'sluice_worker'] LOOP
-        IF EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
-            CONTINUE;
-        ELSIF NOT may_create THEN
-            RAISE NOTICE 'role % may not create roles: % was not made. An administrator can make it '
-                '(CREATE ROLE % NOLOGIN) and grant as docs/reference/database.md says.', current_user, wanted, wanted;
-            CONTINUE;
-        END IF;
-        BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- another database of this server is migrated at the same time
-        END;
-    END LOOP;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_reader') THEN
         GRANT USAGE ON SCHEMA scores, sluice TO sluice_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA scores TO sluice_reader;
@@ -86,7 +68,7 @@ END $$;
 
 def upgrade() -> None:
     """Make the tables, and the roles where that is allowed."""
-    for block in (TABLES, ROLES):
+    for block in (TABLES, make_roles("sluice_reader", "sluice_worker"), RIGHTS):
         op.execute(block.replace(":", "\\:"))
 
 

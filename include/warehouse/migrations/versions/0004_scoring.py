@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from include.warehouse.migrations.roles import make_roles
+
 revision = "0004"
 down_revision = "0003"
 
@@ -125,37 +127,23 @@ COMMENT ON VIEW sluice.score_lineage IS
     'Of each published partition: which version scored it, trained on which data, promoted by whom, on what evidence';
 """
 
-# As in 0003: a role of the server, made where that is allowed.
-ROLES = """
+RIGHTS = """
 DO $$
-DECLARE
-    may_create boolean;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_analyst') THEN
-        SELECT rolsuper OR rolcreaterole INTO may_create FROM pg_roles WHERE rolname = current_user;
-        IF NOT may_create THEN
-            RAISE NOTICE 'role % may not create roles: sluice_analyst was not made. An administrator can make it '
-                '(CREATE ROLE sluice_analyst NOLOGIN) and grant as docs/reference/database.md says.', current_user;
-            RETURN;
-        END IF;
-        BEGIN
-            CREATE ROLE sluice_analyst NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- another database of this server is migrated at the same time
-        END;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_analyst') THEN
+        GRANT USAGE ON SCHEMA scores, sluice TO sluice_analyst;
+        GRANT SELECT ON ALL TABLES IN SCHEMA scores TO sluice_analyst;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA scores GRANT SELECT ON TABLES TO sluice_analyst;
+        GRANT SELECT ON sluice.champion, sluice.champion_period, sluice.published_partition, sluice.score_lineage
+            TO sluice_analyst;
     END IF;
-    GRANT USAGE ON SCHEMA scores, sluice TO sluice_analyst;
-    GRANT SELECT ON ALL TABLES IN SCHEMA scores TO sluice_analyst;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA scores GRANT SELECT ON TABLES TO sluice_analyst;
-    GRANT SELECT ON sluice.champion, sluice.champion_period, sluice.published_partition, sluice.score_lineage
-        TO sluice_analyst;
 END $$;
 """
 
 
 def upgrade() -> None:
     """Make the schema, the tables, the functions and the views, and the role where that is allowed."""
-    for block in (TABLES, FUNCTIONS, VIEWS, ROLES):
+    for block in (TABLES, FUNCTIONS, VIEWS, make_roles("sluice_analyst"), RIGHTS):
         op.execute(block.replace(":", "\\:"))
 
 

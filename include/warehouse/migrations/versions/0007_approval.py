@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from include.warehouse.migrations.roles import make_roles
+
 revision = "0007"
 down_revision = "0006"
 
@@ -164,28 +166,10 @@ COMMENT ON FUNCTION sluice.waive_approval IS
     'Says that what the versions so far asked for counts no longer: for a model whose declaration asks no more';
 """
 
-ROLES = """
+RIGHTS = """
 REVOKE EXECUTE ON FUNCTION sluice.promote, sluice.approve, sluice.waive_approval FROM PUBLIC;
 DO $$
-DECLARE
-    wanted text;
-    may_create boolean;
 BEGIN
-    SELECT rolsuper OR rolcreaterole INTO may_create FROM pg_roles WHERE rolname = current_user;
-    FOREACH wanted IN ARRAY ARRAY['sluice_trainer', 'sluice_approver', 'sluice_operator'] LOOP
-        IF EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
-            CONTINUE;
-        ELSIF NOT may_create THEN
-            RAISE NOTICE 'role % may not create roles: % was not made. An administrator can make it '
-                '(CREATE ROLE % NOLOGIN) and grant as docs/reference/database.md says.', current_user, wanted, wanted;
-            CONTINUE;
-        END IF;
-        BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- another database of this server is migrated at the same time
-        END;
-    END LOOP;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_trainer') THEN
         GRANT USAGE ON SCHEMA source, sluice TO sluice_trainer;
         GRANT SELECT ON ALL TABLES IN SCHEMA source, sluice TO sluice_trainer;
@@ -214,7 +198,7 @@ END $$;
 
 def upgrade() -> None:
     """Make the tables, the functions, and the roles where that is allowed."""
-    for block in (TABLES, FUNCTIONS, ROLES):
+    for block in (TABLES, FUNCTIONS, make_roles("sluice_trainer", "sluice_approver", "sluice_operator"), RIGHTS):
         op.execute(block.replace(":", "\\:"))
 
 
