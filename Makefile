@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 py := .venv/bin/python
 began := $(shell date +%s)
 # Two processes: what belongs together stays in one (tests/conftest.py). JOBS=0 runs all in this one, to debug in.
-pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadgroup
+pytest = $(py) -m pytest -n $(or $(JOBS),2)
 
 help: ## this list
 	@printf 'Sluice. Targets:\n'
