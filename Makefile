@@ -19,7 +19,7 @@ run: setup ## start everything, train, score, serve; stays up until Ctrl-C (ONCE
 	@$(py) -m include.local --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 distributed: setup ## two Celery workers and a broker beside it all, one partition in 8 shards across both (ONCE=1)
-	@deploy/bootstrap/broker.sh
+	@deploy/bootstrap/program.sh redis-server "the broker between Airflow and its workers" "make distributed" redis
 	@$(py) -m include.local --distributed --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup-tests ## the tests, without the slow ones
@@ -31,6 +31,7 @@ test-slow: setup-tests ## the slow tests: the whole stack with its real schedule
 test-all: test test-slow ## all tests
 
 bench: setup-tests ## the benchmarks, one after the other
+	@deploy/bootstrap/program.sh wrk "the load of the serving benchmark" "make bench"
 	@for file in benchmarks/*.py; do \
 	  [ -e "$$file" ] || { echo "bench: SKIPPED: there is no benchmark in benchmarks/" >&2; exit 1; }; \
 	  echo "== $$file"; $(py) "$$file" || exit 1; \
