@@ -23,56 +23,56 @@ def build(spec: ModelSpec) -> DAG:
     def validate(run_id: str, dag_run: Any) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.validate_training_data(spec, run_id, runs.as_of(dag_run), resources).to_plain()
 
     @task
     def snapshot(dag_run: Any) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.take_snapshot(spec, runs.as_of(dag_run), resources).to_plain()
 
     @task
     def train(taken: dict[str, Any], run_id: str) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.train_candidate(spec, run_id, SnapshotRef.from_plain(taken), resources).to_plain()
 
     @task
     def export(fitted: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.export_candidate(spec, FittedCandidate.from_plain(fitted), resources).to_plain()
 
     @task
     def parity(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.check_parity(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
     def reproduce(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.check_reproducibility(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
     def evaluate(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.evaluate_candidate(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
     def rehearse(exported: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.rehearse_candidate(spec, ExportedCandidate.from_plain(exported), resources).to_plain()
 
     @task
@@ -81,7 +81,7 @@ def build(spec: ModelSpec) -> DAG:
 
         candidate = ExportedCandidate.from_plain(exported)
         seen = candidate, Evaluation.from_plain(evaluated), Rehearsal.from_plain(rehearsed)
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             return pipeline.weigh_candidate(spec, *seen, resources, dag_run.triggering_user_name).to_plain()
 
     settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), pages.retrain_page(spec)

@@ -16,7 +16,7 @@ alone compose the stages; no stage knows another.
 
 from __future__ import annotations
 
-from include.resources import Resources, open_resources
+from include.resources import Resources, open_resources, open_trainer_resources
 from include.steps.approve import answer_request, approve_version
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
@@ -49,6 +49,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
     "Resources",
     "open_resources",
+    "open_trainer_resources",
     # retrain
     "validate_training_data",
     "take_snapshot",

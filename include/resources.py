@@ -30,6 +30,16 @@ class Resources:
     clock: Callable[[], datetime]
 
 
+def open_trainer_resources() -> contextlib.AbstractContextManager[Resources]:
+    """Open what the steps of retraining need, under the role that cannot promote what nobody approved.
+
+    That is ``SLUICE_TRAINER_DATABASE_URL``'s; unset, everybody's.
+    """
+    settings = load_settings()
+    url = settings.trainer_database_url or settings.database_url
+    return open_resources(settings.model_copy(update={"database_url": url}))
+
+
 @contextlib.contextmanager
 def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
     """Open what the steps need; close it in the end.

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from include import pipeline
 from include.models import read_spec
+from include.records import ModelVersion
+from include.resources import Resources
 from include.spec import ModelSpec
 
 TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,6 +58,9 @@ spec = ModelSpec(
 )
 """
 
+APPROVED_SPEC = SPEC.replace("    retrain=None,", "    retrain=None, approval=Approval(timeout=timedelta(days=1)),")
+"""The same, of which no version is promoted that nobody approved."""
+
 QUERY = """
 SELECT parcel_id, sent_at, weight, distance, carrier, fragile, outcome
 FROM source.{name}
@@ -98,3 +104,12 @@ def load_parcels(engine: Engine, name: str = "parcels") -> None:
                 "(carrier = 'cat')::int * 0.3 + random() * 0.6 > 0.9 THEN 'late' ELSE 'on_time' END"
             )
         )
+
+
+def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: str | None = None) -> ModelVersion:
+    """Do every step of retraining up to the gates but the rehearsal, which starts a service."""
+    assert pipeline.validate_training_data(spec, run_id, TODAY, resources).passed
+    fitted = pipeline.train_candidate(spec, run_id, pipeline.take_snapshot(spec, TODAY, resources), resources)
+    exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
+    compared = pipeline.evaluate_candidate(spec, exported, resources)
+    return pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by)

@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url
 
 from include.local.processes import MARK
 from include.settings import REPOSITORY, Settings, child_environment
+from include.warehouse import under_role
 
 ADMIN = "admin"
 # Long imports are done once, in the scheduler, and every task is forked from it.
@@ -142,7 +143,11 @@ class AirflowHome:
                 "METRICS__STATSD_PORT": settings.statsd_port,
             }
         airflow = {f"AIRFLOW__{name}": str(value) for name, value in {**options, **more}.items()}
-        return stack_environment(settings, database_url, airflow | {"AIRFLOW_HOME": str(self.folder)})
+        sluice = {"AIRFLOW_HOME": str(self.folder)}
+        if settings.database_url is None and settings.trainer_database_url is None:
+            # The embedded server has one login, which stands above all; retraining had better be less.
+            sluice["SLUICE_TRAINER_DATABASE_URL"] = under_role(database_url, "sluice_trainer")
+        return stack_environment(settings, database_url, airflow | sluice)
 
 
 def airflow_command(*arguments: str) -> list[str]:

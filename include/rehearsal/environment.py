@@ -56,6 +56,8 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
             # A pinned service asks no database: the candidate is in no ledger yet, and production's is left alone.
             "database_url": None,
             "service_database_url": None,
+            "trainer_database_url": None,
+            "approver_database_url": None,
         }
     )
     inherited = child_environment({}, without=("AIRFLOW", "SLUICE_"))

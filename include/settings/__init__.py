@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     worker_name: str | None = Field(
         None, description="The name that an Airflow worker goes by in Airflow's records; unset: the host's."
     )
+    trainer_database_url: str | None = Field(
+        None, description="Under whose role the tasks of retraining work; unset: the same as all."
+    )
     approver_database_url: str | None = Field(
         None, description="Under whose role approvals are written; unset: the same."
     )

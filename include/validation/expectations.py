@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.validation.contract import Check
-from include.validation.scratch import SCHEMA, Scratch
+from include.validation.scratch import SCHEMA, Scratch, session_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def hold_against(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[
         source = context.data_sources.add_sql(
             "warehouse",
             connection_string=scratch.engine.url.render_as_string(hide_password=False),
-            kwargs={"connect_args": {"options": "-c timezone=UTC", "application_name": "sluice validation"}},
+            kwargs={"connect_args": session_of(scratch.engine.url)},
         )
         try:
             asset = source.add_table_asset(name, table_name=scratch.name, schema_name=SCHEMA)

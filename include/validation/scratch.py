@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.types import NullType
 
 from include.records import Period
@@ -69,12 +69,10 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str) -> Iterato
         When the query does not run, or the database does not answer.
     """
     address = make_url(database_url).set(drivername="postgresql+psycopg")
-    engine = create_engine(
-        address, connect_args={"options": "-c timezone=UTC", "application_name": "sluice validation"}
-    )
+    engine = create_engine(address, connect_args=session_of(address))
     name = f"{spec.name}_{uuid.uuid4().hex[:12]}"
     try:
-        _prepare(engine)
+        _drop_abandoned(engine)
         with engine.begin() as connection:
             # Unlogged: it is worth nothing after a crash, and is written in half the time.
             connection.execute(
@@ -93,14 +91,19 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str) -> Iterato
             engine.dispose()
 
 
-def _prepare(engine: Engine) -> None:
-    """Make the schema, and drop what runs that were killed a day ago left in it."""
+def session_of(address: URL) -> dict[str, str]:
+    """Return what a validation's sessions ask for, beside what the URL does: a role, for one."""
+    return {"options": f"-c timezone=UTC {address.query.get('options', '')}", "application_name": "sluice validation"}
+
+
+def _drop_abandoned(engine: Engine) -> None:
+    """Drop what runs of this login that were killed a day ago left in the schema."""
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         abandoned = connection.scalars(
             text(
                 "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = CAST(:schema AS regnamespace)"
+                " AND pg_has_role(relowner, 'USAGE')"
                 " AND obj_description(oid, 'pg_class')::timestamptz < now() - CAST(:age AS interval)"
             ),
             {"schema": SCHEMA, "age": _ABANDONED},

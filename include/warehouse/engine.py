@@ -37,9 +37,16 @@ def open_engine(url: str, **options: Any) -> Engine:
             f"found a '{address.get_backend_name()}' URL. PostgreSQL is the one database that Sluice speaks to."
         )
     connect = {"options": "-c timezone=UTC", "application_name": "sluice"} | options.pop("connect_args", {})
+    if "options" in address.query:  # what the URL asks for (a role, for one) comes beside ours, not in their place
+        connect["options"] = f"{connect['options']} {address.query['options']}"
     return create_engine(
         address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect, **options
     )
+
+
+def under_role(url: str, role: str) -> str:
+    """Return the URL with which the same login works under `role`, of which it is a member or stands above all."""
+    return make_url(url).update_query_dict({"options": f"-c role={role}"}).render_as_string(hide_password=False)
 
 
 def migrate(url: str) -> None:

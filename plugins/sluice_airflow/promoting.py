@@ -27,7 +27,7 @@ def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
 
         version = ModelVersion.from_plain(registered)
         runs.stop_when_rejected(version)
-        with pipeline.open_resources() as resources:
+        with pipeline.open_trainer_resources() as resources:
             promotion = pipeline.promote_candidate(spec, version, runs.actor(dag_run), resources)
         outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
         return promotion.to_plain()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,14 +13,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
-from sqlalchemy import make_url
 
 from include.settings import REPOSITORY
 from include.signing import Keyring
-from include.warehouse import embedded, migrate, stop_embedded
 
 COMPOSE_FOLDER = REPOSITORY / "deploy" / "compose"
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yaml").read_text(encoding="utf-8")
@@ -51,7 +47,7 @@ def environments() -> Iterator[tuple[str, str, str]]:
 def test_no_secret_has_a_default_and_a_missing_one_says_how_to_make_it() -> None:
     written = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT + DISTRIBUTED_TEXT)
     secrets = {(name, rest) for name, rest in written if SECRET.search(name)}
-    assert len({name for name, _ in secrets}) == 12
+    assert len({name for name, _ in secrets}) == 14
     assert {rest for _, rest in secrets} == {":?run deploy/compose/new-env.sh"}
 
 
@@ -82,7 +78,7 @@ def test_new_env_makes_every_secret_anew_for_the_owner_alone_and_overwrites_noth
     subprocess.run(call, check=True, capture_output=True)
     made = folder / ".env"
     values = dict(re.findall(r"^(SLUICE_\w+)=(.*)$", made.read_text(), re.MULTILINE))
-    assert len(set(values.values())) == len(values) == 12
+    assert len(set(values.values())) == len(values) == 14
     assert all(len(value) >= 44 for value in values.values())
     assert len(values["SLUICE_AIRFLOW_JWT_SECRET"]) >= 64
     assert made.stat().st_mode & 0o777 == 0o600
@@ -122,11 +118,20 @@ def test_the_service_has_the_public_key_alone() -> None:
     assert "SLUICE_SIGNING_KEY" not in SERVICES["service"]["environment"]
 
 
-def test_the_four_processes_of_airflow_share_one_environment() -> None:
+def test_airflow_s_processes_share_one_environment_but_for_what_only_tasks_need() -> None:
     shared = COMPOSE["x-airflow-environment"]
-    for name in ("api-server", "scheduler", "dag-processor", "triggerer"):
+    for name in ("api-server", "dag-processor", "triggerer"):
         assert SERVICES[name]["environment"] == shared
         assert SERVICES[name]["image"] == "sluice-airflow"
+    tasks = SERVICES["scheduler"]["environment"]
+    assert tasks.items() >= shared.items()
+    assert tasks.keys() - shared.keys() == {
+        "SLUICE_SIGNING_KEY",
+        "SLUICE_AUTH_SECRET",
+        "SLUICE_ONLINE_URL",
+        "SLUICE_TRAINER_DATABASE_URL",
+        "SLUICE_APPROVER_DATABASE_URL",
+    }
 
 
 def test_nothing_starts_before_the_schema_is_there() -> None:
@@ -188,62 +193,6 @@ def test_what_an_image_copies_is_there_and_is_sent_to_the_builder() -> None:
 
 
 # -- what the containers run -----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster as the PostgreSQL image makes it, after our script for it was run."""
-    home = tmp_path_factory.mktemp("compose")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "SUPERUSER", "postgres")
-        url = make_url(embedded.start_embedded(home, durable=False))
-        admin = url.set(database="postgres").render_as_string(hide_password=False)
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute("DROP DATABASE sluice")
-        environment = os.environ | {
-            "PATH": f"{Path(embedded.binary('psql')).parent}{os.pathsep}{os.environ['PATH']}",
-            "PGHOST": str(url.host),
-            "PGPORT": str(url.port),
-            "PGPASSWORD": str(url.password),
-            "POSTGRES_USER": "postgres",
-            "SLUICE_DB_PASSWORD": "owner",
-            "SLUICE_SERVICE_DB_PASSWORD": "it's quoted",
-            "SLUICE_AIRFLOW_DB_PASSWORD": "airflow",
-        }
-        subprocess.run([str(COMPOSE_FOLDER / "postgres" / "10-roles.sh")], env=environment, check=True)
-    yield f"{url.host}:{url.port}"
-    stop_embedded(home)
-
-
-def test_the_service_s_role_reads_ledger_and_scores_and_nothing_else(cluster: str) -> None:
-    owner = f"postgresql://sluice:owner@{cluster}/sluice"
-    migrate(owner)
-    with psycopg.connect(owner, autocommit=True) as connection:
-        connection.execute("CREATE TABLE scores.later (entity_key text)")
-        connection.execute("CREATE TABLE source.people (name text)")
-    with psycopg.connect(
-        f"postgresql://sluice_service:it%27s%20quoted@{cluster}/sluice", autocommit=True
-    ) as connection:
-        connection.execute("LISTEN sluice_promotion")
-        for allowed in ("sluice.champion", "sluice.model_version", "sluice.score_partition", "scores.later"):
-            connection.execute(f"SELECT * FROM {allowed}")
-        for refused in (
-            "SELECT * FROM source.people",
-            "DELETE FROM sluice.alert",
-            "INSERT INTO scores.later VALUES ('x')",
-            "CREATE TABLE scores.mine (x int)",
-            "CREATE TABLE public.mine (x int)",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(refused)
-
-
-def test_each_role_enters_its_own_database_only(cluster: str) -> None:
-    with psycopg.connect(f"postgresql://airflow:airflow@{cluster}/airflow") as connection:
-        connection.execute("CREATE TABLE mine (x int)")
-    for stranger in (f"airflow:airflow@{cluster}/sluice", f"sluice:owner@{cluster}/airflow"):
-        with pytest.raises(psycopg.OperationalError, match="permission denied"):
-            psycopg.connect(f"postgresql://{stranger}")
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Run by the PostgreSQL image when it makes the cluster: two databases, three roles, each with what it needs.
+# Run by the PostgreSQL image when it makes the cluster: two databases, five logins, each with what it needs.
 #
-#   sluice          owns the database sluice: migrations, the pipeline's tasks
-#   sluice_service  the online service: reads the ledger and the scores, writes jobs, and nothing else
-#   airflow         owns the database airflow: Airflow's own metadata
+#   sluice             owns the database sluice: migrations, the pipeline's tasks
+#   sluice_retraining  the tasks of retraining: promotes nothing that nobody approved
+#   sluice_approving   stores what people said of a version, and nothing else
+#   sluice_service     the online service: reads the ledger and the scores, writes jobs, and nothing else
+#   airflow            owns the database airflow: Airflow's own metadata
 #
 # Passwords are changed later with ALTER ROLE; this file runs once.
 set -eu
@@ -12,19 +14,29 @@ set -eu
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 \getenv sluice_password SLUICE_DB_PASSWORD
 \getenv service_password SLUICE_SERVICE_DB_PASSWORD
+\getenv trainer_password SLUICE_TRAINER_DB_PASSWORD
+\getenv approver_password SLUICE_APPROVER_DB_PASSWORD
 \getenv airflow_password SLUICE_AIRFLOW_DB_PASSWORD
 
 CREATE ROLE sluice LOGIN PASSWORD :'sluice_password';
 CREATE ROLE sluice_service LOGIN PASSWORD :'service_password';
+CREATE ROLE sluice_retraining LOGIN PASSWORD :'trainer_password';
+CREATE ROLE sluice_approving LOGIN PASSWORD :'approver_password';
 CREATE ROLE airflow LOGIN PASSWORD :'airflow_password';
--- What these two may do is granted by the migrations, whose role may not make them.
+-- What these may do is granted by the migrations, whose role may not make them. The last two are for people's logins.
 CREATE ROLE sluice_reader NOLOGIN;
 CREATE ROLE sluice_worker NOLOGIN;
+CREATE ROLE sluice_trainer NOLOGIN;
+CREATE ROLE sluice_approver NOLOGIN;
+CREATE ROLE sluice_operator NOLOGIN;
+CREATE ROLE sluice_analyst NOLOGIN;
 GRANT sluice_reader, sluice_worker TO sluice_service;
+GRANT sluice_trainer TO sluice_retraining;
+GRANT sluice_approver TO sluice_approving;
 CREATE DATABASE sluice OWNER sluice ENCODING 'UTF8' TEMPLATE template0;
 CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE sluice, airflow FROM PUBLIC;
-GRANT CONNECT ON DATABASE sluice TO sluice_service;
+GRANT CONNECT ON DATABASE sluice TO sluice_service, sluice_retraining, sluice_approving;
 
 \connect sluice
 SET ROLE sluice;
