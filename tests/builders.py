@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 
 from include import pipeline
+from include.local.ports import free_port
 from include.models import read_spec
 from include.records import ModelVersion
 from include.resources import Resources
@@ -113,3 +115,10 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: st
     exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
     compared = pipeline.evaluate_candidate(spec, exported, resources)
     return pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by)
+
+
+def keep_port(home: Path) -> None:
+    """Have the embedded server below `home` listen where no other looks: stopped, it finds its port free again."""
+    (home / "postgres").mkdir(parents=True)
+    chosen = free_port(random.SystemRandom().randrange(20_000, 25_000))
+    (home / "postgres" / "port").write_text(str(chosen))

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from include.spec import Scoring
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
-from tests.builders import declare_model
+from tests.builders import declare_model, keep_port
 from tests.chaos import work
 from tests.scoring.conftest import Laboratory, open_laboratory
 
@@ -29,6 +29,7 @@ PATIENCE = 120
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a server of the module's own, durable as in production."""
     home = tmp_path_factory.mktemp("chaos")
+    keep_port(home)
     migrate(start_embedded(home))
     yield home
     stop_embedded(home)

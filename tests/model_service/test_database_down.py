@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import text
 
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+from tests.builders import keep_port
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class OwnServer:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[OwnServer]:
     server = OwnServer(tmp_path / "server")
+    keep_port(server.home)
     server.start()
     migrate(server.url)
     yield server
