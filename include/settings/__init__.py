@@ -194,6 +194,10 @@ class Settings(BaseSettings):
         """How many tasks may work in the database at once: the slots of `DATABASE_POOL`."""
         return self.database_connections // CONNECTIONS_A_TASK
 
+    def card_url(self, model: str, version: int) -> str:
+        """Return where the Airflow UI shows a version's card."""
+        return f"{self.airflow_url.rstrip('/')}/sluice/cards/{model}/{version}"
+
     @property
     def artifacts_dir(self) -> Path:
         """Where registered artifacts lie, ``<model>/<version>/``."""

@@ -20,7 +20,7 @@ from include.records import (
 )
 from include.registry import CARD, EVIDENCE
 from include.resources import Resources
-from include.settings import Settings, set_for_libraries
+from include.settings import set_for_libraries
 from include.spec import ModelSpec
 from include.steps.manifest import manifest_of
 
@@ -87,15 +87,10 @@ def register_candidate(
         "version %d of %s is registered; its card: %s or %s",
         version.version,
         spec.name,
-        card_url(resources.settings, spec.name, version.version),
+        resources.settings.card_url(spec.name, version.version),
         resources.artifacts.folder(spec.name, version.version) / CARD,
     )
     return version
-
-
-def card_url(settings: Settings, model: str, version: int) -> str:
-    """Return where the Airflow UI shows a version's card."""
-    return f"{settings.airflow_url.rstrip('/')}/sluice/cards/{model}/{version}"
 
 
 def _card_data(folder: Path, compared: Evaluation) -> CardData | None:

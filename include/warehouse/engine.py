@@ -46,7 +46,8 @@ def open_engine(url: str, **options: Any) -> Engine:
 
 def under_role(url: str, role: str) -> str:
     """Return the URL with which the same login works under `role`, of which it is a member or stands above all."""
-    return make_url(url).update_query_dict({"options": f"-c role={role}"}).render_as_string(hide_password=False)
+    # Without a space, which is written as a plus here, and read as one by libpq.
+    return make_url(url).update_query_dict({"options": f"-crole={role}"}).render_as_string(hide_password=False)
 
 
 def migrate(url: str) -> None:

@@ -58,7 +58,7 @@ class EvidenceApproval(HITLOperator):
         version = ModelVersion.from_plain(self.registered)
         runs.stop_when_rejected(version)
         with pipeline.open_resources() as resources:
-            self.body = evidence_page(version, resources.settings.airflow_url)
+            self.body = evidence_page(version, resources.settings.card_url(version.model, version.version))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

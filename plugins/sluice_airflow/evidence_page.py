@@ -24,8 +24,8 @@ The whole evidence, with plots, is on the [model card]({card}).
 """
 
 
-def evidence_page(version: ModelVersion, airflow_url: str) -> str:
-    """Return the Markdown of the request to approve `version`."""
+def evidence_page(version: ModelVersion, card_url: str) -> str:
+    """Return the Markdown of the request to approve `version`, whose card is at `card_url`."""
     seen = version.evaluation
     champion = "none yet" if seen.champion_version is None else f"version {seen.champion_version}"
     return PAGE.format(
@@ -38,7 +38,7 @@ def evidence_page(version: ModelVersion, airflow_url: str) -> str:
         evidence=version.evidence_digest,
         artifact=version.artifact_digest,
         champion=f"{champion} (fence {seen.champion_fence})",
-        card=f"{airflow_url.rstrip('/')}/sluice/cards/{version.model}/{version.version}",
+        card=card_url,
     )
 
 

@@ -9,6 +9,7 @@ from airflow.sdk import task
 from include.records import ModelVersion
 from include.spec import ModelSpec
 from sluice_airflow import assets, runs
+from sluice_airflow.links import CardLink
 
 
 def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
@@ -32,6 +33,7 @@ def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
         outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
         return promotion.to_plain()
 
+    registered.operator.operator_extra_links = (CardLink(),)
     promoted = promote(registered)
     if spec.approval is not None:
         # Imported here: it loads much of Airflow, and few models ask for it.

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils import db
@@ -34,12 +35,20 @@ def run(dag: DAG, at: datetime, **conf: Any) -> dict[str, Any]:
             .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
             .where(AssetEvent.source_dag_id == dag.dag_id, AssetEvent.source_run_id == finished.run_id)
         ).all()
+        links = session.execute(
+            select(XComModel.task_id, XComModel.value).where(
+                XComModel.dag_id == dag.dag_id,
+                XComModel.run_id == finished.run_id,
+                XComModel.key.startswith("_link_", autoescape=True),
+            )
+        ).all()
         return {
             "run_id": finished.run_id,
             "state": str(finished.state),
             "tasks": {task_id: str(each.state) for task_id, each in tasks.items()},
             "tries": {task_id: each.try_number for task_id, each in tasks.items()},
             "events": [{"uri": uri, **(extra or {})} for uri, extra, _ in events],
+            "links": dict(tuple(each) for each in links),
             "keys": [key for _, _, key in events],
         }
 

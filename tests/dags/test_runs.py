@@ -34,6 +34,7 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(labora
         "fence": champion["fence"],
         "card": f"/sluice/cards/apple/{champion['version']}",
     }
+    assert run["links"] == {"gate": f"https://airflow.example/sluice/cards/apple/{champion['version']}"}
     assert champion["actor"] == "dag_test", "the person who triggered the run"
 
 

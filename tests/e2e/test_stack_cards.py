@@ -32,7 +32,7 @@ def test_a_card_is_shown_to_whoever_is_logged_in_and_to_nobody_else(stack: Runni
         card.write_bytes(content)
 
 
-def test_the_run_s_log_and_its_asset_event_lead_to_the_card(stack: RunningStack) -> None:
+def test_a_button_the_log_and_the_asset_event_lead_to_the_card(stack: RunningStack) -> None:
     (version,) = stack.sql("SELECT version FROM sluice.champion WHERE model = 'iris'")[0]
     events = stack.call("GET", "/assets/events", params={"source_dag_id": "retrain_iris"})["asset_events"]
     assert f"/sluice/cards/iris/{version}" in {each["extra"].get("card") for each in events}
@@ -41,3 +41,5 @@ def test_the_run_s_log_and_its_asset_event_lead_to_the_card(stack: RunningStack)
         "GET", f"/dags/retrain_iris/dagRuns/{run}/taskInstances/gate/logs/1", headers={"Accept": "application/json"}
     )
     assert "/sluice/cards/iris/" in str(log)
+    links = stack.call("GET", f"/dags/retrain_iris/dagRuns/{run}/taskInstances/gate/links")["extra_links"]
+    assert links == {"Model card": f"{stack.airflow.base_url}".rstrip("/") + f"/sluice/cards/iris/{version}"}

@@ -19,8 +19,11 @@ from tests.builders import APPROVED_SPEC, declare_model, load_parcels, retrain
 PASSWORD = "pw"  # noqa: S105  # of a server that lives for these tests
 
 
-@pytest.fixture
-def trainer_url(database_url: str) -> Iterator[str]:
+@pytest.fixture(params=["a login of its own", "everybody's, under its role"])
+def trainer_url(database_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param != "a login of its own":
+        yield under_role(database_url, "sluice_trainer")
+        return
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE retrains LOGIN PASSWORD '{PASSWORD}' IN ROLE sluice_trainer")
     address = make_url(database_url).set(username="retrains", password=PASSWORD)

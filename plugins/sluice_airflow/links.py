@@ -1,0 +1,32 @@
+"""Buttons on a task in the Airflow UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperatorLink
+
+from include.records import ModelVersion
+from include.settings import load_settings
+
+
+class CardLink(BaseOperatorLink):
+    """Leads from the task that registered a version to that version's card."""
+
+    name = "Model card"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the card's address, empty when the task registered nothing.
+
+        Parameters
+        ----------
+        operator : BaseOperator
+            The task, which returns a `ModelVersion`.
+        ti_key : RuntimeTaskInstance
+            The task's run: Airflow 3.3 hands over more than the key that its name promises.
+        """
+        registered = ti_key.xcom_pull(task_ids=operator.task_id)
+        if not registered:
+            return ""
+        version = ModelVersion.from_plain(registered)
+        return load_settings().card_url(version.model, version.version)
