@@ -24,7 +24,7 @@ RETRAIN = """\
 7. **rehearse**: the online service itself is started on the candidate alone, on loopback: it must get ready, answer
    the golden rows bit for bit and refuse malformed requests; its p99 and memory under a short load are measured.
 8. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons, signed, with its
-   evidence and a model card; the task's log has the card's address, `/sluice/cards/{name}/<version>`.
+   evidence and a model card, to which the task's button *Model card* leads: `/sluice/cards/{name}/<version>`.
 9. **approve**, if the declaration asks for it: a person other than who triggered the run says yes, seeing the evidence.
 10. **promote**: an accepted version becomes the champion, and the service picks it up.
    A rejected one leaves this task *skipped*: its log has the reasons, the champion stays.
