@@ -62,6 +62,7 @@ def serve(settings: Settings) -> None:
         workers=settings.service_workers,
         # One more than may be under way: somebody must be there to say no.
         blocking_threads=settings.service_max_in_flight + 1,
+        blocking_threads_idle_timeout=5,  # what a burst needed is memory: a third of a MiB each
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     )
