@@ -13,17 +13,14 @@ from importlib import import_module
 from pathlib import Path
 
 from flask import Flask
-from granian import Granian
-from granian.constants import Interfaces
 
 from include.errors import SettingsError, SluiceError
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
-from model_service.handover import hand_over
 from model_service.lifeline import Lifeline
-from model_service.memory import give_back, keep_few_arenas
+from model_service.memory import give_back, keep_few_arenas, keep_small_caches
 from model_service.observing.shared import share_metrics
 
 log = logging.getLogger("model_service")
@@ -54,6 +51,13 @@ def main() -> int:
 
 def serve(settings: Settings) -> None:
     """Run the workers; return when they were told to stop and what they were doing is done."""
+    keep_few_arenas()
+    keep_small_caches()
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    from model_service.handover import hand_over
+
     server = Granian(
         "model_service",
         address=settings.service_host,
@@ -88,7 +92,6 @@ def serve(settings: Settings) -> None:
         )
 
     hand_over()
-    keep_few_arenas()
     # What was imported lives as long as the process: a collector that need not look through it again
     # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.
     gc.collect()
