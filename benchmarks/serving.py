@@ -31,7 +31,7 @@ DOCUMENT = REPOSITORY / "docs" / "performance.md"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    # Many short rounds, not few long ones: which worker a connection falls to is luck, and each round draws anew.
+    # Many short rounds, not few long ones: which worker a connection falls to is luck, drawn anew in each.
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", "1")), help="of each cell")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="one round of one second at 8 connections, one row")
