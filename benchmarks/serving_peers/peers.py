@@ -25,9 +25,12 @@ from sklearn.ensemble import RandomForestClassifier
 estimator = RandomForestClassifier(n_estimators=100, random_state=0).fit(*load_iris(return_X_y=True))
 joblib.dump(estimator, "iris.joblib")
 """
-SAVE_FOR_MLFLOW = (
-    TRAIN + 'import mlflow.sklearn\nmlflow.sklearn.save_model(estimator, "iris", pyfunc_predict_fn="predict_proba")\n'
-)
+# Its default format, skops, refuses a forest unless each type in it is named as trusted.
+SAVE_FOR_MLFLOW = f"""{TRAIN}
+import mlflow.sklearn
+how = {{"pyfunc_predict_fn": "predict_proba", "serialization_format": "cloudpickle"}}
+mlflow.sklearn.save_model(estimator, "iris", **how)
+"""
 BENTO = """
 import bentoml, joblib
 
