@@ -113,6 +113,8 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: st
     assert pipeline.validate_training_data(spec, run_id, TODAY, resources).passed
     fitted = pipeline.train_candidate(spec, run_id, pipeline.take_snapshot(spec, TODAY, resources), resources)
     exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
+    if spec.reproducible:
+        exported = pipeline.check_reproducibility(spec, exported, resources)
     compared = pipeline.evaluate_candidate(spec, exported, resources)
     return pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by)
 

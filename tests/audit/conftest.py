@@ -16,7 +16,7 @@ from include.records import ModelVersion, Period
 from include.resources import Resources, open_resources
 from include.settings import Settings
 from include.spec import ModelSpec
-from tests.builders import SPEC, TODAY, declare_model, load_parcels
+from tests.builders import SPEC, declare_model, load_parcels, retrain
 
 
 @dataclass
@@ -55,12 +55,3 @@ def life(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
         pipeline.score_partition(spec, report, resources)
         pipeline.move_champion(spec.name, 1, "ann", "worse on Mondays", resources)
         yield Life(spec, resources, versions)
-
-
-def retrain(spec: ModelSpec, run_id: str, resources: Resources) -> ModelVersion:
-    pipeline.validate_training_data(spec, run_id, TODAY, resources)
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-    exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run_id, snapshot, resources), resources)
-    exported = pipeline.check_reproducibility(spec, exported, resources)
-    compared = pipeline.evaluate_candidate(spec, exported, resources)
-    return pipeline.weigh_candidate(spec, exported, compared, None, resources)
