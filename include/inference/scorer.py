@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.errors import ArtifactError, RowsRejectedError
 from include.inference.encoder import RowEncoder
+from include.inference.order import ENTRY, FEWEST_ROWS, RowOrder, row_order
 from include.inference.signature import Signature
 from include.provenance import CheckedFiles
 from include.records import Record
@@ -58,6 +59,7 @@ class Scorer:
         self._input = _only_input(self._session, len(signature.features), signature.model)
         self._output = [self._session.get_outputs()[-1].name]
         self._twins = not signature.single_row_exact
+        self._order = _row_order(self._session, len(signature.features), signature.model)
         blank = np.zeros((1, len(signature.features)), dtype=np.float32)
         shape = np.shape(self._run(self._output, {self._input: blank}, None)[0])
         if shape not in {(1, signature.outputs), (1,) if signature.outputs == 1 else ()}:
@@ -85,8 +87,14 @@ class Scorer:
         if rows == 1 and self._twins:
             twins = self._run(self._output, {self._input: np.concatenate((matrix, matrix))}, None)[0]
             return np.asarray(twins[:1], dtype=np.float64).reshape(1, -1)
-        scores = self._run(self._output, {self._input: matrix}, None)[0]
-        return np.asarray(scores, dtype=np.float64).reshape(rows, -1)
+        if self._order is None or rows < FEWEST_ROWS:
+            found = self._run(self._output, {self._input: matrix}, None)[0]
+            return np.asarray(found, dtype=np.float64).reshape(rows, -1)
+        order = self._order.of(matrix)
+        found = self._run(self._output, {self._input: matrix.take(order, axis=0)}, None)[0]
+        scores = np.empty((rows, self.signature.outputs), dtype=np.float64)
+        scores[order] = found.reshape(rows, -1)
+        return scores
 
     def score_one(self, matrix: NDArray[np.float32]) -> list[float]:
         """Score a matrix of one row; the same numbers as `score` gives, as Python's."""
@@ -159,6 +167,15 @@ def _open_session(onnx_bytes: bytes, model: str) -> onnxruntime.InferenceSession
     except Exception as error:  # ONNX Runtime's own exceptions share no parent
         raise ArtifactError(
             f"model.onnx of '{model}': ONNX Runtime refuses it: {error}. Train the model again."
+        ) from error
+
+
+def _row_order(session: onnxruntime.InferenceSession, width: int, model: str) -> RowOrder | None:
+    try:
+        return row_order(session.get_modelmeta().custom_metadata_map, width)
+    except ValueError as error:
+        raise ArtifactError(
+            f"model.onnx of '{model}': its metadata's {ENTRY}: {error}. Train the model again."
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from include.errors import ConversionError
 from include.spec import ModelSpec
+from include.training.questions import with_row_order
 
 OPSET = 18
 
@@ -28,7 +29,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     """
     _refuse_known_traps(spec, estimator)
     try:
-        return convert(estimator, len(spec.features), name=spec.name)
+        return with_row_order(convert(estimator, len(spec.features), name=spec.name))
     except Exception as error:  # skl2onnx raises whatever its converters raise
         step, reason = _unconvertible_step(estimator, len(spec.features), str(error))
         raise ConversionError(

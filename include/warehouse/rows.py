@@ -20,7 +20,7 @@ from include.spec import ModelSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 3 * 1024 * 1024
 _SQL_TYPES = {"numeric": "double precision", "categorical": "text", "boolean": "boolean"}
 
 

@@ -1,0 +1,57 @@
+"""What a forest asks most, noted in its graph for whoever answers batches (see `include.inference.order`)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from include.inference.order import ENTRY, MOST_QUESTIONS, Question, written
+
+
+def with_row_order(onnx_bytes: bytes) -> bytes:
+    """Return the graph with the questions noted; unchanged when no forest of it sees the features themselves.
+
+    Parameters
+    ----------
+    onnx_bytes : bytes
+        A graph with one input.
+
+    Returns
+    -------
+    bytes
+        The same graph, and in its metadata the entry that `RowOrder` is made from.
+    """
+    import onnx
+
+    model = onnx.load_from_string(onnx_bytes)
+    asked: defaultdict[Question, float] = defaultdict(float)
+    for node in model.graph.node:
+        if node.op_type.startswith("TreeEnsemble") and node.input[0] == model.graph.input[0].name:
+            attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+            for question, depth in _questions(attributes):
+                asked[question] += 2.0**-depth
+    if not asked:
+        return onnx_bytes
+    # Ties by the question itself, so that the same estimator always gives the same bytes.
+    most = sorted(asked, key=lambda question: (-asked[question], question))[:MOST_QUESTIONS]
+    onnx.helper.set_model_props(model, {ENTRY: written(most)})
+    return bytes(model.SerializeToString())
+
+
+def _questions(forest: dict[str, Any]) -> Iterator[tuple[Question, int]]:
+    """Yield each inner node's question, and how many were asked before it."""
+    columns = ("treeids", "nodeids", "featureids", "values", "truenodeids", "falsenodeids", "modes")
+    inner: dict[tuple[int, int], tuple[Question, tuple[int, int]]] = {}
+    for tree, node, feature, threshold, yes, no, mode in zip(
+        *(forest[f"nodes_{each}"] for each in columns), strict=True
+    ):
+        if mode != b"LEAF":
+            inner[tree, node] = (feature, threshold), (yes, no)
+    below = {(tree, child) for (tree, _), (_, children) in inner.items() for child in children}
+    waiting = [(place, 0) for place in inner if place not in below]
+    while waiting:
+        place, depth = waiting.pop()
+        question, children = inner[place]
+        yield question, depth
+        waiting += [((place[0], child), depth + 1) for child in children if (place[0], child) in inner]
