@@ -19,6 +19,7 @@ from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
+from model_service.cores import Cores
 from model_service.lifeline import Lifeline
 from model_service.memory import give_back, keep_few_arenas, keep_small_caches
 from model_service.observing.shared import share_metrics
@@ -71,6 +72,7 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=GRACE_SECONDS,
     )
     lifeline = Lifeline()
+    cores = Cores(settings.service_workers if settings.service_own_cores else 0)
     metrics_folder = share_metrics(settings)
     for each in SHARED:
         import_module(each)
@@ -98,10 +100,11 @@ def serve(settings: Settings) -> None:
     gc.freeze()
     give_back()
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
-    server.serve(target_loader=partial(_in_worker, settings, lifeline, metrics_folder), wrap_loader=False)
+    server.serve(target_loader=partial(_in_worker, settings, lifeline, cores, metrics_folder), wrap_loader=False)
 
 
-def _in_worker(settings: Settings, lifeline: Lifeline, metrics_folder: Path) -> Flask:
+def _in_worker(settings: Settings, lifeline: Lifeline, cores: Cores, metrics_folder: Path) -> Flask:
+    cores.take()
     lifeline.follow()
     return serving_app(settings, metrics_folder)
 

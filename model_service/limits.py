@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from threading import BoundedSemaphore, Lock
@@ -11,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from model_service.cores import usable_cores
 from model_service.errors import MalformedBodyError
 from model_service.refusals import OverloadedError, TooManyRequestsError
 from model_service.visit import Visit
@@ -68,7 +68,8 @@ class Turns:
     """Bodies that are large are worked on a few at a time; small ones wait for nobody.
 
     A large body takes many times its bytes once decoded, and computing on it takes all of a core: more of them
-    at once than there are cores would answer none sooner, and only take memory, and each other's caches.
+    at once than there are cores would answer none sooner, and only take memory, and each other's caches. A worker
+    that stays on one core works on one; others on two at least, as the kernel may have cores to spare.
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ class Turns:
     """
 
     def __init__(self, workers: int) -> None:
-        self._large = BoundedSemaphore(max(2, -(-(os.cpu_count() or 1) // workers)))
+        cores = usable_cores()
+        self._large = BoundedSemaphore(1 if cores == 1 else max(2, -(-cores // workers)))
         self._small = nullcontext()
 
     def of(self, body: bytes) -> AbstractContextManager[object]:

@@ -12,6 +12,8 @@ from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 
+from model_service.cores import Cores
+
 BODY = b'{"prediction":null}'
 
 
@@ -42,4 +44,10 @@ if __name__ == "__main__":
         workers=int(workers),
         blocking_threads=int(threads),
     )
-    server.serve(target_loader=lambda *_: empty_flask() if kind == "flask" else empty_wsgi(), wrap_loader=False)
+    cores = Cores(int(workers))
+
+    def in_worker() -> Any:
+        cores.take()
+        return empty_flask() if kind == "flask" else empty_wsgi()
+
+    server.serve(target_loader=in_worker, wrap_loader=False)

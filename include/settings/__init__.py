@@ -134,6 +134,10 @@ class Settings(BaseSettings):
         description="Share of requests whose single timings go to StatsD, where that is set.",
     )
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
+    service_own_cores: bool = Field(
+        True,
+        description="Whether each worker stays on a core of its own, where there are as many workers as cores or more.",
+    )
     service_express: bool = Field(
         True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import create_app
+from model_service import create_app, limits
 from model_service.errors import MalformedBodyError
 from model_service.limits import SMALL_BYTES, InFlight, RateLimiter, Turns, check_depth
 from model_service.refusals import OverloadedError, TooManyRequestsError
@@ -123,22 +122,30 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
 # -- nesting ---------------------------------------------------------------------------------------
 
 
-def test_large_bodies_wait_for_each_other_and_small_ones_for_nobody() -> None:
-    turns = Turns(workers=os.cpu_count() or 1)
+@pytest.mark.parametrize(
+    ("cores", "workers", "at_once"), [(1, 1, 1), (1, 2, 1), (2, 2, 2), (8, 2, 4), (9, 2, 5), (64, 64, 2)]
+)
+def test_large_bodies_wait_for_each_other_and_small_ones_for_nobody(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, at_once: int
+) -> None:
+    monkeypatch.setattr(limits, "usable_cores", lambda: cores)
+    turns = Turns(workers)
     large, small = bytes(SMALL_BYTES + 1), bytes(SMALL_BYTES)
-    third = threading.Event()
+    one_more = threading.Event()
 
     def ask() -> None:
         with turns.of(large):
-            third.set()
+            one_more.set()
 
-    with turns.of(large), turns.of(large):
+    with ExitStack() as taken:
+        for _ in range(at_once):
+            taken.enter_context(turns.of(large))
         waits = threading.Thread(target=ask, daemon=True)
         waits.start()
         with turns.of(small):
-            assert not third.wait(0.1)
+            assert not one_more.wait(0.1)
     waits.join(10)
-    assert third.is_set()
+    assert one_more.is_set()
 
 
 def depth_of(value: Any) -> int:
@@ -275,7 +282,7 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_cut_off_and_ot
         with suppress(ConnectionResetError):
             each.recv(1000)
         each.close()
-    assert "connection(s) were cut" in service.log.read_text()
+    service.wait_until(lambda: "connection(s) were cut" in service.log.read_text())
 
 
 # -- the end ---------------------------------------------------------------------------------------
