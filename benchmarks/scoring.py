@@ -1,6 +1,6 @@
 """Batch scoring beside the naive way, and its stages alone: rows a second, memory.
 
-    .venv/bin/python benchmarks/scoring.py [--rounds 1] [--times 10] [--large 30] [--quick] [--no-write]
+    .venv/bin/python benchmarks/scoring.py [--rounds 2] [--times 10] [--large 30] [--quick] [--no-write]
 
 flight_delay's champion scores the sample ten times over (3.4 million rows) in the embedded PostgreSQL of a home
 of the bench's own (.sluice/bench), and writes the tables into docs/performance.md. `--large` is the larger
@@ -106,7 +106,7 @@ class Bench:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--times", type=int, default=10, help="how many times over the sample is scored")
     parser.add_argument("--large", type=int, default=30, help="the same for the comparison of memory; 0: without")
     parser.add_argument("--quick", action="store_true", help="the sample once, without the larger partition")

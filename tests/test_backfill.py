@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from include.cli import main
 from include.registry import Ledger
-from tests.builders import SPEC, TODAY, declare_model, load_parcels
+from tests.builders import SPEC, TODAY, declare_model, load_parcels, promote_in_the_past
 
 FIRST = datetime(2026, 1, 26, tzinfo=UTC)  # of thirty days, the last of which ends before TODAY
 TURN = datetime(2026, 2, 10, 12, tzinfo=UTC)  # in the middle of a day, in the middle of the thirty
@@ -41,26 +41,11 @@ def sluice(database_url: str, engine: Engine, tmp_path, monkeypatch, capsys):
     return call
 
 
-def promoted(engine: Engine, model: str, version: int, fence: int, at: datetime) -> None:
-    """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO sluice.promotion"
-                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
-                " VALUES (:model, :fence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
-            ),
-            {
-                "model": model, "fence": fence, "former": version - 1 or None, "version": version, "at": at,
-            },
-        )  # fmt: skip
-
-
 def two_versions(sluice: Any, engine: Engine, model: str = "parcels") -> None:
     for _ in range(2):
         assert sluice("train", model, "--as-of", TODAY.isoformat(), "--no-promote")[0] == 0
-    promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
-    promoted(engine, model, 2, 2, TURN)
+    promote_in_the_past(engine, model, 1, 1, FIRST - timedelta(days=1))
+    promote_in_the_past(engine, model, 2, 2, TURN)
 
 
 def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:

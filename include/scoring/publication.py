@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from psycopg.rows import dict_row
 from sqlalchemy import Engine
 
-from include.errors import DatabaseError
+from include.errors import DatabaseError, ReconciliationError
 from include.records import PublishedPartition, ScorePlan, StagedShard
 from include.scoring.attempts import STAGING, Attempt, Work, partition_name, staging_name, taken_attempt
 from include.scoring.cleaning import drop_of_plan
@@ -39,13 +39,14 @@ _LEDGER_ROW = """
 def publish(engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -> PublishedPartition:
     """Make the staged shards the partition that analysts read, and clear staging.
 
-    Publishing what the same run has published already changes nothing and returns that publication:
-    a retry after a kill publishes once.
+    Publishing what the same run has published already, and what is still there, changes nothing and returns that
+    publication: a retry after a kill publishes once.
 
     Raises
     ------
     ReconciliationError
-        When the shards are not all there, or do not hold the rows that were validated; the former rows stay.
+        When the shards are not all there, do not hold the rows that were validated, or are not what they were when
+        they were staged; the former rows stay.
     ScoresRefusedError
         When the scores' distribution is outside the declared bounds; the former rows stay.
     FencedError
@@ -57,13 +58,15 @@ def publish(engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[S
     with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
         attempt.hold()
         former = _former(attempt)
+        attached = _is_attached(attempt)
         digest = written(added(read(shard.rows_digest) for shard in staged))
-        if former is not None and _same(former, plan, digest):
+        if attached and former is not None and _same(former, plan, digest):
             drop_of_plan(attempt)
             return former
         reconcile(spec, plan, staged)
         check_fits(attempt.connection, spec, plan.period)
-        if _is_attached(attempt):
+        _check_staged(attempt, staged)
+        if attached:
             _replace(attempt, spec, staged)
         else:
             _attach(attempt, plan, staged)
@@ -89,9 +92,22 @@ def _former(attempt: Attempt) -> PublishedPartition | None:
 
 
 def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
-    return (former.run_id, former.version, former.artifact_digest, former.rows_digest) == (
-        plan.run_id, plan.version, plan.artifact_digest, digest,
+    # The mode, too: a backfill that is repeated with a version named keeps its run's id.
+    return (former.run_id, former.mode, former.version, former.artifact_digest, former.rows_digest) == (
+        plan.run_id, plan.mode, plan.version, plan.artifact_digest, digest,
     )  # fmt: skip
+
+
+def _check_staged(attempt: Attempt, staged: Sequence[StagedShard]) -> None:
+    """Insist that the staged tables hold what their tasks said: the word came by another way than the rows."""
+    for shard in staged:
+        (rows,) = attempt.connection.execute(f'SELECT count(*) FROM {STAGING}."{shard.table}"').fetchone() or (0,)  # noqa: S608  # a checked identifier
+        if rows != shard.row_count:
+            raise ReconciliationError(
+                f"{attempt.work}: expected the {shard.row_count:,} rows of shard {shard.shard} in "
+                f"{STAGING}.{shard.table}; found {rows:,}. Nothing was published, the former rows stay: "
+                "run again from `plan`."
+            )
 
 
 def _is_attached(attempt: Attempt) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from include import pipeline, scoring
 from include.inference import Scorer, Signature
-from include.records import Period, PublishedPartition, ScorePlan, StagedShard
+from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard
 from include.resources import Resources
 from include.spec import EntityKey, ModelSpec
 from include.warehouse.rows import open_rows, rows_query
@@ -77,10 +77,12 @@ class Laboratory:
                 {"start": period.start, "weight": weight, "rows": rows, "first": first},
             )
 
-    def plan(self, rows: int, run_id: str = "run", version: int = 1, period: Period = DAY) -> ScorePlan:
+    def plan(
+        self, rows: int, run_id: str = "run", version: int = 1, period: Period = DAY, mode: ScoreMode = "champion"
+    ) -> ScorePlan:
         return scoring.plan(
             self.engine, self.spec, period, rows=rows, run_id=run_id, version=version, artifact_digest="a",
-            mode="champion",
+            mode=mode,
         )  # fmt: skip
 
     def stage(self, plan: ScorePlan, shard: int = 0) -> StagedShard:

@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ParityBrokenError, ParityUnknownError
-from include.local.ports import free_port
+from include.local.ports import any_free_port
 from include.records import Period, PublishedPartition
 from include.resources import Resources
 from include.scoring.parity import distance, ulps
@@ -68,7 +68,7 @@ def spec(resources: Resources) -> ModelSpec:
 @pytest.fixture
 def resources(resources: Resources, tmp_path: Path) -> Resources:
     """The usual ones, with a folder of models of their own and a port at which no service is yet."""
-    port = free_port(18090)
+    port = any_free_port()
     changes = {"models_dir": tmp_path / "models", "service_port": port, "default_model": "parcels"}
     return replace(resources, settings=resources.settings.model_copy(update=changes))
 

@@ -44,6 +44,18 @@ def test_the_same_run_twice_publishes_once(laboratory: Laboratory) -> None:
     assert laboratory.staging == []
 
 
+def test_a_backfill_that_is_repeated_in_the_other_mode_says_so_though_the_scores_are_the_same(
+    laboratory: Laboratory,
+) -> None:
+    laboratory.fill(6)
+    for mode in ("champion_then", "named", "named"):
+        plan = laboratory.plan(6, "backfill__2026-02-20", mode=mode)
+        laboratory.publish(plan, [laboratory.stage(plan)])
+    assert laboratory.read("SELECT fence, mode FROM sluice.score_partition ORDER BY 1") == [
+        (1, "champion_then"), (2, "named"),
+    ]  # fmt: skip
+
+
 def test_another_run_replaces_the_rows_with_a_higher_fence(laboratory: Laboratory) -> None:
     laboratory.score(6, "one")
     second = laboratory.score(5, "two", weight=32, version=2)
@@ -124,6 +136,18 @@ def test_rows_that_do_not_reconcile_are_not_published(laboratory: Laboratory) ->
     with pytest.raises(ReconciliationError, match=r"expected the 7 rows that were validated; scored 6"):
         laboratory.publish(plan, [laboratory.stage(plan)])
     assert laboratory.read("SELECT fence, rows_digest FROM sluice.score_partition") == [(1, before.rows_digest)]
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]
+
+
+def test_a_staged_table_that_does_not_hold_what_its_task_said_is_not_published(laboratory: Laboratory) -> None:
+    laboratory.score(6)
+    laboratory.fill(7)
+    plan = laboratory.plan(7, "two")
+    staged = laboratory.stage(plan)
+    with laboratory.engine.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM staging.\"{staged.table}\" WHERE entity_key LIKE '%%\"0%%'")
+    with pytest.raises(ReconciliationError, match=r"expected the 7 rows of shard 0 in staging\..*; found 6"):
+        laboratory.publish(plan, [staged])
     assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]
 
 

@@ -80,6 +80,14 @@ def test_a_removed_partition_can_be_scored_again(laboratory: Laboratory) -> None
     assert readable(laboratory) == [(day(0).start, 2), (day(1).start, 3)]
 
 
+def test_a_run_that_is_cleared_after_its_partition_was_removed_publishes_it_anew(laboratory: Laboratory) -> None:
+    laboratory.score(3, "scheduled", period=day(0))
+    laboratory.score(3, period=day(1))
+    retire(laboratory.engine, laboratory.spec, NOW, only=[day(0).start])
+    assert laboratory.score(3, "scheduled", period=day(0)).fence == 2
+    assert readable(laboratory) == [(day(0).start, 3), (day(1).start, 3)]
+
+
 def test_removal_waits_for_a_reader_and_other_readers_do_not(laboratory: Laboratory) -> None:
     laboratory.score(3, period=day(0))
     laboratory.score(3, period=day(1))

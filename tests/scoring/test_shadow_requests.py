@@ -22,7 +22,7 @@ from sqlalchemy import text
 from include import pipeline
 from include.errors import ShadowDisagreesError, ShadowUnansweredError
 from include.inference import RowEncoder, Scorer, divergence_of, load_scorer
-from include.local.ports import free_port
+from include.local.ports import any_free_port
 from include.records import Period
 from include.resources import Resources
 from include.scoring.sample import FEWEST_ROWS
@@ -76,7 +76,7 @@ def count(resources: Resources, table: str) -> int:
 @pytest.fixture
 def ask(rivals: ModelSpec, resources: Resources, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """The real service as a process of its own, which samples every request; asks it."""
-    port, output = free_port(18090), tmp_path / "service.log"
+    port, output = any_free_port(), tmp_path / "service.log"
     environment = os.environ | {
         "SLUICE_HOME": str(resources.settings.home),
         "SLUICE_MODELS_DIR": str(resources.settings.home / "models"),
