@@ -17,6 +17,7 @@ from model_service.errors import LedgerUnavailableError
 from model_service.job_rows import answers_of
 from model_service.job_store import Part, TakenJob
 from model_service.slots import LoadedModel
+from model_service.unforeseen import log_unforeseen
 
 T = TypeVar("T")
 
@@ -97,8 +98,8 @@ class JobWorker:
                 if pause == self._poll_seconds:
                     log.warning("jobs wait: the database does not answer: %s", str(error).splitlines()[0])
                 busy, pause = False, min(pause * 2, LONGEST_PAUSE)
-            except Exception:  # the thread must outlive whatever goes wrong with one job
-                log.exception("a job was left; another attempt is made when its lease has run out")
+            except Exception as error:  # noqa: BLE001  # the thread must outlive whatever goes wrong with one job
+                log_unforeseen(log, "a job was left; another attempt is made when its lease has run out", error)
                 busy = False
             if not busy:
                 self._bell.wait(pause)

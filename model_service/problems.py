@@ -6,7 +6,6 @@ Source: https://www.rfc-editor.org/rfc/rfc9457
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import Any, Final
 
 from flask import Flask, Response, g, request
@@ -39,6 +38,7 @@ from model_service.refusals import (
     RefusalError,
     TooManyRequestsError,
 )
+from model_service.unforeseen import log_unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -128,18 +128,9 @@ def _http_problem(error: HTTPException, about: tuple[str, str]) -> Response:
 
 
 def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
-    # The message of an error we did not foresee may hold what the caller sent, and so may a trace: neither is
-    # logged unless somebody asks by the level.
-    trace = error if log.isEnabledFor(logging.DEBUG) else None
-    log.error("request %s failed: %s at %s", about[1], type(error).__name__, _place_of(error), exc_info=trace)
+    log_unforeseen(log, f"request {about[1]} failed", error)
     detail = "This is a fault of the service, not of the request. Its log tells more under this request id."
     return _problem(about, 500, "about:blank", "Internal Server Error", detail, {})
-
-
-def _place_of(error: Exception) -> str:
-    """Return the file and line that raised `error`."""
-    frames = traceback.extract_tb(error.__traceback__, limit=-1)
-    return f"{frames[0].filename}:{frames[0].lineno}" if frames else "an unknown place"
 
 
 def _problem(about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:

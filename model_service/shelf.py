@@ -11,6 +11,7 @@ from include.registry import ArtifactStore
 from model_service.errors import LedgerUnavailableError, VersionRefusedError
 from model_service.ledger_reads import LedgerReads
 from model_service.loading import load_version
+from model_service.memory import give_back
 from model_service.slots import LoadedModel, ModelSlot
 
 LARGEST_VERSION = 2**31 - 1
@@ -94,6 +95,7 @@ class VersionShelf:
             try:
                 found = self._load(*key)
                 self._keep(key, found)
+                give_back()
             finally:
                 with self._lock:
                     self._loading.pop(key, None)

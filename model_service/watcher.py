@@ -23,6 +23,7 @@ from include.registry import ArtifactStore, Ledger
 from model_service.loading import load_version
 from model_service.memory import give_back
 from model_service.slots import LoadedModel, ModelSlot, ModelSlots
+from model_service.unforeseen import log_unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +115,8 @@ class ChampionWatcher:
         while not self._stopping.is_set():
             try:
                 self.look()
-            except Exception:  # the watcher must outlive whatever goes wrong in one turn
-                log.exception("the watcher's turn failed; it looks again in %s s", self._poll_seconds)
+            except Exception as error:  # noqa: BLE001  # the watcher must outlive whatever goes wrong in one turn
+                log_unforeseen(log, f"the watcher's turn failed, it looks again in {self._poll_seconds} s", error)
             self._looked.set()
             if not bell.wait(self._poll_seconds):
                 self._stopping.wait(self._poll_seconds)
@@ -149,6 +150,7 @@ class ChampionWatcher:
             self._retries.pop(slot.name, None)
             if self._witness is not None:
                 self._witness.swapped(slot.name)
+            del current  # or the former model would be given back by the next swap only
             give_back()
             log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
 

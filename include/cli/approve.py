@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from argparse import Namespace
 
 from include import pipeline
+from include.cli import person
 from include.models import DeclaredModels
 from include.registry import shadow_of
 from include.resources import Resources
@@ -14,7 +14,7 @@ from include.resources import Resources
 
 def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Approve a registered version as things stand now; the declaration says who may."""
-    spec, who = models[arguments.model], getpass.getuser()
+    spec, who = models[arguments.model], person.who()
     said = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
     sys.stdout.write(
         f"Version {said.version} of {said.model} is approved by {said.approver}, for the evidence "
@@ -28,7 +28,7 @@ def shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -
     model, chosen = arguments.model, arguments.version
     if chosen is not None:
         version = None if chosen == "off" else int(chosen)
-        pipeline.choose_shadow(model, version, getpass.getuser(), resources)
+        pipeline.choose_shadow(model, version, person.who(), resources)
         who = "no version" if version is None else f"version {version}"
         _say(f"From now on {who} of {model} scores in the shadow of the champion.")
     if arguments.now:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy import make_url
 
 from include import pipeline
+from include.cli import person
 from include.errors import NoChampionError, SluiceError
 from include.models import DeclaredModels
 from include.records import ModelVersion
@@ -75,7 +75,7 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         exported = _step("reproduce", lambda: pipeline.check_reproducibility(spec, exported, resources))
     compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
     rehearsal = _step("rehearse", lambda: pipeline.rehearse_candidate(spec, exported, resources))
-    seen, actor = (exported, compared, rehearsal), getpass.getuser()
+    seen, actor = (exported, compared, rehearsal), person.who()
     version = _step("gate", lambda: pipeline.weigh_candidate(spec, *seen, resources, requested_by=actor))
     _show_gates(version)
     if not version.decision.accepted:
@@ -183,7 +183,7 @@ def _newest_partition(model: str, resources: Resources) -> str:
 
 def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
     spec = models.specs.get(model)
-    promotion = pipeline.move_champion(model, version, getpass.getuser(), reason, resources, spec)
+    promotion = pipeline.move_champion(model, version, person.who(), reason, resources, spec)
     _say(f"Version {promotion.to_version} of {model} is champion (fence {promotion.fence}).")
     return 0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from argparse import Namespace
 
 from include import pipeline
+from include.cli import person
 from include.evidence.scorecard import SECTIONS
 from include.models import DeclaredModels
 from include.resources import Resources
@@ -31,7 +31,7 @@ def show(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 def attest(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Sign and keep a statement on one test."""
     spec = models[arguments.model]
-    said = pipeline.attest(spec.name, arguments.test, arguments.statement, getpass.getuser(), resources)
+    said = pipeline.attest(spec.name, arguments.test, arguments.statement, person.who(), resources)
     _say(f"Kept, signed {said.at:%Y-%m-%d %H:%M} UTC by {said.actor}: {said.test} of {said.model}: {said.statement}")
     return 0
 

@@ -37,11 +37,14 @@ def answer_request(
     NotAnApproverError
         When who approves also triggered, or is not among the declared approvers.
     ApprovalVoidError
-        When the champion moved, or another version was registered, since the evidence was gathered.
+        When the declaration or the champion changed, or another version was registered, since the evidence was
+        gathered.
+    ArtifactError, SignatureError
+        When the artifact, of which the evidence is a part, is not what was registered.
     """
     if decision == "approved":
         _check_person(spec, shown, approver, requested_by)
-        _check_unchanged(shown, resources)
+        _check_unchanged(spec, shown, resources)
     return _store(shown, decision, approver, requested_by, comment, resources)
 
 
@@ -56,11 +59,14 @@ def approve_version(spec: ModelSpec, version: int, approver: str, comment: str, 
     NotAnApproverError
         When who approves also triggered, or is not among the declared approvers.
     ApprovalVoidError
-        When the champion moved, or another version was registered, since the evidence was gathered.
+        When the declaration or the champion changed, or another version was registered, since the evidence was
+        gathered.
+    ArtifactError, SignatureError
+        When the artifact, of which the evidence is a part, is not what was registered.
     """
     registered = resources.ledger.version(spec.name, version)
     _check_person(spec, registered, approver, registered.requested_by)
-    _check_unchanged(registered, resources)
+    _check_unchanged(spec, registered, resources)
     return _store(registered, "approved", approver, registered.requested_by, comment, resources)
 
 
@@ -73,8 +79,22 @@ def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested
         raise NotAnApproverError(shown.model, shown.version, approver, why)
 
 
-def _check_unchanged(shown: ModelVersion, resources: Resources) -> None:
-    """Hold what was shown against what is: the database does so again when the version is promoted."""
+def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
+    """Insist that a version was judged by the declaration of now.
+
+    Raises
+    ------
+    ApprovalVoidError
+        When spec.py or features.sql changed since.
+    """
+    if spec.digest != shown.spec_digest:
+        raise ApprovalVoidError(shown.model, shown.version, "the declaration (spec.py or features.sql) changed")
+
+
+def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources) -> None:
+    """Hold what was shown against what is; most of it is looked at again when the version is promoted."""
+    check_declaration(spec, shown)
+    resources.artifacts.verified(shown.model, shown.version, shown.artifact_digest)
     champion = resources.ledger.champion(shown.model)
     fence = champion.fence if champion else 0
     if fence != shown.evaluation.champion_fence:

@@ -32,10 +32,14 @@ def promote(
     reason: str,
     resources: Resources,
 ) -> Promotion:
-    """Move the champion from `expected_fence` to `version`, unless `champion`, as just read, is that version."""
+    """Move the champion from `expected_fence` to `version`, unless `champion`, as just read, is that version.
+
+    Its artifact is checked first: nobody becomes champion whom every service would refuse to load.
+    """
     if champion is not None and champion.to_version == version.version:
         return champion
     model = version.model
+    resources.artifacts.verified(model, version.version, version.artifact_digest)
     promotion = resources.ledger.promote(
         model,
         version.version,

@@ -20,6 +20,7 @@ from include.records import (
 )
 from include.resources import Resources
 from include.spec import ModelSpec
+from include.steps.approve import check_declaration
 from include.steps.checks import validate
 from include.steps.evaluate import evidence_of
 from include.steps.operate import promote
@@ -105,11 +106,17 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
     ------
     CandidateRejectedError
         When a gate said no.
+    ApprovalVoidError
+        When the model asks for approvals, and its declaration changed since.
     LostRaceError
         When the champion moved since the evaluation.
+    ArtifactError, SignatureError
+        When the artifact is not what was registered.
     """
     if not version.decision.accepted:
         raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
+    if spec.approval is not None:
+        check_declaration(spec, version)
     reason = f"passed {len(version.decision.gates)} gates"
     champion = resources.ledger.champion(spec.name)
     return promote(version, champion, version.evaluation.champion_fence, actor, reason, resources)

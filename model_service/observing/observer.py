@@ -19,6 +19,7 @@ from model_service.observing.prediction_log import PredictionLog
 from model_service.observing.statsd import StatsD
 from model_service.observing.tally import Tally
 from model_service.slots import ModelSlots
+from model_service.unforeseen import log_unforeseen
 from model_service.visit import Visit
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ class Observer:
             bell.clear()
             try:
                 flush()
-            except Exception:  # the next turn may fare better: a full disk, say, or a pipe that is shut
-                log.exception("metrics or logs could not be written")
+            except Exception as error:  # noqa: BLE001  # the next turn may fare better: a full disk, a pipe that is shut
+                log_unforeseen(log, "metrics or logs could not be written", error)
 
     def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
         dropped, source.dropped = source.dropped, 0

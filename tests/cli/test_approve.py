@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from include.cli import person
 from include.spec import ModelSpec
 from tests.builders import SPEC, TODAY, declare_model
 from tests.cli.conftest import register
@@ -20,7 +21,7 @@ def by(sluice: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPa
     """Calls ``sluice`` as a person does."""
 
     def call(who: str, *words: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("LOGNAME", who)
+        monkeypatch.setattr(person, "who", lambda: who)
         return sluice(*words)
 
     return call
@@ -62,6 +63,38 @@ def test_what_changed_since_the_evidence_was_gathered_is_approved_no_more(by: Ca
     assert approve(by, "ann", 2)[0] == 0
     by("bob", "promote", "parcels", "2", "--reason", "approved")
     assert "is void: the champion moved (fence 0 then, 1 now)" in approve(by, "ann", 2)[2]
+
+
+def test_what_was_declared_otherwise_since_the_evidence_was_gathered_is_approved_no_more(
+    by: Call, spec: ModelSpec
+) -> None:
+    register(spec, "one", "eve")
+    declaration = spec.folder / "spec.py"
+    declaration.write_text(declaration.read_text().replace("MinimumLabels(rows=100)", "MinimumLabels(rows=1)"))
+    assert "is void: the declaration (spec.py or features.sql) changed" in approve(by, "ann")[2]
+
+
+def test_a_version_whose_artifact_was_changed_is_neither_approved_nor_promoted(by: Call, spec: ModelSpec) -> None:
+    register(spec, "one", "eve")
+    (evidence,) = spec.folder.parents[1].glob("**/artifacts/parcels/1/evidence.json")
+    whole = evidence.read_bytes()
+    evidence.write_bytes(whole.replace(b"roc_auc", b"roc_cua", 1))
+    assert "evidence.json: expected SHA-256" in approve(by, "ann")[2]
+    evidence.write_bytes(whole)
+    assert approve(by, "ann")[0] == 0
+    evidence.write_bytes(whole + b" ")
+    assert "evidence.json: expected" in by("bob", "promote", "parcels", "1", "--reason", "approved")[2]
+    evidence.write_bytes(whole)
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+
+
+def test_nobody_is_who_the_environment_says(by: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = person.who()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "ann")
+    assert person.who() == me != "ann"
+    monkeypatch.setattr("os.getuid", lambda: 3_999_999_999)
+    assert person.who() == "uid 3999999999"
 
 
 def test_a_model_whose_declaration_is_gone_has_no_known_approvers(by: Call, spec: ModelSpec) -> None:

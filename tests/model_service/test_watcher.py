@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from include.registry import Ledger
 from include.warehouse import open_engine
@@ -55,6 +58,20 @@ def test_a_promotion_and_a_rollback_are_followed(service: Any, world: Any) -> No
     world.promote("iris", 1)
     service.watcher.look()
     assert service.predict("iris", BORDER).get_json()["prediction"] == first["prediction"]
+
+
+def test_the_former_model_is_gone_before_free_memory_is_given_back(
+    service: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service.watcher.look()
+    former = weakref.ref(service.slots["iris"].current.scorer)
+    gone: list[bool] = []
+    monkeypatch.setattr("model_service.watcher.give_back", lambda: gone.append(former() is None))
+    world.champion("iris", seed=1)
+    service.watcher.look()
+    assert gone == [True]
 
 
 def test_a_version_registered_but_not_promoted_is_not_served(service: Any, world: Any) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ParityBrokenError, ParityUnknownError
-from include.local.ports import any_free_port
+from include.ports import any_free_port
 from include.records import Period, PublishedPartition
 from include.resources import Resources
 from include.scoring.parity import distance, ulps

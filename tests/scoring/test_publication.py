@@ -145,7 +145,7 @@ def test_a_staged_table_that_does_not_hold_what_its_task_said_is_not_published(l
     plan = laboratory.plan(7, "two")
     staged = laboratory.stage(plan)
     with laboratory.engine.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM staging.\"{staged.table}\" WHERE entity_key LIKE '%%\"0%%'")
+        connection.exec_driver_sql(f'DELETE FROM staging."{staged.table}" WHERE entity_key LIKE \'%%"0%%\'')
     with pytest.raises(ReconciliationError, match=r"expected the 7 rows of shard 0 in staging\..*; found 6"):
         laboratory.publish(plan, [staged])
     assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]

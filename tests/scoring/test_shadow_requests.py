@@ -22,7 +22,7 @@ from sqlalchemy import text
 from include import pipeline
 from include.errors import ShadowDisagreesError, ShadowUnansweredError
 from include.inference import RowEncoder, Scorer, divergence_of, load_scorer
-from include.local.ports import any_free_port
+from include.ports import any_free_port
 from include.records import Period
 from include.resources import Resources
 from include.scoring.sample import FEWEST_ROWS
