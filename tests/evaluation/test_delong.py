@@ -11,8 +11,11 @@ from sklearn.metrics import roc_auc_score
 from include.evaluation.delong import delong_covariance, error_by_block, influences, placements
 
 
-def by_definition(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DeLong et al. (1988), written down as it stands there, in O(m n) comparisons and plain loops."""
+def by_definition(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """DeLong et al. (1988), written down as it stands there, in O(m n) comparisons and plain loops.
+
+    The AUCs, and their covariance's two terms: of the positive rows, S10 / m, and of the others, S01 / n.
+    """
 
     def kernel(x: float, y: float) -> float:
         return 1.0 if x > y else 0.5 if x == y else 0.0
@@ -31,7 +34,7 @@ def by_definition(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
         for s in range(models):
             s10[r, s] = sum((v10[r, i] - aucs[r]) * (v10[s, i] - aucs[s]) for i in range(m)) / (m - 1)
             s01[r, s] = sum((v01[r, j] - aucs[r]) * (v01[s, j] - aucs[s]) for j in range(n)) / (n - 1)
-    return aucs, s10 / m + s01 / n
+    return aucs, s10 / m, s01 / n
 
 
 def rows(seed: int, count: int, decimals: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -47,18 +50,35 @@ def rows(seed: int, count: int, decimals: int | None) -> tuple[np.ndarray, np.nd
 def test_aucs_and_their_covariance_are_those_of_the_definition_to_ten_digits(decimals: int | None) -> None:
     positive, scores = rows(1, 120, decimals)
     aucs, covariance = delong_covariance(positive, scores)
-    wanted_aucs, wanted = by_definition(positive, scores)
+    wanted_aucs, *wanted = by_definition(positive, scores)
     np.testing.assert_allclose(aucs, wanted_aucs, rtol=1e-10)
-    np.testing.assert_allclose(covariance, wanted, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(covariance, sum(wanted), rtol=1e-10, atol=1e-14)
 
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10_000), count=st.integers(5, 30), decimals=st.sampled_from([None, 1, 0]))
 def test_the_same_for_any_rows(seed: int, count: int, decimals: int | None) -> None:
     positive, scores = rows(seed, count, decimals)
-    found, wanted = delong_covariance(positive, scores), by_definition(positive, scores)
-    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-9)
-    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-8, atol=1e-13)
+    found, (aucs, *terms) = delong_covariance(positive, scores), by_definition(positive, scores)
+    np.testing.assert_allclose(found[0], aucs, rtol=1e-9)
+    np.testing.assert_allclose(found[1], sum(terms), rtol=1e-8, atol=1e-13)
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0], ids=["no ties", "some ties", "nearly all tied"])
+def test_what_the_gates_weigh_is_the_definition_to_ten_digits_alone_and_paired(decimals: int | None) -> None:
+    positive, scores = rows(6, 150, decimals)
+    _, of_positive, of_others = by_definition(positive, scores)
+    total, m = len(positive), int(positive.sum())
+    # Influences divide by the rows where the definition divides by one less, in each class and in all.
+    weights = total / (total - 1) * np.array([(m - 1) / m, (total - m - 1) / (total - m)])
+    moved = [influences(positive.astype(np.int64), np.column_stack([-each, each]))[1] for each in scores]
+
+    def wanted(contrast: np.ndarray) -> float:
+        return float(np.sqrt(weights @ [contrast @ of_positive @ contrast, contrast @ of_others @ contrast]))
+
+    for contrast in np.array([[1, 0, 0], [0, 1, 0], [1, -1, 0], [0, 1, -1], [-1, 0, 1]]):
+        found = error_by_block(contrast @ moved, np.arange(total))
+        assert found == pytest.approx(wanted(contrast), rel=1e-10)
 
 
 def test_the_auc_is_scikit_learns() -> None:

@@ -463,6 +463,61 @@ def test_answering_nearer_to_the_champion_never_turns_a_pass_into_a_fail(bound, 
     assert before[-1] == all(before[:-1]), "all bounds together are each of them"
 
 
+def of_the_data(**changed: Any) -> Evidence:
+    return seen(data=FACTS.model_copy(update=changed))
+
+
+def rehearsed(**changed: Any) -> Evidence:
+    return seen(rehearsal=REHEARSAL.model_copy(update=changed))
+
+
+def some(most: int, good: float) -> range:
+    """Fewer and fewer as `good` rises from 0 to 1, in the end none."""
+    return range(round(most * (1 - good)))
+
+
+IMPROVING = [
+    # a gate, and evidence that gets better as a number rises from 0, where it is stopped, to 1, where it passes
+    (Calibrated(error=0.3), lambda good: seen(1 - good, metric="ece")),
+    (
+        FairnessGap(feature="region", bound=0.1),
+        lambda good: seen(groups=(group("north", 0.5), group("south", 1 - good / 2))),
+    ),
+    (MinimumLabels(rows=500), lambda good: seen(rows=round(1000 * good))),
+    (MinimumLabels(rows=1, each_class=50), lambda good: seen(class_rows={"no": 900, "yes": round(100 * good)})),
+    (
+        FreshData(age=timedelta(days=9)),
+        lambda good: of_the_data(newest=HOLDOUT.start + good * (HOLDOUT.end - HOLDOUT.start)),
+    ),
+    (NoConstantFeature(), lambda good: of_the_data(constant={f"f{each}": "holdout" for each in some(3, good)})),
+    (NoLeakage(), lambda good: seen(data=leak(1 - good / 2, 1 - good / 2))),
+    (NoLeakage(), lambda good: seen(data=leak(1 - good * 0.4, 0.6))),
+    (ForbiddenColumns(names=("*_ssn",)), lambda good: of_the_data(features=[f"a{each}_ssn" for each in some(3, good)])),
+    (SameFeatures(), lambda good: of_the_data(served_differences={"cost": 1 - good})),
+    (HoldoutReuse(most=2), lambda good: seen(reused_by=tuple(some(6, good)))),
+    (FaithfulExport(difference=0.3), lambda good: seen(parity=parity(1 - good))),
+    (FaithfulExport(), lambda good: seen(parity=parity(changed=len(some(5, good))))),
+    (ArtifactSize(mib=3), lambda good: rehearsed(size_bytes=round(6 * 2**20 * (1 - good)))),
+    (Latency(p99_ms=8), lambda good: rehearsed(latency_p99_ms=16 * (1 - good))),
+    (Memory(mib=90), lambda good: rehearsed(memory_mib=180 * (1 - good))),
+]
+
+
+@pytest.mark.parametrize(("gate", "evidence"), IMPROVING, ids=[gate.kind for gate, _ in IMPROVING])
+@given(good=shares, better=shares)
+def test_better_facts_never_turn_a_pass_into_a_fail(gate, evidence, good: float, better: float) -> None:
+    assert not weigh(gate, evidence(0.0)).passed
+    assert weigh(gate, evidence(1.0)).passed
+    low, high = sorted((good, better))
+    assert weigh(gate, evidence(high)).passed or not weigh(gate, evidence(low)).passed
+
+
+def test_every_gate_with_a_figure_is_known_to_be_monotone() -> None:
+    tried = {type(gate) for gate in policy(UPWARD[0], 0.5, 0.1, 0.05) + policy(DOWNWARD[0], 0.5, 0.1, 0.05)}
+    tried |= {type(gate) for gate, _ in IMPROVING} | {Divergence}
+    assert set(get_args(get_args(Gate)[0])) - tried == {Reproducible}, "which knows two answers only"
+
+
 @given(rank=ranks, moves=shares, flips=st.none() | shares)
 def test_the_divergence_is_weighed_from_the_evidence_alone(rank, moves, flips) -> None:
     evidence, gates = far(rank, moves, flips), [Divergence(least_rank_correlation=0.5, most_label_flips=0.5)]
