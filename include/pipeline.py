@@ -37,6 +37,7 @@ from include.steps.score import (
     clean_staging,
     plan_partition,
     publish_partition,
+    retire_partition,
     retire_partitions,
     score_partition,
     score_shard,
@@ -72,6 +73,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "clean_staging",
     "retire_partitions",
     # operate
+    "retire_partition",
     "approve_version",
     "choose_shadow",
     "shadow_partition",

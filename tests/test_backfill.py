@@ -94,6 +94,26 @@ def test_before_the_first_champion_a_version_must_be_named(sluice, engine: Engin
     assert sluice("backfill", "parcels", "--from", "2026-01-23", "--to", "2026-01-23", "--version", "1")[0] == 0
 
 
+def test_a_partition_is_removed_by_name_unless_it_is_needed_and_can_be_scored_again(sluice, engine: Engine) -> None:
+    assert sluice("train", "parcels", "--as-of", TODAY.isoformat())[0] == 0
+    assert sluice("score", "parcels", "--partition", "2026-02-19", "--to", "2026-02-20")[0] == 0
+    retire = ("retire", "parcels", "--reason", "a wrong source", "--partition")
+    code, _, complained = sluice(*retire, "2026-02-20")
+    assert code == 1
+    assert "is not removed: it is the newest one" in complained
+    with engine.begin() as connection:  # the same parcels are scored on the day after: nobody's newest score is left
+        connection.execute(text("UPDATE source.parcels SET sent_at = sent_at + interval '1 day' WHERE"
+                                " sent_at >= '2026-02-19' AND sent_at < '2026-02-20'"))  # fmt: skip
+    assert sluice("score", "parcels", "--partition", "2026-02-20")[0] == 0
+    code, said, _ = sluice(*retire, "2026-02-19")
+    assert (code, "parcels 2026-02-19: 40 rows removed" in said) == (0, True)
+    with engine.connect() as connection:
+        ((reason,),) = connection.execute(text("SELECT reason FROM sluice.score_retirement")).all()
+        left = connection.execute(text("SELECT count(*) FROM scores.parcels WHERE partition_start < '2026-02-20'"))
+        assert left.scalar_one() == 0
+    assert reason.startswith("a wrong source (removed by ")
+
+
 def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None:
     assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
     code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T03:00", "--to", "2026-02-20T05:00")

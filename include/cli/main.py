@@ -77,6 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
     backfill.add_argument("--version", type=int, help="score all of them with this version instead")
     backfill.set_defaults(command=partitions.backfill)
 
+    retire = parsers.add_parser("retire", help="remove a published partition that nobody needs any more")
+    retire.add_argument("model")
+    retire.add_argument("--partition", required=True, help="a day, 2026-01-31, or a moment, 2026-01-31T15:00")
+    retire.add_argument("--reason", required=True, help="kept in the ledger for good")
+    retire.set_defaults(command=partitions.retire)
+
     promote = parsers.add_parser("promote", help="make a registered version the champion")
     promote.add_argument("model")
     promote.add_argument("version", type=int)

@@ -1,4 +1,4 @@
-"""``sluice score`` and ``sluice backfill``: partitions scored here and now, as the DAG ``score_<model>`` does."""
+"""``sluice score``, ``backfill`` and ``retire``: partitions scored here and now, as their DAG does, or removed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 
 from include import pipeline
+from include.cli import person
 from include.errors import SluiceError
 from include.intervals import asked_partition, asked_partitions, last_partition
 from include.models import DeclaredModels
@@ -50,6 +51,19 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
             f"backfill of '{spec.name}': {len(failed)} of {len(periods)} partitions failed: {', '.join(failed)}. "
             "The reasons are above; the others are published. Mend the cause and backfill these again."
         )
+    return 0
+
+
+def retire(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Remove one published partition, unless it is still needed."""
+    spec = models[arguments.model]
+    period = asked_partition(spec.score, arguments.partition)
+    retired = pipeline.retire_partition(spec, period, person.who(), arguments.reason, resources)
+    sys.stdout.write(
+        f"{spec.name} {_named(period)}: {retired.row_count:,} rows removed; the ledger keeps that they were published "
+        f"(fence {retired.fence}), and why they went.\n"
+        f"To have them back: sluice score {spec.name} --partition {arguments.partition}\n"
+    )
     return 0
 
 

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from include import scoring
 from include.errors import SluiceError
 from include.inference import load_scorer
-from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard, ValidationReport
+from include.records import (
+    Period,
+    PublishedPartition,
+    RetiredPartition,
+    ScoreMode,
+    ScorePlan,
+    StagedShard,
+    ValidationReport,
+)
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.champions import version_for
@@ -149,3 +157,19 @@ def retire_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> l
     with resources.telemetry.step(spec.name, "retire"):
         retired = scoring.retire(resources.engine, spec, now)
     return [each.partition_start.isoformat() for each in retired]
+
+
+def retire_partition(
+    spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources
+) -> RetiredPartition:
+    """Remove one published partition, whatever its age: a person's decision, with a reason.
+
+    Raises
+    ------
+    PartitionKeptError
+        When it is still needed, or not published.
+    """
+    (retired,) = scoring.retire(
+        resources.engine, spec, resources.clock(), only=[period.start], reason=f"{reason} (removed by {actor})"
+    )
+    return retired
