@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from include.models import declared_models
-from include.settings import load_settings
+from include.settings import DATABASE_POOL, load_settings
 from sluice_airflow import pages, runs
 from sluice_airflow.defaults import TAG, dag_defaults
 
@@ -46,7 +46,7 @@ with DAG(
         with pipeline.open_resources() as resources:
             return housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, runs.as_of(dag_run))
 
-    @task
+    @task(pool=DATABASE_POOL)
     def clean_staging() -> list[str]:
         """Drop staging tables that no attempt will publish any more; returns their names."""
         from include import pipeline
@@ -54,7 +54,7 @@ with DAG(
         with pipeline.open_resources() as resources:
             return pipeline.clean_staging(KEEP_STAGING, resources)
 
-    @task
+    @task(pool=DATABASE_POOL)
     def retire_partitions(dag_run: Any) -> dict[str, list[str]]:
         """Remove score partitions that are older than their models keep them; returns their starts by model."""
         from include import pipeline
@@ -63,7 +63,7 @@ with DAG(
             now = runs.as_of(dag_run)
             return {spec.name: pipeline.retire_partitions(spec, now, resources) for spec in specs.values()}
 
-    @task
+    @task(pool=DATABASE_POOL)
     def shadow_requests(model: str, run_id: str) -> dict[str, Any] | None:
         """Answer the sampled online requests of a model with its challenger; returns how far it is."""
         from include import pipeline

@@ -35,6 +35,7 @@ def described(dag: Any) -> dict[str, Any]:
 def described_task(task: Any) -> dict[str, Any]:
     return {
         "owner": task.owner,
+        "pool": task.pool,
         "downstream": sorted(task.downstream_task_ids),
         "retries": task.retries,
         "backoff": task.retry_exponential_backoff,

@@ -77,6 +77,18 @@ def test_every_task_is_owned_retried_with_backoff_limited_and_alerts(parsed: dic
         assert (callback["type"], callback["of_run"]) == ("SluiceNotifier", False)
 
 
+def test_what_works_in_the_database_waits_in_the_pool_and_neither_a_rollback_nor_an_alert_does(
+    parsed: dict[str, Any],
+) -> None:
+    outside = {
+        task_id
+        for dag in parsed["dags"].values()
+        for task_id, task in dag["tasks"].items()
+        if task["pool"] != "sluice_database"
+    }
+    assert outside == {"move_champion", "resend_alerts", "remove_old_work"}
+
+
 def test_a_models_dags_carry_its_owner_tags_channels_and_schedules(parsed: dict[str, Any]) -> None:
     retrain, score = parsed["dags"]["retrain_apple"], parsed["dags"]["score_apple"]
     assert retrain["tags"] == ["apple", "retrain", "sluice", "tiny"]
