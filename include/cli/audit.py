@@ -73,6 +73,7 @@ def _figures(story: PromotionStory) -> Iterator[str]:
     yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {rival}, baseline"
     if evaluation.champion_note:
         yield f"  the champion could not be compared: {evaluation.champion_note}"
+    yield f"  {evaluation.reuse}"
     for row in metric_rows(evaluation):
         yield f"  {row.metric:<18} {row.candidate:<26} {row.champion:<26} {row.baseline}  ({row.direction})"
         if row.metric in evaluation.differences or row.metric in evaluation.baseline_differences:

@@ -73,6 +73,15 @@ class Evaluation(Record):
     seconds: float | None = None
     card_digest: str | None = None
 
+    @property
+    def reuse(self) -> str:
+        """How often the holdout was looked at before, as a sentence: each look makes luck likelier."""
+        looks = len(self.reused_by)
+        if not looks:
+            return "Nobody was judged before on days of this holdout."
+        versions = ", ".join(map(str, self.reused_by))
+        return f"This holdout overlaps those that judged version{'s' * (looks > 1)} {versions}: {looks} look(s) before."
+
 
 class GateResult(Record):
     """One gate's figure, bound and verdict, with a sentence that a person understands."""

@@ -17,8 +17,8 @@ Version **{version}** of **{model}** passed its gates. Approving it makes it the
 - Artifact: `{artifact}`
 - Champion now: {champion}
 
-It is void when the champion moves or another version is registered before it is given. Who triggered this run may
-not approve it.
+It is void when the declaration changes, the champion moves or another version is registered before it is given. Who
+triggered this run may not approve it.
 
 The whole evidence, with plots, is on the [model card]({card}).
 """
@@ -49,7 +49,7 @@ def _metrics(seen: Evaluation) -> str:
         shown = f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"
         rivals = [_figure((seen.champion or {}).get(name)), _figure(seen.baseline.get(name))]
         rows.append(f"| {name} | {value:.4f} | {shown} | {' | '.join(rivals)} |")
-    return f"Measured on {seen.rows:,} rows later than its training.\n\n" + "\n".join(rows)
+    return f"Measured on {seen.rows:,} rows later than its training. {seen.reuse}\n\n" + "\n".join(rows)
 
 
 def _figure(value: float | None) -> str:
