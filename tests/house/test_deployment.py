@@ -131,6 +131,16 @@ def test_airflow_s_processes_share_one_environment_but_for_what_only_tasks_need(
         "SLUICE_ONLINE_URL",
         "SLUICE_TRAINER_DATABASE_URL",
         "SLUICE_APPROVER_DATABASE_URL",
+        "SLUICE_SERVICE_WORKERS",  # of a rehearsal
+    }
+
+
+def test_a_rehearsal_has_the_settings_that_the_service_has() -> None:
+    service, scheduler = (SERVICES[name]["environment"] for name in ("service", "scheduler"))
+    # Where it listens and whom it serves by default is the rehearsal's own; the database is not asked by it.
+    own = {"SLUICE_SERVICE_HOST", "SLUICE_SERVICE_PORT", "SLUICE_DEFAULT_MODEL", "SLUICE_DATABASE_URL"}
+    assert {name: scheduler.get(name) for name in service.keys() - own} == {
+        name: value for name, value in service.items() if name not in own
     }
 
 
