@@ -48,9 +48,10 @@ def killed_at_work(child: BaseProcess, report: Connection, after: float) -> bool
     child.kill()
     child.join(PATIENCE)
     try:
-        return not report.poll()
-    except EOFError:
+        report.recv()
+    except (EOFError, ConnectionResetError):  # it had said nothing
         return True
+    return False
 
 
 def stage_all(laboratory: Laboratory, plan: ScorePlan) -> list[StagedShard]:
