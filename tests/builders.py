@@ -108,21 +108,6 @@ def load_parcels(engine: Engine, name: str = "parcels") -> None:
         )
 
 
-def promote_in_the_past(engine: Engine, model: str, version: int, fence: int, at: datetime) -> None:
-    """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO sluice.promotion"
-                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
-                " VALUES (:model, :fence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
-            ),
-            {
-                "model": model, "fence": fence, "former": version - 1 or None, "version": version, "at": at,
-            },
-        )  # fmt: skip
-
-
 def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: str | None = None) -> ModelVersion:
     """Do every step of retraining up to the gates but the rehearsal, which starts a service."""
     assert pipeline.validate_training_data(spec, run_id, TODAY, resources).passed

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import pytest
 from sqlalchemy import Engine, text
 
 from include.cli import main
 from include.registry import Ledger
-from tests.builders import SPEC, TODAY, declare_model, load_parcels, promote_in_the_past
-
-FIRST = datetime(2026, 1, 26, tzinfo=UTC)  # of thirty days, the last of which ends before TODAY
-TURN = datetime(2026, 2, 10, 12, tzinfo=UTC)  # in the middle of a day, in the middle of the thirty
-COUNTED = text(
-    """
-    SELECT partition_start < :turn_day AS before, version, mode, count(*)
-    FROM sluice.published_partition WHERE model = :model GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2
-    """
-)
+from tests.builders import SPEC, TODAY, declare_model, load_parcels
+from tests.past import FIRST, LAST, counted, two_versions
 
 
 @pytest.fixture
@@ -41,21 +30,8 @@ def sluice(database_url: str, engine: Engine, tmp_path, monkeypatch, capsys):
     return call
 
 
-def two_versions(sluice: Any, engine: Engine, model: str = "parcels") -> None:
-    for _ in range(2):
-        assert sluice("train", model, "--as-of", TODAY.isoformat(), "--no-promote")[0] == 0
-    promote_in_the_past(engine, model, 1, 1, FIRST - timedelta(days=1))
-    promote_in_the_past(engine, model, 2, 2, TURN)
-
-
-def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        day = TURN.replace(hour=0)
-        return [tuple(row) for row in connection.execute(COUNTED, {"model": model, "turn_day": day})]
-
-
 def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Engine) -> None:
-    two_versions(sluice, engine)
+    two_versions(engine, lambda *words: sluice(*words)[0])
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
     assert (code, complained) == (0, "")
     assert "parcels 2026-02-09: 40 rows published with version 1 (fence 1, champion then)." in said
@@ -67,8 +43,8 @@ def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Eng
 
 @pytest.mark.slow
 def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine: Engine) -> None:
-    two_versions(sluice, engine)
-    days = ("--from", f"{FIRST:%Y-%m-%d}", "--to", f"{FIRST + timedelta(days=29):%Y-%m-%d}")
+    two_versions(engine, lambda *words: sluice(*words)[0])
+    days = ("--from", f"{FIRST:%Y-%m-%d}", "--to", f"{LAST:%Y-%m-%d}")
     assert sluice("backfill", "parcels", *days)[0] == 0
     # 26 January to 9 February end before the promotion; 10 February, in which it lies, ends after it.
     assert counted(engine) == [(True, 1, "champion_then", 15), (False, 2, "champion_then", 15)]
@@ -85,7 +61,7 @@ def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine
 
 @pytest.mark.slow
 def test_before_the_first_champion_a_version_must_be_named(sluice, engine: Engine) -> None:
-    two_versions(sluice, engine)
+    two_versions(engine, lambda *words: sluice(*words)[0])
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-01-23", "--to", "2026-01-25")
     assert code == 1
     assert "parcels 2026-01-25: 40 rows published with version 1" in said, "one that fails does not stop the others"

@@ -29,7 +29,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     """
     _refuse_known_traps(spec, estimator)
     try:
-        return with_row_order(convert(estimator, len(spec.features), name=spec.name))
+        onnx = convert(estimator, len(spec.features), name=spec.name)
     except Exception as error:  # skl2onnx raises whatever its converters raise
         step, reason = _unconvertible_step(estimator, len(spec.features), str(error))
         raise ConversionError(
@@ -38,6 +38,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
             f"it does not convert to ONNX ({reason.strip().splitlines()[0][:200]})",
             "Use a step that skl2onnx converts, or do its work in features.sql.",
         ) from error
+    return with_row_order(onnx)  # not within the try: what fails here is no step of the estimator
 
 
 def convert(estimator: Any, n_features: int, name: str = "model") -> bytes:

@@ -87,7 +87,7 @@ def test_a_worker_killed_in_the_middle_costs_a_try_and_no_row(stack: RunningStac
     declare_diabetes(stack.models)
     (stack.models / "diabetes" / "features.sql").write_text(SLOW)
     wanted = {"retrain_diabetes", "score_diabetes"}
-    wait_for(lambda: wanted <= known(stack), 120, "the DAGs of the new model")
+    wait_for(lambda: wanted <= stack.dag_ids(), 120, "the DAGs of the new model")
     assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes"), 400) == "success"
     (count,) = stack.sql("SELECT count(*) FROM source.diabetes WHERE seen_at >= %s AND seen_at < %s", YESTERDAY, TODAY)[
         0
@@ -122,11 +122,6 @@ def mapped(stack: RunningStack, dag_id: str, run_id: str) -> list[MappedTask]:
         for each in found
         if each["task_id"] == "score" and each["map_index"] >= 0
     )
-
-
-def known(stack: RunningStack) -> set[str]:
-    found = stack.call("GET", "/dags", params={"dag_id_pattern": "%_diabetes"})["dags"]
-    return {dag["dag_id"] for dag in found}
 
 
 def titled(process: psutil.Process) -> str:

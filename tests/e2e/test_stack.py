@@ -23,12 +23,7 @@ def test_a_third_model_takes_no_more_than_a_folder(stack: RunningStack) -> None:
     load_diabetes(stack.database_url, until=TODAY)
     declare_diabetes(stack.models)
     wanted = {"retrain_diabetes", "score_diabetes"}
-
-    def appeared() -> bool:
-        found = stack.call("GET", "/dags", params={"dag_id_pattern": "%_diabetes"})["dags"]
-        return wanted <= {dag["dag_id"] for dag in found}
-
-    wait_for(appeared, 180, "the DAGs of the new model")
+    wait_for(lambda: wanted <= stack.dag_ids(), 180, "the DAGs of the new model")
     assert stack.finished("retrain_diabetes", stack.trigger("retrain_diabetes"), 400) == "success"
     day = f"{YESTERDAY:%Y-%m-%d}"
     assert stack.finished("score_diabetes", stack.trigger("score_diabetes", partition=day)) == "success"
@@ -136,5 +131,4 @@ def test_a_broken_spec_is_shown_in_the_ui_and_breaks_no_other_model(stack: Runni
 
     trace = wait_for(told, 60, "the import error")
     assert "high must be above low" in trace
-    found = {dag["dag_id"] for dag in stack.call("GET", "/dags", params={"limit": 100})["dags"]}
-    assert {"retrain_iris", "retrain_flight_delay", "score_flight_delay", "operate_model"} <= found
+    assert {"retrain_iris", "retrain_flight_delay", "score_flight_delay", "operate_model"} <= stack.dag_ids()

@@ -72,20 +72,13 @@ def test_a_partition_is_removed_by_name_unless_a_look_up_needs_it(laboratory: La
         retire(laboratory.engine, laboratory.spec, NOW, only=[day(1).start])
 
 
-def test_a_removed_partition_can_be_scored_again(laboratory: Laboratory) -> None:
-    laboratory.score(3, "one", period=day(0))
-    laboratory.score(3, period=day(1))
-    retire(laboratory.engine, laboratory.spec, NOW, only=[day(0).start])
-    assert laboratory.score(2, "two", period=day(0)).fence == 2
-    assert readable(laboratory) == [(day(0).start, 2), (day(1).start, 3)]
-
-
-def test_a_run_that_is_cleared_after_its_partition_was_removed_publishes_it_anew(laboratory: Laboratory) -> None:
+@pytest.mark.parametrize(("run_id", "rows"), [("another", 2), ("scheduled", 3)], ids=["another run", "it, cleared"])
+def test_a_removed_partition_can_be_scored_again(laboratory: Laboratory, run_id: str, rows: int) -> None:
     laboratory.score(3, "scheduled", period=day(0))
     laboratory.score(3, period=day(1))
     retire(laboratory.engine, laboratory.spec, NOW, only=[day(0).start])
-    assert laboratory.score(3, "scheduled", period=day(0)).fence == 2
-    assert readable(laboratory) == [(day(0).start, 3), (day(1).start, 3)]
+    assert laboratory.score(rows, run_id, period=day(0)).fence == 2
+    assert readable(laboratory) == [(day(0).start, rows), (day(1).start, 3)]
 
 
 def test_removal_waits_for_a_reader_and_other_readers_do_not(laboratory: Laboratory) -> None:

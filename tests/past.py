@@ -1,0 +1,57 @@
+"""Thirty days of the past with a promotion in the middle of them, and what came of scoring them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from tests.builders import TODAY
+
+FIRST = datetime(2026, 1, 26, tzinfo=UTC)
+LAST = FIRST + timedelta(days=29)  # it ends before TODAY
+TURN = datetime(2026, 2, 10, 12, tzinfo=UTC)  # in the middle of a day, in the middle of the thirty
+_COUNTED = text(
+    """
+    SELECT partition_start < :turn_day AS before, version, mode, count(*)
+    FROM sluice.published_partition WHERE model = :model GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2
+    """
+)
+
+
+def two_versions(engine: Engine, sluice: Callable[..., int], model: str = "parcels") -> None:
+    """Train a model twice, and let the one have been champion until `TURN`, the other since.
+
+    Parameters
+    ----------
+    sluice : callable
+        Takes the words of a command line and returns its exit code.
+    """
+    for _ in range(2):
+        assert sluice("train", model, "--as-of", TODAY.isoformat(), "--no-promote") == 0
+    _promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
+    _promoted(engine, model, 2, 2, TURN)
+
+
+def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
+    """Count the partitions as they are published now: before the promotion's day or not, by whom, in which mode."""
+    with engine.connect() as connection:
+        day = TURN.replace(hour=0)
+        return [tuple(row) for row in connection.execute(_COUNTED, {"model": model, "turn_day": day})]
+
+
+def _promoted(engine: Engine, model: str, version: int, fence: int, at: datetime) -> None:
+    """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sluice.promotion"
+                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
+                " VALUES (:model, :fence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
+            ),
+            {
+                "model": model, "fence": fence, "former": version - 1 or None, "version": version, "at": at,
+            },
+        )  # fmt: skip
