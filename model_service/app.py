@@ -76,9 +76,10 @@ def create_app(
     app.register_blueprint(score_routes(settings, slots, scores))
     _add_jobs(app, settings, slots, shelf)
     app.register_blueprint(openapi_routes(settings, slots, authenticates=guard.authenticates))
-    register_problems(app)
+    register_problems(app, values=settings.service_show_values)
     if settings.service_express:
-        app.wsgi_app = Express(app, guard, settings.default_model)  # type: ignore[method-assign]
+        express = Express(app, guard, settings.default_model, values=settings.service_show_values)
+        app.wsgi_app = express  # type: ignore[method-assign]  # as Flask documents it
     return app
 
 
@@ -94,6 +95,7 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
         lambda model, version: shelf.loaded(slots[model], str(version)),
         lease_seconds=settings.service_job_lease_seconds,
         poll_seconds=settings.service_poll_seconds,
+        values=settings.service_show_values,
     )
     desk = JobDesk(DatabaseDoor(engine, patience=JOB_PATIENCE), hours=hours, most=most)
     app.register_blueprint(job_routes(settings, slots, desk, worker.ring))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
 from werkzeug.exceptions import BadRequest
 
 from include.errors import RowsRejectedError
-from include.inference import MOST_FAULTS, Fault
-from include.inference.faults import member, shown
+from include.inference import MOST_FAULTS, Fault, RowEncoder
+from include.inference.faults import member
 from model_service.errors import MalformedBodyError, TooLargeError
 
 ROOT: Final = "$.features"
@@ -58,8 +59,11 @@ def document_of(body: bytes) -> Any:
     return document if body.count(b":") == 1 else _decode_thoroughly(body)
 
 
-def features_of(body: bytes, most_rows: int) -> tuple[Any, bool]:
+def features_of(body: bytes, most_rows: int, encoder: RowEncoder | None = None) -> tuple[Any, bool]:
     """Return what ``features`` holds, and whether that is many rows rather than one.
+
+    What the values themselves are is left to the `encoder`, unless there is something wrong already: then it is asked
+    what is wrong with them, too, so that all faults are told at once.
 
     Raises
     ------
@@ -73,16 +77,21 @@ def features_of(body: bytes, most_rows: int) -> tuple[Any, bool]:
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        document = _decode_thoroughly(body)
-    if type(document) is not dict or len(document) != 1 or "features" not in document:
+        document = _document_of(body)
+    if not isinstance(document, dict) or "features" not in document:
         raise RowsRejectedError(list(_faults_of_shape(document)))
     features = document["features"]
-    many = type(features) is list and bool(features) and type(features[0]) in (list, dict)
+    many = isinstance(features, list) and bool(features) and isinstance(features[0], list | dict)
     if many and len(features) > most_rows:
         raise TooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
     # Every member is written with a colon. As many colons as members: no name was written twice.
-    if body.count(b":") != 1 + _members(features, many=many):
-        _decode_thoroughly(body)
+    if len(document) != 1 or body.count(b":") != 1 + _members(features, many=many):
+        document = _document_of(body)
+        faults = chain(_faults_of_shape(document), _faults_of_names("$", document))
+        found = list(islice(faults, MOST_FAULTS))
+        if found:
+            wrong = encoder.faults(document["features"], many=many) if encoder else ()
+            raise RowsRejectedError(list(islice(chain(found, wrong), MOST_FAULTS)))
     return features, many
 
 
@@ -93,7 +102,7 @@ def _members(features: Any, *, many: bool) -> int:
 
 def _faults_of_shape(document: Any) -> Iterator[Fault]:
     if not isinstance(document, dict):
-        yield Fault("$", _WANTED, shown(document))
+        yield Fault.of("$", _WANTED, document)
         return
     if "features" not in document:
         yield Fault(ROOT, "a list of values, an object of features by name, or a list of either", "no such member")
@@ -131,14 +140,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return marked
 
 
-def _decode_thoroughly(body: bytes) -> Any:
+def _document_of(body: bytes) -> Any:
     """Decode with Python's parser, which knows what msgspec forgets: doubled names, and where NaN stood."""
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=_object)
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
     except RecursionError:
         raise MalformedBodyError("it is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
         raise MalformedBodyError(str(error)) from None
+
+
+def _decode_thoroughly(body: bytes) -> Any:
+    document = _document_of(body)
     faults = list(_faults_of_names("$", document))
     if faults:
         raise RowsRejectedError(faults[:MOST_FAULTS])

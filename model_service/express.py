@@ -80,12 +80,15 @@ class Express:
         The one that Flask's requests pass.
     default_model : str
         The model that ``POST /predict`` asks.
+    values : bool
+        Whether an error repeats the values that it refuses.
     """
 
-    def __init__(self, app: Flask, guard: Guard, default_model: str) -> None:
+    def __init__(self, app: Flask, guard: Guard, default_model: str, *, values: bool) -> None:
         self._flask: Application = app.wsgi_app
         self._guard = guard
         self._default_model = default_model
+        self._values = values
         self._views = [
             (re.compile(_VARIABLE.sub(r"(?P<\1>[^/]+)", rule.rule)), rule.rule, view)
             for rule in app.url_map.iter_rules()
@@ -119,7 +122,7 @@ class Express:
         return [body]
 
     def _refused(self, error: Exception, visit: Visit, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        answer = problem_of(error, environ["PATH_INFO"], visit.request_id)
+        answer = problem_of(error, environ["PATH_INFO"], visit.request_id, values=self._values)
         if visit.traceparent is not None:
             answer.headers["traceparent"] = visit.traceparent
         self._guard.dismiss(visit, answer.status_code)

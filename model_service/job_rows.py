@@ -89,7 +89,7 @@ def answers_of(loaded: LoadedModel, part: Part) -> bytes:
 
 def _matrix_of(loaded: LoadedModel, part: Part) -> NDArray[np.float32]:
     try:
-        features, many = features_of(part.body, PART_ROWS)
+        features, many = features_of(part.body, PART_ROWS, loaded.encoder)
         return loaded.encoder.encode(features) if many else loaded.encoder.encode_one(features)
     except RowsRejectedError as error:
         raise _in_whole_body(error, part) from None

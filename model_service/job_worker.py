@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.errors import RowsRejectedError, SluiceError
+from include.inference.faults import told
 from model_service import job_store as store
 from model_service.errors import LedgerUnavailableError
 from model_service.job_rows import answers_of
@@ -41,6 +42,8 @@ class JobWorker:
         After how long without a finished part another worker may take a job.
     poll_seconds : float
         How often is looked for jobs that others submitted.
+    values : bool
+        Whether a failed job tells the values that were refused.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class JobWorker:
         *,
         lease_seconds: float,
         poll_seconds: float = 0.5,
+        values: bool = False,
     ) -> None:
         self._engine = engine
         self._load = load
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
+        self._values = values
         self._bell = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -128,7 +133,7 @@ class JobWorker:
             detail = (
                 f"{len(error.faults)} value(s) are not what the model takes; see errors. Mend them and submit again."
             )
-            self._fail(job, detail, errors=list(error.faults))
+            self._fail(job, detail, errors=told(error.faults, values=self._values))
         except SluiceError as error:
             self._fail(job, str(error))
 

@@ -51,7 +51,7 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, t
     def answered(loaded: LoadedModel, body: bytes, visit: Visit) -> Reply:
         visit.restart_laps()
         check_depth(body, max_depth)
-        features, many = features_of(body, max_rows)
+        features, many = features_of(body, max_rows, loaded.encoder)
         visit.rows = len(features) if many else 1
         visit.lap("decode")
         return Reply(answer_of(loaded, features, many=many, visit=visit))

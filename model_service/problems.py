@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
+from include.inference.faults import sentence, told
 from model_service.answers import encode, request_id_of
 from model_service.errors import (
     BadQueryError,
@@ -80,33 +81,33 @@ def kind_of(error: type[SluiceError]) -> tuple[int, str]:
     return status, title
 
 
-def register_problems(app: Flask) -> None:
-    """Have `app` answer every error with a problem document."""
+def register_problems(app: Flask, *, values: bool) -> None:
+    """Have `app` answer every error with a problem document, which repeats refused `values` or does not."""
 
     def answer(error: Exception) -> Response:
-        known = g.get("request_id")
-        return problem_of(error, request.path, known or request_id_of(request.headers.get("X-Request-ID")))
+        known = g.get("request_id") or request_id_of(request.headers.get("X-Request-ID"))
+        return problem_of(error, request.path, known, values=values)
 
     app.register_error_handler(Exception, answer)
 
 
-def problem_of(error: Exception, path: str, request_id: str) -> Response:
+def problem_of(error: Exception, path: str, request_id: str, *, values: bool) -> Response:
     """Return what a request to `path` is answered that ended in `error`."""
     about = (path, request_id)
     if isinstance(error, HTTPException):
         return _http_problem(error, about)
     if isinstance(error, SluiceError) and type(error) in _KINDS:
-        return _sluice_problem(error, about)
+        return _sluice_problem(error, about, values=values)
     return _unforeseen_problem(error, about)
 
 
-def _sluice_problem(error: SluiceError, about: tuple[str, str]) -> Response:
+def _sluice_problem(error: SluiceError, about: tuple[str, str], *, values: bool) -> Response:
     status, name, title = _KINDS[type(error)]
     more: dict[str, Any] = {}
     detail = str(error)
     if isinstance(error, RowsRejectedError):
         detail = f"{len(error.faults)} value(s) are not what the model takes; see errors."
-        more["errors"] = list(error.faults)
+        more["errors"] = told(error.faults, values=values)
     elif isinstance(error, UnknownModelError):
         more["declared"] = error.declared
     elif isinstance(error, UnknownVersionError):
@@ -136,7 +137,7 @@ def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
 def _problem(about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
     path, request_id = about
     if path.startswith(OIP_ROOT):
-        faults = "; ".join(str(each) for each in more.get("errors", ()))
+        faults = "; ".join(sentence(each) for each in more.get("errors", ()))
         return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json", request_id)
     document = {
         "type": kind,

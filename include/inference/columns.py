@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
 from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
-from include.inference.faults import MOST_FAULTS, Fault, member, shown
+from include.inference.faults import MOST_FAULTS, Fault, member
 from include.inference.signature import Signature
 from include.inference.words import Words, words_writer
 from include.spec import Boolean, Categorical, Numeric
@@ -121,7 +121,7 @@ class ColumnEncoder:
         )
         for row, position in found:
             value = columns[self.names[position]][row]
-            yield Fault(path_of(row, position), self._expected[position], shown(_plain(value)))
+            yield Fault.of(path_of(row, position), self._expected[position], _plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
-from include.inference.faults import MOST_FAULTS, Fault, member, shown
+from include.inference.faults import MOST_FAULTS, Fault, member
 from include.inference.signature import Signature
 from include.spec import Boolean, Categorical, Numeric
 
@@ -74,14 +74,20 @@ class RowEncoder:
         try:
             return np.array([self._encode_row(row) for row in rows], dtype=np.float32)
         except (UnfitError, KeyError):
-            raise self._rejection((f"{root}[{position}]", row) for position, row in enumerate(rows)) from None
+            raise _rejection(self.faults(rows, many=True, root=root)) from None
 
     def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
         """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
         try:
             return np.array((self._encode_row(row),), dtype=np.float32)
         except (UnfitError, KeyError):
-            raise self._rejection(((root, row),)) from None
+            raise _rejection(self.faults(row, many=False, root=root)) from None
+
+    def faults(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[Fault]:
+        """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
+        rows = ((f"{root}[{position}]", row) for position, row in enumerate(features)) if many else ((root, features),)
+        for path, row in rows:
+            yield from self._faults(path, row)
 
     def _encode_row(self, row: Any) -> list[float]:
         kind = type(row)
@@ -95,18 +101,14 @@ class RowEncoder:
             return [encode(row[name]) for name, encode in self._by_name]
         raise UnfitError
 
-    def _rejection(self, rows: Iterable[tuple[str, Any]]) -> RowsRejectedError:
-        faults = (fault for path, row in rows for fault in self._faults(path, row))
-        return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
-
     def _faults(self, path: str, row: Any) -> Iterator[Fault]:
         if isinstance(row, Mapping):
             yield from self._faults_by_name(path, row)
         elif not isinstance(row, list | tuple):
-            yield Fault(path, f"a list of {self._width} values, or an object of features by name", shown(row))
+            yield Fault.of(path, f"a list of {self._width} values, or an object of features by name", row)
         elif len(row) != self._width:
             expected = f"{self._width} values in this order: {', '.join(self._names)}"
-            yield Fault(path, expected, shown(row))
+            yield Fault.of(path, expected, row)
         else:
             for position, (encode, value) in enumerate(zip(self._encoders, row, strict=True)):
                 yield from _fault_of(encode, value, f"{path}[{position}]")
@@ -122,11 +124,15 @@ class RowEncoder:
                 yield Fault(member(path, name), f"only the features {', '.join(self._names)}", "an unknown feature")
 
 
+def _rejection(faults: Iterable[Fault]) -> RowsRejectedError:
+    return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
+
+
 def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[Fault]:
     try:
         encode(value)
     except UnfitError as unfit:
-        yield Fault(path, str(unfit), shown(value))
+        yield Fault.of(path, str(unfit), value)
 
 
 def expected_of(encode: _Encode) -> str:

@@ -1,15 +1,21 @@
-"""How a value that does not fit is named: where it stood, what was expected, what came."""
+"""How a value that does not fit is named: where it stood, what was expected, of what kind it is.
+
+The value itself is told only to those who asked for it: it may be what nobody should read in a log.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_FAULTS: Final = 20
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER: Final = "a number"
 _SHOWN = 60  # characters of a value: enough to recognise it, too few to flood an answer
 
 
@@ -22,15 +28,44 @@ class Fault:
     path : str
         JSON path, such as ``$.features.carrier`` or ``$.features[3]``.
     expected, found : str
-        Phrases that stand alone.
+        Phrases that stand alone; what was found is told without its value.
+    value : str or None
+        What was found as `shown` writes it, where that tells more.
     """
 
     path: str
     expected: str
     found: str
+    value: str | None = None
+
+    @classmethod
+    def of(cls, path: str, expected: str, value: Any) -> Fault:
+        """Return the fault of a `value` that is not what was expected at `path`."""
+        found = kind_of(value)
+        if found == _NUMBER and expected.startswith(_NUMBER):
+            found = "one out of range"
+        return cls(path, expected, found, shown(value))
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}; found {self.found}"
+        return sentence({"path": self.path, "expected": self.expected, "found": self.found})
+
+
+def told(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:
+    """Return what an answer tells of `faults`; `values` are told to those who asked for them."""
+    return [
+        {
+            "path": fault.path,
+            "expected": fault.expected,
+            "found": fault.value if values and fault.value is not None else fault.found,
+        }
+        for fault in faults
+        if isinstance(fault, Fault)
+    ]
+
+
+def sentence(told_of: Mapping[str, str]) -> str:
+    """Return one of those that `told` returns as a sentence."""
+    return "{path}: expected {expected}; found {found}".format_map(told_of)
 
 
 def member(path: str, name: object) -> str:
@@ -39,6 +74,21 @@ def member(path: str, name: object) -> str:
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "..."
     return f"{path}.{text}" if _PLAIN_NAME.fullmatch(text) else f"{path}[{json.dumps(text)}]"
+
+
+def kind_of(value: Any) -> str:
+    """Return in a few words what `value` is, without telling it; null, NaN and the like are kinds.
+
+    >>> kind_of("5.1"), kind_of(5.1), kind_of(float("nan")), kind_of(True), kind_of([1, 2])
+    ('a string of 3 characters', 'a number', 'nan', 'a boolean', 'a list of 2')
+    """
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return _NUMBER
+    if isinstance(value, str):
+        return f"a string of {len(value)} character{'' if len(value) == 1 else 's'}"
+    return shown(value)
 
 
 def shown(value: Any) -> str:

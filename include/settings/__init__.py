@@ -124,6 +124,7 @@ class Settings(BaseSettings):
         50_000_000, ge=10_000, description="Size at which logs/access.log is put aside; five are kept."
     )
     service_log_features: bool = Field(False, description="Whether the access log shows features and predictions.")
+    service_show_values: bool = Field(False, description="Whether an error repeats the values that it refuses.")
     service_log_level: str = Field(
         "info", pattern="^(info|debug)$", description="debug: the service's log shows stack traces, too."
     )

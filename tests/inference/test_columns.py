@@ -117,13 +117,15 @@ def test_all_faults_are_named_row_by_row_but_only_the_first_20() -> None:
 def test_a_column_of_another_kind_is_refused_as_a_row_would_be() -> None:
     number = Numeric(name="f", unit="km", low=0, high=9)
     category = Categorical(name="f", categories=("A",), unknown="reject")
-    assert refusal_of(number, np.array([True])) == ["inputs.f[0]: expected a number from 0 to 9 (km); found true"]
-    assert refusal_of(number, ["1"]) == ['inputs.f[0]: expected a number from 0 to 9 (km); found the string "1"']
-    assert refusal_of(number, Words.of([b"1"])) == [
-        'inputs.f[0]: expected a number from 0 to 9 (km); found the string "1"'
+    assert refusal_of(number, np.array([True])) == ["inputs.f[0]: expected a number from 0 to 9 (km); found a boolean"]
+    assert refusal_of(number, ["1"]) == [
+        "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
     ]
-    assert refusal_of(category, np.array([1.0])) == ['inputs.f[0]: expected one of "A"; found 1.0']
-    assert refusal_of(Boolean(name="f"), np.array([1])) == ["inputs.f[0]: expected true or false; found 1"]
+    assert refusal_of(number, Words.of([b"1"])) == [
+        "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
+    ]
+    assert refusal_of(category, np.array([1.0])) == ['inputs.f[0]: expected one of "A"; found a number']
+    assert refusal_of(Boolean(name="f"), np.array([1])) == ["inputs.f[0]: expected true or false; found a number"]
 
 
 def test_a_boolean_that_may_be_missing_is_taken_as_0_1_and_nan_since_tensors_of_booleans_have_no_missing() -> None:

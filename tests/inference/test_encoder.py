@@ -84,7 +84,27 @@ def test_what_does_not_fit_is_named_with_what_was_expected(
     (fault,) = faults_of(GOOD | changes)
     assert fault.path == path
     assert fault.expected.startswith(expected)
+    assert (fault.value or fault.found) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"distance": "10"}, "a string of 2 characters"),
+        ({"distance": -0.5}, "one out of range"),
+        ({"delay": 10**5000}, "one out of range"),
+        ({"carrier": "D"}, "a string of 1 character"),
+        ({"tail": 5}, "a number"),
+        ({"weekend": 1}, "a number"),
+        ({"distance": True}, "a boolean"),
+        ({"distance": math.nan}, "nan"),
+        ({"distance": {"carrier": "DD"}}, "an object of 1"),
+    ],
+)
+def test_of_what_came_the_kind_is_told_and_not_the_value(changes: dict[str, Any], found: str) -> None:
+    (fault,) = faults_of(GOOD | changes)
     assert fault.found == found
+    assert str(fault).endswith(f"; found {found}")
 
 
 def test_a_feature_left_out_is_named_even_when_null_would_do() -> None:
@@ -93,9 +113,9 @@ def test_a_feature_left_out_is_named_even_when_null_would_do() -> None:
 
 
 def test_a_list_is_faulted_by_position_and_its_length_with_the_declared_order() -> None:
-    assert faults_of([10.5, -3, "BB", "N2", True, 0]) == [Fault("$.features[5]", "true or false, or null", "0")]
+    assert faults_of([10.5, -3, "BB", "N2", True, 0]) == [Fault.of("$.features[5]", "true or false, or null", 0)]
     assert faults_of([10.5]) == [
-        Fault("$.features", "6 values in this order: distance, delay, carrier, tail, weekend, holiday", "a list of 1")
+        Fault.of("$.features", "6 values in this order: distance, delay, carrier, tail, weekend, holiday", [10.5])
     ]
 
 

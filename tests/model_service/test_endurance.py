@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from http.client import HTTPConnection
 from typing import Any
 
@@ -76,9 +75,8 @@ def test_300_promotions_under_load_fail_no_request_and_reach_every_connection_wi
     assert len(history) == PROMOTIONS + 1
     assert {answer.status for answer in answers} == {200}
     assert {answer.connection for answer in answers} == set(range(CONNECTIONS))
-    lags = [
-        staleness(answer, [each.at for each in history], [each.to_version for each in history]) for answer in answers
-    ]
+    moved_at, versions = [each.at.timestamp() for each in history], [each.to_version for each in history]
+    lags = [staleness(answer, moved_at, versions) for answer in answers]
     stale = [lag for lag in lags if lag > 0]
     print(f"\n{len(answers)} answers, {len(stale)} stale, p99 {np.percentile(lags, 99) * 1e3:.1f} ms, "
           f"largest {max(lags) * 1e3:.1f} ms")  # fmt: skip  # read with -s
@@ -87,9 +85,11 @@ def test_300_promotions_under_load_fail_no_request_and_reach_every_connection_wi
     assert set(last.values()) == {history[-1].to_version}
 
 
-def staleness(answer: Answer, moved_at: list[datetime], versions: list[int]) -> float:
-    """Return for how many seconds the answer's version had not been champion when it was asked for; 0: it was."""
-    times = [moment.timestamp() for moment in moved_at]
+def staleness(answer: Answer, times: list[float], versions: list[int]) -> float:
+    """Return for how many seconds the answer's version had not been champion when it was asked for; 0: it was.
+
+    At `times` (seconds of the wall clock, ascending) the `versions` became champion.
+    """
     first, last = bisect_right(times, answer.began) - 1, bisect_right(times, answer.ended) - 1
     if answer.version in versions[max(first, 0) : last + 1]:
         return 0.0
