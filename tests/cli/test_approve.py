@@ -74,6 +74,25 @@ def test_what_was_declared_otherwise_since_the_evidence_was_gathered_is_approved
     assert "is void: the declaration (spec.py or features.sql) changed" in approve(by, "ann")[2]
 
 
+def test_what_was_declared_otherwise_since_it_was_approved_is_promoted_no_more(by: Call, spec: ModelSpec) -> None:
+    register(spec, "one", "eve")
+    assert approve(by, "ann")[0] == 0
+    declaration = spec.folder / "spec.py"
+    before = declaration.read_text()
+    declaration.write_text(before.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=1)"))
+    void = "is void: the declaration (spec.py or features.sql) changed"
+    assert void in by("bob", "promote", "parcels", "1", "--reason", "approved")[2]
+    declaration.write_text(before)
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+
+    register(spec, "two", "eve")
+    approve(by, "ann", 2)
+    by("bob", "promote", "parcels", "2", "--reason", "approved")
+    declaration.write_text(before.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=1)"))
+    back = by("bob", "rollback", "parcels", "1", "--reason", "worse")
+    assert back[0] == 0, "the way back to what was champion asks for nothing"
+
+
 def test_a_version_whose_artifact_was_changed_is_neither_approved_nor_promoted(by: Call, spec: ModelSpec) -> None:
     register(spec, "one", "eve")
     (evidence,) = spec.folder.parents[1].glob("**/artifacts/parcels/1/evidence.json")
