@@ -25,8 +25,11 @@ distributed: setup ## two Celery workers and a broker beside it all, one partiti
 test: setup-tests ## the tests, without the slow ones
 	@$(pytest) -m "not slow"
 
+# What starts a whole stack runs alone: beside other work its tasks take ten times as long, and what Airflow spends while
+# it waits makes both slower than one after the other.
 test-slow: setup-tests ## the slow tests: the whole stack with its real scheduler
-	@$(pytest) -m slow
+	@$(pytest) -m slow --ignore tests/e2e
+	@$(py) -m pytest -m slow tests/e2e
 
 test-all: test test-slow ## all tests
 

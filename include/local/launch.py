@@ -132,6 +132,7 @@ def _run(
         if failure is None and not signals.asked:
             for line in undertaking.lines(progress.elapsed, setup_seconds, memory):
                 progress.text(line)
+            memory.stop()  # it was told of; a stack that stays up for weeks is not measured all the time
             if not once:
                 progress.text("All is up; it stays up until Ctrl-C.")
                 failure = Restarts(stack.supervisor, progress).keep(signals.stop)
