@@ -2,8 +2,8 @@
 
 A worker reads a body in a thread that waits until it is there; nothing in WSGI bounds that wait. But
 work is bounded, by bytes, rows and the database's patience: a request that is under way for longer
-than any work takes waits for its client, be it silent or sending a byte now and then. Then its
-connection is shut from our side, which ends the wait.
+than any work takes waits for its client, be it silent or sending a byte now and then. Then it
+is answered 408 past the server, and its connection is shut from our side, which ends the wait.
 
 WSGI does not tell which connection a request came by, but the kernel tells of each when it last brought
 data and when it last took some: one that has taken none since, and goes on so, is not answered. The kernel's
@@ -24,6 +24,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from model_service.answers import encode
+from model_service.problems import MEDIA_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class Patience:
     def __init__(self, port: int, seconds: float) -> None:
         self._port, self._seconds = port, seconds
         self._waiting: dict[str, _Waiting] = {}
+        self._answer = _too_late(seconds)
 
     def look(self) -> int:
         """Shut the connections that wait too long, and return how many."""
@@ -95,12 +99,33 @@ class Patience:
             waiting[name] = _Waiting(given, since)
             if now - since > self._seconds:
                 with suppress(OSError):  # it ended by itself
+                    connection.send(self._answer, socket.MSG_DONTWAIT)
                     connection.shutdown(socket.SHUT_RDWR)
                     cut += 1
         self._waiting = waiting
         if cut:
             log.warning("%s connection(s) were cut: their request was not whole within %s s", cut, self._seconds)
         return cut
+
+
+def _too_late(seconds: float) -> bytes:
+    """Return the whole HTTP answer to a request that did not come in time."""
+    body = encode(
+        {
+            "type": "urn:sluice:problem:too-late",
+            "title": "The request did not come in time",
+            "status": 408,
+            "detail": f"expected the whole request within {seconds:g} s; found less. Send it again, in parts if it is "
+            "large, or have the operator raise SLUICE_SERVICE_REQUEST_SECONDS.",
+        }
+    )
+    head = (
+        "HTTP/1.1 408 Request Timeout",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    return "\r\n".join((*head, "", "")).encode("ascii") + body
 
 
 def _connections(port: int) -> Iterator[tuple[socket.socket, str]]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
 import pytest
@@ -257,7 +257,7 @@ def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
     service.wait_until(lambda: service.ask("POST", "/predict", {"features": SETOSA})[0] == 200)
 
 
-def test_clients_that_do_not_send_their_request_whole_in_time_are_cut_off_and_others_are_not(
+def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cut_off_and_others_are_not(
     world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
@@ -278,9 +278,15 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_cut_off_and_ot
 
     service.wait_until(gone, 60)
     assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 200
+    for each in silent:
+        answer = HTTPResponse(each)
+        answer.begin()
+        problem = json.loads(answer.read())
+        assert answer.status == problem["status"] == 408
+        assert answer.getheader("Content-Type") == "application/problem+json"
+        assert "expected the whole request within 2 s" in problem["detail"]
+        assert each.recv(1) == b"", "and it is cut"
     for each in (*silent, trickling):
-        with suppress(ConnectionResetError):
-            each.recv(1000)
         each.close()
     service.wait_until(lambda: "connection(s) were cut" in service.log.read_text())
 
