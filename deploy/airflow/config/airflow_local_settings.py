@@ -2,11 +2,13 @@
 
 Tasks are forks of the scheduler, or of a Celery worker. What these have imported tasks have too, for nothing, where a
 fresh import costs each task 8 to 22 seconds on two cores. The DAG processor forks a process for every DAG file every
-few seconds, all day long. Other Airflow processes run neither.
+few seconds, all day long. Other Airflow processes run neither, nor does a scheduler whose tasks run elsewhere.
 """
 
 import sys
 from importlib import import_module
+
+from airflow.configuration import conf
 
 FOR_TASKS = (
     "great_expectations",
@@ -24,7 +26,8 @@ FOR_TASKS = (
 )
 FOR_DAG_FILES = ("include.models", "include.records", "include.settings")
 
-if sys.argv[1:2] == ["scheduler"] or sys.argv[1:3] == ["celery", "worker"]:
+forks_tasks = sys.argv[1:2] == ["scheduler"] and "LocalExecutor" in conf.get("core", "executor")
+if forks_tasks or sys.argv[1:3] == ["celery", "worker"]:
     for name in FOR_TASKS:
         import_module(name)
 elif sys.argv[1:2] == ["dag-processor"]:

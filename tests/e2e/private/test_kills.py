@@ -26,8 +26,6 @@ from psycopg import sql
 
 from include.inference import Scorer, load_scorer
 from include.local.airflow_home import COMMANDS
-from include.local.database import stop_database
-from include.local.ports import free_port
 from include.local.progress import Progress
 from include.local.restarts import Restarts
 from include.local.stack import Stack
@@ -36,7 +34,6 @@ from include.registry import ArtifactStore, Ledger
 from include.scoring.copying import CopyWriter
 from include.scoring.digests import written
 from include.scoring.rows import ScoredBatch, score_batches
-from include.settings import Settings
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows
 from tests.dags.conftest import write_model
@@ -45,18 +42,12 @@ from tests.e2e.conftest import wait_for
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("SLUICE_CHAOS_KILLS", "3"))
-MODEL = "apple"
+MODEL = "plum"
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 DAYS = tuple(TODAY - timedelta(days=100 + number) for number in range(4))  # max_active_runs of the scoring DAG
 ROWS = 12_000
 SHARDS = 3
 TASKS = len(DAYS) * (3 + SHARDS)  # validate, plan, a score each, publish
-# What Airflow needs to miss a scheduler, shortened: by default 30 s, in the stack 15 s until somebody looks.
-MISSED_SOONER = {
-    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-}
 # A row in a hundred takes its time, so that a kill finds shards under way.
 SLOW = f"""\
 SELECT id, seen_at, size, label FROM source.{MODEL},
@@ -186,42 +177,27 @@ def is_scheduler(process: psutil.Process) -> bool:
 
 
 @pytest.fixture(scope="module")
-def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
-    home = tmp_path_factory.mktemp("kills")
-    models = home / "models"
-    declare(models)
-    port = free_port(18180)
-    settings = Settings(home=home, models_dir=models, airflow_port=port, airflow_url=f"http://127.0.0.1:{port}")
+def chaos(private: Stack) -> Iterator[Chaos]:
+    declare(private.settings.models_dir)
+    with psycopg.connect(private.database_url, autocommit=True) as connection:
+        connection.execute(SOURCE.format(today=TODAY.isoformat()))
+        for number, day in enumerate(DAYS, start=1):
+            connection.execute(DAY_OF_ROWS, (number, day + timedelta(hours=1)))
+    wanted = {f"retrain_{MODEL}", f"score_{MODEL}"}
+    wait_for(lambda: wanted <= set(private.api.dags()), 120, "the DAGs")
+    run = private.api.trigger(f"retrain_{MODEL}", {}, "Started by a test.")
+    wait_for(lambda: private.api.run_state(f"retrain_{MODEL}", run) == "success", 300, "the champion")
+    registered = Ledger(private.warehouse).version(MODEL, 1)
+    files = ArtifactStore.of(private.settings).verified(MODEL, 1, registered.artifact_digest)
     stop = threading.Event()
-    stack = Stack(settings, stop)
-    stack.airflow_options = MISSED_SOONER
-    environment = pytest.MonkeyPatch()
-    environment.setenv("SLUICE_MODELS_DIR", str(models))  # the stack hands its own environment on
-    keeper = Restarts(stack.supervisor, Progress(), lasted=10)  # none of the kills is in a row with another
+    keeper = Restarts(private.supervisor, Progress(), lasted=10)  # none of the kills is in a row with another
     keeping = threading.Thread(target=keeper.keep, args=(stop,))
+    keeping.start()
     try:
-        for step in (stack.start_database, stack.migrate_schema, stack.migrate_airflow):
-            step(lambda _: None)
-        with psycopg.connect(stack.database_url, autocommit=True) as connection:
-            connection.execute(SOURCE.format(today=TODAY.isoformat()))
-            for number, day in enumerate(DAYS, start=1):
-                connection.execute(DAY_OF_ROWS, (number, day + timedelta(hours=1)))
-        stack.start_airflow(lambda _: None)
-        wanted = {f"retrain_{MODEL}", f"score_{MODEL}"}
-        wait_for(lambda: wanted <= set(stack.api.dags()), 120, "the DAGs")
-        run = stack.api.trigger(f"retrain_{MODEL}", {}, "Started by a test.")
-        wait_for(lambda: stack.api.run_state(f"retrain_{MODEL}", run) == "success", 300, "the champion")
-        registered = Ledger(stack.warehouse).version(MODEL, 1)
-        files = ArtifactStore.of(settings).verified(MODEL, 1, registered.artifact_digest)
-        keeping.start()
-        yield Chaos(stack, declared_models(models).specs[MODEL], load_scorer(files), 1)
+        yield Chaos(private, declared_models(private.settings.models_dir).specs[MODEL], load_scorer(files), 1)
     finally:
-        environment.undo()
-        survivors = stack.close(threading.Event())
-        if keeping.is_alive():
-            keeping.join()
-        stop_database(home)
-    assert survivors == []
+        stop.set()
+        keeping.join()
 
 
 def declare(models: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +11,14 @@ import httpx
 import psycopg
 import pytest
 
-from include.local.airflow_home import write_private
-from include.local.database import stop_database
-from include.local.ports import free_port
 from include.local.stack import Stack
-from include.settings import Settings
 from tests.dags.conftest import TINY_TABLE, write_model
 from tests.e2e.conftest import wait_for
+from tests.e2e.private.conftest import PASSWORDS
 
 pytestmark = pytest.mark.slow
 
-PASSWORDS = {"ann": "ann's password", "bob": "bob's password"}
 MINUTES = 60.0
-SETTLING_SECONDS = 15
 
 
 @dataclass
@@ -35,6 +27,7 @@ class Airflow:
 
     database_url: str
     people: dict[str, httpx.Client]
+    scheduler_log: Path
 
     def call(self, who: str, method: str, path: str, **body: Any) -> dict[str, Any]:
         answer = self.people[who].request(method, f"/api/v2{path}", **({"json": body} if body else {}))
@@ -62,7 +55,10 @@ class Airflow:
         self.wait(model, run, "approve", "awaiting_input", "deferred")
         # No person is as quick as this: an answer that comes before the scheduler has heard that the task is parked
         # makes Airflow 3.3.2 take the resumed task for one that was killed, and ask once more.
-        time.sleep(SETTLING_SECONDS)
+        parked = f"TaskInstance Finished: dag_id=retrain_{model}, task_id=approve, run_id={run}"
+        wait_for(
+            lambda: parked in self.scheduler_log.read_text(errors="replace"), MINUTES, "the scheduler to hear of it"
+        )
         (detail,) = self.call("ann", "GET", f"/dags/retrain_{model}/dagRuns/{run}/hitlDetails")["hitl_details"]
         return detail
 
@@ -98,41 +94,19 @@ def declare(models: Path, name: str, timeout: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    """A stack with two declared models: `apple` waits a day for an answer, `pear` for five seconds."""
-    home = tmp_path_factory.mktemp("approval")
-    models = home / "models"
-    declare(models, "apple", "timedelta(days=1)")
-    declare(models, "pear", "timedelta(seconds=5)")
-    port = free_port(18080)
-    settings = Settings(home=home, models_dir=models, airflow_port=port, airflow_url=f"http://127.0.0.1:{port}")
-    stack = Stack(settings, threading.Event())
-    environment = pytest.MonkeyPatch()
-    environment.setenv("SLUICE_MODELS_DIR", str(models))  # the stack hands its own environment on
-    people = ",".join(f"{name}:admin" for name in PASSWORDS)
-    stack.airflow_options = {
-        **stack.airflow_options,
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"admin:admin,{people}",
-    }
-    try:
-        write_private(stack.airflow.password_file, json.dumps({"admin": stack.airflow.secrets.password, **PASSWORDS}))
-        for step in (stack.start_database, stack.migrate_schema, stack.migrate_airflow):
-            step(lambda _: None)
-        with psycopg.connect(stack.database_url, autocommit=True) as connection:
-            for name in ("apple", "pear"):
-                connection.execute(TINY_TABLE.format(name=name))
-        stack.start_airflow(lambda _: None)
-        clients = {name: logged_in(settings.airflow_url, name) for name in PASSWORDS}
-        airflow = Airflow(stack.database_url, clients)
-        wait_for(lambda: knows(airflow, "retrain_pear"), 2 * MINUTES, "the DAGs")
-        yield airflow
-        for client in clients.values():
-            client.close()
-    finally:
-        environment.undo()
-        survivors = stack.close(threading.Event())
-        stop_database(home)
-    assert survivors == []
+def airflow(private: Stack) -> Iterator[Airflow]:
+    """Two people, and two declared models: `apple` waits a day for an answer, `pear` for five seconds."""
+    declare(private.settings.models_dir, "apple", "timedelta(days=1)")
+    declare(private.settings.models_dir, "pear", "timedelta(seconds=5)")
+    with psycopg.connect(private.database_url, autocommit=True) as connection:
+        for name in ("apple", "pear"):
+            connection.execute(TINY_TABLE.format(name=name))
+    clients = {name: logged_in(private.airflow_address, name) for name in PASSWORDS}
+    airflow = Airflow(private.database_url, clients, private.settings.log_dir / "scheduler.log")
+    wait_for(lambda: knows(airflow, "retrain_pear"), 2 * MINUTES, "the DAGs")
+    yield airflow
+    for client in clients.values():
+        client.close()
 
 
 def logged_in(address: str, name: str) -> httpx.Client:
