@@ -5,7 +5,10 @@ fresh import costs each task 8 to 22 seconds on two cores. The DAG processor for
 few seconds, all day long. Other Airflow processes run neither, nor does a scheduler whose tasks run elsewhere.
 """
 
+import abc
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from airflow.configuration import conf
@@ -24,15 +27,41 @@ FOR_TASKS = (
     "sklearn.linear_model",
     "include.pipeline",
 )
-FOR_DAG_FILES = ("include.models", "include.records", "include.settings")
+FOR_DAG_FILES = (
+    "airflow.sdk.definitions.decorators",
+    "include.models",
+    "include.records",
+    "include.settings",
+    "sluice_airflow.promoting",
+)
+
+
+def keep_classes_known() -> None:
+    """Have the forks of this process know which class is what.
+
+    pydantic asks that of every class there is, which takes half a second in each process that reads a declaration, and
+    10 ms in a fork of one that has read it before. What is known is void as soon as an abstract class takes in another.
+    """
+    known: object = None
+
+    def read_before_fork() -> None:
+        nonlocal known
+        if abc.get_cache_token() != known:
+            with suppress(Exception):  # the fork will read it anew, and say what is wrong
+                import_module("include.settings").load_settings()
+                import_module("include.models").declared_models()
+            known = abc.get_cache_token()
+
+    os.register_at_fork(before=read_before_fork)
+
 
 forks_tasks = sys.argv[1:2] == ["scheduler"] and "LocalExecutor" in conf.get("core", "executor")
-if forks_tasks or sys.argv[1:3] == ["celery", "worker"]:
-    for name in FOR_TASKS:
+takes_tasks = sys.argv[1:3] == ["celery", "worker"]
+parses_dag_files = sys.argv[1:2] == ["dag-processor"]
+
+for name in FOR_TASKS if forks_tasks or takes_tasks else ():
+    import_module(name)
+if forks_tasks or takes_tasks or parses_dag_files:
+    for name in FOR_DAG_FILES:  # a task parses its DAG file, too
         import_module(name)
-elif sys.argv[1:2] == ["dag-processor"]:
-    for name in FOR_DAG_FILES:
-        import_module(name)
-    # pydantic learns what is what by looking, which costs ten times as much at the first declarations as at the next.
-    # Forks read their own anew.
-    import_module("include.models").declared_models()
+    keep_classes_known()
