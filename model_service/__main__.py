@@ -100,7 +100,12 @@ def serve(settings: Settings) -> None:
     gc.freeze()
     give_back()
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
-    server.serve(target_loader=partial(_in_worker, settings, lifeline, cores, metrics_folder), wrap_loader=False)
+    try:
+        server.serve(target_loader=partial(_in_worker, settings, lifeline, cores, metrics_folder), wrap_loader=False)
+    except SystemExit:
+        # Granian takes a worker for failed that ended before granian itself had told it to.
+        if not lifeline.is_cut:
+            raise
 
 
 def _in_worker(settings: Settings, lifeline: Lifeline, cores: Cores, metrics_folder: Path) -> Flask:

@@ -24,6 +24,11 @@ class Lifeline:
         self._write: int | None = write
         os.register_at_fork(after_in_child=self._forked)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether this process has told its workers to end."""
+        return self._write is None
+
     def cut(self) -> None:
         """Tell all workers to end. The death of the main process does the same."""
         if self._write is not None:

@@ -159,7 +159,7 @@ def summary(faults: list[str]) -> str:
 
 
 def test_schemathesis_finds_no_server_error_no_undocumented_status_and_no_violated_schema(client: FlaskClient) -> None:
-    faults, asked = faults_found(client.application, examples=20)
+    faults, asked = faults_found(client.application, examples=8)
     assert not faults, summary(faults)
     assert_all_phases(asked)
 
