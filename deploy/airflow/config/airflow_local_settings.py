@@ -40,7 +40,8 @@ def keep_classes_known() -> None:
     """Have the forks of this process know which class is what.
 
     pydantic asks that of every class there is, which takes half a second in each process that reads a declaration, and
-    10 ms in a fork of one that has read it before. What is known is void as soon as an abstract class takes in another.
+    10 ms in a fork of one that has read it before. What is known is void as soon as an abstract class takes in another
+    (docs/decisions/0018).
     """
     known: object = None
 
