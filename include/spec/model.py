@@ -12,7 +12,17 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, mo
 
 from include.spec.approval import Approval
 from include.spec.features import Columns, Feature
-from include.spec.gates import Divergence, FairnessGap, Gate, Reproducible, SliceFloor, SliceNotWorse, default_gates
+from include.spec.gates import (
+    Divergence,
+    FairnessGap,
+    Gate,
+    MinimumLabels,
+    Reproducible,
+    SliceFloor,
+    SliceNotWorse,
+    default_gates,
+    least_labels,
+)
 from include.spec.judging import Judging
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
@@ -161,8 +171,10 @@ class ModelSpec(Word):
 
     @property
     def policy(self) -> tuple[Gate, ...]:
-        """The gates that weigh a candidate: those declared, or the task's defaults; and what `reproducible` asks."""
+        """The gates that weigh a candidate: those declared, or the task's defaults; enough labels; `reproducible`."""
         gates = self.gates or default_gates(self.task)
+        if not any(isinstance(gate, MinimumLabels) for gate in gates):
+            gates = (least_labels(self.task), *gates)
         return (*gates, Reproducible()) if self.reproducible and Reproducible() not in gates else gates
 
     @property

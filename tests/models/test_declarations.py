@@ -89,6 +89,15 @@ def test_two_trainings_are_weighed_exactly_where_they_are_declared(tmp_path: Pat
         declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Reproducible(),"))
 
 
+def test_a_policy_that_says_nothing_of_labels_asks_for_the_default_number(tmp_path: Path) -> None:
+    declared = SPEC.replace("MinimumLabels(rows=100)", "NoLeakage()").replace("MinimumLabels,", "NoLeakage,")
+    first, *rest = declare_model(tmp_path, spec=declared).policy
+    assert (first.kind, first.rows, first.each_class) == ("minimum_labels", 500, 50)
+    assert "minimum_labels" not in {gate.kind for gate in rest}
+    with pytest.raises(SpecError, match="greater than 0"):
+        declare_model(tmp_path, spec=SPEC.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=0)"))
+
+
 def test_a_divergence_needs_a_bound_and_a_regression_has_no_labels_to_flip(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="a divergence gate needs a bound"):
         declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Divergence(),"))

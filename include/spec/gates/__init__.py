@@ -60,6 +60,7 @@ __all__ = [
     "SliceNotWorse",
     "UsualForModel",
     "default_gates",
+    "least_labels",
 ]
 
 Gate = Annotated[
@@ -90,20 +91,25 @@ Gate = Annotated[
 ]
 
 
+def least_labels(task: Task) -> MinimumLabels:
+    """Return how many labels a model needs that does not say: too few are a refusal, never a pass."""
+    return MinimumLabels(rows=500) if task == "regression" else MinimumLabels(rows=500, each_class=50)
+
+
 def default_gates(task: Task) -> tuple[Gate, ...]:
     """Return the policy of a model that declares none: cautious, and the same for every model of a task."""
     about_data: tuple[Gate, ...] = (NoConstantFeature(), NoLeakage(), SameFeatures())
     if task == "regression":
         # The scale of a value is not known here, so what is compared has none: the share of variance explained.
         return (
-            MinimumLabels(rows=500),
+            least_labels(task),
             BetterThanBaseline(metric="r2"),
             NotWorseThanChampion(metric="r2", margin=0.02),
             UsualForModel(metric="r2", least_spread=0.02),
             *about_data,
         )
     return (
-        MinimumLabels(rows=500, each_class=50),
+        least_labels(task),
         BetterThanBaseline(metric="log_loss"),
         NotWorseThanChampion(metric="roc_auc", margin=0.01),
         NotWorseThanChampion(metric="log_loss", margin=0.01),

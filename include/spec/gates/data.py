@@ -15,7 +15,7 @@ class MinimumLabels(Word):
     """The holdout must hold at least `rows` labelled rows, and `each_class` of every class."""
 
     kind: Literal["minimum_labels"] = "minimum_labels"
-    rows: int
+    rows: PositiveInt
     each_class: NonNegativeInt = 0
 
     @property
