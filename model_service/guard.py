@@ -53,12 +53,17 @@ class Guard:
     settings : Settings
     observer : Observer
         Who notes every request.
+
+    Attributes
+    ----------
+    open_scopes : frozenset of str
+        Of the routes that anybody may ask, as often as they like: metrics are among them on loopback.
     """
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         self._observer = observer
         self._door = open_door(settings)
-        self._metrics_open = is_loopback(settings.service_host)
+        self.open_scopes = frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
         self._in_flight = InFlight(settings.service_max_in_flight)
         observer.in_flight = self._in_flight.__len__
         # Each worker counts for itself, and the workers share the callers' requests.
@@ -96,7 +101,7 @@ class Guard:
         RefusalError
             Of the kind that says why.
         """
-        if scope == "open" or (scope == "metrics" and self._metrics_open):
+        if scope in self.open_scopes:
             return
         self._in_flight.enter(visit)
         visit.admitted = True

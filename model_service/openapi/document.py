@@ -6,7 +6,7 @@ Source: https://spec.openapis.org/oas/v3.1.1.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -61,7 +61,12 @@ OIP_ERROR: Final = {
 
 
 def openapi_document(
-    app: Flask, default_model: str, signatures: dict[str, Signature], *, authenticates: bool
+    app: Flask,
+    default_model: str,
+    signatures: dict[str, Signature],
+    *,
+    authenticates: bool,
+    open_scopes: Collection[str],
 ) -> dict[str, Any]:
     """Describe every route of `app`, and once more for each loaded model those that depend on its signature.
 
@@ -74,10 +79,12 @@ def openapi_document(
         Of the loaded models that the caller may know of.
     authenticates : bool
         Whether tokens are asked for.
+    open_scopes : collection of str
+        Those that need none, and know no limits, either way.
     """
     schemas = Schemas()
     schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
-    writer = _Writer(schemas, signatures, authenticates=authenticates)
+    writer = _Writer(schemas, signatures, authenticates=authenticates, open_scopes=open_scopes)
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view in _routes(app):
         general = operation_of(view)
@@ -130,10 +137,13 @@ def _expanded(
 
 
 class _Writer:
-    def __init__(self, schemas: Schemas, models: Iterable[str], *, authenticates: bool) -> None:
+    def __init__(
+        self, schemas: Schemas, models: Iterable[str], *, authenticates: bool, open_scopes: Collection[str]
+    ) -> None:
         self._schemas = schemas
         self._models = list(models)
         self._authenticates = authenticates
+        self._open_scopes = open_scopes
 
     def operation(self, path: str, operation: Operation, identity: str, scope: str) -> dict[str, Any]:
         written: dict[str, Any] = {
@@ -141,7 +151,7 @@ class _Writer:
             "summary": operation.summary,
             "tags": [operation.tag],
             "parameters": list(self._parameters(path, operation)),
-            "responses": self._responses(path, operation, guarded=scope != "open"),
+            "responses": self._responses(path, operation, guarded=scope not in self._open_scopes),
         }
         if operation.description:
             written["description"] = operation.description
@@ -150,7 +160,7 @@ class _Writer:
             if operation.body.example is not None:
                 body["example"] = operation.body.example
             written["requestBody"] = {"required": True, "content": {operation.body.media_type: body}}
-        if scope != "open" and self._authenticates:
+        if self._authenticates and scope not in self._open_scopes:
             written["security"] = [{"token": [scope]}]
         return written
 

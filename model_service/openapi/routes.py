@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Blueprint, Response, current_app
@@ -18,7 +19,9 @@ from model_service.slots import ModelSlots
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def openapi_routes(settings: Settings, slots: ModelSlots, *, authenticates: bool) -> Blueprint:
+def openapi_routes(
+    settings: Settings, slots: ModelSlots, *, authenticates: bool, open_scopes: Collection[str]
+) -> Blueprint:
     """Return the blueprint of ``GET /openapi.json`` and ``GET /docs``."""
     routes = Blueprint("openapi", __name__)
 
@@ -26,7 +29,13 @@ def openapi_routes(settings: Settings, slots: ModelSlots, *, authenticates: bool
         may_ask = current_visit().may_ask
         loaded = [slot.current for slot in slots if slot.current is not None and may_ask(slot.name)]
         signatures = {each.model: each.scorer.signature for each in loaded}
-        return openapi_document(current_app, settings.default_model, signatures, authenticates=authenticates)
+        return openapi_document(
+            current_app,
+            settings.default_model,
+            signatures,
+            authenticates=authenticates,
+            open_scopes=open_scopes,
+        )
 
     @routes.get("/openapi.json")
     @asks("models")
