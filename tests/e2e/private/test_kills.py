@@ -41,7 +41,7 @@ from tests.e2e.conftest import wait_for
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("SLUICE_CHAOS_KILLS", "3"))
+KILLS = int(os.environ.get("SLUICE_CHAOS_KILLS", "2"))
 MODEL = "plum"
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 DAYS = tuple(TODAY - timedelta(days=100 + number) for number in range(4))  # max_active_runs of the scoring DAG
