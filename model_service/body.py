@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 from werkzeug.exceptions import BadRequest
 
-from include.errors import RowsRejectedError
 from include.inference import MOST_FAULTS, Fault, RowEncoder
-from include.inference.faults import member
+from include.inference.faults import member, rejection
 from model_service.errors import MalformedBodyError, TooLargeError
 
 ROOT: Final = "$.features"
@@ -79,7 +78,7 @@ def features_of(body: bytes, most_rows: int, encoder: RowEncoder | None = None) 
     except (msgspec.DecodeError, RecursionError, ValueError):
         document = _document_of(body)
     if not isinstance(document, dict) or "features" not in document:
-        raise RowsRejectedError(list(_faults_of_shape(document)))
+        raise rejection(_faults_of_shape(document))
     features = document["features"]
     many = isinstance(features, list) and bool(features) and isinstance(features[0], list | dict)
     if many and len(features) > most_rows:
@@ -87,11 +86,10 @@ def features_of(body: bytes, most_rows: int, encoder: RowEncoder | None = None) 
     # Every member is written with a colon. As many colons as members: no name was written twice.
     if len(document) != 1 or body.count(b":") != 1 + _members(features, many=many):
         document = _document_of(body)
-        faults = chain(_faults_of_shape(document), _faults_of_names("$", document))
-        found = list(islice(faults, MOST_FAULTS))
+        found = [*_faults_of_shape(document), *_faults_of_names("$", document)]
         if found:
             wrong = encoder.faults(document["features"], many=many) if encoder else ()
-            raise RowsRejectedError(list(islice(chain(found, wrong), MOST_FAULTS)))
+            raise rejection(chain(found, wrong))
     return features, many
 
 
@@ -154,7 +152,7 @@ def _decode_thoroughly(body: bytes) -> Any:
     document = _document_of(body)
     faults = list(_faults_of_names("$", document))
     if faults:
-        raise RowsRejectedError(faults[:MOST_FAULTS])
+        raise rejection(faults)
     return document
 
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from include.errors import RowsRejectedError
 from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
-from include.inference.faults import MOST_FAULTS, Fault, member
+from include.inference.faults import MOST_FAULTS, Fault, member, rejection
 from include.inference.signature import Signature
 from include.inference.words import Words, words_writer
 from include.spec import Boolean, Categorical, Numeric
@@ -99,7 +97,7 @@ class ColumnEncoder:
                 bad[position] = mask
         if bad:
             faults = self._faults(columns, bad, path_of or self._path)
-            raise RowsRejectedError(list(islice(faults, MOST_FAULTS)))
+            raise rejection(faults)
         return np.ascontiguousarray(block.T)
 
     def _unfit(self, block: NDArray[np.float32], positions: list[int]) -> list[int]:

@@ -7,15 +7,13 @@ then looks at every value and says what is wrong where.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from include.errors import RowsRejectedError
-from include.inference.faults import MOST_FAULTS, Fault, member
+from include.inference.faults import Fault, member, rejection
 from include.inference.signature import Signature
 from include.spec import Boolean, Categorical, Numeric
 
@@ -74,14 +72,14 @@ class RowEncoder:
         try:
             return np.array([self._encode_row(row) for row in rows], dtype=np.float32)
         except (UnfitError, KeyError):
-            raise _rejection(self.faults(rows, many=True, root=root)) from None
+            raise rejection(self.faults(rows, many=True, root=root)) from None
 
     def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
         """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
         try:
             return np.array((self._encode_row(row),), dtype=np.float32)
         except (UnfitError, KeyError):
-            raise _rejection(self.faults(row, many=False, root=root)) from None
+            raise rejection(self.faults(row, many=False, root=root)) from None
 
     def faults(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[Fault]:
         """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
@@ -122,10 +120,6 @@ class RowEncoder:
         for name in row:
             if name not in self._names:
                 yield Fault(member(path, name), f"only the features {', '.join(self._names)}", "an unknown feature")
-
-
-def _rejection(faults: Iterable[Fault]) -> RowsRejectedError:
-    return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
 
 
 def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[Fault]:

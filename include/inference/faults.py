@@ -10,7 +10,10 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
+
+from include.errors import RowsRejectedError
 
 MOST_FAULTS: Final = 20
 
@@ -48,6 +51,11 @@ class Fault:
 
     def __str__(self) -> str:
         return sentence({"path": self.path, "expected": self.expected, "found": self.found})
+
+
+def rejection(faults: Iterable[Fault]) -> RowsRejectedError:
+    """Return the error that holds all `faults`, or the first 20 of them; no more are looked for."""
+    return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
 
 
 def told(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:

@@ -101,7 +101,7 @@ def faults_found(app: Any, examples: int, seed: int = 1, **headers: str) -> tupl
             "headers": {"Accept-Encoding": "identity", **headers},  # its client in this process unpacks nothing
             "generation": {"max-examples": examples, "database": "none"},
             # 503 is what a declared model without a champion answers, as it is described.
-            # How its client asks a WSGI application without a token is broken (4.32): test_auth asks so.
+            # How its client asks a WSGI application without a token is broken (4.32): a test of ours asks so below.
             "checks": {
                 "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", 503]},
                 "ignored_auth": {"enabled": False},
