@@ -5,6 +5,7 @@ become scores in `Scorer`. All read what they may expect from the artifact's `Si
 here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
+from include.inference.coded import Coded, Coder, coder_of
 from include.inference.columns import Column, ColumnEncoder
 from include.inference.divergence import Held, divergence_of, hold_to
 from include.inference.encoder import RowEncoder
@@ -16,6 +17,8 @@ from include.inference.words import PADDING, Words
 __all__ = [
     "MOST_FAULTS",
     "PADDING",
+    "Coded",
+    "Coder",
     "Column",
     "ColumnEncoder",
     "Fault",
@@ -26,6 +29,7 @@ __all__ = [
     "Signature",
     "Words",
     "check_golden",
+    "coder_of",
     "divergence_of",
     "hold_to",
     "load_golden",

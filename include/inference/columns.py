@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from include.inference.coded import Coded, Coder, coder_of
 from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
 from include.inference.faults import MOST_FAULTS, Fault, member, rejection
 from include.inference.signature import Signature
-from include.inference.words import Words, words_writer
+from include.inference.words import Words, known_words, words_writer
 from include.spec import Boolean, Categorical, Numeric
 
 Column = NDArray[Any] | Sequence[Any]
@@ -38,6 +39,7 @@ class ColumnEncoder:
       a boolean feature that may be missing: a tensor of booleans has no missing;
     - an array of bool: for a boolean feature;
     - `Words`, or a list of bytes: strings in UTF-8, for a categorical feature;
+    - what the feature's `coders` made of a tensor;
     - a list of values as `RowEncoder` takes them.
 
     In the lists, the empty string is missing, where that is allowed and it is not a category.
@@ -46,10 +48,17 @@ class ColumnEncoder:
     ----------
     signature : Signature
         Says which features there are, in which order, and what each may hold.
+
+    Attributes
+    ----------
+    coders : mapping of str to Coder
+        What reads a tensor's bytes at once, for the categorical features of few categories.
     """
 
     def __init__(self, signature: Signature) -> None:
         self.names = signature.names
+        coders = {each.name: coder_of(known_words(each)) for each in signature.features if each.kind == "categorical"}
+        self.coders: Mapping[str, Coder] = {name: coder for name, coder in coders.items() if coder is not None}
         self._writers = tuple(_writer_of(feature) for feature in signature.features)
         bounds = [_bounds(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
         self._numeric = [feature.kind == "numeric" for feature in signature.features]
@@ -134,6 +143,9 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
     def write(column: Column, out: NDArray[np.float32]) -> _Bad:
         if isinstance(column, np.ndarray):
             return by_array(column, out)
+        if type(column) is Coded:
+            out[:] = column.codes
+            return None
         if type(column) is Words or type(column[0]) is bytes:
             return by_word(column, out)
         return by_value(column, out)

@@ -14,6 +14,7 @@ reader that does not find the entry it knows leaves the rows as they come.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -38,14 +39,15 @@ class RowOrder:
     """
 
     def __init__(self, questions: Sequence[Question]) -> None:
-        self._features = np.array([feature for feature, _ in questions], dtype=np.intp)
-        self._thresholds = np.array([threshold for _, threshold in questions], dtype=np.float32)
+        # As many as an answer has bits, so that the answers of all rows are packed as one piece: no value is -inf.
+        asked = [*questions, *[(0, -math.inf)] * (MOST_QUESTIONS - len(questions))]
+        self._features = np.array([feature for feature, _ in asked], dtype=np.intp)
+        self._thresholds = np.array([threshold for _, threshold in asked], dtype=np.float32)
 
     def of(self, matrix: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return the positions of the rows of `matrix`, shape (n, n_features), in that order; shape (n,)."""
-        yes = np.zeros((len(matrix), MOST_QUESTIONS), dtype=np.bool_)
-        np.less_equal(matrix.take(self._features, axis=1), self._thresholds, out=yes[:, : len(self._features)])
-        answers = np.packbits(yes, axis=1).view(">u2").astype(np.uint16).ravel()
+        yes = matrix.take(self._features, axis=1) <= self._thresholds
+        answers = np.packbits(yes.ravel()).view(">u2").astype(np.uint16)
         return answers.argsort(kind="stable")  # of 16 bits: by counting, not by comparing
 
 

@@ -92,9 +92,9 @@ class Scorer:
             return np.asarray(found, dtype=np.float64).reshape(rows, -1)
         order = self._order.of(matrix)
         found = self._run(self._output, {self._input: matrix.take(order, axis=0)}, None)[0]
-        scores = np.empty((rows, self.signature.outputs), dtype=np.float64)
-        scores[order] = found.reshape(rows, -1)
-        return scores
+        place = np.empty_like(order)
+        place[order] = np.arange(rows)
+        return np.asarray(found.reshape(rows, -1).take(place, axis=0), dtype=np.float64)
 
     def score_one(self, matrix: NDArray[np.float32]) -> list[float]:
         """Score a matrix of one row; the same numbers as `score` gives, as Python's."""

@@ -7,7 +7,7 @@ integers, which are looked up in a hash table without collisions, all at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,18 @@ Integers = NDArray[np.uint64]
 Bad = NDArray[np.bool_] | None
 
 PADDING: Final = bytes(16)
-_LONGEST: Final = 15  # bytes of a string that fits two integers beside its length
+_SHORT: Final = 7  # bytes of a string that fits one integer beside its length
+_LONGEST: Final = 15  # and two integers
 _MOST_WORDS: Final = 512
 _BITS: Final = range(4, 17)  # of the table's size
 _TRIALS: Final = 32
-_SIZES: Final = np.arange(_LONGEST + 1, dtype=np.uint64)
 _LOW: Final = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(_LONGEST + 1)], dtype=np.uint64)
 _HIGH: Final = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(_LONGEST + 1)], dtype=np.uint64)
-_TOP: Final = _SIZES << np.uint64(56)
+# The last byte of an integer is the string's length: of the first one, if it holds the whole string, or of the second.
+_LOW_TOP: Final = np.array([size << 56 if size <= _SHORT else 0 for size in range(_LONGEST + 1)], dtype=np.uint64)
+_HIGH_TOP: Final = np.array([size << 56 if size > _SHORT else 0 for size in range(_LONGEST + 1)], dtype=np.uint64)
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, The Art of Computer Programming, 6.4
-_NOBODY: Final = np.uint64(2**64 - 1)  # the second integer of no string
+_NOBODY: Final = np.uint64(2**64 - 1)  # an integer of no string
 
 
 class Words(Sequence[bytes]):
@@ -43,12 +45,14 @@ class Words(Sequence[bytes]):
         Where each begins.
     sizes : ndarray of int64, shape (n,) or, when all are as long, (1,)
         How many bytes each has.
+    step : int, optional
+        When all are as long: how far each begins after the one before.
     """
 
-    __slots__ = ("_octets", "_sizes", "_starts")
+    __slots__ = ("_octets", "_sizes", "_starts", "_step")
 
-    def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
-        self._octets, self._starts, self._sizes = octets, starts, sizes
+    def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64], step: int = 0) -> None:
+        self._octets, self._starts, self._sizes, self._step = octets, starts, sizes, step
 
     @classmethod
     def of(cls, words: Sequence[bytes]) -> Words:
@@ -71,19 +75,26 @@ class Words(Sequence[bytes]):
         start = int(self._starts[at])
         return self._octets[start : start + int(self._sizes[at if len(self._sizes) > 1 else 0])]
 
-    def packed(self) -> tuple[Integers, Integers] | None:
-        """Return each string as two integers, equal where strings are; None if one is too long for that."""
-        sizes, octets = self._sizes, self._octets
-        longest = sizes.max(initial=0)
+    def packed(self) -> tuple[Integers, Integers | None] | None:
+        """Return each string as two integers, equal where strings are; None if one is too long for that.
+
+        The second is zero for a string that the first one holds, and None when all strings are such.
+        """
+        sizes: Any = self._sizes if not self._step else self._sizes[0]
+        longest = int(sizes.max(initial=0))
         if longest > _LONGEST:
             return None
-        places = len(octets) - len(PADDING) + 1
-        # Eight bytes from each place on: views that overlap, of which the starts are taken.
-        low = np.ndarray((places,), "<u8", octets, 0, (1,))[self._starts] & _LOW[sizes]
-        if longest <= 8:
-            return low, _TOP[sizes]
-        high = np.ndarray((places,), "<u8", octets, 8, (1,))[self._starts] & _HIGH[sizes]
-        return low, high | _TOP[sizes]
+        low = (self._from(0) & _LOW[sizes]) | _LOW_TOP[sizes]
+        if longest <= _SHORT:
+            return low, None
+        return low, (self._from(8) & _HIGH[sizes]) | _HIGH_TOP[sizes]
+
+    def _from(self, offset: int) -> Integers:
+        """Return of each string the eight bytes from `offset` on, whether they are its own or not."""
+        if self._step:
+            return np.ndarray((len(self),), "<u8", self._octets, int(self._starts[0]) + offset, (self._step,))
+        places = len(self._octets) - len(PADDING) + 1  # views that overlap, of which the starts are taken
+        return np.ndarray((places,), "<u8", self._octets, offset, (1,)).take(self._starts)
 
 
 class _Table(NamedTuple):
@@ -93,18 +104,23 @@ class _Table(NamedTuple):
     shift: np.uint64
     low: Integers
     high: Integers
+    short: Integers
     codes: Codes
 
-    def find(self, low: Integers, high: Integers) -> tuple[Codes, NDArray[np.bool_]]:
+    def find(self, low: Integers, high: Integers | None) -> tuple[Codes, NDArray[np.bool_]]:
         at = _places(low, high, self.multiplier, self.shift)
-        return self.codes[at], (self.low[at] == low) & (self.high[at] == high)
+        if high is None:
+            return self.codes.take(at), self.short.take(at) == low
+        return self.codes.take(at), (self.low.take(at) == low) & (self.high.take(at) == high)
 
 
-def _places(low: Integers, high: Integers, multiplier: Integers, shift: np.uint64) -> Integers:
-    return ((low ^ (high * _MIX)) * multiplier) >> shift
+def _places(low: Integers, high: Integers | None, multiplier: Integers, shift: np.uint64) -> NDArray[np.int64]:
+    mixed = low if high is None else low ^ (high * _MIX)
+    return ((mixed * multiplier) >> shift).view(np.int64)
 
 
-def _known(feature: Categorical) -> dict[bytes, float]:
+def known_words(feature: Categorical) -> dict[bytes, float]:
+    """Return the strings that a feature knows, each with its code."""
     known = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
     if feature.missing:
         known.setdefault(b"", NO_CATEGORY)
@@ -116,7 +132,7 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
     words = [word for word in known if len(word) <= _LONGEST]
     if len(words) > _MOST_WORDS or (packed := Words.of(words).packed()) is None:
         return None
-    low, high = packed
+    low, high = packed[0], np.zeros_like(packed[0]) if packed[1] is None else packed[1]
     draw = np.random.default_rng(len(words))
     for bits in _BITS:
         shift = np.uint64(64 - bits)
@@ -124,21 +140,17 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
             multiplier = draw.integers(0, 2**63, 1, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
             at = _places(low, high, multiplier, shift)
             if len(np.unique(at)) == len(words):
-                table = _Table(
-                    multiplier,
-                    shift,
-                    np.zeros(2**bits, dtype=np.uint64),
-                    np.full(2**bits, _NOBODY),
-                    np.full(2**bits, NO_CATEGORY, dtype=np.float32),
-                )
+                nobody = np.full(2**bits, _NOBODY)
+                table = _Table(multiplier, shift, nobody, nobody.copy(), nobody.copy(), np.zeros(2**bits, np.float32))
                 table.low[at], table.high[at], table.codes[at] = low, high, [known[word] for word in words]
+                table.short[at] = np.where(high == 0, low, _NOBODY)
                 return table
     return None
 
 
 def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad]:
     """Return what writes strings' codes, or says where it could not."""
-    known = _known(feature)
+    known = known_words(feature)
     rejects = feature.unknown == "reject"
     table = _table(known)
 

@@ -1,6 +1,6 @@
 """The Open Inference Protocol, version 2, over REST, with the binary tensor extension.
 
-A request passes `request` (bytes and headers become columns), the model's ``ColumnEncoder`` and
+A request passes `request` (bytes and headers become a `layout` and columns), the model's ``ColumnEncoder`` and
 ``Scorer``, and `answer` (scores become outputs, and outputs bytes). `metadata` tells what a model
 takes and gives. `routes` is the only module that knows Flask.
 

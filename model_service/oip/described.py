@@ -8,8 +8,8 @@ from include.inference import Signature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.oip.answer import AnswerShown
 from model_service.oip.head import RequestHead
+from model_service.oip.layout import taken_by
 from model_service.oip.metadata import datatype_of
-from model_service.oip.request import taken_by
 from model_service.openapi import Answer, Body, Operation, Parameter
 from model_service.openapi.operation import Problem
 from model_service.openapi.signatures import value_schema

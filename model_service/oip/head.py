@@ -42,25 +42,38 @@ class RequestHead(msgspec.Struct):
 _decode_head = msgspec.json.Decoder(RequestHead).decode
 
 
-def split(body: bytes, head_bytes: str | None, most_depth: int) -> tuple[RequestHead, memoryview]:
-    """Return the JSON part, decoded, and the bytes that follow; see `request_of` for the errors."""
-    view = memoryview(body)
-    size = len(body)
-    if head_bytes is not None:
-        if not (head_bytes.isascii() and head_bytes.isdigit() and len(head_bytes) < 12 and int(head_bytes) <= size):
-            raise TensorsRejectedError(
-                ["Inference-Header-Content-Length must be the number of bytes of the request's JSON part"]
-            )
-        size = int(head_bytes)
-    check_depth(body if size == len(body) else body[:size], most_depth)
+def head_size(body: bytes, head_bytes: str | None) -> int:
+    """Return how many bytes of `body` are JSON: all, or what the header ``Inference-Header-Content-Length`` says."""
+    if head_bytes is None:
+        return len(body)
+    if not (head_bytes.isascii() and head_bytes.isdigit() and len(head_bytes) < 12 and int(head_bytes) <= len(body)):
+        raise TensorsRejectedError(
+            ["Inference-Header-Content-Length must be the number of bytes of the request's JSON part"]
+        )
+    return int(head_bytes)
+
+
+def read_head(text: bytes, most_depth: int) -> RequestHead:
+    """Return the JSON part, decoded.
+
+    Raises
+    ------
+    MalformedBodyError
+        If it is nested too deeply.
+    TensorsRejectedError
+        If it is not a request of the protocol.
+    RowsRejectedError
+        If it names a member twice.
+    """
+    check_depth(text, most_depth)
     try:
-        head = _decode_head(view[:size])
+        head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
     # Every member is written with a colon. As many colons as members: no name was written twice.
-    if body.count(b":", 0, size) != _members(head):
-        check_members(body[:size])
-    return head, view[size:]
+    if text.count(b":") != _members(head):
+        check_members(text)
+    return head
 
 
 def _members(head: RequestHead) -> int:

@@ -11,36 +11,34 @@ from include.inference import Column
 from model_service.answers import predictions_of
 from model_service.observing.prediction_log import MOST_ROWS_OF_A_REQUEST
 from model_service.oip.answer import InferAnswer, OutputWriter
-from model_service.oip.request import request_of
+from model_service.oip.request import Layouts, columns_of
 from model_service.slots import LoadedModel
 from model_service.visit import Visit
 
 
-def infer(
-    loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit, *, most_rows: int, most_depth: int
-) -> InferAnswer:
-    """Answer an inference request; see `request_of` for its form and the errors.
+def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit, layouts: Layouts) -> InferAnswer:
+    """Answer an inference request; see `Layouts.read` and `columns_of` for its form and the errors.
 
     Raises
     ------
     RowsRejectedError
         If values are not what the model's signature allows.
     """
-    signature = loaded.scorer.signature
-    request = request_of(body, head_bytes, signature, most_rows, most_depth)
-    writer = OutputWriter(signature)
-    writer.check(request.outputs)
-    visit.rows = request.rows
+    layout, rest = layouts.read(body, head_bytes, loaded)
+    writer = OutputWriter(loaded.scorer.signature)
+    writer.check(layout.outputs)
+    columns = columns_of(layout, rest, loaded)
+    visit.rows = layout.rows
     visit.lap("decode")
-    matrix = loaded.columns.encode(request.columns, request.rows, request.path_of)
+    matrix = loaded.columns.encode(columns, layout.rows, layout.path_of)
     visit.lap("validate")
     scores = loaded.scorer.score(matrix)
     visit.lap("predict")
-    about = (loaded.model, str(loaded.version), request.id)
-    answer = writer.write(about, scores, request.outputs, binary=request.binary)
+    about = (loaded.model, str(loaded.version), layout.id)
+    answer = writer.write(about, scores, layout.outputs, binary=layout.binary)
     visit.lap("encode")
     if visit.wants_values:
-        visit.inputs = _rows_of(request.columns)
+        visit.inputs = _rows_of(columns)
         visit.outputs = predictions_of(loaded, scores[:MOST_ROWS_OF_A_REQUEST])
     return answer
 

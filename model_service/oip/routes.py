@@ -27,6 +27,7 @@ from model_service.oip import metadata
 from model_service.oip.answer import InferAnswer
 from model_service.oip.described import infer_operation
 from model_service.oip.infer import infer
+from model_service.oip.request import Layouts
 from model_service.openapi import Answer, Operation, documented
 from model_service.shelf import VersionShelf
 from model_service.slots import LoadedModel, ModelSlots
@@ -43,7 +44,8 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, turns
     _health_routes(routes, slots)
     _model_routes(routes, slots, shelf)
 
-    limit, max_rows, max_depth = settings.service_max_bytes, settings.service_max_rows, settings.service_max_depth
+    limit = settings.service_max_bytes
+    layouts = Layouts(settings.service_max_rows, settings.service_max_depth)
 
     def answered(environ: dict[str, Any], visit: Visit, loaded: LoadedModel) -> Reply:
         visit.model, visit.version = loaded.model, loaded.version
@@ -51,7 +53,7 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, turns
         head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
         with turns.of(body):
             visit.restart_laps()
-            answer = infer(loaded, body, head_bytes, visit, most_rows=max_rows, most_depth=max_depth)
+            answer = infer(loaded, body, head_bytes, visit, layouts)
         return _reply(answer, packing_of(environ.get("HTTP_ACCEPT_ENCODING")))
 
     @routes.post("/models/<name>/infer")

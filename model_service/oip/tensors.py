@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import PADDING, Column, Words
+from include.inference import PADDING, Coder, Column, Words
 
 # Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
@@ -90,10 +90,10 @@ def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]
     return values
 
 
-def from_binary(data: memoryview, datatype: str, elements: int) -> Column:
-    """Return the elements of a tensor in the binary form."""
+def from_binary(data: memoryview, datatype: str, elements: int, coder: Coder | None = None) -> Column:
+    """Return the elements of a tensor in the binary form; `coder` reads those of a feature of few categories."""
     if datatype == BYTES:
-        return _strings(data, elements)
+        return _strings(data, elements, coder)
     dtype = NUMPY_TYPES[datatype]
     if len(data) != elements * dtype.itemsize:
         raise UnfitTensorError(
@@ -106,11 +106,15 @@ def from_binary(data: memoryview, datatype: str, elements: int) -> Column:
     return np.frombuffer(data, dtype=dtype)
 
 
-def _strings(data: memoryview, elements: int) -> Column:
+def _strings(data: memoryview, elements: int, coder: Coder | None) -> Column:
     """Return strings that each follow their length, as 4 bytes."""
     octets = b"".join((data, PADDING))
     size = len(data)
-    found = _uniform(octets, size, elements) or _by_zeros(octets, size, elements)
+    found: Column | None = _uniform(octets, size, elements)
+    if found is None and coder is not None:
+        found = coder.read(octets[:size], elements)
+    if found is None:
+        found = _by_zeros(octets, size, elements)
     return _one_by_one(octets, size, elements) if found is None else found
 
 
@@ -124,7 +128,7 @@ def _uniform(octets: bytes, size: int, elements: int) -> Words | None:
     lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
     if not (lengths == width).all():
         return None
-    return Words(octets, np.arange(elements) * (4 + width) + 4, np.array([width]))
+    return Words(octets, np.arange(elements) * (4 + width) + 4, np.array([width]), 4 + width)
 
 
 def _by_zeros(octets: bytes, size: int, elements: int) -> Words | None:

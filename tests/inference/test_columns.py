@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,9 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     values = draw(st.lists(st.sampled_from(sorted(known)) | WORDS, max_size=6))
     rows = [None if value == "" and feature.missing and "" not in known else value for value in values]
     encoded = [value.encode() for value in values]
-    return feature, draw(st.sampled_from([values, encoded, Words.of(encoded)])), rows
+    coder = ColumnEncoder(signature_of(feature)).coders.get("f")
+    coded = coder.read(b"".join(struct.pack("<I", len(each)) + each for each in encoded), len(rows)) if coder else None
+    return feature, draw(st.sampled_from([values, encoded, Words.of(encoded), coded or encoded])), rows
 
 
 @st.composite

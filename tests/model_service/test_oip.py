@@ -20,6 +20,7 @@ from werkzeug.serving import make_server
 
 from include.settings import Settings
 from model_service import ModelSlots, create_app
+from model_service.oip.request import MOST_KEPT
 
 IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
@@ -346,7 +347,7 @@ def test_strings_in_binary_form_each_follow_their_length(
         ({"inputs": [], "id": 7}, "not an inference request"),
         ({"inputs": []}, "input 'sepal_length' is missing"),
         (block(ROWS, [3, 4], "FP33"), "datatype must be one of BOOL, UINT8"),
-        (block(ROWS, [3, 4], "BYTES"), "its data are not BYTES"),
+        (block(ROWS, [3, 4], "BYTES"), "datatype must be a number's; found BYTES"),
         (block([["a"] * 4], [1, 4], "BYTES"), "datatype must be a number's"),
         (block(ROWS, [2, 4]), "flat or nested as shape [2, 4]"),
         (block([1, 2, 3], [1, 4]), "has 4 elements; found 3"),
@@ -391,7 +392,64 @@ def test_the_size_of_a_binary_tensor_is_that_of_its_elements(client: FlaskClient
 def test_bytes_that_belong_to_no_tensor_are_told(client: FlaskClient) -> None:
     head = json.dumps(block(ROWS, [3, 4])).encode()
     response = infer(client, head + b"more", Inference_Header_Content_Length=str(len(head)))
-    assert response.get_json()["error"] == "4 byte(s) after the JSON part belong to no input"
+    assert "the inputs have 0 byte(s) after the JSON part; found 4" in response.get_json()["error"]
+
+
+def whole_trip(distances: list[float], carriers: bytes, weekends: bytes) -> tuple[bytes, str]:
+    """Return a request of nothing but binary tensors, whose JSON part is the same for as many bytes of each."""
+    data = {"distance": ("FP32", struct.pack(f"<{len(distances)}f", *distances)), "carrier": ("BYTES", carriers)}
+    data["weekend"] = ("BOOL", weekends)
+    heads = [
+        {"name": name, "datatype": kind, "shape": [len(distances)], "parameters": {"binary_data_size": len(octets)}}
+        for name, (kind, octets) in data.items()
+    ]
+    text = json.dumps({"inputs": heads}).encode()
+    return text + b"".join(octets for _, octets in data.values()), str(len(text))
+
+
+def test_a_json_part_that_comes_again_says_the_same_of_other_tensors(client: FlaskClient) -> None:
+    for carriers, distances in (([b"AA", b"BB"], [1, 2]), ([b"CC", b"AA"], [30, 4]), ([b"AA", b"BB"], [1, 2])):
+        body, size = whole_trip(distances, strings(*carriers), b"\0\1")
+        found = infer(client, body, "trip", Inference_Header_Content_Length=size).get_json()["outputs"][2]["data"]
+        rows = [
+            {"distance": distance, "carrier": carrier.decode(), "weekend": weekend}
+            for distance, carrier, weekend in zip(distances, carriers, (False, True), strict=True)
+        ]
+        wanted = predictions(client, "trip", rows)
+        assert found == [share for each in wanted for share in each["probabilities"].values()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda body: body[:-1], "the inputs have 22 byte(s) after the JSON part; found 21"),
+        (lambda body: body + b"\0", "the inputs have 22 byte(s) after the JSON part; found 23"),
+        (lambda body: body[:-1] + b"\2", "byte of 0 or 1"),
+        (lambda body: body.replace(b"AA", b"ZZ"), "inputs.carrier[0]"),
+        (lambda body: body.replace(b"\2\0\0\0AA", b"\3\0\0\0AA"), "are not 2 string(s)"),
+    ],
+)
+def test_a_json_part_that_comes_again_excuses_no_fault_of_the_tensors(
+    client: FlaskClient, change: Callable[[bytes], bytes], message: str
+) -> None:
+    body, size = whole_trip([1, 2], strings(b"AA", b"BB"), b"\0\1")
+    answers = [infer(client, sent, "trip", Inference_Header_Content_Length=size) for sent in (body, change(body), body)]
+    assert [answer.status_code for answer in answers] in ([200, 400, 200], [200, 422, 200])
+    assert message in answers[1].get_json()["error"]
+
+
+def test_a_json_part_is_remembered_for_one_model_only(client: FlaskClient) -> None:
+    body, size = whole_trip([1, 2], strings(b"AA", b"BB"), b"\0\1")
+    assert infer(client, body, "trip", Inference_Header_Content_Length=size).status_code == 200
+    refused = infer(client, body, "iris", Inference_Header_Content_Length=size)
+    assert "input 'sepal_length' is missing" in refused.get_json()["error"]
+
+
+def test_more_json_parts_than_are_remembered_are_all_answered(client: FlaskClient) -> None:
+    for rows in [*range(1, MOST_KEPT + 5), 1]:
+        body, size = whole_trip([1.0] * rows, strings(*[b"AA"] * rows), bytes(rows))
+        outputs = infer(client, body, "trip", Inference_Header_Content_Length=size).get_json()["outputs"]
+        assert outputs[0]["shape"] == [rows]
 
 
 def test_a_byte_that_is_neither_0_nor_1_is_no_bool(client: FlaskClient) -> None:

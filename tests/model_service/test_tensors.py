@@ -10,12 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from include.inference.coded import MOST_WORDS, coder_of
 from model_service.oip.tensors import BYTES, UnfitTensorError, WordsWriter, from_binary
 
 # Short and long ones, empty ones, and ones with the zeros that lengths consist of.
 WORD = (
     st.binary(max_size=4) | st.text(alphabet="ABé", max_size=9).map(str.encode) | st.binary(min_size=250, max_size=260)
 )
+
+PIECES = st.lists(st.sampled_from([b"\0", b"\1", b"\2", b"\4", b"A", b"\0\0\0", b"\3\0\0\0", b"\1\0\0\0"]), max_size=14)
 
 
 def written(words: Sequence[bytes]) -> bytes:
@@ -45,10 +48,35 @@ def test_strings_are_read_as_they_were_written(words: list[bytes]) -> None:
     assert list(from_binary(memoryview(written(words)), BYTES, len(words))) == words
 
 
-@given(
-    st.lists(st.sampled_from([b"\0", b"\1", b"\2", b"\4", b"A", b"\0\0\0", b"\3\0\0\0"]), max_size=14),
-    st.integers(0, 6),
-)
+@given(st.sets(WORD, min_size=1, max_size=MOST_WORDS), st.data())
+def test_a_coder_reads_what_is_made_of_its_words_and_leaves_the_rest(words: set[bytes], data: st.DataObject) -> None:
+    coder = coder_of({word: float(code) for code, word in enumerate(sorted(words))})
+    drawn = data.draw(st.lists(st.sampled_from(sorted(words)) | WORD, max_size=12))
+    coded = None if coder is None else coder.read(written(drawn), len(drawn))
+    if coder is None:
+        assert any(len(word) > 64 or not word.isascii() for word in words)
+    elif set(drawn) <= words:
+        assert coded is not None
+        assert list(coded) == drawn == coded[:]
+        assert coded.codes.tolist() == [sorted(words).index(word) for word in drawn]
+    else:
+        assert coded is None
+
+
+@given(PIECES, st.integers(0, 6))
+@example([b"\1\0\0\0A", b"\0\0\0\0"], 2)
+@example([b"\x80"], 1)
+def test_a_coder_takes_no_bytes_that_a_reader_one_by_one_would_not(pieces: list[bytes], elements: int) -> None:
+    words = [b"", b"A", b"\1", b"\0"]
+    coder = coder_of({word: float(code) for code, word in enumerate(words)})
+    assert coder is not None
+    coded, wanted = coder.read(b"".join(pieces), elements), read_one_by_one(b"".join(pieces))
+    if coded is not None:
+        assert list(coded) == wanted
+        assert len(coded) == elements
+
+
+@given(PIECES, st.integers(0, 6))
 def test_bytes_that_are_no_such_strings_are_refused_and_others_are_not(pieces: list[bytes], elements: int) -> None:
     data = b"".join(pieces)
     wanted = read_one_by_one(data)

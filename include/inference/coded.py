@@ -1,0 +1,91 @@
+"""Strings of a small dictionary become codes by one search a word, in C, over a tensor's bytes as they come.
+
+A string stands in a tensor after its length in 4 bytes. Each known string is replaced, with its length, by a mark:
+a byte that ASCII does not have. If nothing but marks is left, the tensor was made of these strings and no others:
+no string with its length before it is the beginning of another one, so that bytes are strings in one way at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_WORDS: Final = 8  # each costs a search
+_LONGEST: Final = 64
+_LENGTH: Final = Struct("<I")
+_FIRST_MARK: Final = 128
+
+
+class Coded(Sequence[bytes]):
+    """Strings, each known by its mark.
+
+    Parameters
+    ----------
+    marks : ndarray of uint8, shape (n,)
+    words : sequence of bytes
+        The strings of the marks from 128 on.
+    codes : ndarray of float32, shape (n,)
+        What a categorical feature's encoding has for them.
+    """
+
+    __slots__ = ("_marks", "_words", "codes")
+
+    def __init__(self, marks: NDArray[np.uint8], words: Sequence[bytes], codes: NDArray[np.float32]) -> None:
+        self._marks, self._words, self.codes = marks, words, codes
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self._words[mark - _FIRST_MARK] for mark in self._marks[at].tolist()]
+        return self._words[int(self._marks[at]) - _FIRST_MARK]
+
+
+class Coder:
+    """Reads tensors of the strings that a feature knows.
+
+    Parameters
+    ----------
+    known : mapping of bytes to float
+        Each with its code. No more than `MOST_WORDS`, of ASCII; see `coder_of`.
+    """
+
+    def __init__(self, known: Mapping[bytes, float]) -> None:
+        self._words = tuple(known)
+        marks = range(_FIRST_MARK, _FIRST_MARK + len(known))
+        self._steps = [
+            (_LENGTH.pack(len(word)) + word, bytes((mark,))) for word, mark in zip(known, marks, strict=True)
+        ]
+        self._codes = np.zeros(256, dtype=np.float32)
+        self._codes[list(marks)] = list(known.values())
+
+    def read(self, data: bytes, elements: int) -> Coded | None:
+        """Return the strings of a tensor; None if others may be among them, or not so many."""
+        if not data.isascii():
+            return None
+        for string, mark in self._steps:
+            data = data.replace(string, mark)
+        if len(data) != elements or (elements and data.translate(None, _MARKS)):
+            return None
+        marks = np.frombuffer(data, dtype=np.uint8)
+        return Coded(marks, self._words, self._codes.take(marks))
+
+
+_MARKS: Final = bytes(range(_FIRST_MARK, 256))
+
+
+def coder_of(known: Mapping[bytes, float]) -> Coder | None:
+    """Return what reads tensors of these strings, if there are few enough, and all short and of ASCII."""
+    fit = all(len(word) <= _LONGEST and word.isascii() for word in known)
+    return Coder(known) if fit and len(known) <= MOST_WORDS else None
