@@ -114,8 +114,9 @@ class ColumnEncoder:
         if not positions:
             return []
         fits = (np.fmin.reduce(block, axis=1) >= self._low) & (np.fmax.reduce(block, axis=1) <= self._high)
-        fits &= self._missing | ~np.isnan(block).any(axis=1)
-        return [position for position in positions if not fits[position]]
+        fits &= self._missing | ~np.logical_or.reduce(np.isnan(block), axis=1)
+        listed = fits.tolist()
+        return [position for position in positions if not listed[position]]
 
     def _path(self, row: int, position: int) -> str:
         return f"{member('inputs', self.names[position])}[{row}]"

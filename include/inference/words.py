@@ -80,8 +80,8 @@ class Words(Sequence[bytes]):
 
         The second is zero for a string that the first one holds, and None when all strings are such.
         """
-        sizes: Any = self._sizes if not self._step else self._sizes[0]
-        longest = int(sizes.max(initial=0))
+        sizes: Any = int(self._sizes[0]) if self._step else self._sizes
+        longest = sizes if self._step else int(np.maximum.reduce(sizes, initial=0))
         if longest > _LONGEST:
             return None
         low = (self._from(0) & _LOW[sizes]) | _LOW_TOP[sizes]
@@ -169,7 +169,7 @@ def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad
             return write_each(column, out)
         codes, found = table.find(*packed)
         out[:] = codes
-        if found.all():
+        if np.count_nonzero(found) == len(found):
             return None
         unknown: NDArray[np.bool_] = ~found
         if rejects:
