@@ -108,6 +108,9 @@ install() {
         mirror=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
     fi
+    # Where Python may not write bytecode by itself, as in many containers, every process would compile all it
+    # imports anew: Airflow's takes seconds, in each of its many processes.
+    [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
     for file in requirements.txt "$@"; do
         say "installing the packages of $file, each checked against its hash"
         "$venv/bin/uv" pip install --python "$python" --require-hashes -r "$file" || download_failed "$file"
