@@ -102,6 +102,20 @@ def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None
     assert "(fence 2)" in said
 
 
+def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path) -> None:
+    declare_model(tmp_path / "models", "weekly", spec=SPEC.replace("score=None", 'score="0 0 * * 1"'))
+    load_parcels(engine, "weekly")
+    assert sluice("train", "weekly", "--as-of", TODAY.isoformat())[0] == 0
+    code, said, _ = sluice("backfill", "weekly", "--from", "2026-02-02", "--to", "2026-02-09", "--version", "1")
+    assert code == 0
+    assert "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+    assert "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+    code, said, _ = sluice("score", "weekly", "--partition", "2026-02-12")
+    assert code == 0, "a day means the week that it lies in"
+    assert "weekly 2026-02-09" in said
+    assert "(fence 2)" in said
+
+
 @pytest.mark.slow
 def test_a_schedule_of_other_partitions_is_told_from_a_mistake_of_the_database(
     sluice, engine: Engine, tmp_path

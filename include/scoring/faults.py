@@ -44,13 +44,14 @@ def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
     Parameters
     ----------
     reading : bool
-        Whether the block reads on from a result of ADBC, which raises OSError: Arrow knows no better.
+        Whether the block reads on from a result of ADBC, which raises what Arrow makes of it: OSError or its own.
     """
     from adbc_driver_manager import Error as AdbcError
+    from pyarrow import ArrowException
 
     foreign: tuple[type[Exception], ...] = (psycopg.Error, SQLAlchemyError, AdbcError)
     if reading:
-        foreign = (*foreign, OSError)
+        foreign = (*foreign, OSError, ArrowException)
     try:
         yield
     except foreign as error:
