@@ -108,8 +108,12 @@ def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path
     assert sluice("train", "weekly", "--as-of", TODAY.isoformat())[0] == 0
     code, said, _ = sluice("backfill", "weekly", "--from", "2026-02-02", "--to", "2026-02-09", "--version", "1")
     assert code == 0
-    assert "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
-    assert "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+    assert (
+        "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+    )
+    assert (
+        "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+    )
     code, said, _ = sluice("score", "weekly", "--partition", "2026-02-12")
     assert code == 0, "a day means the week that it lies in"
     assert "weekly 2026-02-09" in said

@@ -18,6 +18,7 @@ MOST_WORDS: Final = 8  # each costs a search
 _LONGEST: Final = 64
 _LENGTH: Final = Struct("<I")
 _FIRST_MARK: Final = 128
+_MARKS: Final = bytes(range(_FIRST_MARK, 256))
 
 
 class Coded(Sequence[bytes]):
@@ -80,9 +81,6 @@ class Coder:
             return None
         marks = np.frombuffer(data, dtype=np.uint8)
         return Coded(marks, self._words, self._codes.take(marks))
-
-
-_MARKS: Final = bytes(range(_FIRST_MARK, 256))
 
 
 def coder_of(known: Mapping[bytes, float]) -> Coder | None:
