@@ -84,10 +84,10 @@ def test_the_first_signal_asks_to_stop_and_the_second_to_hurry() -> None:
 
     signals = Signals()
     with signals.caught():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # to this thread: another's would be handled after the wait
         assert signals.stop.wait(1)
         assert not signals.hurry.is_set()
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert signals.hurry.wait(1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
