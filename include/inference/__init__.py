@@ -5,19 +5,19 @@ become scores in `Scorer`. All read what they may expect from the artifact's `Si
 here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
-from include.inference.coded import Coded, Coder, coder_of
+from include.inference.coded import Coder
 from include.inference.columns import Column, ColumnEncoder
 from include.inference.divergence import Held, divergence_of, hold_to
 from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.signature import Signature
-from include.inference.words import PADDING, Words
+from include.inference.words import LENGTH, PADDING, Words, with_length
 
 __all__ = [
+    "LENGTH",
     "MOST_FAULTS",
     "PADDING",
-    "Coded",
     "Coder",
     "Column",
     "ColumnEncoder",
@@ -29,9 +29,9 @@ __all__ = [
     "Signature",
     "Words",
     "check_golden",
-    "coder_of",
     "divergence_of",
     "hold_to",
     "load_golden",
     "load_scorer",
+    "with_length",
 ]

@@ -8,20 +8,20 @@ no string with its length before it is the beginning of another one, so that byt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from struct import Struct
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from include.inference.words import Strings, with_length
+
 MOST_WORDS: Final = 8  # each costs a search
 _LONGEST: Final = 64
-_LENGTH: Final = Struct("<I")
 _FIRST_MARK: Final = 128
 _MARKS: Final = bytes(range(_FIRST_MARK, 256))
 
 
-class Coded(Sequence[bytes]):
+class Coded(Strings):
     """Strings, each known by its mark.
 
     Parameters
@@ -41,15 +41,7 @@ class Coded(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._marks)
 
-    @overload
-    def __getitem__(self, at: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[bytes]: ...
-
-    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
-        if isinstance(at, slice):
-            return [self._words[mark - _FIRST_MARK] for mark in self._marks[at].tolist()]
+    def _one(self, at: int) -> bytes:
         return self._words[int(self._marks[at]) - _FIRST_MARK]
 
 
@@ -65,9 +57,7 @@ class Coder:
     def __init__(self, known: Mapping[bytes, float]) -> None:
         self._words = tuple(known)
         marks = range(_FIRST_MARK, _FIRST_MARK + len(known))
-        self._steps = [
-            (_LENGTH.pack(len(word)) + word, bytes((mark,))) for word, mark in zip(known, marks, strict=True)
-        ]
+        self._steps = [(with_length(word), bytes((mark,))) for word, mark in zip(known, marks, strict=True)]
         self._codes = np.zeros(256, dtype=np.float32)
         self._codes[list(marks)] = list(known.values())
 
@@ -77,7 +67,7 @@ class Coder:
             return None
         for string, mark in self._steps:
             data = data.replace(string, mark)
-        if len(data) != elements or (elements and data.translate(None, _MARKS)):
+        if len(data) != elements or data.translate(None, _MARKS):
             return None
         marks = np.frombuffer(data, dtype=np.uint8)
         return Coded(marks, self._words, self._codes.take(marks))

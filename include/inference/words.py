@@ -6,7 +6,9 @@ integers, which are looked up in a hash table without collisions, all at once.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
 from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
@@ -19,6 +21,7 @@ Codes = NDArray[np.float32]
 Integers = NDArray[np.uint64]
 Bad = NDArray[np.bool_] | None
 
+LENGTH: Final = Struct("<I")  # of a string, before it in a tensor
 PADDING: Final = bytes(16)
 _SHORT: Final = 7  # bytes of a string that fits one integer beside its length
 _LONGEST: Final = 15  # and two integers
@@ -34,7 +37,33 @@ _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth
 _NOBODY: Final = np.uint64(2**64 - 1)  # an integer of no string
 
 
-class Words(Sequence[bytes]):
+def with_length(word: bytes) -> bytes:
+    """Return a string as it stands in a tensor: after its length."""
+    return LENGTH.pack(len(word)) + word
+
+
+class Strings(Sequence[bytes]):
+    """Strings of which one becomes a Python object only when somebody looks at it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _one(self, at: int) -> bytes:
+        """Return the string at a position."""
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self._one(each) for each in range(*at.indices(len(self)))]
+        return self._one(at)
+
+
+class Words(Strings):
     """Strings that lie in one piece of memory.
 
     Parameters
@@ -63,15 +92,7 @@ class Words(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, at: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[bytes]: ...
-
-    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
-        if isinstance(at, slice):
-            return [self[each] for each in range(*at.indices(len(self)))]
+    def _one(self, at: int) -> bytes:
         start = int(self._starts[at])
         return self._octets[start : start + int(self._sizes[at if len(self._sizes) > 1 else 0])]
 

@@ -58,20 +58,16 @@ class Layouts:
             If there are too many rows.
         """
         size = head_size(body, head_bytes)
-        text = body[:size]
-        if head_bytes is None or size > LONGEST_KEPT:
-            return self._said(text, loaded), memoryview(body)[size:]
-        layout = self._kept.get((loaded.artifact_digest, text))
+        key = (loaded.artifact_digest, body[:size])
+        kept = head_bytes is not None and size <= LONGEST_KEPT
+        layout = self._kept.get(key) if kept else None
         if layout is None:
-            layout = self._said(text, loaded)
-            if layout.lasts:
+            layout = layout_of(read_head(key[1], self._most_depth), loaded.scorer.signature, self._most_rows)
+            if kept and layout.lasts:
                 if len(self._kept) >= MOST_KEPT:
                     self._kept.clear()
-                self._kept[loaded.artifact_digest, text] = layout
+                self._kept[key] = layout
         return layout, memoryview(body)[size:]
-
-    def _said(self, text: bytes, loaded: LoadedModel) -> Layout:
-        return layout_of(read_head(text, self._most_depth), loaded.scorer.signature, self._most_rows)
 
 
 def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> Mapping[str, Column]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from math import prod
-from struct import Struct
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import PADDING, Coder, Column, Words
+from include.inference import LENGTH, PADDING, Coder, Column, Words, with_length
 
 # Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
@@ -41,7 +40,6 @@ _LISTS: Final[dict[str, Any]] = {
 _FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()} | {BYTES: list[str | None]}
 _DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
 _NO_JSON: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-_LENGTH: Final = Struct("<I")
 MOST_MARKED: Final = 8
 
 
@@ -122,7 +120,7 @@ def _uniform(octets: bytes, size: int, elements: int) -> Words | None:
     """Return strings that are all as long, without looking at each; None if they are not."""
     if not elements or size < 4:
         return None
-    width = _LENGTH.unpack_from(octets)[0]
+    width = LENGTH.unpack_from(octets)[0]
     if size != elements * (4 + width):
         return None
     lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
@@ -161,7 +159,7 @@ def _by_zeros(octets: bytes, size: int, elements: int) -> Words | None:
 def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
     found: list[bytes] = []
     at = 0
-    length_at, add = _LENGTH.unpack_from, found.append
+    length_at, add = LENGTH.unpack_from, found.append
     while at + 4 <= size:
         start = at + 4
         at = start + length_at(octets, at)[0]
@@ -180,7 +178,7 @@ class WordsWriter:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._words = [with_length(word) for word in words]
+        self._words = [with_length(word.encode()) for word in words]
         used = set(b"".join(self._words))
         marks = [octet for octet in range(256) if octet not in used][: len(words)]
         # Each word is first a byte that is in none of them, and then put in its place, by a search in C.
@@ -194,9 +192,3 @@ class WordsWriter:
         for mark, word in zip(self._marks.tolist(), self._words, strict=True):
             written = written.replace(bytes((mark,)), word)
         return written
-
-
-def with_length(word: str) -> bytes:
-    """Return a string as an element of BYTES."""
-    octets = word.encode()
-    return _LENGTH.pack(len(octets)) + octets
