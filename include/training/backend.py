@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -50,7 +51,7 @@ class Backend:
             if self.name == "dask":
                 stack.enter_context(self._dask())
             elif self.name == "ray":
-                self._ray()
+                stack.enter_context(self._ray())
             options: dict[str, Any] = {"backend": self.name, "n_jobs": self.jobs}
             stack.enter_context(joblib.parallel_config(**options))
             yield
@@ -72,11 +73,32 @@ class Backend:
         with client:
             yield
 
-    def _ray(self) -> None:
+    @contextlib.contextmanager
+    def _ray(self) -> Iterator[None]:
         ray = self._library("ray", "ray")
         self._library("ray.util.joblib", "ray").register_ray()
-        if not ray.is_initialized():
-            ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=False)
+        host, _, port = (self.address or "").removeprefix("ray://").rpartition(":")
+        if host and port.isdigit():
+            # Asked first: Ray tries for five minutes, and then ends the process.
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_CONNECT).close()
+            except OSError as error:
+                raise self._silent_ray(error) from error
+        try:
+            ray.init(address=self.address, log_to_driver=False)
+        except (OSError, ValueError) as error:
+            raise self._silent_ray(error) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def _silent_ray(self, error: Exception) -> TrainingBackendError:
+        return TrainingBackendError(
+            "ray",
+            f"the cluster at {self.address} does not answer ({type(error).__name__})",
+            "Start it (`ray start --head`), or correct SLUICE_TRAIN_ADDRESS; without one, Ray starts on this machine.",
+        )
 
     def _library(self, module: str, package: str) -> ModuleType:
         try:

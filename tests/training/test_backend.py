@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_a
     print(cluster.scheduler_address, flush=True)
     sys.stdin.read()
 """
+
+
+RAY = importlib.util.find_spec("ray") is not None
+WITH_RAY = pytest.mark.skipif(
+    not RAY, reason="SKIPPED: ray is not installed (100 MB that nothing else wants): uv pip install ray"
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +86,32 @@ def test_a_forest_grows_on_a_dask_cluster_as_it_grows_at_home(
     assert (answers[0].predict_proba(x) == answers[1].predict_proba(x)).all(), "the same seed, the same forest"
 
 
+@pytest.mark.slow
+@WITH_RAY
+def test_a_forest_grows_on_ray_as_it_grows_at_home(resources: Resources, tmp_path: Path) -> None:
+    import joblib
+
+    spec = declare_model(tmp_path / "models", spec=FOREST)
+    load_parcels(resources.engine)
+    taken = pipeline.take_snapshot(spec, TODAY, resources)
+    there = resources.settings.model_copy(update={"train_backend": "ray"})
+    away = pipeline.train_candidate(spec, "away", taken, Resources(**{**_fields(resources), "settings": there}))
+    home = pipeline.train_candidate(spec, "home", taken, resources)
+    answers = [load_fitted(Path(each.folder) / "model.joblib", each.digests["model.joblib"]) for each in (away, home)]
+    x = read_training_data(spec, taken).x_holdout
+    assert (answers[0].predict_proba(x) == answers[1].predict_proba(x)).all(), "the same seed, the same forest"
+    with Backend("ray", jobs=2).active():
+        workers = set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(8)))
+    assert os.getpid() not in workers, "the work was done by Ray's processes"
+
+
+@WITH_RAY
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no address"])
+def test_a_ray_cluster_that_does_not_answer_is_an_error_at_once(address: str) -> None:
+    with pytest.raises(TrainingBackendError, match="SLUICE_TRAIN_ADDRESS"), Backend("ray", address).active():
+        pass
+
+
 def _fields(resources: Resources) -> dict[str, object]:
     return {name: getattr(resources, name) for name in Resources.__slots__}
 
@@ -105,9 +138,7 @@ def test_dask_without_an_address_says_which_setting_names_it() -> None:
         pass
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is not None, reason="SKIPPED: ray is installed, so nothing is missing"
-)
+@pytest.mark.skipif(RAY, reason="SKIPPED: ray is installed, so nothing is missing")
 def test_ray_that_is_not_installed_says_what_to_install() -> None:
     with pytest.raises(TrainingBackendError, match="ray is not installed"), Backend("ray").active():
         pass
