@@ -65,6 +65,44 @@ def split(figures: Measured) -> str:
     return "\n".join(lines)
 
 
+def cores(figures: Measured) -> str:
+    """Return what a row costs in processor time, stage by stage, and what that allows."""
+    stages = (
+        ("reading", READ, ""),
+        ("encoding and predicting", PREDICT, ""),
+        ("building the COPY's bytes", COPY, "build_"),
+        ("COPY", COPY, ""),
+        ("making the key", COPY, "key_"),
+    )
+    lines = ["| processor time of a row, µs | of the task | of PostgreSQL | of both |", "|---|--:|--:|--:|"]
+
+    def line(what: str, client: float, database: float) -> float:
+        lines.append(f"| {what} | {client:.2f} | {database:.2f} | {client + database:.2f} |")
+        return client + database
+
+    def micros(name: str, prefix: str = "") -> tuple[float, float]:
+        found = figures[name]
+        client, database = (
+            median(each[f"{prefix}{who}_core_seconds"] / each["rows"] * 1e6 for each in found)
+            for who in ("client", "database")
+        )
+        return client, database
+
+    alone = sum(line(f"{what}, alone", *micros(name, prefix)) for what, name, prefix in stages)
+    lines.append(f"| these together | | | **{alone:.2f}** |")
+    ours = line("Sluice, one worker", *micros(ONE))
+    count = os.cpu_count() or 1
+    most, slowest = count / alone * 1e6, min(rate(figures, name) for name in (READ, PREDICT, COPY))
+    busy = ours * rate(figures, ONE) / 1e6 / count
+    lines.append("")
+    lines.append(
+        f"So the stages, however well they overlap, score {most:,.0f} rows/s on {count} cores at the very most: "
+        f"{most / slowest:.0%} of the slowest of them alone, which has the cores for itself. One worker reached "
+        f"{rate(figures, ONE) / most:.0%} of that, with the cores {busy:.0%} busy."
+    )
+    return "\n".join(lines)
+
+
 def targets(figures: Measured) -> list[str]:
     """Return a line for each target, and whether it is kept."""
     ratio = rate(figures, ONE) / rate(figures, NAIVE)
@@ -94,4 +132,4 @@ def document(figures: Measured, rounds: int, busy: float) -> str:
     two = (
         f"Two workers are {rate(figures, TWO) / rate(figures, ONE):.2f} times as fast as one on {os.cpu_count()} cores."
     )
-    return "\n\n".join((about, "\n".join(targets(figures)), table(figures), two, split(figures)))
+    return "\n\n".join((about, "\n".join(targets(figures)), table(figures), two, split(figures), cores(figures)))

@@ -14,6 +14,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
+from scoring_parts.cores import core_seconds  # noqa: E402  # found by the line above
 from scoring_parts.data import PERIOD, SAMPLE, flight_delay, spec_over, table_of  # noqa: E402  # found by the line above
 
 NAIVE_TABLE = "naive_scores"
@@ -55,7 +56,7 @@ def ours(home: Path, url: str, times: int, shards: int, shard: int, plan: str) -
     spec = spec_over(flight_delay(), times, -(-rows // shards), home / "scoring" / f"{times}x")
     with opened(home, url) as resources:
         begin()
-        started = time.perf_counter()
+        started, used = time.perf_counter(), core_seconds(home)
         if plan.isdigit():
             report = ValidationReport(
                 model=spec.name, run_id=f"bench {time.time()}", purpose="score", period=PERIOD, rows=rows, checks=()
@@ -69,7 +70,8 @@ def ours(home: Path, url: str, times: int, shards: int, shard: int, plan: str) -
             found = {f"{name}_seconds": sum(getattr(each, f"{name}_seconds") for each in staged)
                      for name in ("read", "predict", "write", "key")}  # fmt: skip
             seconds = time.perf_counter() - started
-            return {"rows": published.row_count, "seconds": seconds, "publish_seconds": seconds - staging} | found
+            found |= {"rows": published.row_count, "seconds": seconds, "publish_seconds": seconds - staging}
+            return found | (core_seconds(home) - used).named()
         told = json.loads(plan)
         planned = ScorePlan.from_plain(told["plan"])
         if "staged" in told:
@@ -86,10 +88,10 @@ def read_alone(home: Path, url: str, times: int) -> dict[str, Any]:
 
     spec = spec_over(flight_delay(), times, 1, home / "scoring" / f"{times}x")
     begin()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), core_seconds(home)
     with open_rows(url, rows_query(spec, PERIOD, labelled=False)) as batches:
         rows = sum(batch.num_rows for batch in batches)
-    return {"rows": rows, "seconds": time.perf_counter() - started}
+    return {"rows": rows, "seconds": time.perf_counter() - started} | (core_seconds(home) - used).named()
 
 
 def _batches(home: Path, url: str, times: int, most: int) -> tuple[Any, Any, list[Any]]:
@@ -119,9 +121,9 @@ def predict_alone(home: Path, url: str, times: int) -> dict[str, Any]:
 
     spec, scorer, kept = _batches(home, url, times, 500_000)
     begin()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), core_seconds(home)
     rows = sum(scored.rows for scored in score_batches(kept, spec, scorer))
-    return {"rows": rows, "seconds": time.perf_counter() - started}
+    return {"rows": rows, "seconds": time.perf_counter() - started} | (core_seconds(home) - used).named()
 
 
 def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
@@ -138,12 +140,12 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     engine.dispose()
     writer = CopyWriter(spec.target.classes, [0, 1])
     scored = list(score_batches(kept, spec, scorer))
-    building = time.perf_counter()
+    building, used = time.perf_counter(), core_seconds(home)
     blocks = [writer.block(batch)[0] for batch in scored]
-    building = time.perf_counter() - building
+    building, build_used = time.perf_counter() - building, core_seconds(home) - used
     begin()
     with psycopg.connect(url) as connection:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), core_seconds(home)
         connection.execute("CREATE TABLE staging.bench_copy (LIKE scores.flight_delay)")
         connection.execute(
             "ALTER TABLE staging.bench_copy ALTER partition_start SET DEFAULT '2000-01-01', "
@@ -158,10 +160,10 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
             for block in blocks:
                 copy.write(block)
             copy.write(TRAILER)
-        copied = time.perf_counter() - started
+        copied, copy_used = time.perf_counter() - started, core_seconds(home) - used
         connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
         connection.execute("ALTER TABLE staging.bench_copy ADD PRIMARY KEY (entity_key, partition_start)")
-        keyed = time.perf_counter() - started
+        keyed, key_used = time.perf_counter() - started, core_seconds(home) - used - copy_used
         connection.commit()
         committed = time.perf_counter() - started
         connection.execute("DROP TABLE staging.bench_copy")
@@ -170,6 +172,7 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     return {
         "rows": rows, "seconds": copied, "keyed_seconds": keyed, "committed_seconds": committed,
         "build_seconds": building, "bytes": size,
+        **build_used.named("build_"), **copy_used.named(), **key_used.named("key_"),
     }  # fmt: skip
 
 
