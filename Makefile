@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
 began := $(shell date +%s)
-# Two processes: what belongs together stays in one (tests/conftest.py). JOBS=0 runs all in this one, to debug in.
-pytest = $(py) -m pytest -n $(or $(JOBS),2)
+# Two processes: the tests of a file share what they set up, and stay in one. JOBS=0 runs all in this one, to debug in.
+pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 help: ## this list
 	@printf 'Sluice. Targets:\n'

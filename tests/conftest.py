@@ -6,13 +6,11 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine
-from xdist.scheduler import LoadScopeScheduling
 
 from include.resources import Resources, open_resources
 from include.settings import Settings
@@ -23,25 +21,6 @@ TEMPLATE = "sluice_template"
 # Machines are noisy: no property is about time.
 hypothesis.settings.register_profile("sluice", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("sluice")
-
-
-class ByWhatIsShared(LoadScopeScheduling):
-    """Keep in one process what belongs together when several run: the tests of a file, which share what they set up.
-
-    Those that start the whole stack, or take the database away, stay together in one more: they want ports
-    that others look for, and one Airflow at a time is enough for the machine. (pytest-xdist has groups for
-    that, by a mark; with pytest 9.2 it takes no notice of them.)
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return "stack" if "/e2e/" in file or file.endswith("/test_database_down.py") else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared:
-    """Share the tests out over processes by `ByWhatIsShared`."""
-    return ByWhatIsShared(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from include.inference import Signature
-from model_service.errors import TensorsRejectedError
 from model_service.oip.tensors import WordsWriter
 
 _encode = msgspec.json.Encoder().encode
@@ -56,37 +55,23 @@ class OutputWriter:
     def __init__(self, signature: Signature) -> None:
         self._classes = signature.classes
         self._words = _words_writer(signature.classes)
-        self.names = ("label", "class_index", "probabilities") if signature.classes else ("value",)
 
     def write(
-        self,
-        about: tuple[str, str, str | None],
-        scores: NDArray[np.float64],
-        wanted: tuple[tuple[str, bool], ...],
-        *,
-        binary: bool,
+        self, about: tuple[str, str, str | None], scores: NDArray[np.float64], asked: tuple[tuple[str, bool], ...]
     ) -> InferAnswer:
-        """Write the outputs `wanted`, or all of them.
+        """Write the outputs `asked` for.
 
         Parameters
         ----------
         about : (model, version, id)
         scores : ndarray of float64, shape (n, n_classes) or (n, 1)
-        wanted : tuple of (name, whether in binary form)
-        binary : bool
-            The form, when no output is named.
-
-        Raises
-        ------
-        TensorsRejectedError
-            If an output is named that the model does not have, or one twice.
+        asked : tuple of (name, whether in binary form)
+            As `Layout.outputs` has them.
         """
-        wanted = wanted or tuple((name, binary) for name in self.names)
-        self.check(wanted)
         best = scores.argmax(axis=1) if self._classes else None
         shown: list[TensorShown] = []
         buffers: list[bytes] = []
-        for name, as_binary in wanted:
+        for name, as_binary in asked:
             tensor, buffer = self._output(name, scores, best, as_binary=as_binary)
             shown.append(tensor)
             if as_binary:
@@ -95,15 +80,6 @@ class OutputWriter:
         model, version, request_id = about
         head = _encode(AnswerShown(model, version, shown, UNSET if request_id is None else request_id))
         return InferAnswer(b"".join((head, *buffers)), len(head)) if buffers else InferAnswer(head, None)
-
-    def check(self, wanted: tuple[tuple[str, bool], ...]) -> None:
-        """Refuse outputs that the model does not have, before it is asked."""
-        names = [name for name, _ in wanted]
-        known = ", ".join(self.names)
-        faults = [f"output '{name[:60]}' is none of {known}" for name in names if name not in self.names]
-        faults += [f"output '{name}' is asked for twice" for name in self.names if names.count(name) > 1]
-        if faults:
-            raise TensorsRejectedError(faults)
 
     def _output(
         self, name: str, scores: NDArray[np.float64], best: NDArray[np.int64] | None, *, as_binary: bool

@@ -25,8 +25,6 @@ def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit
         If values are not what the model's signature allows.
     """
     layout, rest = layouts.read(body, head_bytes, loaded)
-    writer = OutputWriter(loaded.scorer.signature)
-    writer.check(layout.outputs)
     columns = columns_of(layout, rest, loaded)
     visit.rows = layout.rows
     visit.lap("decode")
@@ -35,7 +33,7 @@ def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit
     scores = loaded.scorer.score(matrix)
     visit.lap("predict")
     about = (loaded.model, str(loaded.version), layout.id)
-    answer = writer.write(about, scores, layout.outputs, binary=layout.binary)
+    answer = OutputWriter(loaded.scorer.signature).write(about, scores, layout.outputs)
     visit.lap("encode")
     if visit.wants_values:
         visit.inputs = _rows_of(columns)

@@ -10,6 +10,7 @@ from include.inference import Signature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.errors import TensorsRejectedError, TooLargeError
 from model_service.oip.head import RequestHead, TensorHead
+from model_service.oip.metadata import outputs_of
 from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES
 
 _MOST_BYTES: Final = 2**40  # of a tensor; more would be no number of bytes
@@ -39,8 +40,7 @@ class Layout:
     length : int
         How many bytes of tensors follow the JSON part.
     outputs : tuple of (name, whether in binary form)
-        Empty: all of them, in the form that `binary` says.
-    binary : bool
+        What is asked for: each is one that the model has, and none comes twice.
     """
 
     id: str | None
@@ -49,7 +49,6 @@ class Layout:
     rows: int
     length: int
     outputs: tuple[tuple[str, bool], ...]
-    binary: bool
 
     @property
     def lasts(self) -> bool:
@@ -68,21 +67,32 @@ def layout_of(head: RequestHead, signature: Signature, most_rows: int) -> Layout
     Raises
     ------
     TensorsRejectedError
-        If its tensors are not those that the model takes.
+        If its tensors are not those that the model takes, or it asks for other outputs than the model has.
     TooLargeError
         If there are more than `most_rows` rows.
     """
     tensors, length = _placed(head.inputs)
-    binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
-    outputs = tuple(
-        (each.name, _flag(each.parameters, "binary_data", default=binary, where=f"output '{each.name[:60]}'"))
-        for each in head.outputs
-    )
     matrix = _matrix(head.inputs, signature)
     rows = _rows_of(head.inputs, signature) if matrix is None else matrix.shape[0]
     if rows > most_rows:
         raise TooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
-    return Layout(head.id, tensors, matrix is not None, rows, length, outputs, binary)
+    return Layout(head.id, tensors, matrix is not None, rows, length, _asked(head, signature))
+
+
+def _asked(head: RequestHead, signature: Signature) -> tuple[tuple[str, bool], ...]:
+    """Return the outputs asked for, all of the model unless told, and for each whether in binary form."""
+    binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
+    asked = tuple(
+        (each.name, _flag(each.parameters, "binary_data", default=binary, where=f"output '{each.name[:60]}'"))
+        for each in head.outputs
+    )
+    known = tuple(each.name for each in outputs_of(signature))
+    names = [name for name, _ in asked]
+    faults = [f"output '{name[:60]}' is none of {', '.join(known)}" for name in names if name not in known]
+    faults += [f"output '{name}' is asked for twice" for name in known if names.count(name) > 1]
+    if faults:
+        raise TensorsRejectedError(faults)
+    return asked or tuple((name, binary) for name in known)
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str) -> bool:
