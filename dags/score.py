@@ -28,30 +28,34 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.validate_partition(spec, run_id, period, resources).to_plain()
 
     @task
-    def plan(validated: dict[str, Any], run_id: str, dag_run: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
+    def plan(
+        validated: dict[str, Any], run_id: str, dag_run: Any, params: dict[str, Any], ti: Any
+    ) -> list[dict[str, Any]]:
         from include import pipeline
 
         report, wish = ValidationReport.from_plain(validated), runs.scoring_wish(dag_run, params)
         with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
-            planned = pipeline.plan_partition(spec, report, run_id, resources, **wish)
+            planned = pipeline.plan_partition(spec, report, run_id, resources, **wish, try_number=ti.try_number)
         return [{"plan": planned.to_plain(), "shard": shard} for shard in range(planned.shards)]
 
     @task
-    def score(work: dict[str, Any]) -> dict[str, Any]:
+    def score(work: dict[str, Any], ti: Any) -> dict[str, Any]:
         from include import pipeline
 
         with pipeline.open_resources() as resources:
             planned = ScorePlan.from_plain(work["plan"])
-            return pipeline.score_shard(spec, planned, work["shard"], resources).to_plain()
+            return pipeline.score_shard(spec, planned, work["shard"], resources, ti.try_number).to_plain()
 
     @task(outlets=[scores])
-    def publish(works: list[dict[str, Any]], shards: list[dict[str, Any]], outlet_events: Any) -> dict[str, Any]:
+    def publish(
+        works: list[dict[str, Any]], shards: list[dict[str, Any]], outlet_events: Any, ti: Any
+    ) -> dict[str, Any]:
         from include import pipeline
 
         staged = [StagedShard.from_plain(shard) for shard in shards]
         with pipeline.open_resources() as resources:
             planned = ScorePlan.from_plain(works[0]["plan"])
-            published = pipeline.publish_partition(spec, planned, staged, resources)
+            published = pipeline.publish_partition(spec, planned, staged, resources, ti.try_number)
         assets.announce_partition(outlet_events[scores], published)
         return published.to_plain()
 

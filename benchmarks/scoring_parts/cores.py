@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,11 @@ class CoreSeconds:
 def core_seconds(home: Path) -> CoreSeconds:
     """Return what was used until now; the server is the embedded one below `home`."""
     postmaster = psutil.Process(int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
-    # Its own, that of children which have ended, and that of those which live.
-    used = sum(postmaster.cpu_times()[:4])
-    for child in postmaster.children(recursive=True):
-        try:
-            used += sum(child.cpu_times()[:2])
-        except psutil.NoSuchProcess:  # it ended between the two looks: the kernel had it added above, or will
-            continue
-    return CoreSeconds(time.process_time(), used)
+    while True:
+        # Its own, that of children which have ended, and that of those which live; again if one ended meanwhile.
+        before, living = postmaster.cpu_times(), 0.0
+        for child in postmaster.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                living += sum(child.cpu_times()[:2])
+        if postmaster.cpu_times()[2:4] == before[2:4]:
+            return CoreSeconds(time.process_time(), sum(before[:4]) + living)

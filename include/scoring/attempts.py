@@ -26,10 +26,15 @@ Stage = Literal["plan", "shard", "publish"]
 STAGING = "staging"
 _TRIES = 5
 
-# Whether `one` replaces `other`: a plan replaces everything before it, else the same piece of work of the same plan.
+# Whether `one` replaces `other`: a plan replaces everything before it, else the same piece of work of the same plan;
+# and nothing is left to do for a shard whose plan is published.
 _REPLACES = """
     one.attempt > other.attempt AND (one.stage = 'plan'
-        OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard))
+        OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard)
+        OR (one.plan = other.plan AND other.stage = 'shard' AND EXISTS (
+            SELECT FROM sluice.score_partition AS published
+            WHERE (published.model, published.partition_start, published.attempt)
+                = (one.model, one.partition_start, one.attempt))))
 """
 _NEWER: LiteralString = f"""
     SELECT one.attempt, one.run_id, one.started_at
@@ -48,12 +53,21 @@ _END_OLDER: LiteralString = """
       AND (%(stage)s::text = 'plan'
            OR (other.plan = %(plan)s AND other.stage = %(stage)s AND other.shard IS NOT DISTINCT FROM %(shard)s::int))
 """
-_TAKE: LiteralString = "SELECT sluice.take_score_attempt(%(model)s, %(start)s, %(stage)s, %(plan)s, %(shard)s, %(run)s)"
+_TAKE: LiteralString = (
+    "SELECT sluice.take_score_attempt(%(model)s, %(start)s, %(stage)s, %(plan)s, %(shard)s, %(run)s, %(try)s)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an attempt is at."""
+    """What an attempt is at.
+
+    Attributes
+    ----------
+    try_number : int
+        Which try of its task it is. A task that was stopped before it took a number, and wakes up after a later try
+        of the same run took one, gets none.
+    """
 
     model: str
     start: datetime
@@ -61,6 +75,7 @@ class Work:
     stage: Stage
     plan: int | None = None
     shard: int | None = None
+    try_number: int = 1
 
     def __str__(self) -> str:
         what = {"plan": "the plan", "shard": f"shard {self.shard}", "publish": "the publication"}[self.stage]
@@ -68,8 +83,9 @@ class Work:
 
     def named(self, attempt: int | None = None) -> dict[str, Any]:
         """Return the parameters of the statements above."""
-        named = {"model": self.model, "start": self.start, "run": self.run_id, "stage": self.stage}
-        return named | {"plan": self.plan, "shard": self.shard, "attempt": attempt}
+        named: dict[str, Any] = {"model": self.model, "start": self.start, "run": self.run_id, "stage": self.stage}
+        named |= {"plan": self.plan, "shard": self.shard, "attempt": attempt, "try": self.try_number}
+        return named
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def plan(
     artifact_digest: str,
     mode: ScoreMode,
     shards: int | None = None,
+    try_number: int = 1,
 ) -> ScorePlan:
     """Make the score table ready, replace older attempts at the partition, and cut it into shards.
 
@@ -48,6 +49,8 @@ def plan(
         How many rows the validated period holds.
     shards : int, optional
         In how many shards; by default as many as the rows ask for.
+    try_number : int
+        See `Work`.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def plan(
     with database_errors(f"the score table of model '{spec.name}'"):
         ensure_score_table(engine, spec)
     shards = shards or shards_for(rows, spec.scoring.shard_rows)
-    with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan")) as attempt:
+    with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan", try_number=try_number)) as attempt:
         check_fits(attempt.connection, spec, period)
         drop_replaced(attempt)
         if shards > 1:

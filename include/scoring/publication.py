@@ -36,7 +36,9 @@ _LEDGER_ROW = """
 """
 
 
-def publish(engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -> PublishedPartition:
+def publish(
+    engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], try_number: int = 1
+) -> PublishedPartition:
     """Make the staged shards the partition that analysts read, and clear staging.
 
     Publishing what the same run has published already, and what is still there, changes nothing and returns that
@@ -54,7 +56,7 @@ def publish(engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[S
     DatabaseError
         When the database fails otherwise; trying again may help.
     """
-    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
+    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt, try_number=try_number)
     with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
         attempt.hold()
         former = _former(attempt)

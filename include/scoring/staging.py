@@ -44,7 +44,7 @@ class _Tally:
 
 
 def stage_shard(
-    engine: Engine, spec: ModelSpec, plan: ScorePlan, shard: int, open_rows: Rows, scorer: Scorer
+    engine: Engine, spec: ModelSpec, plan: ScorePlan, shard: int, open_rows: Rows, scorer: Scorer, try_number: int = 1
 ) -> StagedShard:
     """Score the rows of one shard into a staging table: all of them or, by rollback, none.
 
@@ -55,17 +55,19 @@ def stage_shard(
     ----------
     open_rows : callable
         Opens the shard's source rows, see `shard_condition`.
+    try_number : int
+        See `Work`.
 
     Raises
     ------
     ReconciliationError
         When rows read, scored and staged differ, a key comes twice, or a row gets no finite score.
     FencedError
-        When a newer attempt has replaced this one.
+        When a newer attempt has replaced this one, or the plan is published.
     DatabaseError
         When the database fails otherwise; trying again may help.
     """
-    work = Work(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard)
+    work = Work(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
     tally = _Tally()
     with taken_attempt(engine, work) as attempt:
         drop_replaced(attempt)

@@ -40,6 +40,7 @@ def plan_partition(
     version: int | None = None,
     mode: ScoreMode = "champion",
     shards: int | None = None,
+    try_number: int = 1,
 ) -> ScorePlan:
     """Decide which version scores the partition that was validated, and in how many shards.
 
@@ -53,6 +54,8 @@ def plan_partition(
         The champion of now, or the one of when the partition ended.
     shards : int, optional
         In how many shards, from 1 to 64; by default as many as the rows ask for.
+    try_number : int
+        Which try of its task it is, counted from 1: an earlier one that wakes up after a later one began is fenced.
 
     Raises
     ------
@@ -77,10 +80,11 @@ def plan_partition(
             artifact_digest=registered.artifact_digest,
             mode=mode,
             shards=shards,
+            try_number=try_number,
         )
 
 
-def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resources) -> StagedShard:
+def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resources, try_number: int = 1) -> StagedShard:
     """Score one shard of the plan into a staging table, with the version of the plan and no other.
 
     Raises
@@ -100,6 +104,7 @@ def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resourc
             shard,
             lambda: open_rows(resources.database_url, query),
             scorer,
+            try_number,
         )
     for stage in ("read", "predict", "write", "key"):
         resources.telemetry.seconds(f"{spec.name}.score.{stage}.seconds", getattr(staged, f"{stage}_seconds"))
@@ -107,7 +112,7 @@ def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resourc
 
 
 def publish_partition(
-    spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], resources: Resources
+    spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], resources: Resources, try_number: int = 1
 ) -> PublishedPartition:
     """Reconcile the shards and make them what analysts read: all of them or, with an error, none.
 
@@ -121,7 +126,7 @@ def publish_partition(
     if spec.scoring.parity == "block":
         require_online_parity(spec, plan, staged, resources)
     with resources.telemetry.step(spec.name, "publish"):
-        published = scoring.publish(resources.engine, spec, plan, staged)
+        published = scoring.publish(resources.engine, spec, plan, staged, try_number)
     resources.telemetry.count(f"{spec.name}.score.rows", published.row_count)
     return published
 

@@ -46,6 +46,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         }
         subprocess.run([str(COMPOSE_FOLDER / "postgres" / "10-roles.sh")], env=environment, check=True)
     migrate(f"postgresql://sluice:owner@{url.host}:{url.port}/sluice")
+    with psycopg.connect(admin, autocommit=True) as connection:  # people, as an administrator makes them
+        for role in ("sluice_analyst", "sluice_operator"):
+            connection.execute(f"CREATE ROLE of_{role} LOGIN PASSWORD 'ann' IN ROLE {role}")
     yield f"{url.host}:{url.port}"
     stop_embedded(home)
 
@@ -119,3 +122,11 @@ def test_neither_of_them_does_more(cluster: str, login: str, statement: str) -> 
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("role", "reads"), [("sluice_analyst", "sluice.score_lineage"), ("sluice_operator", "sluice.promotion")]
+)
+def test_a_person_s_login_gets_in_by_the_role_that_it_is_a_member_of(cluster: str, role: str, reads: str) -> None:
+    with psycopg.connect(f"postgresql://of_{role}:ann@{cluster}/sluice") as connection:
+        assert connection.execute(f"SELECT count(*) FROM {reads}").fetchone() is not None

@@ -70,6 +70,9 @@ def test_what_sluice_is_told_are_settings_that_it_has_and_no_secret_is_among_the
     assert [name for name in told if re.search("SECRET|PASSWORD|TOKEN|KEY|DATABASE_URL", name)] == []
     mounted = {each["mountPath"] for each in VALUES["volumeMounts"]}
     assert told["SLUICE_HOME"] in mounted
+    assert int(told["SLUICE_TRAIN_MEMORY_MIB"]) < 4 * 1024, "a training within its budget is within its pod's limit"
+    assert VALUES["workers"]["resources"]["limits"]["memory"] == "4Gi"
+    assert not VALUES["config"]["logging"]["base_log_folder"].startswith(f"{VALUES['airflowHome']}/logs")
 
 
 def test_the_pool_is_made_and_no_more_tasks_run_than_it_has_slots() -> None:

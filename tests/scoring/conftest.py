@@ -85,10 +85,10 @@ class Laboratory:
             mode=mode,
         )  # fmt: skip
 
-    def stage(self, plan: ScorePlan, shard: int = 0) -> StagedShard:
+    def stage(self, plan: ScorePlan, shard: int = 0, try_number: int = 1) -> StagedShard:
         query = rows_query(self.spec, plan.period, labelled=False, only=scoring.shard_condition(self.spec, plan, shard))
         return scoring.stage_shard(
-            self.engine, self.spec, plan, shard, lambda: open_rows(self.url, query), small_scorer(self.spec)
+            self.engine, self.spec, plan, shard, lambda: open_rows(self.url, query), small_scorer(self.spec), try_number
         )
 
     def publish(self, plan: ScorePlan, staged: Sequence[StagedShard]) -> PublishedPartition:

@@ -101,7 +101,7 @@ def test_an_attempt_that_could_not_be_ended_is_stopped_before_its_commit(laborat
     def replaced() -> None:  # as by a role that may not end another role's connections
         with psycopg.connect(laboratory.url) as connection:
             connection.execute(
-                "SELECT sluice.take_score_attempt('parcels', %s, 'shard', %s, 0, 'run')", [DAY.start, plan.attempt]
+                "SELECT sluice.take_score_attempt('parcels', %s, 'shard', %s, 0, 'run', 1)", [DAY.start, plan.attempt]
             )
 
     with pytest.raises(FencedError, match=r"attempt 2 .* is fenced: attempt 3"):
@@ -178,3 +178,27 @@ def test_a_database_that_does_not_answer_is_an_error_of_ours_at_every_stage(labo
         with pytest.raises(DatabaseError, match=r"the database failed: .*look whether the database runs"):
             work()
     assert laboratory.publish(plan, [staged]).row_count == 6
+
+
+def test_an_earlier_try_that_wakes_up_after_a_later_one_took_its_number_gets_none(laboratory: Laboratory) -> None:
+    laboratory.fill(6)
+    with taken_attempt(laboratory.engine, Work("parcels", DAY.start, "run", "plan", try_number=2)):
+        pass
+    with pytest.raises(FencedError, match=r"the plan .* is fenced: attempt 1 \(run run\)"):
+        laboratory.plan(6)  # the first try, stopped before it had begun
+    plan = laboratory.plan(6, "another run")
+    staged = laboratory.stage(plan, try_number=2)
+    with pytest.raises(FencedError, match=rf"shard 0 .* is fenced: attempt {staged.attempt} "):
+        laboratory.stage(plan)
+    assert laboratory.staging == [staged.table], "what the later try has staged is untouched"
+    assert laboratory.publish(plan, [staged]).row_count == 6
+
+
+def test_a_shard_that_wakes_up_after_its_plan_was_published_writes_nothing(laboratory: Laboratory) -> None:
+    laboratory.fill(6)
+    plan = laboratory.plan(6)
+    published = laboratory.publish(plan, [laboratory.stage(plan)])
+    with pytest.raises(FencedError, match=r"shard 0 .* is fenced: attempt 3 \(run run\)"):
+        laboratory.stage(plan, try_number=2)
+    assert laboratory.staging == []
+    assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(published.row_count,)]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from sqlalchemy import text
 
-from tests.scoring.conftest import Laboratory
+from tests.scoring.conftest import DAY, Laboratory
 
 
-def promote(laboratory: Laboratory, fence: int, version: int, actor: str) -> None:
+def promote(laboratory: Laboratory, fence: int, version: int, actor: str, at: datetime | None = None) -> None:
     with laboratory.engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO sluice.promotion (model, fence, from_version, to_version, actor, reason, evidence_digest)"
-                " VALUES ('parcels', :fence, NULL, :version, :actor, 'why not', 'evidence ' || :actor)"
+                "INSERT INTO sluice.promotion"
+                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
+                " VALUES ('parcels', :fence, NULL, :version, :actor, 'why not', 'evidence ' || :actor,"
+                " coalesce(:at, clock_timestamp()))"
             ),
-            {"fence": fence, "version": version, "actor": actor},
+            {"fence": fence, "version": version, "actor": actor, "at": at},
         )
 
 
@@ -35,3 +39,16 @@ def test_a_row_leads_to_its_version_its_data_and_the_promotion_before_it(laborat
 def test_a_version_that_was_never_promoted_has_no_promotion_but_its_data(laboratory: Laboratory) -> None:
     laboratory.score(2, version=2)
     assert laboratory.read("SELECT version, data_digest, promoted_by FROM sluice.score_lineage") == [(2, "d", None)]
+
+
+def test_a_backfill_by_the_champion_of_then_names_the_promotion_of_then_and_not_a_later_one(
+    laboratory: Laboratory,
+) -> None:
+    promote(laboratory, 1, 1, "ann", DAY.end - timedelta(days=2))
+    promote(laboratory, 2, 2, "bob", DAY.end + timedelta(days=1))
+    promote(laboratory, 3, 1, "cem", DAY.end + timedelta(days=2))
+    laboratory.fill(2)
+    plan = laboratory.plan(2, mode="champion_then")
+    laboratory.publish(plan, [laboratory.stage(plan)])
+    found = laboratory.read("SELECT mode, version, promotion_fence, promoted_by FROM sluice.score_lineage")
+    assert found == [("champion_then", 1, 1, "ann")]

@@ -171,3 +171,16 @@ def test_and_nothing_else_at_all(analyst: str) -> None:
         for relation in ANALYST_READS:
             with pytest.raises((InsufficientPrivilege, ObjectNotInPrerequisiteState)):
                 connection.execute(f"DELETE FROM {relation}")
+
+
+def test_an_analyst_may_call_no_function_of_the_ledger_though_some_write_with_their_owner_s_rights(
+    analyst: str,
+) -> None:
+    with psycopg.connect(analyst) as connection:
+        callable_ = connection.execute(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'sluice'::regnamespace"
+            " AND has_function_privilege(oid, 'EXECUTE')"
+        ).fetchall()
+        assert callable_ == []
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute("SELECT sluice.log_predictions('[]', '1 day')")

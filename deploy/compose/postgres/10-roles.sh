@@ -36,7 +36,7 @@ GRANT sluice_approver TO sluice_approving;
 CREATE DATABASE sluice OWNER sluice ENCODING 'UTF8' TEMPLATE template0;
 CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE sluice, airflow FROM PUBLIC;
-GRANT CONNECT ON DATABASE sluice TO sluice_service, sluice_retraining, sluice_approving;
+GRANT CONNECT ON DATABASE sluice TO sluice_service, sluice_retraining, sluice_approving, sluice_operator, sluice_analyst;
 
 \connect sluice
 SET ROLE sluice;
