@@ -50,7 +50,8 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
             f'CREATE VIEW scores."{spec.name}_latest" AS SELECT DISTINCT ON (entity_key) * FROM {table} '  # noqa: S608  # checked, as above
             "ORDER BY entity_key, partition_start DESC"
         )
-        _comment(connection, spec, table)
+        for relation in (table, f'scores."{spec.name}_latest"'):
+            _comment(connection, spec, relation)
 
 
 def _check_columns(connection: Connection, spec: ModelSpec) -> None:
@@ -70,7 +71,7 @@ def _check_columns(connection: Connection, spec: ModelSpec) -> None:
         )
 
 
-def _comment(connection: Connection, spec: ModelSpec, table: str) -> None:
+def _comment(connection: Connection, spec: ModelSpec, relation: str) -> None:
     comments = {
         "partition_start": "Start of the partition (UTC); published as a whole, see sluice.published_partition",
         "entity_key": f"The source's {spec.entity_key.column}",
@@ -82,7 +83,7 @@ def _comment(connection: Connection, spec: ModelSpec, table: str) -> None:
     comments |= {"predicted": "The most probable class"} if spec.target.classes else {"value": "The predicted value"}
     for column, comment in comments.items():
         escaped = comment.replace("'", "''")
-        connection.exec_driver_sql(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{escaped}'")
+        connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column}\" IS '{escaped}'")
 
 
 def take_turn(connection: Connection, name: str) -> None:

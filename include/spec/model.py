@@ -90,7 +90,7 @@ class ModelSpec(Word):
     description, owner : str
         Shown in the Airflow UI and in alerts.
     source : str
-        The table or view that feeds `features.sql`, ``schema.table``; it becomes an Airflow asset.
+        The table or view that feeds `features.sql`, ``schema.table``; errors name it.
     entity_key, event_time, features, target
         Columns of the query in ``features.sql``, which binds ``:period_start`` and ``:period_end``.
     estimator : callable

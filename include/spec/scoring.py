@@ -50,7 +50,9 @@ class Scoring(Word):
 
     A partition of more than `shard_rows` rows is cut into shards, at most 64, which workers score at the same
     time. Scores outside the `bounds` are not published. Partitions that ended more than `keep` ago are
-    removed; with `keep_newest`, not those that hold the newest score of any key.
+    removed; with `keep_newest`, not those that hold the newest score of any key. Where keys never come again (a
+    flight flies once), that is every partition: with ``keep_newest=False`` age alone decides, and look-ups find
+    what is left.
 
     The running service is asked about `parity_rows` of each partition, and must answer the very numbers, or
     numbers at most `parity_ulp` units in the last place of single precision away. Otherwise there is an

@@ -271,13 +271,16 @@ def test_changed_classes_are_refused_rather_than_mixed(laboratory: Laboratory) -
         ensure_score_table(laboratory.engine, laboratory.spec.model_copy(update={"target": classes}))
 
 
-def test_columns_carry_comments_also_in_partitions(declare: Callable[..., Laboratory]) -> None:
+def test_columns_carry_comments_also_in_partitions_and_in_the_view_of_the_newest(
+    declare: Callable[..., Laboratory],
+) -> None:
     laboratory = declare(scoring=Scoring(shard_rows=30))
     laboratory.score(100)
     query = (
         "SELECT relname, attname, col_description(attrelid, attnum) FROM pg_attribute JOIN pg_class ON oid = attrelid"
-        " WHERE relnamespace = 'scores'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped"
+        " WHERE relnamespace = 'scores'::regnamespace AND relkind IN ('r', 'p', 'v')"
+        " AND attnum > 0 AND NOT attisdropped"
     )
     found = laboratory.read(query)
-    assert len({name for name, _, _ in found}) == 1 + 1 + 4
+    assert len({name for name, _, _ in found}) == 1 + 1 + 4 + 1
     assert [row for row in found if row[2] is None] == []
