@@ -16,6 +16,7 @@ import msgspec
 MOST_WAITING: Final = 100_000
 KEPT: Final = 5
 LINES_AT_ONCE: Final = 250
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True):
@@ -62,12 +63,33 @@ class AccessLog:
         return len(self._waiting)
 
     def flush(self) -> None:
-        """Write the lines that wait."""
-        encode = msgspec.json.Encoder().encode
+        """Write the lines that wait; those that cannot be written are lost and counted as dropped."""
         # Few at a time: requests wait while lines are made, and get their turn while lines are written.
         while count := min(len(self._waiting), LINES_AT_ONCE):
-            lines = [encode(self._waiting.popleft()) for _ in range(count)]
-            self._write(b"\n".join(lines) + b"\n")
+            lines = [_encoded(self._waiting.popleft()) for _ in range(count)]
+            try:
+                self._write(b"\n".join(lines) + b"\n")
+            except OSError:  # a full disk, a pipe that is shut
+                self.dropped += count
+                raise
+
+
+def _encoded(line: AccessLine) -> bytes:
+    try:
+        return _encode(line)
+    except UnicodeEncodeError:  # half of a surrogate pair: legal in a request's JSON, but not in UTF-8
+        return _encode(_whole(msgspec.to_builtins(line)))
+
+
+def _whole(value: Any) -> Any:
+    """Return `value` with a question mark for each half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(name): _whole(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(inner) for inner in value]
+    return value
 
 
 def to_stdout(lines: bytes) -> None:

@@ -41,7 +41,7 @@ class Exposition:
         )
         self.logged = Counter("sluice_prediction_log_rows", "Rows written to the prediction log", registry=own)
         self.dropped = Counter(
-            "sluice_dropped", "What was not written since the queue was full", ("log",), registry=own
+            "sluice_dropped", "What was not written: too much waited, or nothing would take it", ("log",), registry=own
         )
         self._in_flight = Gauge("sluice_in_flight", "Requests under way", multiprocess_mode="livesum", registry=own)
         one = ("model",)

@@ -125,20 +125,24 @@ class Observer:
                 self._statsd.flush(tally)
                 self._count_dropped("statsd", self._statsd)
             if self._access is not None:
-                self._access.flush()
-                self._count_dropped("access", self._access)
+                try:
+                    self._access.flush()
+                finally:
+                    self._count_dropped("access", self._access)
 
     def flush_predictions(self) -> None:
         """Carry sampled predictions and alerts to the database."""
         with self._writing:
             written = self.predictions.written
-            self.predictions.flush()
-            self.exposition.logged.inc(self.predictions.written - written)
-            self._count_dropped("prediction", self.predictions)
+            try:
+                self.predictions.flush()
+            finally:
+                self.exposition.logged.inc(self.predictions.written - written)
+                self._count_dropped("prediction", self.predictions)
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics of all workers, this one's to the last request, and their media type."""
-        self.flush()
+        _try(self.flush)  # what is counted is shown, though a log's disk be full
         return self.exposition.text(accept)
 
     def start(self) -> None:
@@ -153,8 +157,8 @@ class Observer:
         """Carry away what is left, and no more."""
         self._stopping.set()
         self._busy.set()
-        self.flush()
-        self.flush_predictions()
+        _try(self.flush)
+        _try(self.flush_predictions)
         if self._statsd is not None:
             self._statsd.close()
 
@@ -164,15 +168,19 @@ class Observer:
             if self._stopping.is_set():
                 return
             bell.clear()
-            try:
-                flush()
-            except Exception as error:  # noqa: BLE001  # the next turn may fare better: a full disk, a pipe that is shut
-                log_unforeseen(log, "metrics or logs could not be written", error)
+            _try(flush)
 
     def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
         dropped, source.dropped = source.dropped, 0
         if dropped:
             self.exposition.dropped.labels(name).inc(dropped)
+
+
+def _try(flush: Callable[[], None]) -> None:
+    try:
+        flush()
+    except Exception as error:  # noqa: BLE001  # the next turn may fare better: a full disk, a pipe that is shut
+        log_unforeseen(log, "metrics or logs could not be written", error)
 
 
 def observer_for(settings: Settings, slots: ModelSlots, engine: Engine | None, folder: Path | None) -> Observer:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from include.settings import Settings
 from model_service import ModelSlots, create_app
@@ -342,6 +344,35 @@ def test_lines_that_nobody_writes_are_dropped_and_counted() -> None:
     assert [each["request_id"] for each in lines] == [f"r{number}" for number in range(10)]
 
 
+def test_half_of_a_surrogate_pair_costs_no_line() -> None:
+    lines = Lines()
+    log = AccessLog(lines)
+    for number in range(3):
+        log.add(line(number))
+    odd = line(3)
+    odd.subject, odd.features = "\ud800", [{"carrier": "a\udfffb", "\ud800": [1.5, None, float("nan"), 10**30]}]
+    log.add(odd)
+    log.add(line(4))
+    log.flush()
+    found = list(lines)
+    assert [each["request_id"] for each in found] == [f"r{number}" for number in range(5)]
+    assert found[3]["subject"] == "?"
+    assert found[3]["features"] == [{"carrier": "a?b", "?": [1.5, None, None, 10**30]}]
+    assert found[3].keys() - {"features"} == found[4].keys()
+
+
+def test_a_log_that_cannot_be_written_stops_no_scrape_and_is_counted(settled: Any) -> None:
+    watched = Watched(settled)
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        watched.observer._access = AccessLog(lambda lines: full.write(lines) and None)
+        watched.predict(SETOSA)
+        answer = watched.client.get("/metrics")
+    assert answer.status_code == 200
+    shown = answer.get_data(as_text=True)
+    assert value(shown, "sluice_dropped_total", log="access") == 1
+    assert value(shown, "sluice_request_seconds_count", model="iris", status=200) == 1
+
+
 def test_a_full_file_is_put_aside_by_one_of_its_writers_and_no_line_is_lost(tmp_path: Path) -> None:
     writers = [RotatingFile(tmp_path / "access.log", 10_000) for _ in range(2)]
     for number in range(400):
@@ -438,6 +469,134 @@ def test_a_full_queue_drops_and_counts_and_what_waits_is_written_when_the_databa
     log._engine = engine
     log.flush()
     assert len(logged(engine)) == log.written == 10
+
+
+def add_rows(log: PredictionLog, odd: dict[int, str], rows: int) -> None:
+    """Add requests r0, r1, ... of one row each; those in `odd` hold its text."""
+    for number in range(rows):
+        visit = visit_of(1)
+        visit.request_id = f"r{number}"
+        visit.inputs = [[odd.get(number, "AA"), 1.5]]
+        log.add(visit)
+
+
+def ids(engine: Engine) -> list[str]:
+    return [each.request_id for each in logged(engine)]
+
+
+def alerts(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT model, run_id, error FROM sluice.alert ORDER BY id")))
+
+
+@contextmanager
+def without_the_function(engine: Engine, name: str) -> Iterator[None]:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER FUNCTION sluice.{name} RENAME TO not_yet_migrated")
+    yield
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER FUNCTION sluice.not_yet_migrated RENAME TO {name}")
+
+
+@pytest.mark.parametrize("odd", [{0: "\0"}, {0: "\ud800"}, {0: "\0", 7: "\ud800", 8: "a\0b", 19: "\udfff"}])
+def test_rows_that_no_database_can_store_are_dropped_alone_and_counted(engine: Engine, odd: dict[int, str]) -> None:
+    log = PredictionLog(engine)
+    add_rows(log, odd, 20)
+    log.flush()
+    assert ids(engine) == [f"r{number}" for number in range(20) if number not in odd]
+    assert (log.written, log.dropped) == (20 - len(odd), len(odd))
+    add_rows(log, {}, 1)
+    log.flush()
+    assert ids(engine)[20 - len(odd) :] == ["r0"]
+
+
+def test_a_text_that_only_spells_the_escape_is_kept(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    add_rows(log, {0: r"\u0000", 1: r"\ud800", 2: "\U0001f600"}, 3)
+    log.flush()
+    assert [each.inputs[0] for each in logged(engine)] == [r"\u0000", r"\ud800", "\U0001f600"]
+
+
+def test_what_was_written_is_not_written_again_when_the_rest_must_wait(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    add_rows(log, {2: "\0"}, 4)  # tried all at once, then two by two
+    with ExitStack() as after_the_first_two:
+        event.listen(
+            engine,
+            "commit",
+            lambda _: after_the_first_two.enter_context(without_the_function(engine, "log_predictions")),
+            once=True,
+        )
+        log.flush()
+        assert (log.written, log.dropped) == (2, 0)
+    log.flush()
+    assert ids(engine) == ["r0", "r1", "r3"]
+    assert (log.written, log.dropped) == (3, 1)
+
+
+def test_alerts_are_raised_whatever_becomes_of_the_rows(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    add_rows(log, {}, 2)
+    log.alert("iris", "version 2 refused", "it is not what the ledger says")
+    with without_the_function(engine, "log_predictions"):
+        log.flush()
+        assert [each.run_id for each in alerts(engine)] == ["version 2 refused"]
+        assert (log.written, log.dropped) == (0, 0)
+    log.flush()
+    assert ids(engine) == ["r0", "r1"]
+
+
+def test_rows_are_written_whatever_becomes_of_the_alerts(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    add_rows(log, {}, 2)
+    log.alert("iris", "version 2 refused", "it is not what the ledger says")
+    with without_the_function(engine, "raise_service_alert"):
+        log.flush()
+        assert ids(engine) == ["r0", "r1"]
+    log.flush()
+    assert [each.run_id for each in alerts(engine)] == ["version 2 refused"]
+    assert ids(engine) == ["r0", "r1"]
+
+
+def test_an_alert_that_comes_while_others_are_written_is_not_lost(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    log.alert("iris", "version 1 refused", "why")
+    event.listen(engine, "commit", lambda _: log.alert("trip", "version 9 refused", "why"), once=True)
+    log.flush()
+    log.flush()
+    assert [each.model for each in alerts(engine)] == ["iris", "trip"]
+
+
+def test_an_alert_is_raised_although_it_quotes_what_no_database_can_store(engine: Engine) -> None:
+    log = PredictionLog(engine)
+    log.alert("iris", "version 1 refused", "found \0 in the file \udc80.onnx")
+    log.flush()
+    assert [each.error for each in alerts(engine)] == ["found ? in the file ?.onnx"]
+
+
+def test_a_category_that_no_log_can_hold_harms_nothing_else(
+    world: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lenient = Path(shutil.copytree(world.candidates("trip", 0), tmp_path / "lenient"))
+    signature = json.loads((lenient / "signature.json").read_text())
+    signature["features"][1]["unknown"] = "encode"
+    (lenient / "signature.json").write_text(json.dumps(signature))
+    monkeypatch.setattr(world, "candidates", lambda *_: lenient)
+    world.declare("trip")
+    world.champion("trip")
+    service.watcher.look()
+    watched = Watched(service, world.engine, service_sample_rate=1.0, service_log_features=True)
+    for carrier in ("\0", "\ud800", "ZZ"):
+        row = {"distance": 10.5, "carrier": carrier, "weekend": True}
+        assert watched.predict(row, "trip").status_code == 200
+    watched.observer.flush_predictions()
+    assert [each.inputs["carrier"] for each in logged(world.engine)] == ["ZZ"]
+    answer = watched.client.get("/metrics")
+    assert answer.status_code == 200
+    shown = answer.get_data(as_text=True)
+    assert value(shown, "sluice_prediction_log_rows_total") == 1
+    assert value(shown, "sluice_dropped_total", log="prediction") == 2
+    assert [each["features"][0]["carrier"] for each in watched.lines] == ["\0", "?", "ZZ"]
 
 
 def test_old_predictions_are_removed_as_new_ones_come(engine: Engine) -> None:
