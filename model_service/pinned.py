@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from include.errors import SluiceError
+from include.errors import ArtifactError
 from include.models import declared_models
 from include.registry import ArtifactStore
 from include.settings import Pin, Settings
@@ -42,7 +42,7 @@ def _fill(slot: ModelSlot, pins: Mapping[str, Pin], artifacts: ArtifactStore) ->
     slot.pin = pin = pins[slot.name]
     try:
         slot.current = LoadedModel(load_artifact(artifacts, slot.name, pin.version, pin.artifact_digest), pin)
-    except (SluiceError, OSError) as error:
+    except ArtifactError as error:
         slot.fault = f"version {pin.version} was refused, nothing is served: {error}"
         log.error("model '%s': %s", slot.name, slot.fault)  # noqa: TRY400  # the message tells all
     else:

@@ -143,7 +143,7 @@ class ChampionWatcher:
             return
         try:
             slot.current = self._load(champion, current)
-        except (SluiceError, SQLAlchemyError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, this version goes on, and other models are followed
             self._keep_old(slot, champion, error)
         else:
             slot.fault = None
@@ -162,13 +162,16 @@ class ChampionWatcher:
 
     def _keep_old(self, slot: ModelSlot, champion: Promotion, error: Exception) -> None:
         serving = f"version {slot.current.version} goes on serving" if slot.current else "nothing is served"
-        slot.fault = f"version {champion.to_version} was refused, {serving}: {error}"
+        why = str(error) if isinstance(error, SluiceError) else f"{type(error).__name__}: {error}"
+        slot.fault = f"version {champion.to_version} was refused, {serving}: {why}"
         before = self._retries.get(slot.name)
         pause = min(before.pause * 2, LONGEST_PAUSE) if before and before.fence == champion.fence else 1.0
         self._retries[slot.name] = _Retry(champion.fence, pause)
-        if self._witness is not None and isinstance(error, SluiceError):
+        if self._witness is not None and not isinstance(error, SQLAlchemyError):  # no artifact's fault
             self._witness.refused(slot.name, champion.to_version, slot.fault)
         log.error("model '%s': %s; tried again in %.0f s", slot.name, slot.fault, pause)
+        if not isinstance(error, SluiceError | SQLAlchemyError):
+            log_unforeseen(log, f"model '{slot.name}': its champion could not be loaded", error)
 
     def _note_ledger_fault(self, fault: str | None) -> None:
         if fault != self._slots.ledger_fault:

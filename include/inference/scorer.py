@@ -7,7 +7,8 @@ ONNX Runtime's thread settings: https://onnxruntime.ai/docs/performance/tune-per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -48,7 +49,7 @@ class Scorer:
     Raises
     ------
     ArtifactError
-        If ONNX Runtime refuses the graph, or the graph is not of the signature's shape.
+        If ONNX Runtime refuses the graph or cannot run it, or the graph is not of the signature's shape.
     """
 
     def __init__(self, onnx_bytes: bytes, signature: Signature) -> None:
@@ -61,7 +62,8 @@ class Scorer:
         self._twins = not signature.single_row_exact
         self._order = _row_order(self._session, len(signature.features), signature.model)
         blank = np.zeros((1, len(signature.features)), dtype=np.float32)
-        shape = np.shape(self._run(self._output, {self._input: blank}, None)[0])
+        with _run_by_onnxruntime(signature.model, "a row of zeros"):
+            shape = np.shape(self._run(self._output, {self._input: blank}, None)[0])
         if shape not in {(1, signature.outputs), (1,) if signature.outputs == 1 else ()}:
             raise ArtifactError(
                 f"model.onnx of '{signature.model}': expected {signature.outputs} score(s) a row, as signature.json "
@@ -138,17 +140,19 @@ def check_golden(scorer: Scorer, golden: Sequence[GoldenRow]) -> None:
     Raises
     ------
     ArtifactError
-        On the first answer that differs in any bit, or if a row is refused.
+        On the first answer that differs in any bit, or if a row is refused or ONNX Runtime fails at it.
     """
     encoder = RowEncoder(scorer.signature)
     try:
         matrix = encoder.encode([row.features for row in golden], root="golden.json")
     except RowsRejectedError as error:
         raise ArtifactError(f"'{scorer.signature.model}': its own signature refuses a golden row: {error}") from error
-    together = scorer.score(matrix)
+    with _run_by_onnxruntime(scorer.signature.model, "its golden rows"):
+        together = scorer.score(matrix)
+        alone = [scorer.score(matrix[position : position + 1])[0] for position in range(len(golden))]
     for position, row in enumerate(golden):
         wanted = np.array(row.answer, dtype=np.float64)
-        for manner, got in (("alone", scorer.score(matrix[position : position + 1])[0]), ("batch", together[position])):
+        for manner, got in (("alone", alone[position]), ("batch", together[position])):
             if got.tobytes() != wanted.tobytes():
                 raise ArtifactError(
                     f"'{scorer.signature.model}': golden row {position} ({manner}) must get {wanted.tolist()}; "
@@ -167,6 +171,17 @@ def _open_session(onnx_bytes: bytes, model: str) -> onnxruntime.InferenceSession
     except Exception as error:  # ONNX Runtime's own exceptions share no parent
         raise ArtifactError(
             f"model.onnx of '{model}': ONNX Runtime refuses it: {error}. Train the model again."
+        ) from error
+
+
+@contextmanager
+def _run_by_onnxruntime(model: str, rows: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's own exceptions share no parent
+        raise ArtifactError(
+            f"model.onnx of '{model}': expected a graph that scores {rows}; ONNX Runtime fails when it runs: {error}. "
+            "Train the model again."
         ) from error
 
 

@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from include.errors import ArtifactError
 from include.inference import GoldenRow, Scorer, Signature, check_golden, load_golden, load_scorer
 from include.provenance import CheckedFiles, file_digest
+from tests.graphs import failing_graph
 
 Sign = Callable[..., Signature]
 Export = Callable[[Any, np.ndarray], bytes]
@@ -106,6 +107,15 @@ def test_a_graph_and_a_signature_that_do_not_belong_together_are_refused(
 def test_what_is_no_graph_is_refused(iris_signature: Sign) -> None:
     with pytest.raises(ArtifactError, match="ONNX Runtime refuses it"):
         Scorer(b"not a graph", iris_signature())
+
+
+def test_a_graph_that_fails_when_it_runs_is_a_fault_of_the_artifact(iris_signature: Sign) -> None:
+    with pytest.raises(ArtifactError, match=r"scores a row of zeros; ONNX Runtime fails .* Train the model again"):
+        Scorer(failing_graph(4, 3, known=50), iris_signature())
+    scorer = Scorer(failing_graph(4, 3), iris_signature())
+    row = GoldenRow(features=dict.fromkeys(scorer.signature.names, 5.1), answer=(1, 0, 0))
+    with pytest.raises(ArtifactError, match=r"scores its golden rows; ONNX Runtime fails .* Train the model again"):
+        check_golden(scorer, [row])
 
 
 def test_a_folder_becomes_a_scorer(forest: bytes, iris: np.ndarray, tmp_path: Path, iris_signature: Sign) -> None:

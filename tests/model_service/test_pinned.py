@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from include.errors import SettingsError
 from include.registry import Manifest, file_digest
-from include.settings import load_settings
+from include.settings import Pin, load_settings
+from model_service.pinned import pinned_slots
+from tests.graphs import failing_graph, with_graph
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
@@ -75,6 +78,19 @@ def test_a_pinned_artifact_that_was_changed_is_refused_and_told(world: Any, run_
     assert (status, told["models"]["iris"]["state"]) == (503, "refused")
     assert "model.onnx: expected SHA-256" in told["models"]["iris"]["fault"]
     assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 503
+
+
+def test_a_pinned_graph_that_fails_when_it_runs_is_refused_and_the_others_are_served(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = {"trip": saved(world, "trip", 3, seed=0)}
+    failing = with_graph(world.candidates("iris", 0), tmp_path / "failing", failing_graph(4, 3))
+    monkeypatch.setattr(world, "candidates", lambda *_: failing)
+    pins["iris"] = saved(world, "iris", 7, seed=0)
+    slots = pinned_slots(world.settings.model_copy(update={"service_pin": {m: Pin(**pin) for m, pin in pins.items()}}))
+    assert slots["iris"].current is None
+    assert "ONNX Runtime fails when it runs" in str(slots["iris"].fault)
+    assert slots["trip"].current is not None
 
 
 @pytest.mark.parametrize("text", ["iris", '{"iris": 3}', '{"iris": {"version": 1, "artifact_digest": "x"}}'])

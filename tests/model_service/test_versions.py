@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from model_service import shelf as shelf_module
 from model_service.door import DatabaseDoor
 from model_service.ledger_reads import LedgerReads
 from model_service.shelf import VersionShelf
+from tests.graphs import failing_graph, with_graph
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
@@ -61,6 +63,29 @@ def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(t
     assert response.status_code == 503
     assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
     assert ask(three, 1).status_code == 200
+
+
+@pytest.mark.parametrize("known", [0, 50], ids=["at its golden rows", "at any row"])
+def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one(
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    graph = failing_graph(4, 3, known=known)
+    failing = with_graph(three.world.candidates("iris", 0), tmp_path / "failing", graph)
+    monkeypatch.setattr(three.world, "candidates", lambda *_: failing)
+    three.world.register("iris")
+    response = ask(three, 4)
+    assert response.status_code == 503
+    assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
+    assert "ONNX Runtime fails when it runs" in response.get_json()["detail"]
+
+
+def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None:
+    folder = three.world.store.folder("iris", 3)
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("a file where a folder was")
+    response = ask(three, 3)
+    assert response.status_code == 503
+    assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
 
 
 def shelf_of(service: Any, capacity: int) -> VersionShelf:

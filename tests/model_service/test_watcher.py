@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from include.inference import Scorer
+from include.records import ModelVersion, Promotion
 from include.registry import Ledger
 from include.warehouse import open_engine
+from model_service.slots import LoadedModel
 from model_service.watcher import ChampionWatcher
+from tests.graphs import failing_graph, with_graph
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 BORDER = [6.0, 2.7, 5.1, 1.6]  # versions differ on this one
@@ -136,6 +140,102 @@ def test_golden_rows_that_are_answered_otherwise_keep_the_version_out(
     service.watcher.look()
     assert version_of(service) == 1
     assert "golden row 0" in service.slots["iris"].fault
+
+
+class Told:
+    """A witness that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.swaps: list[str] = []
+        self.refusals: list[tuple[str, int, str]] = []
+
+    def swapped(self, model: str) -> None:
+        self.swaps.append(model)
+
+    def refused(self, model: str, version: int, reason: str) -> None:
+        self.refusals.append((model, version, reason))
+
+
+@pytest.fixture
+def told(service: Any) -> Told:
+    service.watcher._witness = Told()
+    return service.watcher._witness
+
+
+def refused_but_the_others_are_followed(service: Any, told: Told, why: str) -> None:
+    """Take a turn at which iris has a new champion that is refused, and trip its first one."""
+    told.swaps.clear()
+    service.watcher.look()
+    assert version_of(service) == 1
+    state = service.client.get("/ready").get_json()["models"]["iris"]
+    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving an older version")
+    assert why in state["fault"]
+    assert told.refusals == [("iris", 2, state["fault"])]
+    assert told.swaps == ["trip"]
+
+
+@pytest.mark.parametrize("known", [0, 50], ids=["at its golden rows", "at any row"])
+def test_a_graph_that_fails_when_it_runs_is_refused_and_other_models_are_followed(
+    service: Any, world: Any, told: Told, tmp_path: Path, monkeypatch: Any, known: int
+) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    service.watcher.look()
+    graph = failing_graph(4, 3, known=known)
+    failing = with_graph(world.candidates("iris", 1), tmp_path / "failing", graph)
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "candidates", lambda *_: failing)
+        world.champion("iris")
+    world.champion("trip")
+    refused_but_the_others_are_followed(service, told, "ONNX Runtime fails when it runs")
+
+
+def test_an_artifact_that_cannot_be_read_is_refused_and_told(service: Any, world: Any, told: Told) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    service.watcher.look()
+    world.champion("iris", seed=1)
+    world.champion("trip")
+    folder = world.store.folder("iris", 2)
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("a file where a folder was")
+    refused_but_the_others_are_followed(service, told, "loading it fails: NotADirectoryError")
+
+
+def test_an_error_that_nobody_foresaw_is_a_refusal_like_any_other(
+    service: Any, world: Any, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.declare("iris", "trip")
+    world.champion("iris")
+    service.watcher.look()
+    world.champion("iris", seed=1)
+    world.champion("trip")
+    really = LoadedModel
+
+    def loaded(scorer: Scorer, version: ModelVersion, promotion: Promotion) -> LoadedModel:
+        if (version.model, version.version) == ("iris", 2):
+            raise RuntimeError("nobody foresaw this")
+        return really(scorer, version, promotion)
+
+    monkeypatch.setattr("model_service.watcher.LoadedModel", loaded)
+    refused_but_the_others_are_followed(service, told, "RuntimeError: nobody foresaw this")
+    assert "test_watcher.py:" in caplog.text
+
+
+def test_a_ledger_that_fails_while_a_version_is_loaded_is_no_fault_of_the_artifact(
+    service: Any, world: Any, told: Told
+) -> None:
+    world.declare("iris")
+    world.champion("iris")
+
+    class HalfDown(Ledger):
+        def version(self, model: str, version: int) -> ModelVersion:
+            return Ledger(open_engine("postgresql://nobody:x@127.0.0.1:1/gone")).version(model, version)
+
+    service.watcher._ledger = HalfDown(world.engine)
+    service.watcher.look()
+    assert "OperationalError" in service.slots["iris"].fault
+    assert told.refusals == []
 
 
 class Bomb:
