@@ -66,7 +66,7 @@ def create_app(
     shelf = VersionShelf(ledger, ArtifactStore.of(settings), settings.service_version_cache)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
-    guard = app.extensions[GUARD] = Guard(settings, observer)
+    guard = app.extensions[GUARD] = Guard(settings, observer, slots)
     register_guard(app, guard, settings.default_model)
     app.register_blueprint(metric_routes(observer))
     app.register_blueprint(predict_routes(settings, slots, shelf, turns))

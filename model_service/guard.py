@@ -10,8 +10,8 @@ A view says what it asks for beside itself, and what says nothing is refused::
     @asks("models")
     def models() -> Response: ...
 
-Within a request, `current_visit` is what is known of it: set `model` and `version` there, and call
-`lap` after each stage.
+Within a request, `current_visit` is what is known of it: `model` is set when its path names one that is
+declared; set `version` there once it is known, and call `lap` after each stage.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from model_service.auth.door import is_loopback
 from model_service.limits import InFlight, RateLimiter
 from model_service.observing import Observer
 from model_service.refusals import ForbiddenError
+from model_service.slots import ModelSlots
 from model_service.visit import Visit
 
 Scope = Literal["open", "predict", "scores", "models", "metrics"]
@@ -53,6 +54,8 @@ class Guard:
     settings : Settings
     observer : Observer
         Who notes every request.
+    slots : ModelSlots
+        The models by which requests are noted.
 
     Attributes
     ----------
@@ -60,8 +63,9 @@ class Guard:
         Of the routes that anybody may ask, as often as they like: metrics are among them on loopback.
     """
 
-    def __init__(self, settings: Settings, observer: Observer) -> None:
+    def __init__(self, settings: Settings, observer: Observer, slots: ModelSlots) -> None:
         self._observer = observer
+        self._slots = slots
         self._door = open_door(settings)
         self.open_scopes = frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
         self._in_flight = InFlight(settings.service_max_in_flight)
@@ -101,6 +105,10 @@ class Guard:
         RefusalError
             Of the kind that says why.
         """
+        # Before anything can refuse it: whatever a model's requests are answered counts for the model. A name that
+        # is not declared is anybody's invention, and would be a label of its own for each.
+        if model is not None and model in self._slots:
+            visit.model = model
         if scope in self.open_scopes:
             return
         self._in_flight.enter(visit)

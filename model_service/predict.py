@@ -43,7 +43,7 @@ def predict_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, t
         # Read once: whatever is swapped in meanwhile, one version answers.
         slot = slots[name]
         loaded = slot.loaded() if version is None else shelf.loaded(slot, version)
-        visit.model, visit.version = loaded.model, loaded.version
+        visit.version = loaded.version
         body = unpacked(read_body(environ, max_bytes), environ.get("HTTP_CONTENT_ENCODING"), max_bytes)
         with turns.of(body):
             return answered(loaded, body, visit)

@@ -104,7 +104,6 @@ def score_routes(settings: Settings, slots: ModelSlots, door: DatabaseDoor | Non
     )
     def scores_of_key(name: str, key: str) -> Response:
         slot = slots[name]
-        current_visit().model = slot.name
         bound = asked.key_of(key, _kind(slot))
         parameters = request.args.to_dict()
         if asked.flag_of("history", parameters.pop("history", None)):
@@ -136,7 +135,6 @@ def score_routes(settings: Settings, slots: ModelSlots, door: DatabaseDoor | Non
     )
     def scores_of_keys(name: str) -> Response:
         slot = slots[name]
-        current_visit().model = slot.name
         asked.check_parameters(request.args.to_dict(), ())
         kind = _kind(slot)
         body = read_body(request.environ, settings.service_max_bytes)

@@ -119,6 +119,9 @@ class ModelSlots:
         except KeyError:
             raise UnknownModelError(name, self.names) from None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._slots
+
     def __iter__(self) -> Iterator[ModelSlot]:
         return iter(self._slots.values())
 

@@ -31,8 +31,10 @@ class Visit:
         Who asks: ``sub`` of the token, or "anonymous".
     caller : Caller or None
         Who asks, if authentication is on and they were let in.
-    model, version : str and int
-        What answers; "" and 0 until it is known.
+    model : str
+        What is asked, if the path names a declared model, whether it answers or not; "" otherwise.
+    version : int
+        Which version answers; 0 until it is known.
     rows : int
         How many rows are predicted.
     sampled : bool

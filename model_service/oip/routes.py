@@ -48,7 +48,7 @@ def oip_routes(settings: Settings, slots: ModelSlots, shelf: VersionShelf, turns
     layouts = Layouts(settings.service_max_rows, settings.service_max_depth)
 
     def answered(environ: dict[str, Any], visit: Visit, loaded: LoadedModel) -> Reply:
-        visit.model, visit.version = loaded.model, loaded.version
+        visit.version = loaded.version
         body = unpacked(read_body(environ, limit), environ.get("HTTP_CONTENT_ENCODING"), limit)
         head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
         with turns.of(body):

@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jwt
 import psutil
 import pytest
 from sqlalchemy import Engine, event, text
@@ -30,6 +32,7 @@ from model_service.visit import Visit
 from model_service.watcher import ChampionWatcher
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
+CLAIMS = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": 4_000_000_000, "scope": "predict"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -100,6 +103,72 @@ def test_requests_are_counted_by_route_model_version_and_status(settled: Any) ->
     assert "nobody" not in shown
     assert "made" not in shown
     assert value(shown, "sluice_rows_total", model="iris", version=1) == 3
+
+
+# What asks for a model that cannot answer, or not so, and with which status it is refused.
+REFUSED = [
+    ("/v1/models/empty_one/predict", "empty_one", 503),
+    ("/v1/models/iris/versions/99/predict", "iris", 404),
+    ("/v1/models/empty_one/predict_async", "empty_one", 503),
+    ("/v1/models/iris/scores:lookup", "iris", 422),
+    ("/v2/models/empty_one/infer", "empty_one", 503),
+    ("/v2/models/iris/versions/99/infer", "iris", 404),
+]
+
+
+@pytest.mark.parametrize(("path", "model", "status"), REFUSED)
+def test_what_a_model_refuses_counts_for_the_model_and_for_no_version(
+    settled: Any, path: str, model: str, status: int
+) -> None:
+    watched = Watched(settled)
+    assert watched.client.post(path, json={"features": SETOSA}).status_code == status
+    count = "sluice_request_seconds_count"
+    assert value(watched.metrics(), count, model=model, version="", status=status) == 1
+    assert [(each["model"], each.get("version")) for each in watched.lines] == [(model, None)]
+
+
+def test_a_model_that_is_not_loaded_yet_is_named_as_what_is_not_available(settled: Any) -> None:
+    watched = Watched(replace(settled, slots=ModelSlots(["iris"])))
+    for path in ("/predict", "/v1/models/iris/predict", "/v2/models/iris/infer"):
+        assert watched.client.post(path, json={}).status_code == 503
+    shown = watched.metrics()
+    assert value(shown, "sluice_request_seconds_count", model="iris", version="", status=503) == 3
+
+
+def test_whom_the_guard_turns_away_counts_for_the_model_that_was_asked(settled: Any) -> None:
+    secret = Settings(auth_secret="s" * 32).auth_secret
+    asking, narrow = Watched(settled, auth_secret=secret), {"service_rate": 0.001, "service_burst": 1}
+    other = jwt.encode(CLAIMS | {"models": ["trip"]}, "s" * 32, "HS256")
+    assert asking.predict(SETOSA).status_code == 401
+    assert asking.predict(SETOSA, Authorization=f"Bearer {other}").status_code == 403
+    limited, full = Watched(settled, service_workers=1, **narrow), Watched(settled, service_max_in_flight=0)
+    assert [limited.predict(SETOSA).status_code for _ in range(2)] == [200, 429]
+    assert full.predict(SETOSA).status_code == 503
+    for watched, status in ((asking, 401), (asking, 403), (limited, 429), (full, 503)):
+        shown = watched.metrics()
+        assert value(shown, "sluice_request_seconds_count", model="iris", version="", status=status) == 1
+
+
+def test_reading_of_a_model_counts_for_it(settled: Any) -> None:
+    watched = Watched(settled)
+    paths = ["/v1/models/iris", "/v1/models/iris/versions", "/v2/models/iris", "/v2/models/iris/ready"]
+    paths += ["/v2/models/iris/versions/1", "/v2/models/iris/versions/1/ready"]
+    for path in paths:
+        assert watched.client.get(path).status_code == 200
+    assert value(watched.metrics(), "sluice_request_seconds_count", model="iris", status=200) == len(paths)
+    assert {each["model"] for each in watched.lines} == {"iris"}
+
+
+def test_a_name_that_is_not_declared_is_no_label(settled: Any) -> None:
+    watched = Watched(settled)
+    for path in ("/v1/models/made_up/predict", "/v2/models/made_up/infer", "/v1/models/made_up/versions/1/predict"):
+        assert watched.client.post(path, json={"features": SETOSA}).status_code == 404
+    for path in ("/v1/models/made_up", "/v1/models/made_up/versions", "/v2/models/made_up"):
+        assert watched.client.get(path).status_code == 404
+    shown = watched.metrics()
+    assert value(shown, "sluice_request_seconds_count", model="", version="", status=404) == 6
+    assert "made_up" not in shown
+    assert all("model" not in each for each in watched.lines)
 
 
 def test_the_time_of_a_prediction_is_split_by_stage(settled: Any) -> None:
@@ -194,6 +263,7 @@ def test_single_timings_go_to_statsd_many_to_a_datagram(settled: Any) -> None:
         for _ in range(2):
             watched.predict(SETOSA)
         watched.predict([1])
+        watched.predict(SETOSA, "empty_one")
         watched.observer.flush()
         sent = server.recv(65_536).decode()
         watched.observer.stop()
@@ -201,6 +271,7 @@ def test_single_timings_go_to_statsd_many_to_a_datagram(settled: Any) -> None:
     lines = sent.splitlines()
     name = "sluice.service.iris.1.v1_models_name_predict"
     assert {f"{name}.200.requests:2|c", f"{name}.422.requests:1|c"} <= set(lines)
+    assert "sluice.service.empty_one.none.v1_models_name_predict.503.requests:1|c" in lines
     for phase in ("request", "decode", "validate", "predict", "encode"):
         timings = [each for each in lines if each.startswith(f"{name}.200.{phase}:")]
         assert len(timings) == 2
@@ -317,11 +388,8 @@ def test_the_trace_context_is_passed_on_if_it_is_one(settled: Any) -> None:
 
 
 def test_the_subject_of_the_token_is_logged_never_the_token(settled: Any) -> None:
-    import jwt
-
     watched = Watched(settled, auth_secret=Settings(auth_secret="s" * 32).auth_secret)
-    claims = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": time.time() + 60, "scope": "predict"}
-    bearer = jwt.encode(claims, "s" * 32, "HS256")
+    bearer = jwt.encode(CLAIMS, "s" * 32, "HS256")
     assert watched.predict(SETOSA, Authorization=f"Bearer {bearer}").status_code == 200
     watched.observer.flush()
     assert [line["subject"] for line in watched.lines] == ["shop"]
