@@ -70,7 +70,7 @@ def create_app(
     register_guard(app, guard, settings.default_model)
     app.register_blueprint(metric_routes(observer))
     app.register_blueprint(predict_routes(settings, slots, shelf, turns))
-    app.register_blueprint(model_routes(slots))
+    app.register_blueprint(model_routes(slots, guard))
     app.register_blueprint(version_routes(slots, ledger))
     app.register_blueprint(oip_routes(settings, slots, shelf, turns))
     app.register_blueprint(score_routes(settings, slots, scores))

@@ -26,7 +26,7 @@ from model_service.auth import open_door
 from model_service.auth.door import is_loopback
 from model_service.limits import InFlight, RateLimiter
 from model_service.observing import Observer
-from model_service.refusals import ForbiddenError
+from model_service.refusals import ForbiddenError, RefusalError
 from model_service.slots import ModelSlots
 from model_service.visit import Visit
 
@@ -119,6 +119,19 @@ class Guard:
             visit.subject = caller.subject
         if self._rate is not None:
             self._rate.take(visit.subject if visit.caller else environ.get("REMOTE_ADDR", ""))
+
+    def trusted_models(self, environ: dict[str, Any], scope: Scope) -> Callable[[str], bool] | None:
+        """Return of which models a route that anybody may ask tells this caller what others are not told.
+
+        Of all while nobody is asked for tokens, which is on a loopback address only; else of those that the
+        request's token allows. None: it shows no token that is good for `scope`, which is no reason to refuse it.
+        """
+        if self._door is None:
+            return lambda _model: True
+        try:
+            return self._door.admit(environ.get("HTTP_AUTHORIZATION"), scope, None).may_ask
+        except RefusalError:
+            return None
 
     def dismiss(self, visit: Visit, status: int) -> None:
         """Note that `visit` was answered with `status`. Called once for each visit, admitted or not."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
 from include.errors import UnknownModelError
 from model_service.answers import encode
-from model_service.guard import asks, current_visit
+from model_service.guard import Guard, asks, current_visit
 from model_service.openapi import Answer, Operation, documented
 from model_service.slots import LoadedModel, ModelSlot, ModelSlots
 from model_service.versions import metrics_of
@@ -25,21 +25,21 @@ class Alive(msgspec.Struct):
 
 
 class ModelState(msgspec.Struct):
-    """Whether a model answers, and with which version."""
+    """Whether a model answers, and with which version; `fault` is told to who may see it."""
 
     state: str
     version: int | None
     champion: int | None
-    fault: str | None
+    fault: str | UnsetType | None = UNSET
 
 
 class Readiness(msgspec.Struct):
-    """Whether the worker can answer for every model that it should."""
+    """Whether the worker can answer for every model that it should; what follows `models` is told to who may see it."""
 
     ready: bool
     models: dict[str, ModelState]
-    ledger_fault: str | None
-    broken: Mapping[str, str]
+    ledger_fault: str | UnsetType | None = UNSET
+    broken: Mapping[str, str] | UnsetType = UNSET
 
 
 class ModelShown(msgspec.Struct, kw_only=True):
@@ -77,7 +77,14 @@ class ModelsShown(msgspec.Struct):
     models: list[ModelShown]
 
 
-def model_routes(slots: ModelSlots) -> Blueprint:
+_READY_TELLS = (
+    "For load balancers: it needs no token. Where tokens are asked for, a request that shows one with the scope "
+    "models is also told ledger_fault, and fault and broken of the models that the token is good for; any other is "
+    "answered without them, and never refused."
+)
+
+
+def model_routes(slots: ModelSlots, guard: Guard) -> Blueprint:
     """Return the blueprint of ``GET /health``, ``GET /ready``, ``GET /v1/models`` and ``GET /v1/models/<name>``."""
     routes = Blueprint("models", __name__)
 
@@ -94,13 +101,13 @@ def model_routes(slots: ModelSlots) -> Blueprint:
             "Whether every model that should answer does",
             "health",
             {200: Readiness, 503: Answer("Not every model that should answer does.", Readiness)},
+            description=_READY_TELLS,
         )
     )
     def ready() -> Response:
-        is_ready = slots.ready
-        states = {slot.name: _state_of(slot) for slot in slots}
-        answer = _json(Readiness(is_ready, states, slots.ledger_fault, slots.broken), 200 if is_ready else 503)
-        if not is_ready:
+        readiness = _readiness_of(slots, guard.trusted_models(request.environ, "models"))
+        answer = _json(readiness, 200 if readiness.ready else 503)
+        if not readiness.ready:
             answer.headers["Retry-After"] = "1"
         return answer
 
@@ -143,6 +150,19 @@ def _json(document: Any, status: int = 200) -> Response:
     return Response(encode(document), status=status, mimetype="application/json")
 
 
+def _readiness_of(slots: ModelSlots, may_see: Callable[[str], bool] | None) -> Readiness:
+    """Return the state of `slots`: faults hold paths, digests, and where the database is, and are not for everybody."""
+    told = Readiness(slots.ready, {})
+    for slot in slots:
+        told.models[slot.name] = state = _state_of(slot)
+        if may_see is not None and may_see(slot.name):
+            state.fault = slot.fault
+    if may_see is not None:
+        told.ledger_fault = slots.ledger_fault
+        told.broken = {name: fault for name, fault in slots.broken.items() if may_see(name)}
+    return told
+
+
 def _state_of(slot: ModelSlot) -> ModelState:
     current, champion = slot.current, slot.champion
     if slot.pin is not None:
@@ -155,9 +175,7 @@ def _state_of(slot: ModelSlot) -> ModelState:
         state = "serving an older version"
     else:
         state = "serving the champion"
-    return ModelState(
-        state, current.version if current else None, champion.to_version if champion else None, slot.fault
-    )
+    return ModelState(state, current.version if current else None, champion.to_version if champion else None)
 
 
 def _told_of(slot: ModelSlot, current: LoadedModel | None) -> dict[str, Any]:
@@ -169,7 +187,7 @@ def _told_of(slot: ModelSlot, current: LoadedModel | None) -> dict[str, Any]:
         "version": state.version,
         "state": state.state,
         "champion": state.champion,
-        "fault": state.fault,
+        "fault": slot.fault,
     }
     if current is not None:
         signature = current.scorer.signature

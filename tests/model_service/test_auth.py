@@ -473,6 +473,89 @@ def test_a_list_of_models_shows_those_that_the_token_is_for(guarded: Any) -> Non
     assert set(named(token())) > {"iris", "trip"}
 
 
+# -- /ready: open to load balancers, and its faults to who may see them ----------------------------
+
+
+@pytest.fixture(scope="module")
+def faulty(settled: Any) -> ModelSlots:
+    """Slots of two models that were refused, of a broken declaration, and a ledger that is away."""
+    slots = ModelSlots()
+    slots.declare({}, {"iris": "/srv/models/iris/spec.py: no such word", "trip": "/srv/models/trip/spec.py: nor here"})
+    slots.ledger_fault = "connection to server at db.internal, port 5432, user sluice failed"
+    for name in ("iris", "trip"):
+        slots[name].champion = settled.slots[name].champion
+        slots[name].champion_known = True
+        slots[name].fault = f"/srv/artifacts/{name}/1/model.onnx: expected SHA-256 abc"
+    slots["trip"].current = settled.slots["trip"].current
+    return slots
+
+
+def readiness(faulty: ModelSlots, settled: Any, authorization: str | None, **changes: Any) -> Any:
+    settings = settled.world.settings.model_copy(
+        update={"auth_secret": Settings(auth_secret=SECRET).auth_secret, **changes}
+    )
+    client = create_app(settings, faulty, settled.world.engine).test_client()
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return client.get("/ready", headers=headers)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "Basic dTpw",
+        "Bearer",
+        "Bearer ",
+        "Bearer a.b.c",
+        f"Bearer {token(exp=1)}",
+        f"Bearer {token(SECRET + '!')}",
+        f"Bearer {token(scope='predict scores metrics')}",
+    ],
+)
+def test_without_a_good_token_readiness_tells_states_and_versions_and_no_fault(
+    faulty: ModelSlots, settled: Any, authorization: str | None
+) -> None:
+    answer = readiness(faulty, settled, authorization)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.get_json() == {
+        "ready": False,
+        "models": {
+            "iris": {"state": "refused", "version": None, "champion": 1},
+            "trip": {"state": "serving the champion", "version": 1, "champion": 1},
+        },
+    }
+
+
+def test_with_a_token_for_models_readiness_tells_what_it_tells_where_nobody_needs_one(
+    faulty: ModelSlots, settled: Any
+) -> None:
+    told = readiness(faulty, settled, f"Bearer {token(scope='models')}")
+    unguarded = readiness(faulty, settled, None, auth_secret=None)
+    assert told.status_code == unguarded.status_code == 503
+    assert told.get_json() == unguarded.get_json()
+    assert told.get_json()["models"]["iris"]["fault"] == faulty["iris"].fault
+    assert told.get_json()["ledger_fault"] == faulty.ledger_fault
+    assert told.get_json()["broken"] == faulty.broken
+
+
+def test_of_models_that_a_token_is_not_for_readiness_tells_no_fault(faulty: ModelSlots, settled: Any) -> None:
+    told = readiness(faulty, settled, f"Bearer {token(models=['trip'])}").get_json()
+    assert told["models"]["iris"] == {"state": "refused", "version": None, "champion": 1}
+    assert told["models"]["trip"]["fault"] == faulty["trip"].fault
+    assert set(told["broken"]) == {"trip"}
+
+
+def test_readiness_is_told_while_the_issuers_keys_cannot_be_had(
+    faulty: ModelSlots, settled: Any, issuer: Issuer
+) -> None:
+    issuer.up = False
+    answer = readiness(faulty, settled, f"Bearer {signed('a')}", auth_secret=None, auth_jwks_url=issuer.url)
+    assert answer.status_code == 503
+    assert set(answer.get_json()) == {"ready", "models"}
+    assert issuer.asked == 1
+
+
 # -- as it really runs -----------------------------------------------------------------------------
 
 

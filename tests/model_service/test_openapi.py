@@ -199,6 +199,20 @@ def test_a_token_is_asked_for_exactly_where_the_description_says_so(settled: Any
         assert ("401" in each["responses"]) == ("security" in each)
 
 
+def test_readiness_is_described_as_it_is_told_with_and_without_a_token(settled: Any) -> None:
+    app, headers = asking_for_tokens(settled)
+    client = app.test_client()
+    document = client.get("/openapi.json", headers=headers).get_json()
+    ready = document["paths"]["/ready"]["get"]
+    assert "security" not in ready
+    assert "the scope models" in ready["description"]
+    schema = {"$ref": "#/components/schemas/Readiness", "components": document["components"]}
+    for given in ({}, headers):
+        told = client.get("/ready", headers=given).get_json()
+        Draft202012Validator(schema).validate(told)
+        assert ("ledger_fault" in told) == ("fault" in told["models"]["iris"]) == bool(given)
+
+
 def assert_all_phases(asked: Counter[str]) -> None:
     counts = {phase.lower(): count for phase, count in asked.items()}
     assert all(counts.get(phase, 0) > 100 for phase in ("coverage", "fuzzing", "stateful")), counts
