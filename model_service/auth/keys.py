@@ -20,6 +20,10 @@ Key = Any  # what PyJWT takes: bytes, a public key, or a PyJWK
 LEAST_SECRET_BYTES: Final = 32
 LEAST_RSA_BITS: Final = 2048
 FETCH_SECONDS: Final = 2.0
+# A key that is withdrawn goes on verifying for as long as the set that holds it is kept, and what it verified last is
+# remembered for a while more (`verified.MOST_SECONDS`). Both together and reading the set take five minutes at most.
+# The set has the larger part: to read it is a call to the issuer, to verify a token again 54 microseconds.
+SET_SECONDS: Final = 230.0
 
 
 class SharedSecret:
@@ -71,15 +75,16 @@ class PublicKey:
 class RotatingKeys:
     """RS256 and ES256 with the keys that an issuer publishes as a JWK Set (RFC 7517).
 
-    The set is read again when a token names a key that it does not hold, at most once in `cooldown`
-    seconds, whether that succeeds or not: made-up key ids must not make us call the issuer at will.
+    The set is read again when it is `SET_SECONDS` old, so that a key that is withdrawn is not good for
+    longer, and when a token names a key that it does not hold. That is at most once in `cooldown`
+    seconds, whether it succeeds or not: made-up key ids must not make us call the issuer at will.
     """
 
     algorithms: tuple[str, ...] = ("RS256", "ES256")
 
     def __init__(self, url: str, cooldown: float) -> None:
         try:
-            self._client = _PatientClient(url, timeout=FETCH_SECONDS, cooldown_duration=cooldown)
+            self._client = _PatientClient(url, lifespan=SET_SECONDS, timeout=FETCH_SECONDS, cooldown_duration=cooldown)
         except jwt.PyJWKClientError as error:
             raise SettingsError(
                 f"SLUICE_AUTH_JWKS_URL: expected an http or https URL; {error}. Name the issuer's jwks_uri."
