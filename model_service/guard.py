@@ -70,10 +70,8 @@ class Guard:
         self.open_scopes = frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
         self._in_flight = InFlight(settings.service_max_in_flight)
         observer.in_flight = self._in_flight.__len__
-        # Each worker counts for itself, and the workers share the callers' requests.
-        workers = settings.service_workers
         self._rate = (
-            RateLimiter(settings.service_rate / workers, settings.service_burst / workers)
+            RateLimiter(settings.service_rate, settings.service_burst, workers=settings.service_workers)
             if settings.service_rate
             else None
         )

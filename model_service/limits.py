@@ -97,19 +97,29 @@ class RateLimiter:
     Parameters
     ----------
     rate : float
-        Requests a second.
+        Requests a second, over all workers.
     burst : float
-        Requests at once, at least 1.
+        Requests at once, over all workers; a worker grants 1 at least.
     clock : callable
         Seconds, never going back.
+    most : int
+        Callers that are counted.
+    workers : int
+        Each counts for itself and grants its share: they share the callers' requests.
     """
 
     def __init__(
-        self, rate: float, burst: float, clock: Callable[[], float] = monotonic, most: int = MOST_CALLERS
+        self,
+        rate: float,
+        burst: float,
+        clock: Callable[[], float] = monotonic,
+        most: int = MOST_CALLERS,
+        *,
+        workers: int = 1,
     ) -> None:
-        self._rate = rate
-        self._between = 1.0 / rate
-        self._ahead = (max(burst, 1.0) - 1.0) / rate
+        self._rate, self._workers = rate, workers
+        self._between = workers / rate
+        self._ahead = (max(burst / workers, 1.0) - 1.0) * self._between
         self._clock = clock
         self._most = most
         self._full_at: dict[str, float] = {}
@@ -132,7 +142,7 @@ class RateLimiter:
             full_at = max(full_at, now)
             wait = full_at - now - self._ahead
             if wait > 1e-9:  # what sums of floats differ by
-                raise TooManyRequestsError(self._rate, wait)
+                raise TooManyRequestsError(self._rate, self._workers, wait)
             if caller not in self._full_at and len(self._full_at) >= self._most:
                 self._forget(now)
             self._full_at[caller] = full_at + self._between

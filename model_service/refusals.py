@@ -75,11 +75,22 @@ class OverloadedError(RefusalError):
 
 
 class TooManyRequestsError(RefusalError):
-    """A caller asks more often than it may."""
+    """A caller asks more often than it may.
 
-    def __init__(self, rate: float, seconds: float) -> None:
+    Parameters
+    ----------
+    rate : float
+        Requests a second that the whole service grants.
+    workers : int
+        Of which each grants its share.
+    seconds : float
+        How long the caller is to wait.
+    """
+
+    def __init__(self, rate: float, workers: int, seconds: float) -> None:
+        share = f", of which each of {workers} workers grants its share, {rate / workers:g}" if workers > 1 else ""
         super().__init__(
-            f"expected at most {rate:g} requests a second of one caller; this one comes too early. "
+            f"expected at most {rate:g} requests a second of one caller{share}; this one comes too early. "
             "Wait as long as Retry-After says.",
             {"Retry-After": str(max(1, math.ceil(seconds)))},
         )

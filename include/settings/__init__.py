@@ -106,10 +106,10 @@ class Settings(BaseSettings):
         30, gt=0, le=3600, description="How long a request may take to come whole and be answered; then it is cut off."
     )
     service_rate: float = Field(
-        0, ge=0, description="Most requests a second of one caller, over all workers; 0: as many as they like."
+        0, ge=0, description="Most requests a second of one caller, over all workers, each its share; 0: no limit."
     )
     service_burst: int = Field(
-        100, ge=1, description="Requests that a caller may send at once before the rate counts, over all workers."
+        100, ge=1, description="Requests of a caller at once before the rate counts, over all workers, each its share."
     )
     service_sample_rate: float = Field(
         0, ge=0, le=1, description="Share of predictions that go into sluice.prediction_log, with their features."

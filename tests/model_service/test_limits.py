@@ -119,6 +119,20 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
     assert client.get("/health").status_code == 200
 
 
+def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_worker_grants(settled: Any) -> None:
+    settings = settled.world.settings.model_copy(
+        update={"service_rate": 0.5, "service_burst": 4, "service_workers": 2, "service_access_log": "off"}
+    )
+    client = create_app(settings, settled.slots, settled.world.engine).test_client()
+    answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert answers[-1].headers["Retry-After"] == "4"
+    assert answers[-1].get_json()["detail"] == (
+        "expected at most 0.5 requests a second of one caller, of which each of 2 workers grants its share, 0.25; "
+        "this one comes too early. Wait as long as Retry-After says."
+    )
+
+
 # -- nesting ---------------------------------------------------------------------------------------
 
 
