@@ -15,6 +15,7 @@ from model_service.door import DatabaseDoor
 from model_service.express import Express
 from model_service.guard import Guard, register_guard
 from model_service.job_desk import JobDesk
+from model_service.job_store import Served, TakenJob
 from model_service.job_worker import JobWorker
 from model_service.jobs import job_routes
 from model_service.ledger_reads import LedgerReads
@@ -30,7 +31,7 @@ from model_service.predict import predict_routes
 from model_service.problems import register_problems
 from model_service.scores import score_routes
 from model_service.shelf import VersionShelf
-from model_service.slots import ModelSlots
+from model_service.slots import LoadedModel, ModelSlots
 from model_service.versions import version_routes
 from model_service.watcher import ChampionWatcher
 
@@ -94,7 +95,8 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
     engine = open_jobs(settings.database_url)
     worker = JobWorker(
         engine,
-        lambda model, version: shelf.loaded(slots[model], str(version)),
+        lambda job: _bound(job, slots, shelf),
+        lambda: _served(slots, pinned=bool(settings.service_pin)),
         lease_seconds=settings.service_job_lease_seconds,
         poll_seconds=settings.service_poll_seconds,
         values=settings.service_show_values,
@@ -102,6 +104,22 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
     desk = JobDesk(DatabaseDoor(engine, patience=JOB_PATIENCE), hours=hours, most=most)
     app.register_blueprint(job_routes(settings, slots, desk, worker.ring))
     app.extensions[JOB_WORKER] = worker
+
+
+def _bound(job: TakenJob, slots: ModelSlots, shelf: VersionShelf) -> LoadedModel:
+    """Return what a job is bound to: by its artifact if that is what answers now, or else by its version."""
+    slot = slots[job.model]
+    current = slot.current
+    if current is not None and current.artifact_digest == job.artifact_digest:
+        return current
+    return shelf.loaded(slot, str(job.version))
+
+
+def _served(slots: ModelSlots, *, pinned: bool) -> Served:
+    """Return whose jobs this process takes: those of models that answer here, and if pinned of the pins alone."""
+    loaded = [slot.current for slot in slots if slot.current is not None]
+    digests = [each.artifact_digest for each in loaded] if pinned else None
+    return Served([each.model for each in loaded], digests)
 
 
 def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:

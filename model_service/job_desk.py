@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from model_service import job_store as store
 from model_service.door import DatabaseDoor, DoorShutError
@@ -97,7 +97,7 @@ class JobDesk:
             return self._door.ask(lambda connection: _in_transaction(connection, question))
         except DoorShutError as error:
             raise JobsUnavailableError("the database does not answer") from error
-        except ProgrammingError as error:
+        except (IntegrityError, ProgrammingError) as error:
             raise _unavailable(error) from error
 
 
@@ -106,11 +106,15 @@ def _in_transaction(connection: Connection, question: Callable[[Connection], T])
         return question(connection)
 
 
-def _unavailable(error: ProgrammingError) -> JobsUnavailableError:
+def _unavailable(error: IntegrityError | ProgrammingError) -> JobsUnavailableError:
     """Return what is wrong with the database's set-up; anything else is a fault of ours."""
     state = getattr(error.orig, "sqlstate", None)
     if state == "42501":
         return JobsUnavailableError("the role of SLUICE_DATABASE_URL may not write them: make it a sluice_worker")
     if state == "42P01":
         return JobsUnavailableError("the database lacks their tables: run `sluice migrate`")
+    if state == "23503":
+        return JobsUnavailableError(
+            "the pinned version is not registered in the ledger; only registered ones take jobs"
+        )
     raise error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -57,7 +57,23 @@ class TakenJob(msgspec.Struct, frozen=True):
     id: UUID
     model: str
     version: int
+    artifact_digest: str
     attempt: int
+
+
+class Served(NamedTuple):
+    """Whose jobs a worker takes.
+
+    Attributes
+    ----------
+    models : sequence of str
+        Of these models.
+    artifact_digests : sequence of str or None
+        Only what is bound to one of these artifacts; None: whatever version a job is bound to can be loaded.
+    """
+
+    models: Sequence[str]
+    artifact_digests: Sequence[str] | None = None
 
 
 # -- for requests ----------------------------------------------------------------------------------
@@ -140,18 +156,20 @@ def cancel(connection: Connection, job: UUID, subject: str) -> Job | None:
 # -- for workers -----------------------------------------------------------------------------------
 
 
-def take(connection: Connection, lease_seconds: float) -> TakenJob | None:
-    """Take the oldest job that waits, or whose worker is gone; None if there is none."""
+def take(connection: Connection, served: Served, lease_seconds: float) -> TakenJob | None:
+    """Take the oldest job of those `served` that waits, or whose worker is gone; None if there is none."""
     row = connection.execute(
         text(
             "UPDATE sluice.job SET state = 'running', attempt = attempt + 1, "
             "lease_until = now() + make_interval(secs => :lease), started_at = coalesce(started_at, now()) "
             "WHERE id = (SELECT id FROM sluice.job WHERE expires_at > now() "
             "AND (state = 'queued' OR (state = 'running' AND lease_until < now())) "
+            "AND model = ANY(CAST(:models AS text[])) "
+            "AND (CAST(:digests AS text[]) IS NULL OR artifact_digest = ANY(CAST(:digests AS text[]))) "
             "ORDER BY submitted_at LIMIT 1 FOR UPDATE SKIP LOCKED) "
-            "RETURNING id, model, version, attempt"
+            "RETURNING id, model, version, artifact_digest, attempt"
         ),
-        {"lease": lease_seconds},
+        {"lease": lease_seconds, "models": served.models, "digests": served.artifact_digests},
     ).one_or_none()
     return None if row is None else TakenJob(*row)
 

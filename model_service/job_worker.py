@@ -11,12 +11,12 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from include.errors import RowsRejectedError, SluiceError
+from include.errors import RowsRejectedError, SluiceError, UnknownModelError
 from include.inference.faults import told
 from model_service import job_store as store
 from model_service.errors import LedgerUnavailableError
 from model_service.job_rows import answers_of
-from model_service.job_store import Part, TakenJob
+from model_service.job_store import Part, Served, TakenJob
 from model_service.slots import LoadedModel
 from model_service.unforeseen import log_unforeseen
 
@@ -38,6 +38,8 @@ class JobWorker:
         With the right to write jobs.
     load : callable
         Returns the version of a model that a job is bound to.
+    served : callable
+        Returns whose jobs may be taken now: other workers on the same database may serve other models.
     lease_seconds : float
         After how long without a finished part another worker may take a job.
     poll_seconds : float
@@ -49,7 +51,8 @@ class JobWorker:
     def __init__(
         self,
         engine: Engine,
-        load: Callable[[str, int], LoadedModel],
+        load: Callable[[TakenJob], LoadedModel],
+        served: Callable[[], Served],
         *,
         lease_seconds: float,
         poll_seconds: float = 0.5,
@@ -57,6 +60,7 @@ class JobWorker:
     ) -> None:
         self._engine = engine
         self._load = load
+        self._served = served
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._values = values
@@ -87,7 +91,7 @@ class JobWorker:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             while removed := self._ask(store.remove_expired):
                 log.info("%s expired job(s) were removed", removed)
-        job = self._ask(lambda connection: store.take(connection, self._lease_seconds))
+        job = self._ask(lambda connection: store.take(connection, self._served(), self._lease_seconds))
         if job is None:
             return False
         self._work_off(job)
@@ -115,19 +119,8 @@ class JobWorker:
             self._fail(job, f"given up after {store.MOST_ATTEMPTS} attempts: each time its worker ended before it did")
             return
         try:
-            loaded = self._load(job.model, job.version)
-            while (part := self._ask(lambda connection: store.next_part(connection, job))) is not None:
-                if self._stopping:
-                    self._ask(lambda connection: store.give_back(connection, job))
-                    return
-                started = time.thread_time()
-                answers = answers_of(loaded, part)
-                busy = time.thread_time() - started
-                if not self._finish(job, part, answers):
-                    return  # cancelled, or taken by another
-                time.sleep(busy)  # half of the interpreter's time is left to those who wait for an answer
-            self._ask(lambda connection: store.finish(connection, job))
-        except LedgerUnavailableError:
+            self._answer(job, self._load(job))
+        except (LedgerUnavailableError, UnknownModelError):  # the model's declaration went away after the job was taken
             self._ask(lambda connection: store.give_back(connection, job))
         except RowsRejectedError as error:
             detail = (
@@ -136,6 +129,27 @@ class JobWorker:
             self._fail(job, detail, errors=told(error.faults, values=self._values))
         except SluiceError as error:
             self._fail(job, str(error))
+
+    def _answer(self, job: TakenJob, loaded: LoadedModel) -> None:
+        if loaded.artifact_digest != job.artifact_digest:
+            detail = (
+                f"expected the artifact {job.artifact_digest}, to which the job was bound as version {job.version} of "
+                f"'{job.model}'; found {loaded.artifact_digest} under that number, so nothing was answered. "
+                "Submit it again: the version that answers then is bound to it."
+            )
+            self._fail(job, detail)
+            return
+        while (part := self._ask(lambda connection: store.next_part(connection, job))) is not None:
+            if self._stopping:
+                self._ask(lambda connection: store.give_back(connection, job))
+                return
+            started = time.thread_time()
+            answers = answers_of(loaded, part)
+            busy = time.thread_time() - started
+            if not self._finish(job, part, answers):
+                return  # cancelled, or taken by another
+            time.sleep(busy)  # half of the interpreter's time is left to those who wait for an answer
+        self._ask(lambda connection: store.finish(connection, job))
 
     def _finish(self, job: TakenJob, part: Part, answers: bytes) -> bool:
         return self._ask(lambda connection: store.finish_part(connection, job, part, answers, self._lease_seconds))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,10 +21,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from model_service import create_app
+from include.records import ModelVersion
+from include.registry import ArtifactStore
+from include.settings import Pin
+from model_service import ModelSlots, create_app
 from model_service.app import JOB_WORKER
 from model_service.job_rows import PART_ROWS, parts_of
+from model_service.job_store import Served
 from model_service.job_worker import JobWorker
+from model_service.loading import load_artifact
+from model_service.slots import LoadedModel
+from model_service.watcher import ChampionWatcher
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 VIRGINICA = [6.7, 3.0, 5.2, 2.3]
@@ -239,8 +249,8 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any)
 
 
 def worker_of(service: Any, lease: float = 30, answer: Callable[..., Any] | None = None) -> JobWorker:
-    load = answer or (lambda model, _: service.slots[model].loaded())
-    return JobWorker(service.world.engine, load, lease_seconds=lease)
+    load = answer or (lambda job: service.slots[job.model].loaded())
+    return JobWorker(service.world.engine, load, lambda: Served(service.slots.names), lease_seconds=lease)
 
 
 class Killed(BaseException):
@@ -292,7 +302,7 @@ def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(job
 
 
 def test_a_job_that_kills_its_workers_is_given_up(jobs: Any) -> None:
-    def deadly(model: str, version: int) -> Any:
+    def deadly(job: Any) -> Any:
         raise Killed
 
     accepted = submit(jobs, SETOSA)
@@ -345,6 +355,110 @@ def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, world: Any) -> No
     failed = job_of(jobs, accepted)
     assert failed["state"] == "failed"
     assert "was refused" in failed["error"]["detail"]
+
+
+# -- whose jobs a worker takes ---------------------------------------------------------------------
+
+
+def over(service: Any, slots: ModelSlots, **settings: Any) -> Any:
+    """Return a service on another host, over the same database, which serves what is in `slots`."""
+    own = service.world.settings.model_copy(update=settings)
+    return replace(service, slots=slots, client=create_app(own, slots, service.world.engine).test_client())
+
+
+def with_the_folder_of(name: str, service: Any, tmp_path: Path) -> Any:
+    """Return a service on a host that has the declaration of one model alone."""
+    settings, slots = service.world.settings, ModelSlots()
+    shutil.copytree(settings.models_dir / name, tmp_path / "elsewhere" / name)
+    ChampionWatcher(
+        slots, service.world.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
+    ).look()
+    return over(service, slots)
+
+
+def pinned_to(registered: ModelVersion, service: Any, number: int | None = None) -> Any:
+    """Return a service that is pinned to an artifact of iris, under its own number or another."""
+    pin = Pin(version=number or registered.version, artifact_digest=registered.artifact_digest)
+    slots = ModelSlots(["iris"])
+    scorer = load_artifact(service.world.store, "iris", registered.version, registered.artifact_digest)
+    slots["iris"].pin, slots["iris"].current = pin, LoadedModel(scorer, pin)
+    return over(service, slots, service_pin={"iris": pin})
+
+
+def test_a_worker_takes_jobs_of_the_models_that_it_serves_and_leaves_others_to_others(
+    jobs: Any, tmp_path: Path
+) -> None:
+    elsewhere = with_the_folder_of("trip", jobs, tmp_path)
+    of_iris = submit(jobs, SETOSA)
+    of_trip = submit(jobs, [10.5, "BB", True], "trip")
+    assert turn(elsewhere)
+    assert not turn(elsewhere), "the other is not its to take, although it came first"
+    assert (job_of(jobs, of_iris)["state"], job_of(jobs, of_trip)["state"]) == ("queued", "done")
+    assert turn(jobs)
+    assert job_of(jobs, of_iris)["state"] == "done"
+
+
+def test_a_worker_with_nothing_in_memory_takes_no_job(jobs: Any) -> None:
+    just_started = over(jobs, ModelSlots(["iris", "trip"]))
+    accepted = submit(jobs, SETOSA)
+    assert not turn(just_started)
+    assert job_of(jobs, accepted)["state"] == "queued"
+
+
+def test_a_model_that_is_given_up_while_its_job_is_taken_leaves_the_job_to_others(jobs: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    alone = over(jobs, ModelSlots(["iris"]))
+    alone.slots["iris"].current = jobs.slots["iris"].current
+    worker = alone.client.application.extensions[JOB_WORKER]
+    load = worker._load
+
+    def given_up(job: Any) -> Any:
+        alone.slots.declare({}, {})
+        return load(job)
+
+    worker._load = given_up
+    worker.turn()
+    assert job_of(jobs, accepted)["state"] == "queued"
+    assert turn(jobs)
+    assert job_of(jobs, accepted)["state"] == "done"
+
+
+def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(jobs: Any, world: Any) -> None:
+    pinned = pinned_to(world.register("iris", seed=1), jobs)
+    of_the_champion, of_the_pin = submit(jobs, [BORDER]), submit(pinned, [BORDER])
+    assert turn(pinned)
+    assert not turn(pinned)
+    assert job_of(jobs, of_the_champion)["state"] == "queued"
+    done = job_of(jobs, of_the_pin)
+    assert (done["version"], done["predictions"]) == (2, pinned.predict("iris", [BORDER]).get_json()["predictions"])
+    assert turn(jobs)
+    assert job_of(jobs, of_the_champion)["predictions"] == jobs.predict("iris", [BORDER]).get_json()["predictions"]
+
+
+def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any, world: Any) -> None:
+    pinned = pinned_to(world.register("iris", seed=1), jobs, number=1)
+    accepted = submit(jobs, [BORDER])
+    assert not turn(pinned)
+    assert job_of(jobs, accepted)["state"] == "queued"
+
+
+def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any, world: Any) -> None:
+    accepted = submit(jobs, SETOSA)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE sluice.job SET artifact_digest = repeat('f', 64)"))
+    assert turn(jobs)
+    failed = job_of(jobs, accepted)
+    assert (failed["state"], failed["rows_done"]) == ("failed", 0)
+    assert f"expected the artifact {'f' * 64}" in failed["error"]["detail"]
+    assert f"found {jobs.slots['iris'].loaded().artifact_digest}" in failed["error"]["detail"]
+    assert "predictions" not in failed
+
+
+def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, world: Any) -> None:
+    refused = submit(pinned_to(world.register("iris", seed=1), jobs, number=9), SETOSA)
+    assert refused.status_code == 503
+    assert refused.get_json()["type"] == "urn:sluice:problem:jobs-unavailable"
+    assert "registered" in refused.get_json()["detail"]
 
 
 # -- the database ----------------------------------------------------------------------------------
