@@ -15,8 +15,8 @@ _ENVELOPES: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _FAST: Final = 1
 
 
-def unpacked(body: bytes, encoding: str | None, limit: int) -> bytes:
-    """Return a body as it was before ``Content-Encoding``.
+def unpacked(body: bytes, encoding: str | None, limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
+    """Return a body as it was before ``Content-Encoding``, of at most `limit` bytes, which `setting` holds.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def unpacked(body: bytes, encoding: str | None, limit: int) -> bytes:
     except zlib.error as error:
         raise UnpackError(name, str(error)) from None
     if len(plain) > limit:
-        raise TooLargeError("bytes once unpacked", limit, "SLUICE_SERVICE_MAX_BYTES")
+        raise TooLargeError("bytes once unpacked", limit, setting)
     if not machine.eof or machine.unused_data:
         raise UnpackError(name, "it ends early, or something follows it")
     return plain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -39,6 +39,7 @@ class JobAnswer(Job, kw_only=True):
     predictions: list[Prediction] | msgspec.UnsetType = msgspec.UNSET
 
 
+_MOST_BYTES: Final = "SLUICE_SERVICE_JOB_MAX_BYTES"
 _ID = Parameter("job", {"type": "string", "format": "uuid"}, "The job's id.")
 _ROWS = {
     "type": "object",
@@ -83,8 +84,8 @@ def job_routes(
         # Bound now: whatever is promoted meanwhile, one version answers all rows.
         loaded = slots[name].loaded()
         visit.model, visit.version = loaded.model, loaded.version
-        body = read_body(environ, most_bytes, "SLUICE_SERVICE_JOB_MAX_BYTES")
-        body = unpacked(body, environ.get("HTTP_CONTENT_ENCODING"), most_bytes)
+        body = read_body(environ, most_bytes, _MOST_BYTES)
+        body = unpacked(body, environ.get("HTTP_CONTENT_ENCODING"), most_bytes, _MOST_BYTES)
         check_depth(body, settings.service_max_depth)
         parts = parts_of(body, settings.service_job_max_rows)
         check_part(loaded, parts[0])  # what is wrong with every row is told at once

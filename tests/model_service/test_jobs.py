@@ -142,10 +142,13 @@ def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
 def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: Any) -> None:
     few = jobs.world.settings.model_copy(update={"service_job_max_bytes": 2000})
     client = create_app(few, jobs.slots, jobs.world.engine).test_client()
-    for rows, status in ((50, 202), (100_000, 413)):
-        body = gzip.compress(json.dumps({"features": [SETOSA] * rows}, separators=(",", ":")).encode(), 9)[: 1 << 20]
+    for rows, status in ((50, 202), (1_000, 413)):
+        body = gzip.compress(json.dumps({"features": [SETOSA] * rows}, separators=(",", ":")).encode(), 9)
         where, headers = "/v1/models/iris/predict_async", {"Content-Encoding": "gzip"}
-        assert client.post(where, data=body, headers=headers).status_code == status
+        answer = client.post(where, data=body, headers=headers)
+        assert answer.status_code == status
+    assert "bytes once unpacked" in answer.get_json()["detail"], "packed it was small enough"
+    assert "SLUICE_SERVICE_JOB_MAX_BYTES" in answer.get_json()["detail"], "its limit is named, not that of predictions"
 
 
 def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
