@@ -149,7 +149,7 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
         _follow_champions(settings, slots, engine, observer)
     app = create_app(settings, slots, engine, observer)
     observer.start()
-    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].oldest)
+    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].in_flight)
     Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
     worker: JobWorker | None = app.extensions.get(JOB_WORKER)
     if worker is not None:

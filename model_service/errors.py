@@ -28,6 +28,17 @@ class TooLargeError(SluiceError):
         )
 
 
+class TooLateError(SluiceError):
+    """The request did not come whole, or was not answered, within the time that a request has."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"expected the request to come whole and be answered within {seconds:g} s; found it still under way, so "
+            "the connection is closed. Send it again, in parts if it is large, or have the operator raise "
+            "SLUICE_SERVICE_REQUEST_SECONDS."
+        )
+
+
 class NotLoadedError(SluiceError):
     """A model has a champion that this worker does not hold yet, or could not load."""
 

@@ -76,9 +76,10 @@ class Guard:
             else None
         )
 
-    def oldest(self) -> float:
-        """Return for how many seconds the oldest request is under way; 0 when none is."""
-        return self._in_flight.oldest()
+    @property
+    def in_flight(self) -> InFlight:
+        """The requests under way."""
+        return self._in_flight
 
     @property
     def authenticates(self) -> bool:

@@ -57,6 +57,11 @@ class InFlight:
         with self._counting:
             self._visits.discard(visit)
 
+    def visits(self) -> list[Visit]:
+        """Return those that are under way, in no order."""
+        with self._counting:
+            return list(self._visits)
+
     def oldest(self) -> float:
         """Return for how many seconds the oldest is under way; 0 when none is."""
         with self._counting:

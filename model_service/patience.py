@@ -9,6 +9,9 @@ WSGI does not tell which connection a request came by, but the kernel tells of e
 data and when it last took some: one that has taken none since, and goes on so, is not answered. The kernel's
 clock ticks every four milliseconds: a connection that was answered within a tick and is idle looks as one that
 waits, so it may be cut as well while another waits too long. Clients open idle connections again.
+
+The server has read what the connection brought, and tells the application of a client its address alone. So a
+connection's request is known when it is the only one that waits of its address; the answer then has its path and id.
 """
 
 from __future__ import annotations
@@ -20,13 +23,20 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from model_service.answers import encode
-from model_service.problems import MEDIA_TYPE
+from flask import Response
+
+from model_service.answers import request_id_of
+from model_service.errors import TooLateError
+from model_service.limits import InFlight
+from model_service.problems import OIP_ROOT, problem_of
+from model_service.unforeseen import log_unforeseen
+from model_service.visit import Visit
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +49,14 @@ _PAUSE: Final = 1.0
 
 
 class _Waiting(NamedTuple):
-    """Of one connection: how many segments it was sent, and since when it is seen to wait for more."""
+    """Of one connection: its client's address, how many segments it was sent, and since when it waits for more."""
 
+    peer: str
     given: int
     since: float
 
 
-def watch_connections(port: int, seconds: float, oldest: Callable[[], float]) -> None:
+def watch_connections(port: int, seconds: float, in_flight: InFlight) -> None:
     """Have a thread end connections to `port` that are not answered for `seconds`.
 
     Parameters
@@ -54,19 +65,24 @@ def watch_connections(port: int, seconds: float, oldest: Callable[[], float]) ->
         Where the service listens.
     seconds : float
         A little more may pass: it looks once a second.
-    oldest : callable
-        For how many seconds the oldest request is under way; 0 when none is.
+    in_flight : InFlight
+        The requests under way.
     """
     if sys.platform != "linux":
         log.warning("clients that never send their request whole are not cut off on this system")
         return
-    patience = Patience(port, seconds)
+    patience = Patience(port, seconds, in_flight)
 
     def watch() -> None:
         pause = threading.Event()
         while not pause.wait(min(_PAUSE, seconds / 4)):
-            if oldest() > min(_PAUSE, seconds / 4):  # otherwise nobody waits for long, and it costs nothing to know
-                patience.look()
+            if in_flight.oldest() > min(
+                _PAUSE, seconds / 4
+            ):  # otherwise nobody waits for long, and it costs nothing to know
+                try:
+                    patience.look()
+                except Exception as error:  # noqa: BLE001  # it must outlive whatever goes wrong in one look
+                    log_unforeseen(log, "connections were not looked at; they are again in a second", error)
 
     threading.Thread(target=watch, name="patience", daemon=True).start()
 
@@ -79,70 +95,105 @@ class Patience:
     port : int
     seconds : float
         How long one may wait.
+    in_flight : InFlight
+        Among which the request is looked for that a connection brought.
     """
 
-    def __init__(self, port: int, seconds: float) -> None:
-        self._port, self._seconds = port, seconds
+    def __init__(self, port: int, seconds: float, in_flight: InFlight) -> None:
+        self._port, self._seconds, self._in_flight = port, seconds, in_flight
         self._waiting: dict[str, _Waiting] = {}
-        self._answer = _too_late(seconds)
 
     def look(self) -> int:
         """Shut the connections that wait too long, and return how many."""
-        cut, waiting = 0, {}
-        for connection, name in _connections(self._port):
-            now = time.monotonic()
+        visits = self._in_flight.visits()  # before the connections: each of these came by one that is seen, or is over
+        now, waiting = time.monotonic(), {}
+        for connection, (peer, port) in _connections(self._port):
             given = _given(connection)
             if given is None:
                 continue
+            name = f"{peer} {port}"
             known = self._waiting.get(name)
             since = known.since if known is not None and known.given == given else now
-            waiting[name] = _Waiting(given, since)
-            if now - since > self._seconds:
-                with suppress(OSError):  # it ended by itself
-                    connection.send(self._answer, socket.MSG_DONTWAIT)
-                    connection.shutdown(socket.SHUT_RDWR)
-                    cut += 1
+            waiting[name] = _Waiting(peer, given, since)
         self._waiting = waiting
-        if cut:
-            log.warning("%s connection(s) were cut: their request was not whole within %s s", cut, self._seconds)
-        return cut
+        late = {name: each for name, each in waiting.items() if now - each.since > self._seconds}
+        return self._cut(late, visits) if late else 0
+
+    def _cut(self, late: Mapping[str, _Waiting], visits: Sequence[Visit]) -> int:
+        waiting_of = Counter(each.peer for each in self._waiting.values())
+        late_of = Counter(each.peer for each in late.values())
+        for visit in visits:
+            if 0 < late_of[visit.peer] == waiting_of[visit.peer]:  # whatever is under way from there ends now
+                visit.cut_off = True
+        request_ids = []
+        for connection, (peer, port) in _connections(self._port):
+            known = late.get(f"{peer} {port}")
+            if known is None or known.given != _given(connection):  # in time, or answered just now
+                continue
+            theirs = [visit for visit in visits if visit.peer == peer]
+            answer = too_late(self._seconds, theirs, waiting_of[peer])
+            with suppress(OSError):  # it ended by itself
+                connection.send(_on_the_wire(answer), socket.MSG_DONTWAIT)
+                connection.shutdown(socket.SHUT_RDWR)
+                request_ids.append(answer.headers["X-Request-ID"])
+        if request_ids:
+            ids = ", ".join(request_ids)
+            log.warning(
+                "%s connection(s) were cut, after %s s: answered 408 as %s", len(request_ids), self._seconds, ids
+            )
+        return len(request_ids)
 
 
-def _too_late(seconds: float) -> bytes:
-    """Return the whole HTTP answer to a request that did not come in time."""
-    body = encode(
-        {
-            "type": "urn:sluice:problem:too-late",
-            "title": "The request did not come in time",
-            "status": 408,
-            "detail": f"expected the whole request within {seconds:g} s; found less. Send it again, in parts if it is "
-            "large, or have the operator raise SLUICE_SERVICE_REQUEST_SECONDS.",
-        }
+def too_late(seconds: float, visits: Sequence[Visit], waiting: int) -> Response:
+    """Return what is answered on a connection that waits for `seconds`.
+
+    Parameters
+    ----------
+    seconds : float
+    visits : sequence of Visit
+        The requests that are under way from the connection's address.
+    waiting : int
+        How many connections from there wait for an answer. When there is one of both, they belong together; otherwise
+        nobody knows which came by which, and no request's path or id is told on what may be another's connection.
+    """
+    if len(visits) == waiting == 1:
+        (visit,) = visits
+        answer = problem_of(TooLateError(seconds), visit.path, visit.request_id, values=False)
+        if visit.traceparent is not None:
+            answer.headers["traceparent"] = visit.traceparent
+        return answer
+    request_id = request_id_of(None)
+    oip = bool(visits) and all(visit.path.startswith(OIP_ROOT) for visit in visits)
+    return problem_of(
+        TooLateError(seconds), OIP_ROOT if oip else f"urn:sluice:request:{request_id}", request_id, values=False
     )
-    head = (
-        "HTTP/1.1 408 Request Timeout",
-        f"Content-Type: {MEDIA_TYPE}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    )
-    return "\r\n".join((*head, "", "")).encode("ascii") + body
 
 
-def _connections(port: int) -> Iterator[tuple[socket.socket, str]]:
-    """Yield this process's connections to `port`, each with a name of its own, closed afterwards."""
+def _on_the_wire(answer: Response) -> bytes:
+    head = (f"HTTP/1.1 {answer.status}", *(f"{name}: {value}" for name, value in answer.headers), "Connection: close")
+    return "\r\n".join((*head, "", "")).encode("latin-1") + answer.get_data()
+
+
+def _connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """Yield this process's connections to `port`, each with its client's address and port, closed afterwards."""
     for entry in list(Path("/proc/self/fd").iterdir()):
         try:
-            connection = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:  # closed meanwhile, or no socket
+            copy = os.dup(int(entry.name))
+        except OSError:  # closed meanwhile
+            continue
+        try:
+            connection = socket.socket(fileno=copy)
+        except OSError:  # no socket
+            os.close(copy)
             continue
         with connection:
             try:
                 ours = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
-                name = str(connection.getpeername()) if ours else ""  # the listening socket has none
+                peer = connection.getpeername()[:2] if ours else ("", 0)  # the listening socket has none
             except OSError:
                 continue
             if ours:
-                yield connection, name
+                yield connection, peer
 
 
 def _given(connection: socket.socket) -> int | None:

@@ -23,6 +23,8 @@ class Visit:
     ----------
     route : str
         The route's pattern, such as ``/v1/models/<name>/predict``: never a path, which anybody can make up.
+    path, peer : str
+        The path asked for, and the address that the connection comes from.
     request_id : str
         The caller's own, if it is a sane one, or a new one.
     traceparent : str or None
@@ -41,6 +43,8 @@ class Visit:
         Whether the prediction log takes this one.
     wants_values : bool
         Whether `inputs` and `outputs`, each a list with one element a row, are to be set.
+    cut_off : bool
+        Whether it was answered 408 past the server, whatever its view answers afterwards.
     laps : list of (stage, nanoseconds)
         Where the time went; see `lap`.
     """
@@ -48,11 +52,14 @@ class Visit:
     __slots__ = (
         "admitted",
         "caller",
+        "cut_off",
         "inputs",
         "laps",
         "method",
         "model",
         "outputs",
+        "path",
+        "peer",
         "request_id",
         "route",
         "rows",
@@ -69,6 +76,8 @@ class Visit:
         self.started = self.since = perf_counter_ns()
         self.method: str = environ["REQUEST_METHOD"]
         self.route = route
+        self.path: str = environ.get("PATH_INFO", "")
+        self.peer: str = environ.get("REMOTE_ADDR", "")
         given = environ.get("HTTP_X_REQUEST_ID")
         self.request_id: str = (
             given
@@ -83,7 +92,7 @@ class Visit:
         self.model = ""
         self.version = 0
         self.rows = 0
-        self.admitted = False
+        self.admitted = self.cut_off = False
         self.sampled = self.wants_values = False
         self.inputs: Any = None
         self.outputs: Any = None

@@ -80,6 +80,8 @@ class Observer:
     def note(self, visit: Visit, status: int) -> None:
         """Note that `visit` was answered with `status`."""
         spent = perf_counter_ns() - visit.started
+        if visit.cut_off:  # that is what its client was answered
+            status = 408
         with self._noting:
             self._tally.add(visit, status, spent)
         if self._statsd is not None:

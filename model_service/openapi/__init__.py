@@ -21,7 +21,7 @@ Every view says beside its route what it takes and answers, so that a route cann
 - ``documented`` stands directly above the function; it only marks it, a request never meets it.
 - A body: ``body=Body(schema)``; an answer that is not JSON: ``answers={200: Answer("text", schema, media_type=...)}``;
   an answer without a body: ``answers={204: Answer("It is gone")}``.
-- ``problems`` may hold bare statuses too (``408``), for what has no error type of its own.
+- ``problems`` may hold bare statuses too (``415``), for what has no error type of its own.
 - What every guarded route can answer (401, 403, 429, 503, ...) is said once, in ``EVERYWHERE`` and ``GUARDED`` of
   ``operation.py``; an open route (``@asks("open")``) answers none of them.
 - ``name`` in a path is known to be a model's name; other path variables without an entry in ``path`` are strings.

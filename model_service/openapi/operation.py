@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from include.errors import SluiceError
 from include.inference import Signature
-from model_service.errors import TooLargeError
+from model_service.errors import TooLargeError, TooLateError
 from model_service.refusals import (
     ForbiddenError,
     InvalidTokenError,
@@ -37,7 +37,7 @@ GUARDED: Final[tuple[Problem, ...]] = (
 # A variable of a path that holds a slash, or other things that name another route, finds that one or none.
 WITH_VARIABLES: Final[tuple[Problem, ...]] = (404, 405)
 # Reading a body can always fail so.
-WITH_BODY: Final[tuple[Problem, ...]] = (400, 408, TooLargeError)
+WITH_BODY: Final[tuple[Problem, ...]] = (400, TooLateError, TooLargeError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from model_service import create_app, limits
 from model_service.errors import MalformedBodyError
 from model_service.limits import SMALL_BYTES, InFlight, RateLimiter, Turns, check_depth
+from model_service.openapi.document import OIP_ERROR, PROBLEM
+from model_service.patience import Patience, too_late
 from model_service.refusals import OverloadedError, TooManyRequestsError
 from model_service.visit import Visit
 
@@ -220,15 +226,28 @@ def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> N
         elif under_way:
             gate.leave(under_way.pop(0))
         assert len(gate) == len(under_way)
+        assert set(gate.visits()) == set(under_way)
         assert (gate.oldest() > 0) == bool(under_way)
 
 
-def post_head(port: int, length: int, sent: bytes = b"") -> socket.socket:
+def post_head(port: int, length: int, sent: bytes = b"", path: str = "/predict", **headers: str) -> socket.socket:
     """Send a request's head and a part of its body: a client that takes its time."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-    head = f"POST /predict HTTP/1.1\r\nHost: sluice\r\nContent-Length: {length}\r\n\r\n"
-    connection.sendall(head.encode() + sent)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=8)
+    head = f"POST {path} HTTP/1.1\r\nHost: sluice\r\nContent-Length: {length}\r\n"
+    head += "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    connection.sendall(f"{head}\r\n".encode() + sent)
     return connection
+
+
+def late_answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
+    """Return what a client is told that did not send its request whole, and its body; the connection is closed."""
+    with connection:
+        answer = HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+        assert answer.status == 408
+        assert connection.recv(1) == b"", "and it is cut"
+    return answer, document
 
 
 def in_flight(port: int) -> float:
@@ -292,17 +311,75 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cu
 
     service.wait_until(gone, 60)
     assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 200
+    trickling.close()
+    ids = set()
     for each in silent:
-        answer = HTTPResponse(each)
-        answer.begin()
-        problem = json.loads(answer.read())
-        assert answer.status == problem["status"] == 408
+        answer, problem = late_answer(each)
         assert answer.getheader("Content-Type") == "application/problem+json"
-        assert "expected the whole request within 2 s" in problem["detail"]
-        assert each.recv(1) == b"", "and it is cut"
-    for each in (*silent, trickling):
-        each.close()
-    service.wait_until(lambda: "connection(s) were cut" in service.log.read_text())
+        Draft202012Validator(PROBLEM).validate(problem)
+        assert "come whole and be answered within 2 s" in problem["detail"]
+        assert problem["request_id"] == answer.getheader("X-Request-ID")
+        assert problem["instance"] == f"urn:sluice:request:{problem['request_id']}", "which was whose nobody knows"
+        ids.add(problem["request_id"])
+    assert len(ids) == 2
+    service.wait_until(lambda: all(each in service.log.read_text() for each in ids))
+
+
+def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_own_id_and_it_is_noted_as_408(
+    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "1")
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(workers=1)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer, problem = late_answer(post_head(service.port, 99, b"{", X_Request_ID="shop-7", traceparent=trace))
+    Draft202012Validator(PROBLEM).validate(problem)
+    assert (problem["instance"], problem["request_id"]) == ("/predict", "shop-7")
+    assert (answer.getheader("X-Request-ID"), answer.getheader("traceparent")) == ("shop-7", trace)
+    answer, fault = late_answer(post_head(service.port, 99, b"{", "/v2/models/iris/infer", X_Request_ID="shop-8"))
+    Draft202012Validator(OIP_ERROR).validate(fault)
+    assert answer.getheader("Content-Type") == "application/json"
+    assert answer.getheader("X-Request-ID") == "shop-8"
+
+    def noted() -> dict[str, int]:
+        lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
+        return {line["request_id"]: line["status"] for line in lines if line["request_id"].startswith("shop")}
+
+    service.wait_until(lambda: noted() == {"shop-7": 408, "shop-8": 408})
+
+
+def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
+    patience = Patience(1, 1.0, InFlight(1))
+    descriptors = Path("/proc/self/fd")
+    with socket.socket(), Path(os.devnull).open():
+        before = len(list(descriptors.iterdir()))
+        for _ in range(3):
+            patience.look()
+        assert len(list(descriptors.iterdir())) == before
+
+
+def visit_to(path: str, request_id: str) -> Visit:
+    return Visit({"REQUEST_METHOD": "POST", "PATH_INFO": path, "HTTP_X_REQUEST_ID": request_id}, path)
+
+
+@pytest.mark.parametrize(
+    ("paths", "waiting", "media_type"),
+    [
+        ((), 1, "application/problem+json"),
+        (("/v1/models/iris/scores/secret",), 2, "application/problem+json"),
+        (("/v2/models/iris/infer", "/predict"), 2, "application/problem+json"),
+        (("/v2/models/iris/infer", "/v2/models/trip/infer"), 2, "application/json"),
+    ],
+)
+def test_whose_request_is_not_known_is_told_nothing_of_anybodys(
+    paths: tuple[str, ...], waiting: int, media_type: str
+) -> None:
+    answer = too_late(2, [visit_to(path, f"shop-{path}") for path in paths], waiting)
+    assert (answer.status_code, answer.mimetype) == (408, media_type)
+    assert not any(path in answer.get_data(as_text=True) for path in paths)
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
 
 # -- the end ---------------------------------------------------------------------------------------
