@@ -74,11 +74,9 @@ def watch_connections(port: int, seconds: float, in_flight: InFlight) -> None:
     patience = Patience(port, seconds, in_flight)
 
     def watch() -> None:
-        pause = threading.Event()
-        while not pause.wait(min(_PAUSE, seconds / 4)):
-            if in_flight.oldest() > min(
-                _PAUSE, seconds / 4
-            ):  # otherwise nobody waits for long, and it costs nothing to know
+        pause, length = threading.Event(), min(_PAUSE, seconds / 4)
+        while not pause.wait(length):
+            if in_flight.oldest() > length:  # otherwise nobody waits for long, and it costs nothing to know
                 try:
                     patience.look()
                 except Exception as error:  # noqa: BLE001  # it must outlive whatever goes wrong in one look
