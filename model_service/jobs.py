@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from include.errors import NoChampionError, RowsRejectedError, UnknownModelError
+from include.inference import Signature
 from include.settings import Settings
 from model_service.answers import Prediction, encode
 from model_service.body import read_body
@@ -29,6 +31,7 @@ from model_service.job_rows import check_part, parts_of
 from model_service.job_store import Job
 from model_service.limits import check_depth
 from model_service.openapi import Answer, Body, Operation, Parameter, documented
+from model_service.openapi.signatures import example_row, request_schema
 from model_service.slots import ModelSlots
 
 
@@ -67,18 +70,7 @@ def job_routes(
 
     @routes.post("/v1/models/<name>/predict_async")
     @asks("predict")
-    @documented(
-        Operation(
-            summary="Have many rows predicted by and by",
-            tag="jobs",
-            answers={202: Answer("The job; its address is in Location.", JobAnswer)},
-            problems=(
-                MalformedBodyError, RowsRejectedError, TooLargeError, UnknownModelError, NoChampionError,
-                NotLoadedError, UnpackError, 415, TooManyJobsError, JobsUnavailableError,
-            ),
-            body=Body(_ROWS),
-        )
-    )  # fmt: skip
+    @documented(_submission(settings))
     def submit(name: str) -> Response:
         visit, environ = current_visit(), request.environ
         # Bound now: whatever is promoted meanwhile, one version answers all rows.
@@ -128,6 +120,34 @@ def job_routes(
         return _json(desk.cancel(_owned(desk, job), current_visit().subject))
 
     return routes
+
+
+def _submission(settings: Settings) -> Operation:
+    """Return what submitting a job takes and answers: of any model, and of one by its signature."""
+    summary = "Have many rows predicted by and by"
+    accepted = Answer(
+        "The job.",
+        JobAnswer,
+        headers={"Location": "The job's path."},
+        links={name: (f"jobs_{name}", {"job": "$response.body#/id"}) for name in ("state_get", "cancel_delete")},
+    )
+    general = Operation(
+        summary,
+        "jobs",
+        {202: accepted},
+        problems=(
+            MalformedBodyError, RowsRejectedError, TooLargeError, UnknownModelError, NoChampionError,
+            NotLoadedError, UnpackError, 415, TooManyJobsError, JobsUnavailableError,
+        ),
+        body=Body(_ROWS),
+    )  # fmt: skip
+
+    def of_model(signature: Signature) -> Operation:
+        schema = request_schema(signature, settings.service_job_max_rows)
+        body = Body(schema, example={"features": [example_row(signature)] * 2})
+        return replace(general, summary=f"{summary}: '{signature.model}'", body=body)
+
+    return replace(general, per_model=of_model)
 
 
 def _owned(desk: JobDesk, job: str) -> Job:

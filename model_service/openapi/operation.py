@@ -62,12 +62,18 @@ class Answer:
     media_type : str
     other_media : tuple of str
         Of which it may be as well, without a schema.
+    headers : mapping of str to str
+        What it always carries beside `X-Request-ID`, each with what it tells.
+    links : mapping of str to (str, mapping of str to str)
+        Operations that take what it answered: by name their ids, and their parameters as runtime expressions.
     """
 
     description: str
     schema: Any = None
     media_type: str = "application/json"
     other_media: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,19 @@ def request_schema(signature: Signature, most_rows: int) -> dict[str, Any]:
     }
 
 
+def example_row(signature: Signature) -> list[Any]:
+    """Return a row that the model takes, in the declared order."""
+    return [_example_of(feature) for feature in signature.features]
+
+
+def _example_of(feature: Numeric | Categorical | Boolean) -> Any:
+    if feature.kind == "numeric":
+        return feature.low + (feature.high - feature.low) / 2
+    if feature.kind == "boolean":
+        return True
+    return feature.categories[0] if feature.categories else "unknown"
+
+
 def prediction_schema(signature: Signature) -> dict[str, Any]:
     """Return what is answered to one row."""
     if not signature.classes:
