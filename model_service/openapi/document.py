@@ -6,7 +6,7 @@ Source: https://spec.openapis.org/oas/v3.1.1.html
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from include.inference import Signature
+from model_service.openapi.headers import headers_of
 from model_service.openapi.operation import (
     EVERYWHERE,
     GUARDED,
@@ -196,7 +197,7 @@ class _Writer:
     def _answer(self, status: int, answer: Any) -> dict[str, Any]:
         if not isinstance(answer, Answer):
             answer = Answer(HTTPStatus(status).phrase, answer)
-        response: dict[str, Any] = {"description": answer.description, "headers": _headers(status, answer.headers)}
+        response: dict[str, Any] = {"description": answer.description, "headers": headers_of(status, answer.headers)}
         if answer.links:
             response["links"] = {
                 name: {"operationId": operation, "parameters": dict(parameters)}
@@ -215,7 +216,7 @@ class _Writer:
         if known is None:
             responses[str(status)] = {
                 "description": text,
-                "headers": _headers(status),
+                "headers": headers_of(status),
                 "content": {media_type: {"schema": reference}},
             }
             return
@@ -226,19 +227,6 @@ class _Writer:
             if media_type in content
             else {"schema": reference}
         )
-
-
-_CHALLENGE: Final = {"WWW-Authenticate": "What is asked for, and what is wrong with the token (RFC 6750)."}
-_WAIT: Final = {"Retry-After": "After how many seconds to ask again."}
-_BY_STATUS: Final = {401: _CHALLENGE, 403: _CHALLENGE, 429: _WAIT, 503: _WAIT}
-
-
-def _headers(status: int, more: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the headers that an answer of this status always carries, and `more`."""
-    always = {"X-Request-ID": "Under which the log knows it.", **_BY_STATUS.get(status, {}), **(more or {})}
-    return {
-        name: {"description": text, "required": True, "schema": {"type": "string"}} for name, text in always.items()
-    }
 
 
 def _parameter(parameter: Parameter, place: str, *, required: bool) -> dict[str, Any]:
