@@ -681,8 +681,7 @@ def test_old_predictions_are_removed_as_new_ones_come(engine: Engine) -> None:
 def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_else(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP ROLE IF EXISTS only_reader")
-        connection.exec_driver_sql("CREATE ROLE only_reader")
-        connection.exec_driver_sql("GRANT USAGE ON SCHEMA sluice TO only_reader")
+        connection.exec_driver_sql("CREATE ROLE only_reader IN ROLE sluice_reader")
         connection.exec_driver_sql("SET ROLE only_reader")
         entry = '[{"at": "2026-01-01T00:00:00Z", "model": "m", "version": 1, "request_id": "r", "position": 0, '
         entry += '"inputs": [1], "outputs": {"value": 1}}]'
@@ -693,7 +692,6 @@ def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_el
         again = connection.exec_driver_sql("SELECT sluice.raise_service_alert('m', 'x', 'y')").scalar_one()
         assert (added, raised, again) == (1, True, False)
         connection.exec_driver_sql("RESET ROLE")
-        connection.exec_driver_sql("REVOKE USAGE ON SCHEMA sluice FROM only_reader")
         connection.exec_driver_sql("DROP ROLE only_reader")
 
 
