@@ -37,7 +37,7 @@ from model_service.watcher import ChampionWatcher
 
 FIRST_LOOK_SECONDS = 10
 PATIENCE_BEYOND = 0.3
-JOB_PATIENCE = 2.3
+JOB_SECONDS = 2.0
 JOB_WORKER = "sluice.job_worker"
 GUARD = "sluice.guard"
 
@@ -92,7 +92,7 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
     if settings.database_url is None:
         app.register_blueprint(job_routes(settings, slots, JobDesk(None, hours=hours, most=most)))
         return
-    engine = open_jobs(settings.database_url)
+    engine = open_jobs(settings.database_url, JOB_SECONDS)
     worker = JobWorker(
         engine,
         lambda job: _bound(job, slots, shelf),
@@ -101,7 +101,7 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
         poll_seconds=settings.service_poll_seconds,
         values=settings.service_show_values,
     )
-    desk = JobDesk(DatabaseDoor(engine, patience=JOB_PATIENCE), hours=hours, most=most)
+    desk = JobDesk(DatabaseDoor(engine, patience=JOB_SECONDS + PATIENCE_BEYOND), hours=hours, most=most)
     app.register_blueprint(job_routes(settings, slots, desk, worker.ring))
     app.extensions[JOB_WORKER] = worker
 

@@ -45,11 +45,13 @@ def open_scores(url: str, seconds: float) -> Engine:
     )
 
 
-def open_jobs(url: str) -> Engine:
-    """Return a pool that may write: for jobs, whose rows are larger than what else is asked for."""
-    return open_engine(
-        url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session("-c statement_timeout=2000")
-    )
+def open_jobs(url: str, seconds: float) -> Engine:
+    """Return a pool that may write: for jobs, whose rows are larger than what else is asked for.
+
+    A statement is stopped after `seconds`.
+    """
+    options = f"-c statement_timeout={round(seconds * 1000)}"
+    return open_engine(url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session(options))
 
 
 def open_notes(url: str) -> Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -27,11 +28,16 @@ MODELS = ("iris", "trip", "sugar")
 
 
 @pytest.fixture(scope="module")
-def settled(settled: Any) -> Any:
-    """The settled service with room for as many jobs as are thought of: nobody works them off here."""
-    settings = settled.world.settings.model_copy(update={"service_job_most": 1_000_000})
-    client = create_app(settings, settled.slots, settled.world.engine).test_client()
-    return replace(settled, world=replace(settled.world, settings=settings), client=client)
+def settled(settled: Any) -> Iterator[Any]:
+    """The settled service with room for as many jobs as are thought of: nobody works them off here.
+
+    It is patient with its database: what is answered is looked at here, not how soon on a machine that has other work.
+    """
+    settings = settled.world.settings.model_copy(update={"service_job_most": 1_000_000, "service_read_seconds": 10.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_service.app.JOB_SECONDS", 60.0)
+        client = create_app(settings, settled.slots, settled.world.engine).test_client()
+        yield replace(settled, world=replace(settled.world, settings=settings), client=client)
 
 
 @pytest.fixture(scope="module")
