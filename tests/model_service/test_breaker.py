@@ -60,7 +60,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def trials_are_a_pause_apart(self) -> None:
-        assert all(later - earlier >= PAUSE for earlier, later in zip(self.trials, self.trials[1:], strict=False))
+        # Added, not subtracted: 25.1 - 15.1 is less than 10.
+        assert all(later >= earlier + PAUSE for earlier, later in zip(self.trials, self.trials[1:], strict=False))
 
 
 AnyHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
