@@ -117,7 +117,7 @@ class Guard:
             visit.caller = caller = self._door.admit(environ.get("HTTP_AUTHORIZATION"), scope, model)
             visit.subject = caller.subject
         if self._rate is not None:
-            self._rate.take(visit.subject if visit.caller else environ.get("REMOTE_ADDR", ""))
+            self._rate.take(visit.subject if visit.caller else visit.peer)
 
     def trusted_models(self, environ: dict[str, Any], scope: Scope) -> Callable[[str], bool] | None:
         """Return of which models a route that anybody may ask tells this caller what others are not told.

@@ -75,7 +75,7 @@ def job_routes(
         visit, environ = current_visit(), request.environ
         # Bound now: whatever is promoted meanwhile, one version answers all rows.
         loaded = slots[name].loaded()
-        visit.model, visit.version = loaded.model, loaded.version
+        visit.version = loaded.version
         body = read_body(environ, most_bytes, _MOST_BYTES)
         body = unpacked(body, environ.get("HTTP_CONTENT_ENCODING"), most_bytes, _MOST_BYTES)
         check_depth(body, settings.service_max_depth)

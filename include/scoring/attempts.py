@@ -28,7 +28,7 @@ _TRIES = 5
 
 # Whether `one` replaces `other`: a plan replaces everything before it, else the same piece of work of the same plan;
 # and nothing is left to do for a shard whose plan is published.
-_REPLACES = """
+REPLACES = """
     one.attempt > other.attempt AND (one.stage = 'plan'
         OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard)
         OR (one.plan = other.plan AND other.stage = 'shard' AND EXISTS (
@@ -41,7 +41,7 @@ _NEWER: LiteralString = f"""
     FROM sluice.score_attempt AS one,
          (SELECT %(attempt)s::int AS attempt, %(stage)s::text AS stage, %(plan)s::int AS plan,
                  %(shard)s::int AS shard) AS other
-    WHERE one.model = %(model)s AND one.partition_start = %(start)s AND {_REPLACES}
+    WHERE one.model = %(model)s AND one.partition_start = %(start)s AND {REPLACES}
     ORDER BY one.attempt DESC LIMIT 1
 """  # noqa: S608  # of constants
 _END_OLDER: LiteralString = """

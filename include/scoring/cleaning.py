@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine, text
 
-from include.scoring.attempts import STAGING, Attempt, staging_name
+from include.scoring.attempts import REPLACES, STAGING, Attempt, staging_name
 from include.scoring.faults import database_errors
 
 log = logging.getLogger(__name__)
@@ -16,13 +16,11 @@ _NAME = (
     "other.model || '_p' || to_char(other.partition_start AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MI') "
     "|| '_a' || other.attempt"
 )
-_REPLACED = """
+_REPLACED = f"""
     EXISTS (
         SELECT FROM sluice.score_attempt AS one
-        WHERE one.model = other.model AND one.partition_start = other.partition_start AND one.attempt > other.attempt
-          AND (one.stage = 'plan' OR (one.plan = other.plan AND one.stage = other.stage
-                                      AND one.shard IS NOT DISTINCT FROM other.shard)))
-"""
+        WHERE one.model = other.model AND one.partition_start = other.partition_start AND {REPLACES})
+"""  # of constants
 _TABLES = f"""
     SELECT {_NAME} FROM sluice.score_attempt AS other
     JOIN pg_class ON relnamespace = to_regnamespace('{STAGING}') AND relname = {_NAME}

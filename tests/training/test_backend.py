@@ -72,18 +72,10 @@ def test_a_forest_grows_on_a_dask_cluster_as_it_grows_at_home(
 ) -> None:
     from distributed import Client
 
-    spec = declare_model(tmp_path / "models", spec=FOREST)
-    load_parcels(resources.engine)
-    taken = pipeline.take_snapshot(spec, TODAY, resources)
-    there = resources.settings.model_copy(update={"train_backend": "dask", "train_address": cluster})
-    away = pipeline.train_candidate(spec, "away", taken, Resources(**{**_fields(resources), "settings": there}))
+    assert_same_forest(resources, tmp_path, train_backend="dask", train_address=cluster)
     with Client(cluster) as client:
         done = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert sum(done.values()) >= 12, "the trees were grown by the cluster's workers"
-    home = pipeline.train_candidate(spec, "home", taken, resources)
-    answers = [load_fitted(Path(each.folder) / "model.joblib", each.digests["model.joblib"]) for each in (away, home)]
-    x = read_training_data(spec, taken).x_holdout
-    assert (answers[0].predict_proba(x) == answers[1].predict_proba(x)).all(), "the same seed, the same forest"
 
 
 @pytest.mark.slow
@@ -91,15 +83,7 @@ def test_a_forest_grows_on_a_dask_cluster_as_it_grows_at_home(
 def test_a_forest_grows_on_ray_as_it_grows_at_home(resources: Resources, tmp_path: Path) -> None:
     import joblib
 
-    spec = declare_model(tmp_path / "models", spec=FOREST)
-    load_parcels(resources.engine)
-    taken = pipeline.take_snapshot(spec, TODAY, resources)
-    there = resources.settings.model_copy(update={"train_backend": "ray"})
-    away = pipeline.train_candidate(spec, "away", taken, Resources(**{**_fields(resources), "settings": there}))
-    home = pipeline.train_candidate(spec, "home", taken, resources)
-    answers = [load_fitted(Path(each.folder) / "model.joblib", each.digests["model.joblib"]) for each in (away, home)]
-    x = read_training_data(spec, taken).x_holdout
-    assert (answers[0].predict_proba(x) == answers[1].predict_proba(x)).all(), "the same seed, the same forest"
+    assert_same_forest(resources, tmp_path, train_backend="ray")
     with Backend("ray", jobs=2).active():
         workers = set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(8)))
     assert os.getpid() not in workers, "the work was done by Ray's processes"
@@ -110,6 +94,19 @@ def test_a_forest_grows_on_ray_as_it_grows_at_home(resources: Resources, tmp_pat
 def test_a_ray_cluster_that_does_not_answer_is_an_error_at_once(address: str) -> None:
     with pytest.raises(TrainingBackendError, match="SLUICE_TRAIN_ADDRESS"), Backend("ray", address).active():
         pass
+
+
+def assert_same_forest(resources: Resources, tmp_path: Path, **backend: str) -> None:
+    """Train with the settings of `backend`, and then at home."""
+    spec = declare_model(tmp_path / "models", spec=FOREST)
+    load_parcels(resources.engine)
+    taken = pipeline.take_snapshot(spec, TODAY, resources)
+    there = resources.settings.model_copy(update=backend)
+    away = pipeline.train_candidate(spec, "away", taken, Resources(**{**_fields(resources), "settings": there}))
+    home = pipeline.train_candidate(spec, "home", taken, resources)
+    answers = [load_fitted(Path(each.folder) / "model.joblib", each.digests["model.joblib"]) for each in (away, home)]
+    x = read_training_data(spec, taken).x_holdout
+    assert (answers[0].predict_proba(x) == answers[1].predict_proba(x)).all(), "the same seed, the same forest"
 
 
 def _fields(resources: Resources) -> dict[str, object]:
