@@ -20,7 +20,7 @@ _REPLACED = f"""
     EXISTS (
         SELECT FROM sluice.score_attempt AS one
         WHERE one.model = other.model AND one.partition_start = other.partition_start AND {REPLACES})
-"""  # of constants
+"""
 _TABLES = f"""
     SELECT {_NAME} FROM sluice.score_attempt AS other
     JOIN pg_class ON relnamespace = to_regnamespace('{STAGING}') AND relname = {_NAME}
