@@ -89,16 +89,16 @@ def answer_of(loaded: LoadedModel, features: Any, *, many: bool, visit: Visit) -
         If the rows are not what the model's signature allows.
     """
     encoder = loaded.encoder
-    matrix = encoder.encode(features) if many else encoder.encode_one(features)
+    encoded: Any = encoder.encode(features) if many else encoder.values(features)
     visit.lap("validate")
     about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, datetime.now(UTC))
     if many:
-        scores = loaded.scorer.score(matrix)
+        scores = loaded.scorer.score(encoded)
         visit.lap("predict")
         predictions = predictions_of(loaded, scores)
         answer = encode(ManyAnswers(*about, predictions))
     else:
-        row = loaded.scorer.score_one(matrix)
+        row = loaded.scorer.score_one(encoded)
         visit.lap("predict")
         predictions = [prediction_of(loaded, row)]
         answer = encode(OneAnswer(*about, predictions[0]))

@@ -52,10 +52,10 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
     visit = Visit(environ, path)
     loaded = express.slots[model].loaded()
     features, _ = features_of(body, 10)
-    matrix = loaded.encoder.encode_one(features)
-    scores = loaded.scorer.score_one(matrix)
+    values = loaded.encoder.values(features)
+    scores = loaded.scorer.score_one(values)
     about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, loaded.registered.created_at)
-    given = {loaded.scorer._input: matrix}
+    bound = loaded.scorer._one._free[-1].binding
 
     def pass_guard() -> None:
         one = Visit(environ, path)
@@ -75,9 +75,9 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
     parts = {
         "guard: id, token, limits, metrics, access log": _least(pass_guard),
         "decode: body, depth, JSON, doubled names": _least(decode),
-        "validate and encode the row": _least(lambda: loaded.encoder.encode_one(features)),
-        "predict": _least(lambda: loaded.scorer.score_one(matrix)),
-        "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._run(loaded.scorer._output, given, None)),
+        "validate and encode the row": _least(lambda: loaded.encoder.values(features)),
+        "predict": _least(lambda: loaded.scorer.score_one(values)),
+        "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._one._run(bound, None)),
         "encode the answer": _least(lambda: encode(OneAnswer(*about, prediction_of(loaded, scores)))),
     }
     whole = _least(lambda: _asked(express, environ, body)) - nothing

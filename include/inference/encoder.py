@@ -76,8 +76,12 @@ class RowEncoder:
 
     def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
         """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
+        return np.array((self.values(row, root),), dtype=np.float32)
+
+    def values(self, row: Row, root: str = "$.features") -> list[float]:
+        """Encode one row as `encode` does, to its `n_features` numbers before they are rounded to single precision."""
         try:
-            return np.array((self._encode_row(row),), dtype=np.float32)
+            return self._encode_row(row)
         except (UnfitError, KeyError):
             raise rejection(self.faults(row, many=False, root=root)) from None
 

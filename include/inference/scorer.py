@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,6 +20,7 @@ from include.errors import ArtifactError, RowsRejectedError
 from include.inference.encoder import RowEncoder
 from include.inference.order import ENTRY, FEWEST_ROWS, RowOrder, row_order
 from include.inference.signature import Signature
+from include.inference.single_row import SingleRow, Tensor
 from include.provenance import CheckedFiles
 from include.records import Record
 
@@ -61,14 +62,26 @@ class Scorer:
         self._output = [self._session.get_outputs()[-1].name]
         self._twins = not signature.single_row_exact
         self._order = _row_order(self._session, len(signature.features), signature.model)
-        blank = np.zeros((1, len(signature.features)), dtype=np.float32)
-        with _run_by_onnxruntime(signature.model, "a row of zeros"):
-            shape = np.shape(self._run(self._output, {self._input: blank}, None)[0])
-        if shape not in {(1, signature.outputs), (1,) if signature.outputs == 1 else ()}:
+        self._one = self._single_row()
+
+    def _single_row(self) -> SingleRow:
+        """Try the graph on as many rows of zeros as a single row is given to it: one, or two of the same."""
+        signature = self.signature
+        blank = np.zeros((2 if self._twins else 1, len(signature.features)), dtype=np.float32)
+        with _run_by_onnxruntime(signature.model, "rows of zeros"):
+            found = np.asarray(self._run(self._output, {self._input: blank}, None)[0])
+        shapes = {(len(blank), signature.outputs)} | ({(len(blank),)} if signature.outputs == 1 else set())
+        if found.shape not in shapes or found.dtype != np.float32:
             raise ArtifactError(
-                f"model.onnx of '{signature.model}': expected {signature.outputs} score(s) a row, as signature.json "
-                f"says; found an output of shape {shape} for one row. Train the model again."
+                f"model.onnx of '{signature.model}': expected {signature.outputs} float32 score(s) a row, as "
+                f"signature.json says; found an output of {found.dtype}, shape {found.shape} for {len(blank)} row(s). "
+                "Train the model again."
             )
+        given, taken = Tensor(self._input, blank.shape), Tensor(self._output[0], found.shape)
+        one = SingleRow(self._session, given, taken)
+        with _run_by_onnxruntime(signature.model, "a row of zeros"):
+            one.score(blank[0].tolist())
+        return one
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Score each row.
@@ -98,11 +111,9 @@ class Scorer:
         place[order] = np.arange(rows)
         return np.asarray(found.reshape(rows, -1).take(place, axis=0), dtype=np.float64)
 
-    def score_one(self, matrix: NDArray[np.float32]) -> list[float]:
-        """Score a matrix of one row; the same numbers as `score` gives, as Python's."""
-        if self._twins:
-            return cast(list[float], self.score(matrix)[0].tolist())
-        return cast(list[float], self._run(self._output, {self._input: matrix}, None)[0].ravel().tolist())
+    def score_one(self, values: Sequence[float]) -> list[float]:
+        """Score one row, as `RowEncoder.values` gives it; the same numbers as `score` gives, as Python's."""
+        return self._one.score(values)
 
 
 def load_scorer(files: CheckedFiles) -> Scorer:
@@ -149,7 +160,7 @@ def check_golden(scorer: Scorer, golden: Sequence[GoldenRow]) -> None:
         raise ArtifactError(f"'{scorer.signature.model}': its own signature refuses a golden row: {error}") from error
     with _run_by_onnxruntime(scorer.signature.model, "its golden rows"):
         together = scorer.score(matrix)
-        alone = [scorer.score(matrix[position : position + 1])[0] for position in range(len(golden))]
+        alone = [np.array(scorer.score_one(values)) for values in matrix.tolist()]
     for position, row in enumerate(golden):
         wanted = np.array(row.answer, dtype=np.float64)
         for manner, got in (("alone", alone[position]), ("batch", together[position])):

@@ -98,9 +98,9 @@ def test_a_graph_and_a_signature_that_do_not_belong_together_are_refused(
     signature = iris_signature()
     with pytest.raises(ArtifactError, match=r"shape \(n, 3\)"):
         Scorer(forest, iris_signature(features=signature.features[:3]))
-    with pytest.raises(ArtifactError, match="expected 2 score"):
+    with pytest.raises(ArtifactError, match="expected 2 float32 score"):
         Scorer(forest, iris_signature(task="binary", classes=("a", "b")))
-    with pytest.raises(ArtifactError, match="expected 3 score"):
+    with pytest.raises(ArtifactError, match="expected 3 float32 score"):
         Scorer(export(LinearRegression().fit(iris, iris[:, 0]), iris), signature)
 
 
@@ -110,7 +110,7 @@ def test_what_is_no_graph_is_refused(iris_signature: Sign) -> None:
 
 
 def test_a_graph_that_fails_when_it_runs_is_a_fault_of_the_artifact(iris_signature: Sign) -> None:
-    with pytest.raises(ArtifactError, match=r"scores a row of zeros; ONNX Runtime fails .* Train the model again"):
+    with pytest.raises(ArtifactError, match=r"scores rows of zeros; ONNX Runtime fails .* Train the model again"):
         Scorer(failing_graph(4, 3, known=50), iris_signature())
     scorer = Scorer(failing_graph(4, 3), iris_signature())
     row = GoldenRow(features=dict.fromkeys(scorer.signature.names, 5.1), answer=(1, 0, 0))

@@ -790,8 +790,8 @@ def test_a_fault_of_the_service_shows_no_trace_and_no_value_unless_asked(
 ) -> None:
     watched = Watched(settled)
 
-    def break_on(_self: Any, matrix: Any) -> None:
-        raise RuntimeError(f"a private value: {matrix[0, 0]}")
+    def break_on(_self: Any, values: Any) -> None:
+        raise RuntimeError(f"a private value: {values[0]}")
 
     monkeypatch.setattr("include.inference.Scorer.score_one", break_on)
     answer = watched.predict([7.25, 3.5, 1.4, 0.2], **{"X-Request-ID": "order-17"})
