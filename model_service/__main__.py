@@ -26,7 +26,6 @@ from model_service.observing.shared import share_metrics
 
 log = logging.getLogger("model_service")
 
-GRACE_SECONDS = 10
 # What workers need and would import by themselves: imported before the fork, they share its memory. The first
 # must not be imported before `share_metrics`, the others come by the URL of an engine only.
 SHARED = ("model_service.observing.exposition", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "encodings.idna")
@@ -69,7 +68,7 @@ def serve(settings: Settings) -> None:
         blocking_threads=settings.service_max_in_flight + 1,
         blocking_threads_idle_timeout=5,  # what a burst needed is memory: a third of a MiB each
         respawn_failed_workers=True,
-        workers_kill_timeout=GRACE_SECONDS,
+        workers_kill_timeout=settings.service_grace_seconds,
     )
     lifeline = Lifeline()
     cores = Cores(settings.service_workers if settings.service_own_cores else 0)

@@ -76,9 +76,7 @@ def create_app(
     app.register_blueprint(oip_routes(settings, slots, shelf, turns))
     app.register_blueprint(score_routes(settings, slots, scores))
     _add_jobs(app, settings, slots, shelf)
-    app.register_blueprint(
-        openapi_routes(settings, slots, authenticates=guard.authenticates, open_scopes=guard.open_scopes)
-    )
+    app.register_blueprint(openapi_routes(settings, slots, guard))
     register_problems(app, values=settings.service_show_values)
     if settings.service_express:
         express = Express(app, guard, settings.default_model, values=settings.service_show_values)

@@ -42,9 +42,13 @@ class TooLateError(SluiceError):
 class NotLoadedError(SluiceError):
     """A model has a champion that this worker does not hold yet, or could not load."""
 
-    def __init__(self, model: str, reason: str | None) -> None:
-        why = reason or "it is being loaded; ask again in a second"
-        super().__init__(f"model '{model}' cannot answer yet: {why}. GET /ready tells the state of every model.")
+    def __init__(self, model: str, *, faulty: bool) -> None:
+        # Not the fault itself: it names paths and servers, which are for those who may ask about models.
+        why = "its champion could not be loaded" if faulty else "its champion is being loaded; ask again in a second"
+        super().__init__(
+            f"model '{model}' cannot answer yet: {why}. GET /ready tells why, where tokens are asked for to one "
+            "with the scope 'models'."
+        )
         self.model = model
 
 

@@ -102,7 +102,7 @@ class ModelSlot:
             return current
         if self.champion_known and self.champion is None:
             raise NoChampionError(self.name)
-        raise NotLoadedError(self.name, self.fault)
+        raise NotLoadedError(self.name, faulty=self.fault is not None)
 
 
 class ModelSlots:

@@ -99,12 +99,11 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='JSON object: model to {"version": 3, "artifact_digest": "<hex>"}; served instead of champions.',
     )
-    service_max_in_flight: int = Field(
-        64, ge=1, le=1024, description="Most requests that a worker has under way; one more is answered 503."
-    )
+    service_max_in_flight: int = Field(64, ge=1, le=1024, description="Most requests under way in a worker; then 503.")
     service_request_seconds: float = Field(
         30, gt=0, le=3600, description="How long a request may take to come whole and be answered; then it is cut off."
     )
+    service_grace_seconds: int = Field(10, ge=1, le=3600, description="How long what runs may take after SIGTERM.")
     service_rate: float = Field(
         0, ge=0, description="Most requests a second of one caller, over all workers, each its share; 0: no limit."
     )

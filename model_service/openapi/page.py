@@ -20,8 +20,14 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem .
 """
 
 
-def page_of(document: dict[str, Any]) -> str:
-    """Return an HTML page that holds what an OpenAPI document says."""
+_HIDDEN: Final = """
+<p>Models are described to whoever shows a token with the scope <code>models</code>, which a browser does not:
+<code>curl -H "Authorization: Bearer $TOKEN" &lt;this address&gt; -o docs.html</code></p>
+"""
+
+
+def page_of(document: dict[str, Any], *, models_are_hidden: bool = False) -> str:
+    """Return an HTML page that holds what an OpenAPI document says, and how to see models if some may be hidden."""
     info = document["info"]
     tags: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
@@ -36,7 +42,7 @@ def page_of(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
         f"<body><h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
-        f'<p>The same for programs: <a href="/openapi.json">openapi.json</a>.</p>'
+        f'<p>The same for programs: <a href="/openapi.json">openapi.json</a>.</p>{_HIDDEN if models_are_hidden else ""}'
         f"<main>{groups}<section><h2>Schemas</h2>{schemas}</section></main></body></html>\n"
     )
 

@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, request
 
+from include.inference import Signature
 from include.settings import Settings
 from model_service.answers import encode
-from model_service.guard import asks, current_visit
+from model_service.guard import Guard, asks
 from model_service.openapi.document import openapi_document
 from model_service.openapi.operation import Answer, Operation, documented
 from model_service.openapi.page import page_of
 from model_service.slots import ModelSlots
 
 # The page holds all it needs: a browser that is told so loads nothing, and runs nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_KEPT: Final = 4
 
 
-def openapi_routes(
-    settings: Settings, slots: ModelSlots, *, authenticates: bool, open_scopes: Collection[str]
-) -> Blueprint:
-    """Return the blueprint of ``GET /openapi.json`` and ``GET /docs``."""
+def openapi_routes(settings: Settings, slots: ModelSlots, guard: Guard) -> Blueprint:
+    """Return the blueprint of ``GET /openapi.json`` and ``GET /docs``.
+
+    Anybody may read which routes there are, as in the reference; of models they tell whoever may ask for them. So a
+    browser, which sends no token, shows the page.
+    """
     routes = Blueprint("openapi", __name__)
 
-    def document() -> dict[str, Any]:
-        may_ask = current_visit().may_ask
-        loaded = [slot.current for slot in slots if slot.current is not None and may_ask(slot.name)]
-        signatures = {each.model: each.scorer.signature for each in loaded}
+    def signatures() -> tuple[Signature, ...]:
+        may_ask = guard.trusted_models(request.environ, "models")
+        loaded = [slot.current for slot in slots if slot.current is not None and may_ask and may_ask(slot.name)]
+        return tuple(each.scorer.signature for each in loaded)
+
+    def document(told: tuple[Signature, ...]) -> dict[str, Any]:
         return openapi_document(
             current_app,
             settings.default_model,
-            signatures,
-            authenticates=authenticates,
-            open_scopes=open_scopes,
+            {signature.model: signature for signature in told},
+            authenticates=guard.authenticates,
+            open_scopes=guard.open_scopes,
         )
 
+    # Made once for all who are told the same: these routes know no limits, and making it takes milliseconds.
+    @lru_cache(maxsize=_KEPT)
+    def as_json(told: tuple[Signature, ...]) -> bytes:
+        return encode(document(told))
+
+    @lru_cache(maxsize=_KEPT)
+    def as_page(told: tuple[Signature, ...]) -> str:
+        return page_of(document(told), models_are_hidden=guard.authenticates and not told)
+
     @routes.get("/openapi.json")
-    @asks("models")
+    @asks("open")
     @documented(Operation("This description", "docs", {200: Answer("OpenAPI 3.1.", {"type": "object"})}))
     def openapi() -> Response:
-        return Response(encode(document()), mimetype="application/json")
+        return Response(as_json(signatures()), mimetype="application/json")
 
     @routes.get("/docs")
-    @asks("models")
+    @asks("open")
     @documented(
         Operation(
             "This description as a page",
@@ -53,7 +68,7 @@ def openapi_routes(
         )
     )
     def docs() -> Response:
-        page = Response(page_of(document()), content_type="text/html; charset=utf-8")
+        page = Response(as_page(signatures()), content_type="text/html; charset=utf-8")
         page.headers["Content-Security-Policy"] = _POLICY
         return page
 

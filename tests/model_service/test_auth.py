@@ -455,13 +455,13 @@ def test_every_route_says_what_it_asks_for() -> None:
     assert not silent
 
 
-OPEN = {"/health", "/ready", "/v2/health/live", "/v2/health/ready"}
+OPEN = {"/health", "/ready", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs"}
 
 
-def test_only_probes_are_open() -> None:
+def test_only_probes_and_the_description_are_open() -> None:
     app = create_app(Settings(auth_secret=SECRET), ModelSlots())
     scopes = {rule.rule: getattr(app.view_functions[rule.endpoint], "scope", None) for rule in app.url_map.iter_rules()}
-    assert {rule for rule, scope in scopes.items() if scope == "open"} <= OPEN
+    assert {rule for rule, scope in scopes.items() if scope == "open"} == OPEN
     assert set(scopes.values()) <= {"open", "predict", "scores", "models", "metrics"}
 
 

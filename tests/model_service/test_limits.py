@@ -438,3 +438,17 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
     # that was shut is reset by the kernel; before the end was told, none may be.
     assert answered == set(whole)
     assert broken == []
+
+
+def test_told_to_stop_it_waits_for_no_request_beyond_its_grace(world: Any, run_service: Callable[..., Any]) -> None:
+    world.declare("iris")
+    world.champion("iris")
+    service = run_service(SLUICE_SERVICE_GRACE_SECONDS="2")
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    with socket.create_connection(("127.0.0.1", service.port)) as silent:
+        silent.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.5)  # until it is taken up
+        started = time.monotonic()
+        service.stop()
+        assert 1 < time.monotonic() - started < 9
+        assert not silent.recv(1000)

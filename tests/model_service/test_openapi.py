@@ -25,6 +25,7 @@ from model_service import ModelSlots, create_app
 from model_service.openapi.document import path_of
 
 MODELS = ("iris", "trip", "sugar")
+SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
 
 
 @pytest.fixture(scope="module")
@@ -241,11 +242,14 @@ def test_schemathesis_finds_none_with_200_examples_an_operation_and_tokens_eithe
 
 def asking_for_tokens(settled: Any) -> tuple[Any, dict[str, str]]:
     """Return the service as it asks for tokens, and the header with a good one."""
-    secret = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
-    settings = settled.world.settings.model_copy(update={"auth_secret": SecretStr(secret)})
-    claims = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": int(time.time()) + 3600}
-    token = jwt.encode(claims | {"scope": "predict scores models"}, secret, "HS256")
-    return create_app(settings, settled.slots, settled.world.engine), {"Authorization": f"Bearer {token}"}
+    settings = settled.world.settings.model_copy(update={"auth_secret": SecretStr(SECRET)})
+    headers = {"Authorization": f"Bearer {token_for('predict scores models')}"}
+    return create_app(settings, settled.slots, settled.world.engine), headers
+
+
+def token_for(scope: str, **more: Any) -> str:
+    claims = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": int(time.time()) + 3600, "scope": scope}
+    return jwt.encode(claims | more, SECRET, "HS256")
 
 
 def test_a_token_is_asked_for_exactly_where_the_description_says_so(settled: Any) -> None:
@@ -258,6 +262,32 @@ def test_a_token_is_asked_for_exactly_where_the_description_says_so(settled: Any
         answer = client.open(re.sub(r"{name}", "iris", re.sub(r"{(?!name)\w+}", "1", path)), method=method.upper())
         assert (answer.status_code == 401) == ("security" in each), f"{method} {path}: {answer.status_code}"
         assert ("401" in each["responses"]) == ("security" in each)
+
+
+def test_without_a_token_routes_are_described_and_no_model(settled: Any) -> None:
+    app, headers = asking_for_tokens(settled)
+    client = app.test_client()
+    named = re.compile(r"iris|trip|sugar|carrier|distance|setosa")
+    for path in ("/openapi.json", "/docs"):
+        wrong, right = client.get(path, headers={"Authorization": "Bearer x.y.z"}), client.get(path, headers=headers)
+        nobody = client.get(path)
+        assert nobody.status_code == wrong.status_code == right.status_code == 200
+        assert nobody.text == wrong.text
+        assert not named.search(nobody.text)
+        assert set(named.findall(right.text)) >= {"iris", "trip", "sugar", "carrier", "setosa"}
+        assert "/v1/models/{name}/predict" in nobody.text
+    assert "Models are described to whoever shows a token" in client.get("/docs").text
+    assert "Models are described to whoever shows a token" not in client.get("/docs", headers=headers).text
+
+
+def test_a_token_for_one_model_is_told_of_that_one(settled: Any) -> None:
+    app, _ = asking_for_tokens(settled)
+    headers = {"Authorization": f"Bearer {token_for('models', models=['trip'])}"}
+    paths = app.test_client().get("/openapi.json", headers=headers).get_json()["paths"]
+    assert "/v1/models/trip/predict" in paths
+    assert "/v1/models/iris/predict" not in paths
+    headers = {"Authorization": f"Bearer {token_for('predict')}"}
+    assert "/v1/models/trip/predict" not in app.test_client().get("/openapi.json", headers=headers).get_json()["paths"]
 
 
 def test_readiness_is_described_as_it_is_told_with_and_without_a_token(settled: Any) -> None:

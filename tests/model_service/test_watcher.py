@@ -113,8 +113,11 @@ def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(s
     service.watcher.look()
     refused = service.predict("iris", SETOSA)
     assert refused.status_code == 503
-    assert "was refused" in refused.get_json()["detail"]
-    assert service.client.get("/ready").status_code == 503
+    assert "its champion could not be loaded. GET /ready tells why" in refused.get_json()["detail"]
+    assert str(world.store.folder("iris", 1)) not in refused.text, "a path is for those who may ask about models"
+    ready = service.client.get("/ready")
+    assert ready.status_code == 503
+    assert "was refused" in ready.get_json()["models"]["iris"]["fault"]
     graph.write_bytes(content)
     service.watcher._retries.clear()  # its pause is over
     service.watcher.look()
