@@ -110,7 +110,9 @@ def serve(settings: Settings) -> None:
 def _in_worker(settings: Settings, lifeline: Lifeline, cores: Cores, metrics_folder: Path) -> Flask:
     cores.take()
     lifeline.follow()
-    return serving_app(settings, metrics_folder)
+    app = serving_app(settings, metrics_folder)
+    gc.freeze()  # nor need it look through what lives as long as the worker
+    return app
 
 
 def _check_port(settings: Settings) -> None:

@@ -84,7 +84,8 @@ class Turns:
 
     def __init__(self, workers: int) -> None:
         cores = usable_cores()
-        self._large = BoundedSemaphore(1 if cores == 1 else max(2, -(-cores // workers)))
+        # A lock for one: a semaphore's waiting is written in Python, and wakes two locks for each turn.
+        self._large = Lock() if cores == 1 else BoundedSemaphore(max(2, -(-cores // workers)))
         self._small = nullcontext()
 
     def of(self, body: bytes) -> AbstractContextManager[object]:

@@ -6,13 +6,13 @@ here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
 from include.inference.coded import Coder
-from include.inference.columns import Column, ColumnEncoder
+from include.inference.columns import Column, ColumnEncoder, Table
 from include.inference.divergence import Held, divergence_of, hold_to
 from include.inference.encoder import RowEncoder
 from include.inference.faults import MOST_FAULTS, Fault
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.signature import Signature
-from include.inference.words import LENGTH, PADDING, Words, with_length
+from include.inference.words import LENGTH, PADDING, EvenWords, SpreadWords, with_length
 
 __all__ = [
     "LENGTH",
@@ -21,13 +21,15 @@ __all__ = [
     "Coder",
     "Column",
     "ColumnEncoder",
+    "EvenWords",
     "Fault",
     "GoldenRow",
     "Held",
     "RowEncoder",
     "Scorer",
     "Signature",
-    "Words",
+    "SpreadWords",
+    "Table",
     "check_golden",
     "divergence_of",
     "hold_to",

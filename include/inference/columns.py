@@ -6,28 +6,40 @@ looks at its extremes only, and a thorough pass finds out what is wrong where.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from include.inference.arrays import Bad, array_writer, bounds_of
 from include.inference.coded import Coded, Coder, coder_of
-from include.inference.encoder import LARGEST, UnfitError, expected_of, value_encoder
+from include.inference.encoder import UnfitError, expected_of, value_encoder
 from include.inference.faults import MOST_FAULTS, Fault, member, rejection
 from include.inference.signature import Signature
 from include.inference.words import Words, known_words, words_writer
 from include.spec import Boolean, Categorical, Numeric
 
 Column = NDArray[Any] | Sequence[Any]
-# Writes a column of the matrix, and returns where it could not: None, or a mask of the rows at fault.
-_Bad = NDArray[np.bool_] | None
-_Write = Callable[[Column, NDArray[np.float32]], _Bad]
-_WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], _Bad]
+# Writes a column of the matrix, and returns where it could not.
+_Write = Callable[[Column, NDArray[np.float32]], Bad]
 
 # Numbers of these types are themselves in single precision, so that they can be checked there, all at once.
 _EXACT: Final = frozenset(np.dtype(name) for name in ("f2", "f4", "i1", "i2", "u1", "u2"))
+
+
+class Table(NamedTuple):
+    """Columns of numbers that lie in one array, so that they are written at once.
+
+    Attributes
+    ----------
+    positions : ndarray of intp, shape (n_columns,)
+        Of their features in the signature.
+    values : ndarray, shape (n_columns, n_rows)
+    """
+
+    positions: NDArray[np.intp]
+    values: NDArray[Any]
 
 
 class ColumnEncoder:
@@ -59,15 +71,19 @@ class ColumnEncoder:
         self.names = signature.names
         coders = {each.name: coder_of(known_words(each)) for each in signature.features if each.kind == "categorical"}
         self.coders: Mapping[str, Coder] = {name: coder for name, coder in coders.items() if coder is not None}
+        self._all = frozenset(range(len(self.names)))
         self._writers = tuple(_writer_of(feature) for feature in signature.features)
-        bounds = [_bounds(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
+        bounds = [bounds_of(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
         self._numeric = [feature.kind == "numeric" for feature in signature.features]
-        self._missing = np.array([feature.missing for feature in signature.features], dtype=np.bool_)
-        self._low, self._high = np.array(bounds, dtype=np.float64).T
+        self._fit = [(*bound, feature.missing) for bound, feature in zip(bounds, signature.features, strict=True)]
         self._expected = tuple(expected_of(value_encoder(feature)) for feature in signature.features)
 
     def encode(
-        self, columns: Mapping[str, Column], rows: int, path_of: Callable[[int, int], str] | None = None
+        self,
+        columns: Mapping[str, Column],
+        rows: int,
+        path_of: Callable[[int, int], str] | None = None,
+        tables: Sequence[Table] = (),
     ) -> NDArray[np.float32]:
         """Encode one column a feature, each of `rows` values.
 
@@ -78,6 +94,8 @@ class ColumnEncoder:
         rows : int
         path_of : callable, optional
             Says how row i of feature j is named in a fault; by default ``inputs.<feature>[i]``.
+        tables : sequence of Table
+            Where columns of numeric features lie together; each is among `columns`, too.
 
         Returns
         -------
@@ -93,12 +111,16 @@ class ColumnEncoder:
             return block.reshape(0, len(self.names))
         bad: dict[int, NDArray[np.bool_]] = {}
         together: list[int] = []
-        for position, (name, write) in enumerate(zip(self.names, self._writers, strict=True)):
-            column = columns[name]
+        for positions, values in tables:
+            if values.dtype in _EXACT:
+                block[positions] = values
+                together += positions.tolist()
+        for position in self._all.difference(together):
+            column = columns[self.names[position]]
             if self._numeric[position] and isinstance(column, np.ndarray) and column.dtype in _EXACT:
                 block[position] = column
                 together.append(position)
-            elif (mask := write(column, block[position])) is not None:
+            elif (mask := self._writers[position](column, block[position])) is not None:
                 bad[position] = mask
         for position in self._unfit(block, together):
             mask = self._writers[position](columns[self.names[position]], block[position])
@@ -113,10 +135,16 @@ class ColumnEncoder:
         """Return those of `positions` at which some number does not fit; their columns lost nothing in `block`."""
         if not positions:
             return []
-        fits = (np.fmin.reduce(block, axis=1) >= self._low) & (np.fmax.reduce(block, axis=1) <= self._high)
-        fits &= self._missing | ~np.logical_or.reduce(np.isnan(block), axis=1)
-        listed = fits.tolist()
-        return [position for position in positions if not listed[position]]
+        # Three calls for all columns, and Python for the rest: between two requests the model has emptied the caches.
+        least, most = np.fmin.reduce(block, axis=1).tolist(), np.fmax.reduce(block, axis=1).tolist()
+        whole = np.minimum.reduce(block, axis=1).tolist()  # NaN if one is
+        unfit = []
+        for position in positions:
+            low, high, missing = self._fit[position]
+            inside = low <= least[position] and most[position] <= high  # NaN, if all are, compares false
+            if not inside or not (missing or whole[position] == whole[position]):
+                unfit.append(position)
+        return unfit
 
     def _path(self, row: int, position: int) -> str:
         return f"{member('inputs', self.names[position])}[{row}]"
@@ -138,41 +166,27 @@ def _plain(value: Any) -> Any:
 
 
 def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
-    by_value, by_array = _by_value(feature), _by_array(feature)
+    by_value, by_array = _by_value(feature), array_writer(feature)
     by_word = words_writer(feature) if feature.kind == "categorical" else by_value
 
-    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
+    def write(column: Column, out: NDArray[np.float32]) -> Bad:
         if isinstance(column, np.ndarray):
             return by_array(column, out)
         if type(column) is Coded:
             out[:] = column.codes
             return None
-        if type(column) is Words or type(column[0]) is bytes:
+        if isinstance(column, Words) or type(column[0]) is bytes:
             return by_word(column, out)
         return by_value(column, out)
 
     return write
 
 
-def _by_array(feature: Numeric | Categorical | Boolean) -> _WriteArray:
-    if feature.kind == "numeric":
-        return _numbers(feature)
-    return _no_category if feature.kind == "categorical" else _booleans(feature)
-
-
-def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.ones(len(column), dtype=np.bool_)
-
-
-def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> _Bad:
-    return _all_bad(column)  # an array holds numbers
-
-
 def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
     encode = value_encoder(feature)
     empty_is_missing = feature.kind == "categorical" and feature.missing and "" not in feature.categories
 
-    def write(column: Column, out: NDArray[np.float32]) -> _Bad:
+    def write(column: Column, out: NDArray[np.float32]) -> Bad:
         values = [None if value == "" else value for value in column] if empty_is_missing else column
         try:
             out[:] = [encode(value) for value in values]
@@ -189,58 +203,3 @@ def _fits(encode: Callable[[Any], float], value: Any) -> bool:
     except UnfitError:
         return False
     return True
-
-
-def _bounds(feature: Numeric) -> tuple[float, float]:
-    if feature.out_of_range == "accept":
-        return -LARGEST, LARGEST
-    return max(feature.low, -LARGEST), min(feature.high, LARGEST)
-
-
-def _numbers(feature: Numeric) -> _WriteArray:
-    missing = feature.missing
-    low, high = _bounds(feature)
-    least, most = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin looks past NaN
-
-    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
-        kind = column.dtype.kind
-        if kind not in "fiu":
-            return _all_bad(column)
-        # As Python's numbers: exact, where NumPy would round the bound to the column's type.
-        if not (low <= least(column).item() and most(column).item() <= high):  # NaN compares false
-            bad = _beyond(column, low, high)
-            if missing and kind == "f":
-                bad &= ~np.isnan(column)
-            if bad.any():
-                return bad
-        # Rows go through double precision too; for 64-bit integers that is one rounding more.
-        out[:] = column.astype(np.float64) if kind != "f" and column.itemsize == 8 else column
-        return None
-
-    return write
-
-
-def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
-    if column.dtype.kind == "f":
-        exact = column.astype(np.float64, copy=False)
-        return ~((exact >= low) & (exact <= high))
-    inside: NDArray[np.bool_] = (column >= math.ceil(low)) & (column <= math.floor(high))
-    return ~inside
-
-
-def _booleans(feature: Boolean) -> _WriteArray:
-    missing = feature.missing
-
-    def write(column: NDArray[Any], out: NDArray[np.float32]) -> _Bad:
-        if column.dtype.kind == "b":
-            out[:] = column
-            return None
-        if column.dtype.kind != "f" or not missing:
-            return _all_bad(column)
-        bad: NDArray[np.bool_] = ~((column == 0) | (column == 1) | np.isnan(column))
-        if bad.any():
-            return bad
-        out[:] = column
-        return None
-
-    return write

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
-from typing import Any, Final, NamedTuple, overload
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,27 +64,78 @@ class Strings(Sequence[bytes]):
 
 
 class Words(Strings):
-    """Strings that lie in one piece of memory.
+    """Strings that lie in one piece of memory, which ends with `PADDING` that belongs to no string."""
+
+    __slots__ = ()
+
+    # How many bytes each string has: of all, or of each, shape (n,).
+    _sizes: int | NDArray[np.int64]
+
+    def packed(self) -> tuple[Integers, Integers | None] | None:
+        """Return each string as two integers, equal where strings are; None if one is too long for that.
+
+        The second is zero for a string that the first one holds, and None when all strings are such.
+        """
+        sizes = self._sizes
+        longest = sizes if isinstance(sizes, int) else int(np.maximum.reduce(sizes, initial=0))
+        if longest > _LONGEST:
+            return None
+        low: Integers = (self._from(0) & _LOW[sizes]) | _LOW_TOP[sizes]
+        if longest <= _SHORT:
+            return low, None
+        high: Integers = (self._from(8) & _HIGH[sizes]) | _HIGH_TOP[sizes]
+        return low, high
+
+    @abstractmethod
+    def _from(self, offset: int) -> Integers:
+        """Return of each string the eight bytes from `offset` on, whether they are its own or not."""
+
+
+class EvenWords(Words):
+    """Strings that are all as long, each after its length in `LENGTH.size` bytes.
 
     Parameters
     ----------
     octets : bytes
-        Ends with `PADDING`, which belongs to no string.
-    starts : ndarray of int64, shape (n,)
-        Where each begins.
-    sizes : ndarray of int64, shape (n,) or, when all are as long, (1,)
+    count : int
+    size : int
         How many bytes each has.
-    step : int, optional
-        When all are as long: how far each begins after the one before.
     """
 
-    __slots__ = ("_octets", "_sizes", "_starts", "_step")
+    __slots__ = ("_count", "_octets", "_sizes")
 
-    def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64], step: int = 0) -> None:
-        self._octets, self._starts, self._sizes, self._step = octets, starts, sizes, step
+    def __init__(self, octets: bytes, count: int, size: int) -> None:
+        self._octets, self._count, self._sizes = octets, count, size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _one(self, at: int) -> bytes:
+        size, step = int(self._sizes), LENGTH.size + int(self._sizes)
+        start = range(LENGTH.size, LENGTH.size + self._count * step, step)[at]
+        return self._octets[start : start + size]
+
+    def _from(self, offset: int) -> Integers:
+        return np.ndarray((self._count,), "<u8", self._octets, LENGTH.size + offset, (LENGTH.size + int(self._sizes),))
+
+
+class SpreadWords(Words):
+    """Strings of which each has a place and a length of its own.
+
+    Parameters
+    ----------
+    octets : bytes
+    starts, sizes : ndarray of int64, shape (n,)
+        Where each begins, and how many bytes it has.
+    """
+
+    __slots__ = ("_octets", "_sizes", "_starts")
+
+    def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        self._octets, self._starts, self._sizes = octets, starts, sizes
 
     @classmethod
-    def of(cls, words: Sequence[bytes]) -> Words:
+    def of(cls, words: Sequence[bytes]) -> SpreadWords:
         """Put `words` into one piece."""
         sizes = np.array([len(word) for word in words], dtype=np.int64)
         return cls(b"".join(words) + PADDING, np.cumsum(sizes) - sizes, sizes)
@@ -94,26 +145,9 @@ class Words(Strings):
 
     def _one(self, at: int) -> bytes:
         start = int(self._starts[at])
-        return self._octets[start : start + int(self._sizes[at if len(self._sizes) > 1 else 0])]
-
-    def packed(self) -> tuple[Integers, Integers | None] | None:
-        """Return each string as two integers, equal where strings are; None if one is too long for that.
-
-        The second is zero for a string that the first one holds, and None when all strings are such.
-        """
-        sizes: Any = int(self._sizes[0]) if self._step else self._sizes
-        longest = sizes if self._step else int(np.maximum.reduce(sizes, initial=0))
-        if longest > _LONGEST:
-            return None
-        low = (self._from(0) & _LOW[sizes]) | _LOW_TOP[sizes]
-        if longest <= _SHORT:
-            return low, None
-        return low, (self._from(8) & _HIGH[sizes]) | _HIGH_TOP[sizes]
+        return self._octets[start : start + int(np.asarray(self._sizes)[at])]
 
     def _from(self, offset: int) -> Integers:
-        """Return of each string the eight bytes from `offset` on, whether they are its own or not."""
-        if self._step:
-            return np.ndarray((len(self),), "<u8", self._octets, int(self._starts[0]) + offset, (self._step,))
         places = len(self._octets) - len(PADDING) + 1  # views that overlap, of which the starts are taken
         return np.ndarray((places,), "<u8", self._octets, offset, (1,)).take(self._starts)
 
@@ -151,7 +185,7 @@ def known_words(feature: Categorical) -> dict[bytes, float]:
 def _table(known: Mapping[bytes, float]) -> _Table | None:
     """Return a table of the words that fit, found by trying; None when there are too many words for that."""
     words = [word for word in known if len(word) <= _LONGEST]
-    if len(words) > _MOST_WORDS or (packed := Words.of(words).packed()) is None:
+    if len(words) > _MOST_WORDS or (packed := SpreadWords.of(words).packed()) is None:
         return None
     low, high = packed[0], np.zeros_like(packed[0]) if packed[1] is None else packed[1]
     draw = np.random.default_rng(len(words))
@@ -185,7 +219,7 @@ def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad
         return None
 
     def write(column: Sequence[bytes], out: Codes) -> Bad:
-        packed = column.packed() if type(column) is Words and table is not None else None
+        packed = column.packed() if isinstance(column, Words) and table is not None else None
         if packed is None or table is None:
             return write_each(column, out)
         codes, found = table.find(*packed)

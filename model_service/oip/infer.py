@@ -25,10 +25,10 @@ def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit
         If values are not what the model's signature allows.
     """
     layout, rest = layouts.read(body, head_bytes, loaded)
-    columns = columns_of(layout, rest, loaded)
+    columns, tables = columns_of(layout, rest, loaded)
     visit.rows = layout.rows
     visit.lap("decode")
-    matrix = loaded.columns.encode(columns, layout.rows, layout.path_of)
+    matrix = loaded.columns.encode(columns, layout.rows, layout.path_of, tables)
     visit.lap("validate")
     scores = loaded.scorer.score(matrix)
     visit.lap("predict")

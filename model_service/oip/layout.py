@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from include.inference import Signature
 from include.spec import Boolean, Categorical, Numeric
@@ -26,6 +30,15 @@ class Placed(NamedTuple):
     place: slice | None
 
 
+class Run(NamedTuple):
+    """Tensors of numbers of one type, one after the other, all of as many rows: one array, of a row a tensor."""
+
+    names: tuple[str, ...]
+    positions: NDArray[np.intp]
+    dtype: np.dtype[Any]
+    place: slice
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """All that the JSON part says, found to fit the model.
@@ -35,6 +48,10 @@ class Layout:
     id : str or None
     tensors : tuple of Placed
         One a feature; or one that holds all features, if `matrix`.
+    runs : tuple of Run
+        Of the tensors that can be read together.
+    alone : tuple of Placed
+        The other tensors.
     matrix : bool
     rows : int
     length : int
@@ -45,6 +62,8 @@ class Layout:
 
     id: str | None
     tensors: tuple[Placed, ...]
+    runs: tuple[Run, ...]
+    alone: tuple[Placed, ...]
     matrix: bool
     rows: int
     length: int
@@ -76,7 +95,29 @@ def layout_of(head: RequestHead, signature: Signature, most_rows: int) -> Layout
     rows = _rows_of(head.inputs, signature) if matrix is None else matrix.shape[0]
     if rows > most_rows:
         raise TooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
-    return Layout(head.id, tensors, matrix is not None, rows, length, _asked(head, signature))
+    runs = () if matrix else tuple(_runs(tensors, rows, signature))
+    together = {name for run in runs for name in run.names}
+    alone = tuple(each for each in tensors if each.head.name not in together)
+    return Layout(head.id, tensors, runs, alone, matrix is not None, rows, length, _asked(head, signature))
+
+
+def _runs(tensors: Sequence[Placed], rows: int, signature: Signature) -> Iterator[Run]:
+    """Yield what can be read together of features' tensors, each of `rows` elements."""
+    position_of = {feature.name: at for at, feature in enumerate(signature.features) if feature.kind == "numeric"}
+
+    def datatype(tensor: Placed) -> str:
+        head, place = tensor
+        dtype = NUMPY_TYPES.get(head.datatype)
+        fits = dtype is not None and place is not None and place.stop - place.start == rows * dtype.itemsize
+        return head.datatype if fits and head.name in position_of else ""
+
+    for name, run in groupby(tensors, datatype):
+        each = list(run)
+        first, last = each[0].place, each[-1].place
+        if name and first is not None and last is not None and len(each) > 1:
+            names = tuple(tensor.head.name for tensor in each)
+            positions = np.array([position_of[name] for name in names], dtype=np.intp)
+            yield Run(names, positions, NUMPY_TYPES[name], slice(first.start, last.stop))
 
 
 def _asked(head: RequestHead, signature: Signature) -> tuple[tuple[str, bool], ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Final
 
 import numpy as np
 
-from include.inference import Coder, Column
+from include.inference import Coder, Column, Table
 from model_service.errors import TensorsRejectedError
 from model_service.oip.head import head_size, read_head
 from model_service.oip.layout import Layout, Placed, layout_of
@@ -70,8 +70,14 @@ class Layouts:
         return layout, memoryview(body)[size:]
 
 
-def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> Mapping[str, Column]:
+def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> tuple[Mapping[str, Column], Sequence[Table]]:
     """Return the tensors' data, one column a feature, each of as many values as the layout has rows.
+
+    Returns
+    -------
+    columns : mapping of str to Column
+    tables : sequence of Table
+        Where columns lie together.
 
     Raises
     ------
@@ -84,18 +90,23 @@ def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> Mapping
     coders = loaded.columns.coders
     columns: dict[str, Column] = {}
     faults: list[str] = []
-    for each in layout.tensors:
+    for each in layout.alone:
         try:
             columns[each.head.name] = _column(each, rest, coders.get(each.head.name))
         except UnfitTensorError as unfit:
             faults.append(f"input '{each.head.name[:60]}': {unfit}")
     if faults:
         raise TensorsRejectedError(faults)
-    if not layout.matrix:
-        return columns
-    (block,) = columns.values()
-    table = np.asarray(block).reshape(layout.tensors[0].head.shape)
-    return {name: table[:, position] for position, name in enumerate(loaded.columns.names)}
+    if layout.matrix:
+        (block,) = columns.values()
+        table = np.asarray(block).reshape(layout.tensors[0].head.shape)
+        return {name: table[:, position] for position, name in enumerate(loaded.columns.names)}, ()
+    tables: list[Table] = []
+    for names, positions, dtype, place in layout.runs:
+        values = np.frombuffer(rest[place], dtype=dtype).reshape(len(names), layout.rows)
+        columns.update(zip(names, values, strict=True))
+        tables.append(Table(positions, values))
+    return columns, tables
 
 
 def _column(tensor: Placed, rest: memoryview, coder: Coder | None) -> Column:

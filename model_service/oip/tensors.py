@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import LENGTH, PADDING, Coder, Column, Words, with_length
+from include.inference import LENGTH, PADDING, Coder, Column, EvenWords, SpreadWords, with_length
 
 # Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
@@ -116,7 +116,7 @@ def _strings(data: memoryview, elements: int, coder: Coder | None) -> Column:
     return _one_by_one(octets, size, elements) if found is None else found
 
 
-def _uniform(octets: bytes, size: int, elements: int) -> Words | None:
+def _uniform(octets: bytes, size: int, elements: int) -> EvenWords | None:
     """Return strings that are all as long, without looking at each; None if they are not."""
     if not elements or size < 4:
         return None
@@ -126,10 +126,10 @@ def _uniform(octets: bytes, size: int, elements: int) -> Words | None:
     lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
     if np.count_nonzero(lengths == width) != elements:  # in C; `all` goes through Python
         return None
-    return Words(octets, np.arange(elements) * (4 + width) + 4, np.array([width]), 4 + width)
+    return EvenWords(octets, elements, width)
 
 
-def _by_zeros(octets: bytes, size: int, elements: int) -> Words | None:
+def _by_zeros(octets: bytes, size: int, elements: int) -> SpreadWords | None:
     """Return strings shorter than 256 bytes and without a zero byte, found by their lengths' zeros, all at once.
 
     A length is then its first byte and three zeros. So a run of three zeros belongs to one length, whose first
@@ -153,7 +153,7 @@ def _by_zeros(octets: bytes, size: int, elements: int) -> Words | None:
         return None
     starts, sizes = heads + 4, values[heads].astype(np.int64)
     ends = starts + sizes
-    return Words(octets, starts, sizes) if ends[-1] == size and (ends[:-1] == heads[1:]).all() else None
+    return SpreadWords(octets, starts, sizes) if ends[-1] == size and (ends[:-1] == heads[1:]).all() else None
 
 
 def _one_by_one(octets: bytes, size: int, elements: int) -> Column:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import RowsRejectedError
-from include.inference import ColumnEncoder, RowEncoder, Signature, Words
+from include.inference import ColumnEncoder, RowEncoder, Signature, SpreadWords
 from include.spec import Boolean, Categorical, EntityKey, Feature, Numeric
 
 WORDS = st.text(alphabet="ABé\x00", max_size=9)
@@ -70,7 +70,7 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     encoded = [value.encode() for value in values]
     coder = ColumnEncoder(signature_of(feature)).coders.get("f")
     coded = coder.read(b"".join(struct.pack("<I", len(each)) + each for each in encoded), len(rows)) if coder else None
-    return feature, draw(st.sampled_from([values, encoded, Words.of(encoded), coded or encoded])), rows
+    return feature, draw(st.sampled_from([values, encoded, SpreadWords.of(encoded), coded or encoded])), rows
 
 
 @st.composite
@@ -124,7 +124,7 @@ def test_a_column_of_another_kind_is_refused_as_a_row_would_be() -> None:
     assert refusal_of(number, ["1"]) == [
         "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
     ]
-    assert refusal_of(number, Words.of([b"1"])) == [
+    assert refusal_of(number, SpreadWords.of([b"1"])) == [
         "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
     ]
     assert refusal_of(category, np.array([1.0])) == ['inputs.f[0]: expected one of "A"; found a number']
