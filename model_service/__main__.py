@@ -111,7 +111,7 @@ def _in_worker(settings: Settings, lifeline: Lifeline, cores: Cores, metrics_fol
     cores.take()
     lifeline.follow()
     app = serving_app(settings, metrics_folder)
-    gc.freeze()  # nor need it look through what lives as long as the worker
+    gc.freeze()  # as `serve` does: this lives as long as the worker, and the collector need not look through it
     return app
 
 

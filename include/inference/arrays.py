@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.encoder import LARGEST
+from include.inference.encoder import bounds_of
 from include.spec import Boolean, Categorical, Numeric
 
 # Where a column could not be written: None, or a mask of the rows at fault.
@@ -30,13 +30,6 @@ def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> Bad:
     return _all_bad(column)  # an array holds numbers
-
-
-def bounds_of(feature: Numeric) -> tuple[float, float]:
-    """Return the least and the largest number that fits."""
-    if feature.out_of_range == "accept":
-        return -LARGEST, LARGEST
-    return max(feature.low, -LARGEST), min(feature.high, LARGEST)
 
 
 def _numbers(feature: Numeric) -> WriteArray:

@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.arrays import Bad, array_writer, bounds_of
+from include.inference.arrays import Bad, array_writer
 from include.inference.coded import Coded, Coder, coder_of
-from include.inference.encoder import UnfitError, expected_of, value_encoder
+from include.inference.encoder import UnfitError, bounds_of, expected_of, value_encoder
 from include.inference.faults import MOST_FAULTS, Fault, member, rejection
 from include.inference.signature import Signature
 from include.inference.words import Words, known_words, words_writer

@@ -154,13 +154,19 @@ def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
     return _boolean(feature)
 
 
-def _numeric(feature: Numeric) -> _Encode:
-    low, high, missing = feature.low, feature.high, feature.missing
-    expected = f"a number from {low:g} to {high:g} ({feature.unit})"
+def bounds_of(feature: Numeric) -> tuple[float, float]:
+    """Return the least and the largest number that fits."""
     if feature.out_of_range == "accept":
-        low, high, expected = -LARGEST, LARGEST, f"a number ({feature.unit})"
+        return -LARGEST, LARGEST
     # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
-    low, high = max(low, -LARGEST), min(high, LARGEST)
+    return max(feature.low, -LARGEST), min(feature.high, LARGEST)
+
+
+def _numeric(feature: Numeric) -> _Encode:
+    missing = feature.missing
+    low, high = bounds_of(feature)
+    range_told = "" if feature.out_of_range == "accept" else f" from {feature.low:g} to {feature.high:g}"
+    expected = f"a number{range_told} ({feature.unit})"
     expected += ", or null" if missing else ""
 
     def encode(value: Any) -> float:

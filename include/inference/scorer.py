@@ -60,14 +60,13 @@ class Scorer:
         self._run = self._session._sess.run  # noqa: SLF001
         self._input = _only_input(self._session, len(signature.features), signature.model)
         self._output = [self._session.get_outputs()[-1].name]
-        self._twins = not signature.single_row_exact
         self._order = _row_order(self._session, len(signature.features), signature.model)
         self._one = self._single_row()
 
     def _single_row(self) -> SingleRow:
         """Try the graph on as many rows of zeros as a single row is given to it: one, or two of the same."""
         signature = self.signature
-        blank = np.zeros((2 if self._twins else 1, len(signature.features)), dtype=np.float32)
+        blank = np.zeros((1 if signature.single_row_exact else 2, len(signature.features)), dtype=np.float32)
         with _run_by_onnxruntime(signature.model, "rows of zeros"):
             found = np.asarray(self._run(self._output, {self._input: blank}, None)[0])
         shapes = {(len(blank), signature.outputs)} | ({(len(blank),)} if signature.outputs == 1 else set())
@@ -99,9 +98,8 @@ class Scorer:
         rows = len(matrix)
         if rows == 0:
             return np.empty((0, self.signature.outputs), dtype=np.float64)
-        if rows == 1 and self._twins:
-            twins = self._run(self._output, {self._input: np.concatenate((matrix, matrix))}, None)[0]
-            return np.asarray(twins[:1], dtype=np.float64).reshape(1, -1)
+        if rows == 1:
+            return np.array([self.score_one(matrix[0].tolist())])
         if self._order is None or rows < FEWEST_ROWS:
             found = self._run(self._output, {self._input: matrix}, None)[0]
             return np.asarray(found, dtype=np.float64).reshape(rows, -1)

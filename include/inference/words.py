@@ -104,6 +104,8 @@ class EvenWords(Words):
 
     __slots__ = ("_count", "_octets", "_sizes")
 
+    _sizes: int
+
     def __init__(self, octets: bytes, count: int, size: int) -> None:
         self._octets, self._count, self._sizes = octets, count, size
 
@@ -111,12 +113,12 @@ class EvenWords(Words):
         return self._count
 
     def _one(self, at: int) -> bytes:
-        size, step = int(self._sizes), LENGTH.size + int(self._sizes)
+        step = LENGTH.size + self._sizes
         start = range(LENGTH.size, LENGTH.size + self._count * step, step)[at]
-        return self._octets[start : start + size]
+        return self._octets[start : start + self._sizes]
 
     def _from(self, offset: int) -> Integers:
-        return np.ndarray((self._count,), "<u8", self._octets, LENGTH.size + offset, (LENGTH.size + int(self._sizes),))
+        return np.ndarray((self._count,), "<u8", self._octets, LENGTH.size + offset, (LENGTH.size + self._sizes,))
 
 
 class SpreadWords(Words):
@@ -130,6 +132,8 @@ class SpreadWords(Words):
     """
 
     __slots__ = ("_octets", "_sizes", "_starts")
+
+    _sizes: NDArray[np.int64]
 
     def __init__(self, octets: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         self._octets, self._starts, self._sizes = octets, starts, sizes
@@ -145,7 +149,7 @@ class SpreadWords(Words):
 
     def _one(self, at: int) -> bytes:
         start = int(self._starts[at])
-        return self._octets[start : start + int(np.asarray(self._sizes)[at])]
+        return self._octets[start : start + int(self._sizes[at])]
 
     def _from(self, offset: int) -> Integers:
         places = len(self._octets) - len(PADDING) + 1  # views that overlap, of which the starts are taken

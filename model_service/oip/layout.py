@@ -112,12 +112,11 @@ def _runs(tensors: Sequence[Placed], rows: int, signature: Signature) -> Iterato
         return head.datatype if fits and head.name in position_of else ""
 
     for name, run in groupby(tensors, datatype):
-        each = list(run)
-        first, last = each[0].place, each[-1].place
-        if name and first is not None and last is not None and len(each) > 1:
-            names = tuple(tensor.head.name for tensor in each)
-            positions = np.array([position_of[name] for name in names], dtype=np.intp)
-            yield Run(names, positions, NUMPY_TYPES[name], slice(first.start, last.stop))
+        if name:
+            heads, places = zip(*run, strict=True)
+            names = tuple(head.name for head in heads)
+            positions = np.array([position_of[each] for each in names], dtype=np.intp)
+            yield Run(names, positions, NUMPY_TYPES[name], slice(places[0].start, places[-1].stop))
 
 
 def _asked(head: RequestHead, signature: Signature) -> tuple[tuple[str, bool], ...]:

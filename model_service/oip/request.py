@@ -99,8 +99,8 @@ def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> tuple[M
         raise TensorsRejectedError(faults)
     if layout.matrix:
         (block,) = columns.values()
-        table = np.asarray(block).reshape(layout.tensors[0].head.shape)
-        return {name: table[:, position] for position, name in enumerate(loaded.columns.names)}, ()
+        names, values = loaded.columns.names, np.asarray(block).reshape(layout.tensors[0].head.shape).T
+        return dict(zip(names, values, strict=True)), (Table(np.arange(len(names)), values),)
     tables: list[Table] = []
     for names, positions, dtype, place in layout.runs:
         values = np.frombuffer(rest[place], dtype=dtype).reshape(len(names), layout.rows)

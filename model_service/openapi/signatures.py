@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from include.inference import Signature
+from include.inference.encoder import LARGEST
 from include.spec import Boolean, Categorical, Numeric
-
-_LARGEST = 3.4028234663852886e38
 
 
 def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
@@ -15,7 +14,7 @@ def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
     schema: dict[str, Any]
     if feature.kind == "numeric":
         open_ended = feature.out_of_range == "accept"
-        low, high = (-_LARGEST, _LARGEST) if open_ended else (feature.low, feature.high)
+        low, high = (-LARGEST, LARGEST) if open_ended else (feature.low, feature.high)
         schema = {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
     elif feature.kind == "boolean":
         schema = {"type": "boolean"}
