@@ -53,8 +53,8 @@ def main() -> int:
     with pipeline.open_resources(Settings(home=HOME)) as resources:
         spec, judged, scorers, train_seconds = prepared(resources)
     promotion = Promotion(
-        model=spec.name, fence=1, from_version=None, to_version=1, actor="bench", reason="bench",
-        evidence_digest="", at=datetime.now(UTC),
+        model=spec.name, sequence=1, from_version=None, to_version=1, actor="bench", reason="bench",
+        evidence_digest="", promoted_at=datetime.now(UTC),
     )  # fmt: skip
     ours = []
     for _ in range(asked.rounds):

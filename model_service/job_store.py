@@ -113,7 +113,8 @@ def submit(
         return None
     connection.execute(
         text(
-            "INSERT INTO sluice.job_part (job, first_row, row_count, body) VALUES (:job, :first_row, :row_count, :body)"
+            "INSERT INTO sluice.job_chunk (job, first_row, row_count, body)"
+            " VALUES (:job, :first_row, :row_count, :body)"
         ),
         [{"job": about["id"], **msgspec.structs.asdict(part)} for part in parts],
     )
@@ -129,7 +130,7 @@ def find(connection: Connection, job: UUID, subject: str) -> Job | None:
 
 def answers(connection: Connection, job: UUID) -> list[bytes]:
     """Return the answers of a job's parts, each a JSON list, in the order of its rows."""
-    statement = text("SELECT answers FROM sluice.job_part WHERE job = :job ORDER BY first_row")
+    statement = text("SELECT answers FROM sluice.job_chunk WHERE job = :job ORDER BY first_row")
     return [bytes(each) for each in connection.execute(statement, {"job": job}).scalars()]
 
 
@@ -149,7 +150,7 @@ def cancel(connection: Connection, job: UUID, subject: str) -> Job | None:
     )
     if row is None:
         return find(connection, job, subject)
-    connection.execute(text("DELETE FROM sluice.job_part WHERE job = :job"), {"job": job})
+    connection.execute(text("DELETE FROM sluice.job_chunk WHERE job = :job"), {"job": job})
     return _job(row)
 
 
@@ -178,7 +179,7 @@ def next_part(connection: Connection, job: TakenJob) -> Part | None:
     """Return the first part of `job` that has no answers; None if all have."""
     row = connection.execute(
         text(
-            "SELECT first_row, row_count, body FROM sluice.job_part WHERE job = :job AND answers IS NULL "
+            "SELECT first_row, row_count, body FROM sluice.job_chunk WHERE job = :job AND answers IS NULL "
             "ORDER BY first_row LIMIT 1"
         ),
         {"job": job.id},
@@ -196,7 +197,7 @@ def finish_part(connection: Connection, job: TakenJob, part: Part, answers: byte
     ):
         return False
     connection.execute(
-        text("UPDATE sluice.job_part SET answers = :answers WHERE job = :job AND first_row = :first_row"),
+        text("UPDATE sluice.job_chunk SET answers = :answers WHERE job = :job AND first_row = :first_row"),
         {"answers": answers, "job": job.id, "first_row": part.first_row},
     )
     return True

@@ -199,7 +199,7 @@ def _told_of(slot: ModelSlot, current: LoadedModel | None) -> dict[str, Any]:
         }
         if current.promotion is not None:
             told |= {
-                "promoted_at": current.promotion.at,
+                "promoted_at": current.promotion.promoted_at,
                 "promoted_by": current.promotion.actor,
                 "reason": current.promotion.reason,
             }

@@ -77,7 +77,7 @@ def newest_scores(connection: Connection, model: str, keys: Sequence[Key], kind:
 
 def newest_partition(connection: Connection, model: str) -> datetime | None:
     """Return the start of the newest partition that was published."""
-    statement = text("SELECT max(partition_start) FROM sluice.score_partition WHERE model = :model")
+    statement = text("SELECT max(partition_start) FROM sluice.partition_publication WHERE model = :model")
     newest: datetime | None = connection.execute(statement, {"model": model}).scalar_one()
     return newest
 
@@ -95,9 +95,9 @@ def _rows(connection: Connection, statement: str, parameters: dict[str, Any]) ->
 
 def _score_of(row: dict[str, Any]) -> Score:
     prediction: Prediction
-    if "predicted" in row:
+    if "predicted_label" in row:
         probabilities = {name.removeprefix("p_"): value for name, value in row.items() if name.startswith("p_")}
-        label = row["predicted"]
+        label = row["predicted_label"]
         prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)
     else:
         prediction = ValuePrediction(row["value"])

@@ -24,9 +24,9 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 class PromotionShown(msgspec.Struct):
     """One move that made a version the champion."""
 
-    fence: int
+    sequence: int
     from_version: int | None
-    at: datetime
+    promoted_at: datetime
     by: str
     reason: str
 
@@ -136,7 +136,7 @@ def _shown(version: ModelVersion, history: tuple[Promotion, ...], champion: bool
         holdout_rows=version.evaluation.rows,
         metrics=metrics_of(version),
         promotions=[
-            PromotionShown(each.fence, each.from_version, each.at, each.actor, each.reason)
+            PromotionShown(each.sequence, each.from_version, each.promoted_at, each.actor, each.reason)
             for each in history
             if each.to_version == version.version
         ],

@@ -139,7 +139,7 @@ class ChampionWatcher:
             slot.fault = None
             return
         retry = self._retries.get(slot.name)
-        if retry is not None and retry.fence == champion.fence and time.monotonic() < retry.at:
+        if retry is not None and retry.sequence == champion.sequence and time.monotonic() < retry.at:
             return
         try:
             slot.current = self._load(champion, current)
@@ -152,7 +152,9 @@ class ChampionWatcher:
                 self._witness.swapped(slot.name)
             del current  # or the former model would be given back by the next swap only
             give_back()
-            log.info("model '%s' is served by version %s (fence %s)", slot.name, champion.to_version, champion.fence)
+            log.info(
+                "model '%s' is served by version %s (sequence %s)", slot.name, champion.to_version, champion.sequence
+            )
 
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
         registered = self._ledger.version(champion.model, champion.to_version)
@@ -165,8 +167,8 @@ class ChampionWatcher:
         why = str(error) if isinstance(error, SluiceError) else f"{type(error).__name__}: {error}"
         slot.fault = f"version {champion.to_version} was refused, {serving}: {why}"
         before = self._retries.get(slot.name)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before and before.fence == champion.fence else 1.0
-        self._retries[slot.name] = _Retry(champion.fence, pause)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before and before.sequence == champion.sequence else 1.0
+        self._retries[slot.name] = _Retry(champion.sequence, pause)
         if self._witness is not None and not isinstance(error, SQLAlchemyError):  # no artifact's fault
             self._witness.refused(slot.name, champion.to_version, slot.fault)
         log.error("model '%s': %s; tried again in %.0f s", slot.name, slot.fault, pause)
@@ -185,10 +187,10 @@ class ChampionWatcher:
 class _Retry:
     """When a champion that could not be loaded is tried again: an artifact may be restored meanwhile."""
 
-    __slots__ = ("at", "fence", "pause")
+    __slots__ = ("at", "pause", "sequence")
 
-    def __init__(self, fence: int, pause: float) -> None:
-        self.fence, self.pause = fence, pause
+    def __init__(self, sequence: int, pause: float) -> None:
+        self.sequence, self.pause = sequence, pause
         self.at = time.monotonic() + pause
 
 

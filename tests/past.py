@@ -42,16 +42,16 @@ def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(_COUNTED, {"model": model, "turn_day": day})]
 
 
-def _promoted(engine: Engine, model: str, version: int, fence: int, at: datetime) -> None:
+def _promoted(engine: Engine, model: str, version: int, sequence: int, at: datetime) -> None:
     """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
     with engine.begin() as connection:
         connection.execute(
             text(
                 "INSERT INTO sluice.promotion"
-                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
-                " VALUES (:model, :fence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
+                " (model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at)"
+                " VALUES (:model, :sequence, :former, :version, 'tests', 'a life in the past', 'e', :at)"
             ),
             {
-                "model": model, "fence": fence, "former": version - 1 or None, "version": version, "at": at,
+                "model": model, "sequence": sequence, "former": version - 1 or None, "version": version, "at": at,
             },
         )  # fmt: skip

@@ -34,10 +34,10 @@ def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Eng
     two_versions(engine, lambda *words: sluice(*words)[0])
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
     assert (code, complained) == (0, "")
-    assert "parcels 2026-02-09: 40 rows published with version 1 (fence 1, champion then)." in said
-    assert "parcels 2026-02-10: 40 rows published with version 2 (fence 1, champion then)." in said
+    assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then)." in said
+    assert "parcels 2026-02-10: 40 rows published with version 2 (sequence 1, champion then)." in said
     code, said, _ = sluice("backfill", "parcels", "--from", "2026-02-10", "--to", "2026-02-10", "--version", "1")
-    assert "parcels 2026-02-10: 40 rows published with version 1 (fence 2, named)." in said
+    assert "parcels 2026-02-10: 40 rows published with version 1 (sequence 2, named)." in said
     assert counted(engine) == [(True, 1, "champion_then", 1), (False, 1, "named", 1), (False, 2, "champion_then", 1)]
 
 
@@ -54,7 +54,7 @@ def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine
         versions = connection.execute(
             text("SELECT model_version, count(*), count(DISTINCT partition_start) FROM scores.parcels GROUP BY 1")
         ).all()
-        kept = connection.execute(text("SELECT count(*) FROM sluice.score_partition")).scalar_one()
+        kept = connection.execute(text("SELECT count(*) FROM sluice.partition_publication")).scalar_one()
     assert versions == [(1, 30 * 40, 30)]
     assert kept == 60, "the ledger keeps what was published before"
 
@@ -84,7 +84,7 @@ def test_a_partition_is_removed_by_name_unless_it_is_needed_and_can_be_scored_ag
     code, said, _ = sluice(*retire, "2026-02-19")
     assert (code, "parcels 2026-02-19: 40 rows removed" in said) == (0, True)
     with engine.connect() as connection:
-        ((reason,),) = connection.execute(text("SELECT reason FROM sluice.score_retirement")).all()
+        ((reason,),) = connection.execute(text("SELECT reason FROM sluice.partition_removal")).all()
         left = connection.execute(text("SELECT count(*) FROM scores.parcels WHERE partition_start < '2026-02-20'"))
         assert left.scalar_one() == 0
     assert reason.startswith("a wrong source (removed by ")
@@ -94,12 +94,12 @@ def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None
     assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
     code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T03:00", "--to", "2026-02-20T05:00")
     assert code == 0
-    assert said.count("published with version 1 (fence 1).") == 3
+    assert said.count("published with version 1 (sequence 1).") == 3
     starts = [each.partition_start.hour for each in Ledger(engine).published_partitions("hourly")]
     assert starts == [3, 4, 5]
     code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T04:30")
     assert "hourly 2026-02-20 04:00 to 2026-02-20 05:00 UTC" in said
-    assert "(fence 2)" in said
+    assert "(sequence 2)" in said
 
 
 def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path) -> None:
@@ -109,15 +109,17 @@ def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path
     code, said, _ = sluice("backfill", "weekly", "--from", "2026-02-02", "--to", "2026-02-09", "--version", "1")
     assert code == 0
     assert (
-        "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+        "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (sequence 1, named)."
+        in said
     )
     assert (
-        "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (fence 1, named)." in said
+        "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (sequence 1, named)."
+        in said
     )
     code, said, _ = sluice("score", "weekly", "--partition", "2026-02-12")
     assert code == 0, "a day means the week that it lies in"
     assert "weekly 2026-02-09" in said
-    assert "(fence 2)" in said
+    assert "(sequence 2)" in said
 
 
 @pytest.mark.slow
@@ -148,4 +150,4 @@ def test_a_source_that_changed_its_columns_stops_with_the_difference(sluice, eng
     assert "column 'weight': expected" in complained
     assert "cast it in features.sql" in complained
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.score_partition")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice.partition_publication")).scalar_one() == 0

@@ -58,7 +58,7 @@ def test_from_rows_to_a_champion_to_scores(spec: ModelSpec, resources: Resources
     version = retrain(spec, "run 1", resources)
     assert version.decision.accepted
     assert {"roc_auc", "log_loss"} <= set(version.evaluation.candidate) == set(version.evaluation.baseline)
-    assert pipeline.promote_candidate(spec, version, "ann", resources).fence == 1
+    assert pipeline.promote_candidate(spec, version, "ann", resources).sequence == 1
 
     published = score(spec, "score 1", resources)
     assert published.row_count == ROWS_A_DAY == scalar(resources, "SELECT count(*) FROM scores.parcels")
@@ -168,7 +168,7 @@ def test_a_bad_batch_is_stopped_with_reasons_stored_and_the_champion_unmoved(
     assert scalar(resources, failed) >= 1
     champion = resources.ledger.champion(spec.name)
     assert champion is not None
-    assert champion.fence == 1
+    assert champion.sequence == 1
     assert resources.ledger.published_partitions(spec.name) == (before,)
 
 

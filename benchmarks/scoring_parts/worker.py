@@ -35,7 +35,7 @@ def naive(home: Path, url: str, times: int) -> dict[str, Any]:
     result = frame[["flight_key", "scheduled_at"]].copy()
     for position, label in enumerate(classes):
         result[f"p_{label}"] = scores[:, position]
-    result["predicted"] = [classes[position] for position in scores.argmax(axis=1)]
+    result["predicted_label"] = [classes[position] for position in scores.argmax(axis=1)]
     result.to_sql(NAIVE_TABLE, engine, schema="staging", if_exists="replace", index=False)
     return {"rows": len(result), "seconds": time.perf_counter() - started}
 
@@ -154,7 +154,7 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
             "ALTER model_version SET DEFAULT 1, ALTER scored_at SET DEFAULT now()"
         )
         statement = (
-            "COPY staging.bench_copy (entity_key, event_time, p_on_time, p_late, predicted)"
+            "COPY staging.bench_copy (entity_key, event_time, p_on_time, p_late, predicted_label)"
             " FROM STDIN (FORMAT binary, FREEZE)"
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:

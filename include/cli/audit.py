@@ -27,7 +27,7 @@ def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) 
 
 def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
     """Print the whole story of a promotion; 1 when what it was decided on is no longer what it was."""
-    story = pipeline.explain_promotion(arguments.model, arguments.fence, resources)
+    story = pipeline.explain_promotion(arguments.model, arguments.sequence, resources)
     _write(_who(story))
     _write(_data(story))
     _write(_figures(story))
@@ -43,11 +43,15 @@ def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources)
 def _who(story: PromotionStory) -> Iterator[str]:
     promotion = story.promotion
     former = "no champion" if promotion.from_version is None else f"version {promotion.from_version}"
-    yield f"Promotion {promotion.fence} of {promotion.model}: from {former} to version {promotion.to_version}"
-    yield f"  {'rolled back' if story.rollback else 'promoted'} {moment(promotion.at)} by {promotion.actor}"
+    yield f"Promotion {promotion.sequence} of {promotion.model}: from {former} to version {promotion.to_version}"
+    yield f"  {'rolled back' if story.rollback else 'promoted'} {moment(promotion.promoted_at)} by {promotion.actor}"
     yield f"  because: {promotion.reason}"
     until = story.until
-    yield f"  in force until {moment(until.at)} (fence {until.fence}, {until.actor})" if until else "  still in force"
+    yield (
+        f"  in force until {moment(until.promoted_at)} (sequence {until.sequence}, {until.actor})"
+        if until
+        else "  still in force"
+    )
 
 
 def _data(story: PromotionStory) -> Iterator[str]:

@@ -91,7 +91,7 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         )
         return 0
     promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
-    _say(f"Version {promotion.to_version} of {spec.name} is champion (fence {promotion.fence}).")
+    _say(f"Version {promotion.to_version} of {spec.name} is champion (sequence {promotion.sequence}).")
     return 0
 
 
@@ -124,16 +124,18 @@ def history(arguments: Namespace, models: DeclaredModels, resources: Resources) 
         if found is None:
             _say(f"{arguments.model} had no champion at {arguments.at.isoformat()}.")
             return 1
-        _say(f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (fence {found.fence}).")
+        _say(
+            f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (sequence {found.sequence})."
+        )
         return 0
     promotions = resources.ledger.history(arguments.model)
     if not promotions and arguments.model not in models.specs:
         models[arguments.model]  # names the models that are declared
-    _say(f"{'fence':>5}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
+    _say(f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
     for each in promotions:
         former = "-" if each.from_version is None else str(each.from_version)
-        when = f"{each.at:%Y-%m-%d %H:%M:%S}"
-        _say(f"{each.fence:>5}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}")
+        when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
+        _say(f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}")
     return 0
 
 
@@ -144,7 +146,7 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
         versions = resources.ledger.versions(name)
         champion = champions.get(name)
         held = (
-            f"champion version {champion.to_version} since {champion.at:%Y-%m-%d %H:%M} UTC"
+            f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
             if champion
             else "no champion"
         )
@@ -184,7 +186,7 @@ def _newest_partition(model: str, resources: Resources) -> str:
 def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
     spec = models.specs.get(model)
     promotion = pipeline.move_champion(model, version, person.who(), reason, resources, spec)
-    _say(f"Version {promotion.to_version} of {model} is champion (fence {promotion.fence}).")
+    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}).")
     return 0
 
 

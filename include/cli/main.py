@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     explain = parsers.add_parser("explain-promotion", help="tell the whole story of a promotion")
     explain.add_argument("model")
-    explain.add_argument("fence", type=int, help="the number that `sluice history` shows")
+    explain.add_argument("sequence", type=int, help="the number that `sluice history` shows")
     explain.set_defaults(command=audit.explain)
 
     score_card = parsers.add_parser("score-card", help="the ML Test Score of a model's champion, test by test")

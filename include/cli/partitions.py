@@ -61,7 +61,7 @@ def retire(arguments: Namespace, models: DeclaredModels, resources: Resources) -
     retired = pipeline.retire_partition(spec, period, person.who(), arguments.reason, resources)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {retired.row_count:,} rows removed; the ledger keeps that they were published "
-        f"(fence {retired.fence}), and why they went.\n"
+        f"(sequence {retired.sequence}), and why they went.\n"
         f"To have them back: sluice score {spec.name} --partition {arguments.partition}\n"
     )
     return 0
@@ -73,7 +73,7 @@ def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int
     published = pipeline.score_partition(spec, report, resources, version, mode=mode)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version "
-        f"{published.version} (fence {published.fence}{_chosen(published.mode)}).\n"
+        f"{published.version} (sequence {published.sequence}{_chosen(published.mode)}).\n"
     )
 
 

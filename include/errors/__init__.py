@@ -55,7 +55,7 @@ __all__ = [
     "SpecError",
     "TrainingBackendError",
     "TrainingBudgetError",
-    "UnknownFenceError",
+    "UnknownPromotionError",
     "UnknownModelError",
     "UnknownVersionError",
     "ValidationFailedError",
@@ -107,13 +107,13 @@ class UnknownVersionError(SluiceError):
         self.model, self.version, self.existing = model, version, tuple(existing)
 
 
-class UnknownFenceError(SluiceError):
+class UnknownPromotionError(SluiceError):
     """A promotion was named that the ledger does not hold."""
 
-    def __init__(self, model: str, fence: int, existing: Sequence[int]) -> None:
+    def __init__(self, model: str, sequence: int, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet"
         super().__init__(
-            f"model '{model}' has no promotion with fence {fence}; those that exist: {known}. "
+            f"model '{model}' has no promotion with sequence number {sequence}; those that exist: {known}. "
             f"`sluice history {model}` lists them."
         )
 
@@ -121,13 +121,13 @@ class UnknownFenceError(SluiceError):
 class LostRaceError(SluiceError):
     """Somebody else moved the champion between our reading it and our moving it."""
 
-    def __init__(self, model: str, fence: int, winner_version: int, winner_actor: str) -> None:
+    def __init__(self, model: str, sequence: int, winner_version: int, winner_actor: str) -> None:
         super().__init__(
-            f"promotion of '{model}' lost the race for fence {fence}: "
+            f"promotion of '{model}' lost the race for sequence number {sequence}: "
             f"'{winner_actor}' promoted version {winner_version} first. "
             f"Look at `sluice history {model}`; promote again if your version should still win."
         )
-        self.model, self.fence = model, fence
+        self.model, self.sequence = model, sequence
         self.winner_version, self.winner_actor = winner_version, winner_actor
 
 

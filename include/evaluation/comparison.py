@@ -94,7 +94,7 @@ def evaluate(
         **_figures(measured, blocks, manner),
         **_parts(spec, judged, scores, matrix, candidate, blocks, manner),
         "champion_version": champion.to_version if champion else None,
-        "champion_fence": champion.fence if champion else 0,
+        "champion_sequence": champion.sequence if champion else 0,
         "champion_note": note,
         "divergence": divergence_of(scores["champion"], scores["candidate"], classes=bool(spec.target.classes))
         if "champion" in scores

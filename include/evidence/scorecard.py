@@ -173,7 +173,9 @@ def _rehearsed(facts: Facts) -> str | None:
 def _rolled_back(facts: Facts) -> str | None:
     for each in reversed(facts.promotions):
         if each.from_version is not None and each.to_version < each.from_version:
-            return f"sluice.promotion, fence {each.fence}: rolled back to version {each.to_version} by {each.actor}"
+            return (
+                f"sluice.promotion, sequence {each.sequence}: rolled back to version {each.to_version} by {each.actor}"
+            )
     return None
 
 

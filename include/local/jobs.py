@@ -72,7 +72,7 @@ class Jobs:
         absent = [day.isoformat() for day in missing if day not in self.partitions.published(model)]
         if absent:
             raise LocalStackError(
-                f"{dag_id} succeeded, yet {', '.join(absent)} are not in sluice.score_partition.",
+                f"{dag_id} succeeded, yet {', '.join(absent)} are not in sluice.partition_publication.",
                 "Read the log of its task `score` in that folder, and run again.",
                 self.stack.airflow.folder / "logs" / f"dag_id={dag_id}",
             )

@@ -41,8 +41,8 @@ class Partitions:
     def published(self, model: str) -> dict[date, tuple[int, int]]:
         """Return the days that are published, each with version and row count."""
         query = text(
-            "SELECT DISTINCT ON (partition_start) partition_start, version, row_count FROM sluice.score_partition "
-            "WHERE model = :model ORDER BY partition_start, fence DESC"
+            "SELECT DISTINCT ON (partition_start) partition_start, version, row_count "
+            "FROM sluice.partition_publication WHERE model = :model ORDER BY partition_start, sequence DESC"
         )
         with self.engine.connect() as connection:
             rows = connection.execute(query, {"model": model}).all()
@@ -80,7 +80,7 @@ class Partitions:
                 raise LocalStackError(
                     f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
                     f"source; found {each.rows}.",
-                    f"Run score_{model} for that day again in Airflow, and look at sluice.score_partition.",
+                    f"Run score_{model} for that day again in Airflow, and look at sluice.partition_publication.",
                 )
 
 

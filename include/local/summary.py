@@ -64,7 +64,7 @@ class Summary:
         version = ledger.version(model, champion.to_version)
         evaluation = version.evaluation
         yield (
-            f"{model}: champion is version {version.version}, promoted {champion.at:%Y-%m-%d %H:%M} UTC by "
+            f"{model}: champion is version {version.version}, promoted {champion.promoted_at:%Y-%m-%d %H:%M} UTC by "
             f"{champion.actor}; judged on {evaluation.rows:,} rows later than its training"
         )
         yield from metric_table(evaluation.candidate, evaluation.baseline, evaluation.intervals)

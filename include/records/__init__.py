@@ -14,7 +14,7 @@ from include.records.figures import DataFacts, Difference, FeatureStrength, Grou
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import Approval, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
-from include.records.scores import PublishedPartition, RetiredPartition, ScoreMode, ScorePlan, StagedShard
+from include.records.scores import PublishedPartition, RemovedPartition, ScoreMode, ScorePlan, StagedShard
 from include.records.shadow import Divergence, ShadowDivergence
 
 __all__ = [
@@ -51,7 +51,7 @@ __all__ = [
     "Record",
     "Rehearsal",
     "Reproducibility",
-    "RetiredPartition",
+    "RemovedPartition",
     "ScoreMode",
     "ScorePlan",
     "ShadowDivergence",

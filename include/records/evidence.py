@@ -15,7 +15,7 @@ class Evaluation(Record):
     """Candidate, champion and baseline on the same holdout rows.
 
     ``champion`` is None when there is no champion, or when it cannot answer these rows;
-    ``champion_note`` then says why. ``champion_fence`` is the fence that was in force when they were
+    ``champion_note`` then says why. ``champion_sequence`` is the sequence that was in force when they were
     compared: a promotion on this evidence holds only while it still is. Everything from `level` on
     has a default, since versions registered before it was measured are still read.
 
@@ -47,7 +47,7 @@ class Evaluation(Record):
     baseline: dict[str, float]
     champion: dict[str, float] | None = None
     champion_version: int | None = None
-    champion_fence: int = 0
+    champion_sequence: int = 0
     champion_note: str | None = None
     level: float = 0.95
     resamples: int = 0

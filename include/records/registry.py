@@ -12,7 +12,7 @@ from include.records.base import Record
 from include.records.evidence import Decision, Evaluation
 
 _NAMES = ("model", "version", "artifact_digest", "spec_digest", "data_digest", "run_id", "created_at")
-_EVALUATED = ("model", "rows", "candidate", "baseline", "champion", "champion_version", "champion_fence")
+_EVALUATED = ("model", "rows", "candidate", "baseline", "champion", "champion_version", "champion_sequence")
 _GATE = ("gate", "metric", "figure", "bound", "passed", "sentence")
 _FIRST_FIELDS: dict[str, Any] = {
     **dict.fromkeys(_NAMES, True),
@@ -56,22 +56,22 @@ class ModelVersion(Record):
 
 
 class Promotion(Record):
-    """One move of the champion; the one with the highest fence is in force."""
+    """One move of the champion; the one with the highest sequence number is in force."""
 
     model: str
-    fence: int
+    sequence: int
     from_version: int | None
     to_version: int
     actor: str
     reason: str
     evidence_digest: str
-    at: AwareDatetime
+    promoted_at: AwareDatetime
 
 
 class Approval(Record):
     """What a person said of a version: stored for good, and void once anything it says has changed.
 
-    `champion_fence` and `newest_version` are what they were when it was said.
+    `champion_sequence` and `newest_version` are what they were when it was said.
     """
 
     id: int
@@ -82,7 +82,7 @@ class Approval(Record):
     approver: str
     requested_by: str | None
     comment: str
-    champion_fence: int
+    champion_sequence: int
     newest_version: int
     database_user: str
     at: AwareDatetime

@@ -62,19 +62,19 @@ class PublishedPartition(Record):
     row_count: int
     rows_digest: str
     run_id: str
-    fence: int
+    sequence: int
     published_at: AwareDatetime
     mode: ScoreMode = "champion"
     shards: int = 1
     attempt: int | None = None
 
 
-class RetiredPartition(Record):
+class RemovedPartition(Record):
     """The ledger's row of a publication whose rows retention has removed."""
 
     model: str
     partition_start: AwareDatetime
-    fence: int
+    sequence: int
     row_count: int
     reason: str
-    retired_at: AwareDatetime
+    removed_at: AwareDatetime

@@ -27,10 +27,10 @@ _REGISTER = """
         :evidence_digest)
 """
 _PROMOTION = """
-    SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at FROM sluice.promotion
+    SELECT model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at FROM sluice.promotion
 """
 _PROMOTE = """
-    SELECT model, fence, from_version, to_version, actor, reason, evidence_digest, at
+    SELECT model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at
     FROM sluice.promote(:model, :to_version, :expected, :actor, :reason, :evidence_digest)
 """
 
@@ -154,7 +154,7 @@ class Ledger:
 
     def champions(self) -> dict[str, Promotion]:
         """Return the promotion in force of every model that has one."""
-        statement = _PROMOTION.replace("SELECT", "SELECT DISTINCT ON (model)", 1) + " ORDER BY model, fence DESC"
+        statement = _PROMOTION.replace("SELECT", "SELECT DISTINCT ON (model)", 1) + " ORDER BY model, sequence DESC"
         with self._engine.connect() as connection:
             found = [Promotion.model_validate(dict(row)) for row in connection.execute(text(statement)).mappings()]
         return {promotion.model: promotion for promotion in found}
@@ -162,16 +162,16 @@ class Ledger:
     def champion_at(self, model: str, at: datetime) -> Promotion | None:
         """Return the promotion that was in force at the time `at`."""
         with self._engine.connect() as connection:
-            return self._one_promotion(connection, "AND at <= :at", {"model": model, "at": at})
+            return self._one_promotion(connection, "AND promoted_at <= :at", {"model": model, "at": at})
 
     def history(self, model: str) -> tuple[Promotion, ...]:
         """Return every promotion of `model`, oldest first."""
         with self._engine.connect() as connection:
-            rows = connection.execute(text(_PROMOTION + " WHERE model = :model ORDER BY fence"), {"model": model})
+            rows = connection.execute(text(_PROMOTION + " WHERE model = :model ORDER BY sequence"), {"model": model})
             return tuple(Promotion.model_validate(dict(row)) for row in rows.mappings())
 
     def promote(
-        self, model: str, to_version: int, *, actor: str, reason: str, evidence_digest: str, expected_fence: int
+        self, model: str, to_version: int, *, actor: str, reason: str, evidence_digest: str, expected_sequence: int
     ) -> Promotion:
         """Make `to_version` the champion, if the champion is still the one that the caller read.
 
@@ -179,8 +179,8 @@ class Ledger:
 
         Parameters
         ----------
-        expected_fence : int
-            The highest fence that the caller read; 0 when the model had no champion.
+        expected_sequence : int
+            The highest sequence number that the caller read; 0 when the model had no champion.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class Ledger:
         version = self.version(model, to_version)
         row = {
             "model": model,
-            "expected": expected_fence,
+            "expected": expected_sequence,
             "to_version": to_version,
             "actor": actor,
             "reason": reason,
@@ -212,8 +212,8 @@ class Ledger:
         except DBAPIError as error:
             raise refusal_of(error, version) from error
         if won is None:
-            winner = next(each for each in self.history(model) if each.fence == expected_fence + 1)
-            raise LostRaceError(model, winner.fence, winner.to_version, winner.actor)
+            winner = next(each for each in self.history(model) if each.sequence == expected_sequence + 1)
+            raise LostRaceError(model, winner.sequence, winner.to_version, winner.actor)
         return Promotion.model_validate(dict(won))
 
     # -- partitions -------------------------------------------------------------------------------
@@ -235,6 +235,6 @@ class Ledger:
 
     @staticmethod
     def _one_promotion(connection: Connection, condition: str, values: dict[str, Any]) -> Promotion | None:
-        statement = text(f"{_PROMOTION} WHERE model = :model {condition} ORDER BY fence DESC LIMIT 1")
+        statement = text(f"{_PROMOTION} WHERE model = :model {condition} ORDER BY sequence DESC LIMIT 1")
         row = connection.execute(statement, values).mappings().one_or_none()
         return None if row is None else Promotion.model_validate(dict(row))

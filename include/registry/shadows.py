@@ -11,14 +11,14 @@ def set_shadow(engine: Engine, model: str, version: int | None, actor: str) -> N
     """Have a version score in the shadow from now on; None: no version."""
     with engine.begin() as connection:
         connection.execute(
-            text("INSERT INTO sluice.shadow (model, version, actor) VALUES (:model, :version, :actor)"),
+            text("INSERT INTO sluice.shadow_assignment (model, version, actor) VALUES (:model, :version, :actor)"),
             {"model": model, "version": version, "actor": actor},
         )
 
 
 def shadow_of(engine: Engine, model: str) -> int | None:
     """Return the version that scores in the shadow, or None."""
-    statement = text("SELECT version FROM sluice.shadow WHERE model = :model ORDER BY id DESC LIMIT 1")
+    statement = text("SELECT version FROM sluice.shadow_assignment WHERE model = :model ORDER BY id DESC LIMIT 1")
     with engine.connect() as connection:
         return connection.execute(statement, {"model": model}).scalar_one_or_none()
 

@@ -32,7 +32,7 @@ REPLACES = """
     one.attempt > other.attempt AND (one.stage = 'plan'
         OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard)
         OR (one.plan = other.plan AND other.stage = 'shard' AND EXISTS (
-            SELECT FROM sluice.score_partition AS published
+            SELECT FROM sluice.partition_publication AS published
             WHERE (published.model, published.partition_start, published.attempt)
                 = (one.model, one.partition_start, one.attempt))))
 """

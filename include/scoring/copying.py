@@ -31,7 +31,7 @@ _WORD = 8
 
 
 class CopyWriter:
-    """Makes the bytes for ``COPY (entity_key[, event_time], <answers>[, predicted]...) FROM STDIN (FORMAT binary)``.
+    """Makes the bytes for ``COPY (key[, event_time], <answers>[, predicted_label]...) FROM STDIN (FORMAT binary)``.
 
     Parameters
     ----------

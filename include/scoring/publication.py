@@ -23,16 +23,17 @@ from include.scoring.reconciling import reconcile
 from include.spec import ModelSpec
 
 _PARTITION = """
-    SELECT model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, fence,
+    SELECT model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, sequence,
            published_at, mode, shards, attempt
-    FROM sluice.score_partition WHERE model = %(model)s AND partition_start = %(start)s ORDER BY fence DESC LIMIT 1
+    FROM sluice.partition_publication WHERE model = %(model)s AND partition_start = %(start)s
+    ORDER BY sequence DESC LIMIT 1
 """
 _LEDGER_ROW = """
-    INSERT INTO sluice.score_partition
-        (model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, fence,
+    INSERT INTO sluice.partition_publication
+        (model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, sequence,
          mode, shards, attempt)
     VALUES (%(model)s, %(start)s, %(end)s, %(version)s, %(artifact_digest)s, %(row_count)s, %(rows_digest)s,
-            %(run_id)s, %(fence)s, %(mode)s, %(shards)s, %(attempt)s)
+            %(run_id)s, %(sequence)s, %(mode)s, %(shards)s, %(attempt)s)
 """
 
 
@@ -72,7 +73,7 @@ def publish(
             _replace(attempt, spec, staged)
         else:
             _attach(attempt, plan, staged)
-        _note(attempt, plan, digest, 1 if former is None else former.fence + 1)
+        _note(attempt, plan, digest, 1 if former is None else former.sequence + 1)
         drop_of_plan(attempt)
         published = _former(attempt)
     assert published is not None  # noqa: S101  # the row was written in this very transaction
@@ -171,7 +172,7 @@ def _attach(attempt: Attempt, plan: ScorePlan, staged: Sequence[StagedShard]) ->
         attempt.connection.execute(f'ALTER TABLE scores."{part}" DROP CONSTRAINT of_partition')  # the bounds say it
 
 
-def _note(attempt: Attempt, plan: ScorePlan, digest: str, fence: int) -> None:
+def _note(attempt: Attempt, plan: ScorePlan, digest: str, sequence: int) -> None:
     row = {
         "model": plan.model,
         "start": plan.period.start,
@@ -181,7 +182,7 @@ def _note(attempt: Attempt, plan: ScorePlan, digest: str, fence: int) -> None:
         "row_count": plan.rows,
         "rows_digest": digest,
         "run_id": plan.run_id,
-        "fence": fence,
+        "sequence": sequence,
         "mode": plan.mode,
         "shards": plan.shards,
         "attempt": attempt.number,

@@ -2,7 +2,7 @@
 
 What "needs" means: the newest published partition of a model always stays, and with ``keep_newest`` so does
 every partition that holds the newest score of any key, since the look-up of that key serves it. The ledger
-keeps what was published; ``sluice.score_retirement`` says what was removed, and why.
+keeps what was published; ``sluice.partition_removal`` says what was removed, and why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Engine
 
 from include.errors import PartitionKeptError
-from include.records import PublishedPartition, RetiredPartition
+from include.records import PublishedPartition, RemovedPartition
 from include.scoring.attempts import own_connection, partition_name
 from include.scoring.faults import database_errors
 from include.spec import ModelSpec
@@ -33,15 +33,15 @@ _PENDING = """
     WHERE inhrelid = to_regclass(%s) AND inhparent = to_regclass(%s)
 """
 _NOTE = """
-    INSERT INTO sluice.score_retirement (model, partition_start, fence, row_count, reason)
-    VALUES (%(model)s, %(partition_start)s, %(fence)s, %(row_count)s, %(reason)s)
-    RETURNING model, partition_start, fence, row_count, reason, retired_at
+    INSERT INTO sluice.partition_removal (model, partition_start, sequence, row_count, reason)
+    VALUES (%(model)s, %(partition_start)s, %(sequence)s, %(row_count)s, %(reason)s)
+    RETURNING model, partition_start, sequence, row_count, reason, removed_at
 """
 
 
 def retire(
     engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
-) -> tuple[RetiredPartition, ...]:
+) -> tuple[RemovedPartition, ...]:
     """Remove the partitions that ended more than ``spec.scoring.keep`` before `now`, but for those still needed.
 
     A partition that a long query reads is waited for, half a minute; then the next call goes on with it.
@@ -56,7 +56,7 @@ def retire(
 
     Returns
     -------
-    tuple of RetiredPartition
+    tuple of RemovedPartition
         Those that were removed.
 
     Raises
@@ -97,7 +97,7 @@ def _retire_one(
     published: Sequence[PublishedPartition],
     start: datetime,
     reason: str,
-) -> RetiredPartition:
+) -> RemovedPartition:
     found = next((each for each in published if each.partition_start == start), None)
     if found is None:
         raise PartitionKeptError(spec.name, start, "it is not published, or was removed before")
@@ -115,7 +115,7 @@ def _retire_one(
         with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
             row = cursor.execute(_NOTE, {**found.model_dump(), "reason": reason}).fetchone()
-    return RetiredPartition.model_validate(row)
+    return RemovedPartition.model_validate(row)
 
 
 def _holds_newest(connection: psycopg.Connection[Any], spec: ModelSpec, name: str, start: datetime) -> bool:

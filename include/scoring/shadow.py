@@ -32,7 +32,7 @@ def write_shadow(
     Scored again, a partition's rows of this version are replaced.
     """
     table = f'scores."{spec.name}_shadow"'
-    predicted = ["predicted"] if spec.target.classes else []
+    predicted = ["predicted_label"] if spec.target.classes else []
     names = ["entity_key", *score_columns(spec), *predicted, "partition_start", "model_version"]
     quoted = ", ".join(f'"{name}"' for name in names)
     same = [moment(published.partition_start), whole_number(version)]
@@ -112,7 +112,7 @@ def _pairs(
 def _ensure_table(connection: Connection, spec: ModelSpec, table: str) -> None:
     take_turn(connection, f"sluice.table.{spec.name}_shadow")
     answers = "".join(f'"{name}" double precision NOT NULL, ' for name in score_columns(spec))
-    predicted = "predicted text NOT NULL, " if spec.target.classes else ""
+    predicted = "predicted_label text NOT NULL, " if spec.target.classes else ""
     connection.exec_driver_sql(
         f"CREATE TABLE IF NOT EXISTS {table} (partition_start timestamptz NOT NULL, "
         f"entity_key {spec.entity_key.type} NOT NULL, {answers}{predicted}model_version integer NOT NULL, "

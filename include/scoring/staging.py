@@ -138,7 +138,7 @@ def _copy(
     opened: AbstractContextManager[Iterator[ScoredBatch]],
     tally: _Tally,
 ) -> int:
-    columns = ["entity_key", "event_time", *score_columns(spec), *(["predicted"] if spec.target.classes else [])]
+    columns = ["entity_key", "event_time", *score_columns(spec), *(["predicted_label"] if spec.target.classes else [])]
     listed = ", ".join(f'"{name}"' for name in columns)
     constants = [int(plan.period.start.timestamp() * 1_000_000), plan.version]
     writer = CopyWriter(spec.target.classes, constants)

@@ -27,7 +27,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
     """
     columns = score_columns(spec)
     answer = "".join(f'    "{column}" double precision NOT NULL,\n' for column in columns)
-    predicted = "    predicted text NOT NULL,\n" if spec.target.classes else ""
+    predicted = "    predicted_label text NOT NULL,\n" if spec.target.classes else ""
     table = f'scores."{spec.name}"'
     with engine.begin() as connection:
         take_turn(connection, f"sluice.table.{spec.name}")
@@ -80,7 +80,9 @@ def _comment(connection: Connection, spec: ModelSpec, relation: str) -> None:
         "scored_at": "When the partition was scored",
     }
     comments |= {f"p_{label}": f"Probability of class {label}" for label in spec.target.classes}
-    comments |= {"predicted": "The most probable class"} if spec.target.classes else {"value": "The predicted value"}
+    comments |= (
+        {"predicted_label": "The most probable class"} if spec.target.classes else {"value": "The predicted value"}
+    )
     for column, comment in comments.items():
         escaped = comment.replace("'", "''")
         connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column}\" IS '{escaped}'")

@@ -96,9 +96,9 @@ def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources)
     check_declaration(spec, shown)
     resources.artifacts.verified(shown.model, shown.version, shown.artifact_digest)
     champion = resources.ledger.champion(shown.model)
-    fence = champion.fence if champion else 0
-    if fence != shown.evaluation.champion_fence:
-        why = f"the champion moved (fence {shown.evaluation.champion_fence} then, {fence} now)"
+    sequence = champion.sequence if champion else 0
+    if sequence != shown.evaluation.champion_sequence:
+        why = f"the champion moved (sequence {shown.evaluation.champion_sequence} then, {sequence} now)"
         raise ApprovalVoidError(shown.model, shown.version, why)
     newest = resources.ledger.versions(shown.model)[-1].version
     if newest != shown.version:

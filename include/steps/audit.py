@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from include.errors import ArtifactError, UnknownFenceError
+from include.errors import ArtifactError, UnknownPromotionError
 from include.evidence import EvidencePack, read_pack
 from include.inference import check_golden, load_golden, load_scorer
 from include.records import Approval, AuditCheck, ModelVersion, Promotion, Record
@@ -52,18 +52,18 @@ def verify_version(model: str, version: int, resources: Resources) -> Iterator[A
             yield _decided_on(promotion, registered)
 
 
-def explain_promotion(model: str, fence: int, resources: Resources) -> PromotionStory:
-    """Tell all that is known of the promotion with number `fence`.
+def explain_promotion(model: str, sequence: int, resources: Resources) -> PromotionStory:
+    """Tell all that is known of the promotion with this sequence number.
 
     Raises
     ------
-    UnknownFenceError
-        With the fences that exist.
+    UnknownPromotionError
+        With the sequence numbers that exist.
     """
-    history = {each.fence: each for each in resources.ledger.history(model)}
-    if fence not in history:
-        raise UnknownFenceError(model, fence, sorted(history))
-    promotion = history[fence]
+    history = {each.sequence: each for each in resources.ledger.history(model)}
+    if sequence not in history:
+        raise UnknownPromotionError(model, sequence, sorted(history))
+    promotion = history[sequence]
     registered = resources.ledger.version(model, promotion.to_version)
     checks = tuple(verify_version(model, promotion.to_version, resources))
     try:
@@ -74,7 +74,7 @@ def explain_promotion(model: str, fence: int, resources: Resources) -> Promotion
     return PromotionStory(
         promotion=promotion,
         version=registered,
-        until=history.get(fence + 1),
+        until=history.get(sequence + 1),
         approvals=tuple(each for each in read_approvals(resources.engine, model) if each.version == registered.version),
         checks=checks,
         pack=pack,
@@ -121,4 +121,4 @@ def _decided_on(promotion: Promotion, registered: ModelVersion) -> AuditCheck:
         else f"expected the evidence digest {promotion.evidence_digest}; computed again it is {digests[0]}. "
         "The version's row was changed after the promotion, or the promotion was not decided on it."
     )
-    return AuditCheck(name=f"promotion {promotion.fence}", passed=same, sentence=sentence)
+    return AuditCheck(name=f"promotion {promotion.sequence}", passed=same, sentence=sentence)

@@ -40,5 +40,5 @@ def version_for(
     then = ledger.champion_at(spec.name, period.end)
     if then is None:
         first = ledger.history(spec.name)[0]
-        raise NoChampionThenError(spec.name, str(period), first.to_version, first.at)
+        raise NoChampionThenError(spec.name, str(period), first.to_version, first.promoted_at)
     return then.to_version, "champion_then"

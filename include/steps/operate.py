@@ -25,18 +25,18 @@ def move_champion(
         if spec.approval is not None:
             check_declaration(spec, registered)
         require_agreement(spec, version, resources)
-    return promote(registered, champion, champion.fence if champion else 0, actor, reason, resources)
+    return promote(registered, champion, champion.sequence if champion else 0, actor, reason, resources)
 
 
 def promote(
     version: ModelVersion,
     champion: Promotion | None,
-    expected_fence: int,
+    expected_sequence: int,
     actor: str,
     reason: str,
     resources: Resources,
 ) -> Promotion:
-    """Move the champion from `expected_fence` to `version`, unless `champion`, as just read, is that version.
+    """Move the champion from `expected_sequence` to `version`, unless `champion`, as just read, is that version.
 
     Its artifact is checked first: nobody becomes champion whom every service would refuse to load.
     """
@@ -50,7 +50,7 @@ def promote(
         actor=actor,
         reason=reason,
         evidence_digest=version.evidence_digest,
-        expected_fence=expected_fence,
+        expected_sequence=expected_sequence,
     )
     resources.telemetry.count(f"{model}.promotions")
     return promotion

@@ -119,7 +119,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         check_declaration(spec, version)
     reason = f"passed {len(version.decision.gates)} gates"
     champion = resources.ledger.champion(spec.name)
-    return promote(version, champion, version.evaluation.champion_fence, actor, reason, resources)
+    return promote(version, champion, version.evaluation.champion_sequence, actor, reason, resources)
 
 
 def _backend(resources: Resources) -> training.Backend:

@@ -12,7 +12,7 @@ from include.inference import load_scorer
 from include.records import (
     Period,
     PublishedPartition,
-    RetiredPartition,
+    RemovedPartition,
     ScoreMode,
     ScorePlan,
     StagedShard,
@@ -166,7 +166,7 @@ def retire_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> l
 
 def retire_partition(
     spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources
-) -> RetiredPartition:
+) -> RemovedPartition:
     """Remove one published partition, whatever its age: a person's decision, with a reason.
 
     Raises

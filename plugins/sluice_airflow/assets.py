@@ -27,7 +27,7 @@ def promotion_event(promotion: Promotion, artifact_digest: str) -> dict[str, Any
     return {
         "version": promotion.to_version,
         "artifact_digest": artifact_digest,
-        "fence": promotion.fence,
+        "sequence": promotion.sequence,
         "card": f"/sluice/cards/{promotion.model}/{promotion.to_version}",
     }
 

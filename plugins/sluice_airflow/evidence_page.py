@@ -37,7 +37,7 @@ def evidence_page(version: ModelVersion, card_url: str) -> str:
         ),
         evidence=version.evidence_digest,
         artifact=version.artifact_digest,
-        champion=f"{champion} (fence {seen.champion_fence})",
+        champion=f"{champion} (sequence {seen.champion_sequence})",
         card=card_url,
     )
 

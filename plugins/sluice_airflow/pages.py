@@ -54,7 +54,7 @@ SCORE = """\
 2. **plan**: which version scores, and in how many shards: one for every {shard_rows:,} rows.
 3. **score**: each shard, a mapped task, is read, scored and written into a staging table at the same time.
 4. **publish**: the shards must hold the validated rows, each key once, with scores in their bounds ({bounds}). Then one
-   transaction makes them the partition that analysts read, with its row in `sluice.score_partition`. Refused, the
+   transaction makes them the partition that analysts read, with its row in `sluice.partition_publication`. Refused, the
    former rows stay.
 5. **watch_parity**: {parity}
 
@@ -67,7 +67,7 @@ A partition is one interval of the schedule `{schedule}` (UTC). Running it again
 `airflow backfill create --dag-id score_{name} --from-date 2026-01-01 --to-date 2026-01-07`:
 each partition is scored by a run of its own, with the version that was champion when the partition ended. To have one
 version score them all, give the backfill a `model_version` in its configuration (`--dag-run-conf`). The ledger
-says which it was: `mode` in `sluice.score_partition`. Without Airflow: `sluice backfill {name} --from 2026-01-01
+says which it was: `mode` in `sluice.partition_publication`. Without Airflow: `sluice backfill {name} --from 2026-01-01
 --to 2026-01-07`. For a single partition, trigger the DAG and fill in `partition`: the champion of now scores it.
 
 ## What follows
@@ -113,7 +113,7 @@ HOUSEKEEPING = """\
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
 - **retire_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
-  newest score; `sluice.score_retirement` keeps which, and why. What a long query reads goes the next time.
+  newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
 - **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
   look are answered again by its challenger, and how far it is from the champion is stored.
 """

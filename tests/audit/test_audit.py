@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.cli import main
-from include.errors import UnknownFenceError, UnknownVersionError
+from include.errors import UnknownPromotionError, UnknownVersionError
 from include.provenance import file_digest
 from include.records import AuditCheck
 from include.registry import Manifest
@@ -109,7 +109,7 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
     said = capsys.readouterr().out
     first = life.versions[0]
     for words in (
-        "Promotion 1 of parcels: from no champion to version 1", "by ann", "in force until", "(fence 2, ben)",
+        "Promotion 1 of parcels: from no champion to version 1", "by ann", "in force until", "(sequence 2, ben)",
         first.data_digest, first.spec_digest, first.artifact_digest, first.evidence_digest,
         "training  2026-01-10 00:00 to 2026-02-19 00:00 UTC", "Gates: accepted", "roc_auc", "Rehearsal: not measured",
         "Parity: passed", "Trained twice: the same bytes", "Approval: not asked for",
@@ -139,7 +139,9 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
 
 
 def test_a_promotion_that_never_was_is_an_error_that_lists_those_that_were(life: Life) -> None:
-    with pytest.raises(UnknownFenceError, match=r"has no promotion with fence 77; those that exist: 1, 2, 3"):
+    with pytest.raises(
+        UnknownPromotionError, match=r"has no promotion with sequence number 77; those that exist: 1, 2, 3"
+    ):
         pipeline.explain_promotion(life.spec.name, 77, life.resources)
 
 
@@ -154,7 +156,7 @@ def test_a_signature_by_a_key_that_is_no_longer_trusted_is_named(life: Life, tmp
 def test_a_promotion_that_was_decided_on_other_evidence_is_named(life: Life) -> None:
     """The last of these tests: a promotion stays in the ledger."""
     statement = (
-        "INSERT INTO sluice.promotion (model, fence, from_version, to_version, actor, reason, evidence_digest)"
+        "INSERT INTO sluice.promotion (model, sequence, from_version, to_version, actor, reason, evidence_digest)"
         " VALUES (:model, 4, 1, 2, 'mallory', 'because', :digest)"
     )
     with life.resources.engine.begin() as connection:

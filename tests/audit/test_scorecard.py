@@ -112,7 +112,7 @@ def test_a_model_s_score_comes_from_its_ledger_and_its_signed_evidence(life: Lif
     shown = {each.id: each.proof for each in card.results if each.points == 1}
     assert "sluice.validation_result, purpose train, run run 2" in shown["data-1"]
     assert "reproducibility" in shown["infrastructure-1"]
-    assert "fence 3: rolled back to version 1 by ann" in shown["infrastructure-7"]
+    assert "sequence 3: rolled back to version 1 by ann" in shown["infrastructure-7"]
     assert "purpose score, run score 1" in shown["monitoring-2"]
     assert "model-5" not in shown, "the margin of the declared gate is below zero"
     assert "infrastructure-6" not in shown, "nothing was rehearsed"

@@ -74,15 +74,15 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[B
 
 
 def whole(laboratory: Laboratory) -> tuple[int, float, int]:
-    """Return fence, score and rows of what a reader sees now, after checking that it is one publication, whole."""
+    """Return sequence, score and rows of what a reader sees now, after checking that it is one publication, whole."""
     name = laboratory.spec.name
     with laboratory.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         rows, low, high = connection.execute(
             text(f"SELECT count(*), min(p_late), max(p_late) FROM scores.{name}")
         ).one()
-        fence, told = connection.execute(
-            text(f"SELECT fence, row_count FROM sluice.published_partition WHERE model = '{name}'")
+        sequence, told = connection.execute(
+            text(f"SELECT sequence, row_count FROM sluice.published_partition WHERE model = '{name}'")
         ).one()
     assert rows == told, "the rows are those that the ledger tells of"
     assert low == high, "all rows are of one publication"
-    return fence, float(low), rows
+    return sequence, float(low), rows

@@ -84,7 +84,7 @@ def test_kill_9_of_the_publication(laboratory: Laboratory, dice: random.Random) 
     plan = laboratory.plan(ROWS, "measured", version=2)
     staged = stage_all(laboratory, plan)
     usual = seconds_of(work.publish, *known, plan.to_plain(), [each.to_plain() for each in staged])
-    fence, score, _ = whole(laboratory)
+    sequence, score, _ = whole(laboratory)
     at_work = 0
     for turn in range(MOMENTS):
         weight = 8 + turn
@@ -94,10 +94,10 @@ def test_kill_9_of_the_publication(laboratory: Laboratory, dice: random.Random) 
         arguments = (*known, plan.to_plain(), [each.to_plain() for each in staged])
         with process(work.publish, *arguments) as (child, report):
             at_work += killed_at_work(child, report, dice.uniform(0, usual))
-        assert whole(laboratory) in [(fence, score, ROWS), (fence + 1, weight / 64, ROWS)]
-        assert laboratory.publish(plan, staged).fence == fence + 1, "the retry publishes, once"
-        fence, score = fence + 1, weight / 64
-        assert whole(laboratory) == (fence, score, ROWS)
+        assert whole(laboratory) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
+        assert laboratory.publish(plan, staged).sequence == sequence + 1, "the retry publishes, once"
+        sequence, score = sequence + 1, weight / 64
+        assert whole(laboratory) == (sequence, score, ROWS)
         assert laboratory.staging == []
     assert at_work > MOMENTS // 4, "most kills came when the work was done"
 
@@ -106,7 +106,7 @@ def test_an_immediate_stop_of_postgresql(laboratory: Laboratory, home: Path, dic
     started = time.monotonic()
     laboratory.score(ROWS, "measured")
     usual = time.monotonic() - started
-    fence, score, _ = whole(laboratory)
+    sequence, score, _ = whole(laboratory)
     for turn in range(MOMENTS):
         weight = 8 + turn
         laboratory.fill(ROWS, weight=weight)
@@ -119,12 +119,12 @@ def test_an_immediate_stop_of_postgresql(laboratory: Laboratory, home: Path, dic
         assert start_embedded(home) == laboratory.url
         assert outcome, "it neither ended nor failed"
         assert outcome[0] is None or isinstance(outcome[0], DatabaseError), outcome
-        assert whole(laboratory) in [(fence, score, ROWS), (fence + 1, weight / 64, ROWS)]
+        assert whole(laboratory) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
         outcome.clear()
         score_once(laboratory, f"stopped {turn}", outcome)
         assert outcome == [None]
-        fence, score = fence + 1, weight / 64
-        assert whole(laboratory) == (fence, score, ROWS)
+        sequence, score = sequence + 1, weight / 64
+        assert whole(laboratory) == (sequence, score, ROWS)
         assert laboratory.staging == []
 
 
@@ -173,7 +173,7 @@ def test_a_task_paused_until_its_retry_has_published_cannot_write_and_says_fence
         kind, message = report.recv()
     assert kind == "FencedError", message
     assert "is fenced: attempt" in message
-    assert whole(laboratory) == before == (published.fence, 0.5, ROWS)
+    assert whole(laboratory) == before == (published.sequence, 0.5, ROWS)
     assert laboratory.staging == []
 
 

@@ -62,7 +62,7 @@ def test_what_changed_since_the_evidence_was_gathered_is_approved_no_more(by: Ca
     assert "is void: version 2 was registered" in approve(by, "ann", 1)[2]
     assert approve(by, "ann", 2)[0] == 0
     by("bob", "promote", "parcels", "2", "--reason", "approved")
-    assert "is void: the champion moved (fence 0 then, 1 now)" in approve(by, "ann", 2)[2]
+    assert "is void: the champion moved (sequence 0 then, 1 now)" in approve(by, "ann", 2)[2]
 
 
 def test_what_was_declared_otherwise_since_the_evidence_was_gathered_is_approved_no_more(

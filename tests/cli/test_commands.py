@@ -10,7 +10,7 @@ AS_OF = TODAY.isoformat()
 def test_a_model_s_life_from_the_shell(sluice) -> None:
     code, said, _ = sluice("train", "parcels", "--as-of", AS_OF)
     assert code == 0
-    assert "Version 1 of parcels is champion (fence 1)." in said
+    assert "Version 1 of parcels is champion (sequence 1)." in said
     assert "passed  better_than_baseline" in said
 
     code, said, _ = sluice("score", "parcels", "--partition", "2026-02-20", "--to", "2026-02-22")
@@ -24,7 +24,7 @@ def test_a_model_s_life_from_the_shell(sluice) -> None:
     _, said, _ = sluice("history", "parcels")
     assert [line.split()[:2] for line in said.splitlines()[1:]] == [["1", "1"], ["2", "2"], ["3", "1"]]
     assert "worse on Mondays" in said
-    assert "version 1 (fence 3)" in sluice("history", "parcels", "--at", "2100-01-01")[1]
+    assert "version 1 (sequence 3)" in sluice("history", "parcels", "--at", "2100-01-01")[1]
 
     _, said, _ = sluice("status")
     assert "parcels: champion version 1" in said

@@ -31,7 +31,7 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(labora
         "uri": "sluice://apple/champion",
         "version": champion["version"],
         "artifact_digest": version["artifact_digest"],
-        "fence": champion["fence"],
+        "sequence": champion["sequence"],
         "card": f"/sluice/cards/apple/{champion['version']}",
     }
     assert run["links"] == {"gate": f"https://airflow.example/sluice/cards/apple/{champion['version']}"}
@@ -114,7 +114,7 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) ->
         },
     )
     assert run["tries"]["validate"] == 1
-    published = rows(laboratory, "SELECT 1 FROM sluice.score_partition WHERE partition_start = '2026-02-20'")
+    published = rows(laboratory, "SELECT 1 FROM sluice.partition_publication WHERE partition_start = '2026-02-20'")
     assert published == []
 
 

@@ -50,7 +50,8 @@ def test_a_third_model_takes_no_more_than_a_folder(stack: RunningStack) -> None:
 def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_once(stack: RunningStack) -> None:
     before = stack.sql("SELECT count(*), max(scored_at) FROM scores.flight_delay WHERE partition_start = %s", YESTERDAY)
     former = stack.sql(
-        "SELECT max(fence) FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s", YESTERDAY
+        "SELECT max(sequence) FROM sluice.partition_publication WHERE model = 'flight_delay' AND partition_start = %s",
+        YESTERDAY,
     )[0][0]
     with psycopg.connect(stack.database_url) as gate:
         # Nobody may change the partition's rows: it stops the task in the middle of its publication.
@@ -61,13 +62,13 @@ def test_a_killed_scoring_task_leaves_the_former_rows_and_its_retry_publishes_on
     assert stack.finished("score_flight_delay", run, seconds=300) == "success"
     task = stack.call("GET", f"/dags/score_flight_delay/dagRuns/{run}/taskInstances/publish")
     assert task["try_number"] == 2
-    fences = stack.sql(
-        "SELECT fence, row_count FROM sluice.score_partition WHERE model = 'flight_delay' AND partition_start = %s"
-        " AND run_id = %s",
+    sequences = stack.sql(
+        "SELECT sequence, row_count FROM sluice.partition_publication"
+        " WHERE model = 'flight_delay' AND partition_start = %s AND run_id = %s",
         YESTERDAY,
         run,
     )
-    assert fences == [(former + 1, before[0][0])]
+    assert sequences == [(former + 1, before[0][0])]
     after = stack.sql("SELECT count(*), count(DISTINCT scored_at), max(scored_at) FROM scores.flight_delay"
                       " WHERE partition_start = %s", YESTERDAY)  # fmt: skip
     assert after[0][:2] == (before[0][0], 1)

@@ -51,7 +51,7 @@ def test_thirty_days_by_the_champions_of_then_and_ten_of_them_again_by_a_named_v
     )  # fmt: skip
     scored = "SELECT model_version, count(*), count(DISTINCT partition_start) FROM scores.parcels GROUP BY 1 ORDER BY 1"
     assert stack.sql(scored) == [(1, 20 * 40, 20), (2, 10 * 40, 10)]
-    kept = "SELECT mode, count(*) FROM sluice.score_partition WHERE model = 'parcels' GROUP BY 1 ORDER BY 1"
+    kept = "SELECT mode, count(*) FROM sluice.partition_publication WHERE model = 'parcels' GROUP BY 1 ORDER BY 1"
     assert stack.sql(kept) == [("champion_then", 30), ("named", 10)], "the ledger keeps what was published before"
     engine.dispose()
 

@@ -80,7 +80,7 @@ def seen(candidate: float = 0.7, baseline: float = 0.6, champion: float | None =
         "baseline_differences": {metric: gap(candidate - baseline, error)},
     }  # fmt: skip
     if champion is not None:
-        told |= {"champion": {metric: champion}, "champion_version": 3, "champion_fence": 4}
+        told |= {"champion": {metric: champion}, "champion_version": 3, "champion_sequence": 4}
         told["differences"] = {metric: gap(candidate - champion, error)}
     return Evidence(evaluation=Evaluation(**(told | more)), **apart)
 

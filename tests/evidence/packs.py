@@ -122,7 +122,7 @@ def _evaluation(task: str, bare: bool) -> Evaluation:
     )  # fmt: skip
     return Evaluation(
         model="flight_delay", rows=25_870, candidate=names, baseline=baseline, champion=champion, champion_version=6,
-        champion_fence=6, resamples=2000, blocks=30, block="1 day", intervals=around(names),
+        champion_sequence=6, resamples=2000, blocks=30, block="1 day", intervals=around(names),
         baseline_intervals=around(baseline), champion_intervals=around(champion), differences=less(champion),
         baseline_differences=less(baseline), threshold=0.31, divergence=Divergence(
             rank_correlation=0.9731, decile_moves=0.2104, label_flips=None if task == "regression" else 0.0312

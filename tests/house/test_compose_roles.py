@@ -62,7 +62,7 @@ def test_the_service_s_role_reads_ledger_and_scores_and_nothing_else(cluster: st
         f"postgresql://sluice_service:it%27s%20quoted@{cluster}/sluice", autocommit=True
     ) as connection:
         connection.execute("LISTEN sluice_promotion")
-        for allowed in ("sluice.champion", "sluice.model_version", "sluice.score_partition", "scores.later"):
+        for allowed in ("sluice.champion", "sluice.model_version", "sluice.partition_publication", "scores.later"):
             connection.execute(f"SELECT * FROM {allowed}")
         for refused in (
             "SELECT * FROM source.people",
@@ -102,14 +102,14 @@ def test_retraining_promotes_what_a_person_approved_and_each_under_a_login_of_it
         with pytest.raises(ApprovalNeededError):
             pipeline.promote_candidate(spec, version, "ann", training)
         pipeline.approve_version(spec, version.version, "bob", "seen", training)
-        assert pipeline.promote_candidate(spec, version, "ann", training).fence == 1
+        assert pipeline.promote_candidate(spec, version, "ann", training).sequence == 1
 
 
 @pytest.mark.parametrize("login", ["sluice_retraining:trainer", "sluice_approving:approver"])
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO sluice.promotion (model, fence, to_version) VALUES ('m', 1, 1)",
+        "INSERT INTO sluice.promotion (model, sequence, to_version) VALUES ('m', 1, 1)",
         "UPDATE sluice.model_version SET needs_approval = false",
         "DELETE FROM sluice.alert",
         "CREATE TABLE scores.mine (x int)",

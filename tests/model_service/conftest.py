@@ -174,7 +174,7 @@ class World:
             actor="tests",
             reason="to see it served",
             evidence_digest="e",
-            expected_fence=before.fence if before else 0,
+            expected_sequence=before.sequence if before else 0,
         )
 
     def champion(self, name: str, seed: int = 0) -> ModelVersion:

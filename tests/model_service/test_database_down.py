@@ -28,7 +28,7 @@ SCORES = """
 CREATE TABLE scores.iris (
     partition_start timestamptz NOT NULL, entity_key bigint NOT NULL, event_time timestamptz NOT NULL,
     p_setosa double precision, p_versicolor double precision, p_virginica double precision,
-    predicted text, model_version integer NOT NULL, scored_at timestamptz NOT NULL,
+    predicted_label text, model_version integer NOT NULL, scored_at timestamptz NOT NULL,
     PRIMARY KEY (entity_key, partition_start)
 );
 INSERT INTO scores.iris SELECT '2013-01-01', i, '2013-01-01', 1, 0, 0, 'setosa', 1, now() FROM generate_series(1, 9) i;

@@ -75,7 +75,7 @@ def test_300_promotions_under_load_fail_no_request_and_reach_every_connection_wi
     assert len(history) == PROMOTIONS + 1
     assert {answer.status for answer in answers} == {200}
     assert {answer.connection for answer in answers} == set(range(CONNECTIONS))
-    moved_at, versions = [each.at.timestamp() for each in history], [each.to_version for each in history]
+    moved_at, versions = [each.promoted_at.timestamp() for each in history], [each.to_version for each in history]
     lags = [staleness(answer, moved_at, versions) for answer in answers]
     stale = [lag for lag in lags if lag > 0]
     print(f"\n{len(answers)} answers, {len(stale)} stale, p99 {np.percentile(lags, 99) * 1e3:.1f} ms, "

@@ -168,7 +168,7 @@ def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, wor
     assert not turn(jobs)
     assert job_of(jobs, accepted)["state"] == "cancelled"
     with world.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_part")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
 
 
 def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, monkeypatch: Any) -> None:
@@ -245,7 +245,7 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any)
     turn(jobs)
     with world.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_part")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
 
 
 # -- workers ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ IRIS = """
 CREATE TABLE scores.iris (
     partition_start timestamptz NOT NULL, entity_key bigint NOT NULL, event_time timestamptz NOT NULL,
     p_setosa double precision, p_versicolor double precision, p_virginica double precision,
-    predicted text, model_version integer NOT NULL, scored_at timestamptz NOT NULL,
+    predicted_label text, model_version integer NOT NULL, scored_at timestamptz NOT NULL,
     PRIMARY KEY (entity_key, partition_start)
 );
 CREATE VIEW scores.iris_latest AS
@@ -43,7 +43,9 @@ def client(settled: Any) -> Any:
             text("INSERT INTO scores.trip VALUES (:day, 'N1/2 ''x', :day, 1.5, 1, :day)"), {"day": DAY_1}
         )
         connection.execute(
-            text("INSERT INTO sluice.score_partition VALUES ('iris', :start, :end, 1, 'd', 1, 'r', 'run', 1, :end)"),
+            text(
+                "INSERT INTO sluice.partition_publication VALUES ('iris', :start, :end, 1, 'd', 1, 'r', 'run', 1, :end)"
+            ),
             {"start": DAY_2, "end": datetime(2013, 1, 3, tzinfo=UTC)},
         )
     return settled.client

@@ -155,10 +155,10 @@ def test_which_version_was_champion_at_a_time_is_one_question(three: Any) -> Non
         assert response.status_code == 200, response.text
         return [each["version"] for each in response.get_json()["versions"] if each["champion"]]
 
-    assert champion_at((first.at - timedelta(seconds=1)).isoformat()) == []
-    assert champion_at(first.at.isoformat()) == [1]
-    assert champion_at((second.at - timedelta(microseconds=1)).isoformat()) == [1]
-    assert champion_at(second.at.isoformat().replace("+00:00", "z")) == [2]
+    assert champion_at((first.promoted_at - timedelta(seconds=1)).isoformat()) == []
+    assert champion_at(first.promoted_at.isoformat()) == [1]
+    assert champion_at((second.promoted_at - timedelta(microseconds=1)).isoformat()) == [1]
+    assert champion_at(second.promoted_at.isoformat().replace("+00:00", "z")) == [2]
     assert champion_at("2999-01-01T00:00:00Z") == [2]
     assert champion_at("2999-01-01T00:00:00 05:00") == [2]  # a plus sign that nobody escaped
 

@@ -71,7 +71,7 @@ class World:
                 rows=1,
                 candidate={"roc_auc": 1e-7},
                 baseline={"roc_auc": -0.0},
-                champion_fence=champion.fence if champion else 0,
+                champion_sequence=champion.sequence if champion else 0,
             ),
             Decision(accepted=accepted, gates=()),
             lambda version: f"artifact {version}",
@@ -93,8 +93,8 @@ class World:
             actor=actor,
             reason="because",
             evidence_digest=version.evidence_digest,
-            expected_fence=champion.fence if champion else 0,
-        ).fence
+            expected_sequence=champion.sequence if champion else 0,
+        ).sequence
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_not_even_the_owner_inserts_a_promotion_past_it(world: World) -> None:
     world.register()
     with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="nobody has approved") as error:
         connection.exec_driver_sql(
-            "INSERT INTO sluice.promotion (model, fence, to_version, actor, reason, evidence_digest)"
+            "INSERT INTO sluice.promotion (model, sequence, to_version, actor, reason, evidence_digest)"
             " VALUES ('m', 1, 1, 'owner', 'because', 'e')"
         )
     assert error.value.orig.sqlstate == NEEDS_APPROVAL
@@ -175,7 +175,7 @@ def test_and_after_the_champion_moved(world: World) -> None:
     world.approve(one)
     world.promote(one)
     world.approve(two)
-    # A rollback to nothing else than what was champion: the fence moves on.
+    # A rollback to nothing else than what was champion: the sequence moves on.
     three = world.register()
     world.approve(three)
     world.promote(three)
@@ -232,7 +232,7 @@ def test_what_people_said_is_kept_for_good(world: World) -> None:
     world.approve(version)
     (said,) = read_approvals(world.engines["approver"], "m")
     assert (said.approver, said.requested_by, said.database_user) == ("bob", "ann", "approver")
-    assert (said.champion_fence, said.newest_version, said.evidence_digest) == (0, 1, version.evidence_digest)
+    assert (said.champion_sequence, said.newest_version, said.evidence_digest) == (0, 1, version.evidence_digest)
     for statement in ("UPDATE sluice.approval SET approver = 'eve'", "DELETE FROM sluice.approval"):
         with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="append-only"):
             connection.exec_driver_sql(statement)

@@ -35,8 +35,10 @@ def register(ledger: Ledger, run_id: str, model: str = "parcels") -> ModelVersio
     )
 
 
-def promote(ledger: Ledger, version: int, fence: int, actor: str = "ann", model: str = "parcels"):
-    return ledger.promote(model, version, actor=actor, reason="because", evidence_digest="e", expected_fence=fence)
+def promote(ledger: Ledger, version: int, sequence: int, actor: str = "ann", model: str = "parcels"):
+    return ledger.promote(
+        model, version, actor=actor, reason="because", evidence_digest="e", expected_sequence=sequence
+    )
 
 
 @pytest.fixture
@@ -78,9 +80,9 @@ def test_an_unknown_version_is_an_error_that_lists_those_that_exist(ledger: Ledg
 
 
 def test_a_rollback_is_a_promotion_of_an_older_version(ledger: Ledger) -> None:
-    for fence, version in enumerate((1, 2, 1)):
-        promote(ledger, version, fence)
-    moves = [(each.fence, each.from_version, each.to_version) for each in ledger.history("parcels")]
+    for sequence, version in enumerate((1, 2, 1)):
+        promote(ledger, version, sequence)
+    moves = [(each.sequence, each.from_version, each.to_version) for each in ledger.history("parcels")]
     assert moves == [(1, None, 1), (2, 1, 2), (3, 2, 1)]
     champion = ledger.champion("parcels")
     assert champion is not None
@@ -89,17 +91,17 @@ def test_a_rollback_is_a_promotion_of_an_older_version(ledger: Ledger) -> None:
 
 def test_a_lost_race_names_the_winner(ledger: Ledger) -> None:
     promote(ledger, 1, 0, actor="ann")
-    with pytest.raises(LostRaceError, match=r"lost the race for fence 1: 'ann' promoted version 1 first"):
+    with pytest.raises(LostRaceError, match=r"lost the race for sequence number 1: 'ann' promoted version 1 first"):
         promote(ledger, 2, 0, actor="bob")
 
 
 def test_who_was_champion_at_a_time_is_answered_by_the_ledger_and_by_sql(ledger: Ledger, engine: Engine) -> None:
     first = promote(ledger, 1, 0)
     second = promote(ledger, 2, 1)
-    between = first.at + (second.at - first.at) / 2
-    answers = {first.at - timedelta(seconds=1): None, first.at: 1, between: 1, second.at: 2}
+    between = first.promoted_at + (second.promoted_at - first.promoted_at) / 2
+    answers = {first.promoted_at - timedelta(seconds=1): None, first.promoted_at: 1, between: 1, second.promoted_at: 2}
     query = text(
-        "SELECT version FROM sluice.champion_period"
+        "SELECT version FROM sluice.champion_history"
         " WHERE model = 'parcels' AND from_time <= :at AND (until_time IS NULL OR :at < until_time)"
     )
     for at, version in answers.items():
@@ -109,7 +111,7 @@ def test_who_was_champion_at_a_time_is_answered_by_the_ledger_and_by_sql(ledger:
             assert connection.execute(query, {"at": at}).scalar() == version
 
 
-@pytest.mark.parametrize("table", ["model_version", "promotion", "score_partition"])
+@pytest.mark.parametrize("table", ["model_version", "promotion", "partition_publication"])
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM sluice.{}", "UPDATE sluice.{} SET model = 'x'", "TRUNCATE sluice.{} CASCADE"]
 )
@@ -122,29 +124,29 @@ def test_the_database_itself_refuses_to_change_what_was_written(
 
 
 def race(url: str, racer: int, rounds: int) -> list[tuple[int, int]]:
-    """Promote `rounds` times as fast as one can; return the (fence, version) of each race that was won."""
+    """Promote `rounds` times as fast as one can; return the (sequence, version) of each race that was won."""
     engine = open_engine(url)
     ledger = Ledger(engine)
     won = []
     for _ in range(rounds):
         champion = ledger.champion("parcels")
         try:
-            promotion = promote(ledger, 1 + racer % 2, champion.fence if champion else 0, actor=f"racer {racer}")
-            won.append((promotion.fence, promotion.to_version))
+            promotion = promote(ledger, 1 + racer % 2, champion.sequence if champion else 0, actor=f"racer {racer}")
+            won.append((promotion.sequence, promotion.to_version))
         except LostRaceError:
             pass
     engine.dispose()
     return won
 
 
-def test_of_20_racing_processes_exactly_one_wins_each_fence(ledger: Ledger, database_url: str) -> None:
+def test_of_20_racing_processes_exactly_one_wins_each_sequence_number(ledger: Ledger, database_url: str) -> None:
     rounds = 5
     with ProcessPoolExecutor(RACERS, mp_context=get_context("fork")) as pool:
         results = [pool.submit(race, database_url, racer, rounds) for racer in range(RACERS)]
         won = sorted(win for result in results for win in result.result())
     history = ledger.history("parcels")
-    assert won == [(each.fence, each.to_version) for each in history]
-    assert [each.fence for each in history] == list(range(1, len(history) + 1))
+    assert won == [(each.sequence, each.to_version) for each in history]
+    assert [each.sequence for each in history] == list(range(1, len(history) + 1))
     assert all(before.to_version == after.from_version for before, after in pairwise(history))
     assert len(won) >= rounds
 

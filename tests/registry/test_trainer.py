@@ -48,7 +48,7 @@ def test_it_trains_registers_and_promotes_what_somebody_approved(
             with pytest.raises(ApprovalNeededError, match="nobody has approved it"):
                 pipeline.promote_candidate(spec, version, "ann", trainer)
             pipeline.approve_version(spec, version.version, "bob", "seen", resources)
-            assert pipeline.promote_candidate(spec, version, "ann", trainer).fence == number
+            assert pipeline.promote_candidate(spec, version, "ann", trainer).sequence == number
 
 
 def test_it_cannot_approve_what_it_made(

@@ -9,16 +9,16 @@ from sqlalchemy import text
 from tests.scoring.conftest import DAY, Laboratory
 
 
-def promote(laboratory: Laboratory, fence: int, version: int, actor: str, at: datetime | None = None) -> None:
+def promote(laboratory: Laboratory, sequence: int, version: int, actor: str, at: datetime | None = None) -> None:
     with laboratory.engine.begin() as connection:
         connection.execute(
             text(
                 "INSERT INTO sluice.promotion"
-                " (model, fence, from_version, to_version, actor, reason, evidence_digest, at)"
-                " VALUES ('parcels', :fence, NULL, :version, :actor, 'why not', 'evidence ' || :actor,"
+                " (model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at)"
+                " VALUES ('parcels', :sequence, NULL, :version, :actor, 'why not', 'evidence ' || :actor,"
                 " coalesce(:at, clock_timestamp()))"
             ),
-            {"fence": fence, "version": version, "actor": actor, "at": at},
+            {"sequence": sequence, "version": version, "actor": actor, "at": at},
         )
 
 
@@ -29,7 +29,7 @@ def test_a_row_leads_to_its_version_its_data_and_the_promotion_before_it(laborat
     laboratory.score(2)
     promote(laboratory, 4, 1, "too late")
     found = laboratory.read(
-        "SELECT DISTINCT lineage.version, data_digest, trained_by_run, promotion_fence, promoted_by, evidence_digest"
+        "SELECT DISTINCT lineage.version, data_digest, trained_by_run, promotion_sequence, promoted_by, evidence_digest"
         " FROM scores.parcels JOIN sluice.score_lineage AS lineage"
         " ON model = 'parcels' AND lineage.partition_start = parcels.partition_start"
     )
@@ -50,5 +50,5 @@ def test_a_backfill_by_the_champion_of_then_names_the_promotion_of_then_and_not_
     laboratory.fill(2)
     plan = laboratory.plan(2, mode="champion_then")
     laboratory.publish(plan, [laboratory.stage(plan)])
-    found = laboratory.read("SELECT mode, version, promotion_fence, promoted_by FROM sluice.score_lineage")
+    found = laboratory.read("SELECT mode, version, promotion_sequence, promoted_by FROM sluice.score_lineage")
     assert found == [("champion_then", 1, 1, "ann")]

@@ -21,7 +21,7 @@ NEXT_DAY = Period.of_day(datetime(2026, 2, 21, tzinfo=UTC).date())
 def test_each_row_says_version_time_and_the_probability_of_each_class(laboratory: Laboratory) -> None:
     laboratory.score(1, version=2)
     (row,) = laboratory.read(
-        "SELECT entity_key, event_time, p_on_time, p_late, predicted, model_version, partition_start, scored_at"
+        "SELECT entity_key, event_time, p_on_time, p_late, predicted_label, model_version, partition_start, scored_at"
         " FROM scores.parcels"
     )
     assert row[:7] == ('parcel, "0"', DAY.start, 0.75, 0.25, "on_time", 2, DAY.start)
@@ -30,7 +30,7 @@ def test_each_row_says_version_time_and_the_probability_of_each_class(laboratory
 
 def test_the_ledger_says_what_was_published(laboratory: Laboratory) -> None:
     partition = laboratory.score(6)
-    assert (partition.row_count, partition.fence, partition.version) == (6, 1, 1)
+    assert (partition.row_count, partition.sequence, partition.version) == (6, 1, 1)
     assert (partition.mode, partition.shards, partition.attempt) == ("champion", 1, 3)
     assert laboratory.read("SELECT row_count, rows_digest FROM sluice.published_partition") == [
         (6, partition.rows_digest)
@@ -51,24 +51,27 @@ def test_a_backfill_that_is_repeated_in_the_other_mode_says_so_though_the_scores
     for mode in ("champion_then", "named", "named"):
         plan = laboratory.plan(6, "backfill__2026-02-20", mode=mode)
         laboratory.publish(plan, [laboratory.stage(plan)])
-    assert laboratory.read("SELECT fence, mode FROM sluice.score_partition ORDER BY 1") == [
+    assert laboratory.read("SELECT sequence, mode FROM sluice.partition_publication ORDER BY 1") == [
         (1, "champion_then"), (2, "named"),
     ]  # fmt: skip
 
 
-def test_another_run_replaces_the_rows_with_a_higher_fence(laboratory: Laboratory) -> None:
+def test_another_run_replaces_the_rows_with_a_higher_sequence_number(laboratory: Laboratory) -> None:
     laboratory.score(6, "one")
     second = laboratory.score(5, "two", weight=32, version=2)
-    assert second.fence == 2
+    assert second.sequence == 2
     assert laboratory.read("SELECT count(*), min(p_late), min(model_version) FROM scores.parcels") == [(5, 0.5, 2)]
-    assert laboratory.read("SELECT fence, run_id FROM sluice.score_partition ORDER BY 1") == [(1, "one"), (2, "two")]
+    assert laboratory.read("SELECT sequence, run_id FROM sluice.partition_publication ORDER BY 1") == [
+        (1, "one"),
+        (2, "two"),
+    ]
     assert laboratory.staging == []
 
 
 def test_a_partition_without_rows_can_be_published_first_and_last(laboratory: Laboratory) -> None:
     assert laboratory.score(0, "nothing yet").row_count == 0
     laboratory.score(6)
-    assert laboratory.score(0, "emptied").fence == 3
+    assert laboratory.score(0, "emptied").sequence == 3
     assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(0,)]
 
 
@@ -135,7 +138,9 @@ def test_rows_that_do_not_reconcile_are_not_published(laboratory: Laboratory) ->
     plan = laboratory.plan(7, "two")
     with pytest.raises(ReconciliationError, match=r"expected the 7 rows that were validated; scored 6"):
         laboratory.publish(plan, [laboratory.stage(plan)])
-    assert laboratory.read("SELECT fence, rows_digest FROM sluice.score_partition") == [(1, before.rows_digest)]
+    assert laboratory.read("SELECT sequence, rows_digest FROM sluice.partition_publication") == [
+        (1, before.rows_digest)
+    ]
     assert laboratory.read("SELECT count(*) FROM scores.parcels") == [(6,)]
 
 
@@ -197,7 +202,7 @@ def test_scores_out_of_bounds_are_refused_and_the_former_rows_stay(
     with pytest.raises(ScoresRefusedError, match=reason):
         laboratory.score(6, "two", weight=48)
     assert laboratory.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
-    assert laboratory.read("SELECT max(fence) FROM sluice.score_partition") == [(1,)]
+    assert laboratory.read("SELECT max(sequence) FROM sluice.partition_publication") == [(1,)]
 
 
 def test_a_failure_in_the_middle_leaves_the_former_rows(laboratory: Laboratory) -> None:
@@ -239,11 +244,11 @@ def test_a_table_of_a_former_version_of_sluice_is_replaced_like_any_other(labora
             "INSERT INTO scores.parcels VALUES ('2026-02-20 00:00+00', 'old', now(), 0, 1, 'late', 1)"
         )
         connection.exec_driver_sql(
-            "INSERT INTO sluice.score_partition (model, partition_start, partition_end, version, artifact_digest,"
-            " row_count, rows_digest, run_id, fence) VALUES"
+            "INSERT INTO sluice.partition_publication (model, partition_start, partition_end, version, artifact_digest,"
+            " row_count, rows_digest, run_id, sequence) VALUES"
             f" ('parcels', '2026-02-20 00:00+00', '2026-02-21 00:00+00', 1, 'a', 1, '{'0' * 64}', 'old', 1)"
         )
-    assert laboratory.score(6).fence == 2
+    assert laboratory.score(6).sequence == 2
     assert laboratory.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
 
 

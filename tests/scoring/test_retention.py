@@ -49,7 +49,9 @@ def test_without_keep_newest_age_decides_but_the_newest_partition_stays(declare:
     assert retire(laboratory.engine, laboratory.spec, NOW) == ()
     told = "SELECT partition_start, row_count FROM sluice.published_partition"
     assert laboratory.read(told) == [(day(2).start, 3)]
-    assert laboratory.read("SELECT count(*) FROM sluice.score_partition") == [(3,)], "the ledger keeps its history"
+    assert laboratory.read("SELECT count(*) FROM sluice.partition_publication") == [(3,)], (
+        "the ledger keeps its history"
+    )
 
 
 def test_nothing_goes_when_nothing_is_declared(laboratory: Laboratory) -> None:
@@ -77,7 +79,7 @@ def test_a_removed_partition_can_be_scored_again(laboratory: Laboratory, run_id:
     laboratory.score(3, "scheduled", period=day(0))
     laboratory.score(3, period=day(1))
     retire(laboratory.engine, laboratory.spec, NOW, only=[day(0).start])
-    assert laboratory.score(rows, run_id, period=day(0)).fence == 2
+    assert laboratory.score(rows, run_id, period=day(0)).sequence == 2
     assert readable(laboratory) == [(day(0).start, rows), (day(1).start, 3)]
 
 

@@ -40,7 +40,7 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
     found = pipeline.shadow_partition(spec, published, "score", resources)
     assert found is not None
     assert (found.version, found.champion_version, found.row_count) == (2, 1, ROWS_A_DAY)
-    query = """SELECT c.p_on_time, c.p_late, s.p_on_time, s.p_late, c.predicted <> s.predicted
+    query = """SELECT c.p_on_time, c.p_late, s.p_on_time, s.p_late, c.predicted_label <> s.predicted_label
         FROM scores.parcels c JOIN scores.parcels_shadow s USING (partition_start, entity_key)"""
     with resources.engine.connect() as connection:
         rows = connection.execute(text(query)).all()

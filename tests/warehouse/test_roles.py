@@ -18,8 +18,8 @@ from model_service.connections import open_scores
 
 PASSWORD = "pw"  # noqa: S105  # of a server that lives for this file
 READS = (
-    "scores.iris", "scores.iris_latest", "sluice.model_version", "sluice.promotion", "sluice.score_partition",
-    "sluice.champion", "sluice.champion_period", "sluice.published_partition",
+    "scores.iris", "scores.iris_latest", "sluice.model_version", "sluice.promotion", "sluice.partition_publication",
+    "sluice.champion", "sluice.champion_history", "sluice.published_partition",
 )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_who_is_no_superuser_reads_as_who_it_is(server: str) -> None:
 
 
 ANALYST_READS = (
-    "scores.iris", "scores.iris_latest", "sluice.champion", "sluice.champion_period", "sluice.published_partition",
+    "scores.iris", "scores.iris_latest", "sluice.champion", "sluice.champion_history", "sluice.published_partition",
     "sluice.score_lineage",
 )  # fmt: skip
 

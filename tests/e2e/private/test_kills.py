@@ -77,9 +77,9 @@ class Chaos:
     dice: random.Random = field(default_factory=random.Random)
 
     def published(self, day: datetime) -> tuple[int, str]:
-        """Return fence and digest of what a reader sees now, after checking that it is one publication, whole."""
+        """Return sequence and digest of what a reader sees now, after checking that it is one publication, whole."""
         query = sql.SQL(
-            "SELECT entity_key, (extract(epoch FROM event_time) * 1000000)::bigint, {}, model_version, predicted "
+            "SELECT entity_key, (extract(epoch FROM event_time) * 1000000)::bigint, {}, model_version, predicted_label "
             "FROM scores.{} WHERE partition_start = %s"
         ).format(
             sql.SQL(", ").join(sql.Identifier(f"p_{label}") for label in self.spec.target.classes),
@@ -87,8 +87,8 @@ class Chaos:
         )
         with psycopg.connect(self.stack.database_url) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            fence, version, count, digest = connection.execute(
-                "SELECT fence, version, row_count, rows_digest FROM sluice.published_partition"
+            sequence, version, count, digest = connection.execute(
+                "SELECT sequence, version, row_count, rows_digest FROM sluice.published_partition"
                 " WHERE model = %s AND partition_start = %s",
                 (MODEL, day),
             ).fetchone() or (0, 0, 0, "none")
@@ -104,7 +104,7 @@ class Chaos:
             labels=np.array([classes.index(label) for label in labels], np.intp),
         )
         assert self.digest(day, [scored]) == digest, "the digest in the ledger is that of the rows"
-        return fence, digest
+        return sequence, digest
 
     def to_be_published(self, day: datetime) -> str:
         """Return the digest of the scores that the source's rows must get, worked out here."""

@@ -32,20 +32,20 @@ COMMENT ON COLUMN sluice.model_version.decision IS 'The gates with figure, bound
 
 CREATE TABLE sluice.promotion (
     model            text        NOT NULL,
-    fence            integer     NOT NULL CHECK (fence >= 1),
+    sequence            integer     NOT NULL CHECK (sequence >= 1),
     from_version     integer,
     to_version       integer     NOT NULL,
     actor            text        NOT NULL CHECK (actor <> ''),
     reason           text        NOT NULL CHECK (reason <> ''),
     evidence_digest  text        NOT NULL,
-    at               timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (model, fence),
+    promoted_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (model, sequence),
     FOREIGN KEY (model, to_version) REFERENCES sluice.model_version,
     FOREIGN KEY (model, from_version) REFERENCES sluice.model_version
 );
-COMMENT ON TABLE sluice.promotion IS 'Every move of a champion. The highest fence of a model is in force. Append-only.';
+COMMENT ON TABLE sluice.promotion IS 'Every move of a champion. The highest sequence number of a model is in force. Append-only.';
 
-CREATE TABLE sluice.score_partition (
+CREATE TABLE sluice.partition_publication (
     model            text        NOT NULL,
     partition_start  timestamptz NOT NULL,
     partition_end    timestamptz NOT NULL,
@@ -54,13 +54,13 @@ CREATE TABLE sluice.score_partition (
     row_count        bigint      NOT NULL,
     rows_digest      text        NOT NULL,
     run_id           text        NOT NULL,
-    fence            integer     NOT NULL CHECK (fence >= 1),
+    sequence            integer     NOT NULL CHECK (sequence >= 1),
     published_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (model, partition_start, fence),
+    PRIMARY KEY (model, partition_start, sequence),
     FOREIGN KEY (model, version) REFERENCES sluice.model_version
 );
-COMMENT ON TABLE sluice.score_partition IS
-    'Every publication of a score partition. The highest fence of a partition is what analysts read. Append-only.';
+COMMENT ON TABLE sluice.partition_publication IS
+    'Every publication of a score partition. The highest sequence number of a partition is what analysts read. Append-only.';
 
 CREATE TABLE sluice.validation_result (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -100,20 +100,20 @@ CREATE INDEX ON sluice.alert (raised_at);
 
 VIEWS = """
 CREATE VIEW sluice.champion AS
-SELECT DISTINCT ON (model) model, to_version AS version, fence, actor, reason, at AS since
-FROM sluice.promotion ORDER BY model, fence DESC;
+SELECT DISTINCT ON (model) model, to_version AS version, sequence, actor, reason, promoted_at AS since
+FROM sluice.promotion ORDER BY model, sequence DESC;
 COMMENT ON VIEW sluice.champion IS 'The version of each model that is in force now';
 
-CREATE VIEW sluice.champion_period AS
-SELECT model, to_version AS version, fence, actor, reason, at AS from_time,
-       lead(at) OVER (PARTITION BY model ORDER BY fence) AS until_time
+CREATE VIEW sluice.champion_history AS
+SELECT model, to_version AS version, sequence, actor, reason, promoted_at AS from_time,
+       lead(promoted_at) OVER (PARTITION BY model ORDER BY sequence) AS until_time
 FROM sluice.promotion;
-COMMENT ON VIEW sluice.champion_period IS
+COMMENT ON VIEW sluice.champion_history IS
     'Which version was champion when: from_time <= T and (until_time is null or T < until_time)';
 
 CREATE VIEW sluice.published_partition AS
 SELECT DISTINCT ON (model, partition_start) *
-FROM sluice.score_partition ORDER BY model, partition_start, fence DESC;
+FROM sluice.partition_publication ORDER BY model, partition_start, sequence DESC;
 COMMENT ON VIEW sluice.published_partition IS 'The publication of each partition that analysts read now';
 """
 
@@ -129,7 +129,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.model_v
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.promotion
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.score_partition
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.partition_publication
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 
 CREATE FUNCTION sluice.announce_promotion() RETURNS trigger LANGUAGE plpgsql AS $$

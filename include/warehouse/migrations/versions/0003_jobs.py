@@ -34,7 +34,7 @@ COMMENT ON COLUMN sluice.job.subject IS 'Who asked, and alone may see it';
 COMMENT ON COLUMN sluice.job.attempt IS 'How often it was taken: who holds an older attempt writes nothing more';
 COMMENT ON COLUMN sluice.job.lease_until IS 'While running: when another worker may take it';
 
-CREATE TABLE sluice.job_part (
+CREATE TABLE sluice.job_chunk (
     job        uuid    NOT NULL REFERENCES sluice.job ON DELETE CASCADE,
     first_row  integer NOT NULL,
     row_count  integer NOT NULL CHECK (row_count >= 1),
@@ -42,9 +42,9 @@ CREATE TABLE sluice.job_part (
     answers    bytea,
     PRIMARY KEY (job, first_row)
 );
-COMMENT ON TABLE sluice.job_part IS 'The rows of a job in parts, each with its answers once it is done';
+COMMENT ON TABLE sluice.job_chunk IS 'The rows of a job in parts, each with its answers once it is done';
 -- They are written once, read once or twice and removed: compressing them would cost more than it saves.
-ALTER TABLE sluice.job_part ALTER body SET STORAGE EXTERNAL, ALTER answers SET STORAGE EXTERNAL;
+ALTER TABLE sluice.job_chunk ALTER body SET STORAGE EXTERNAL, ALTER answers SET STORAGE EXTERNAL;
 """
 
 # Whoever runs the service is made a member of these roles.
@@ -55,12 +55,12 @@ BEGIN
         GRANT USAGE ON SCHEMA scores, sluice TO sluice_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA scores TO sluice_reader;
         ALTER DEFAULT PRIVILEGES IN SCHEMA scores GRANT SELECT ON TABLES TO sluice_reader;
-        GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.score_partition, sluice.champion,
-            sluice.champion_period, sluice.published_partition TO sluice_reader;
+        GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.partition_publication, sluice.champion,
+            sluice.champion_history, sluice.published_partition TO sluice_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_worker') THEN
         GRANT USAGE ON SCHEMA sluice TO sluice_worker;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON sluice.job, sluice.job_part TO sluice_worker;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON sluice.job, sluice.job_chunk TO sluice_worker;
     END IF;
 END $$;
 """
@@ -74,4 +74,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the tables; the roles may be another database's too, and stay."""
-    op.execute("DROP TABLE sluice.job_part, sluice.job")
+    op.execute("DROP TABLE sluice.job_chunk, sluice.job")

@@ -11,13 +11,13 @@ TABLES = """
 CREATE SCHEMA IF NOT EXISTS staging;
 COMMENT ON SCHEMA staging IS 'Scores on their way to publication. Nobody reads here; what is dead is removed.';
 
-ALTER TABLE sluice.score_partition
+ALTER TABLE sluice.partition_publication
     ADD COLUMN mode text NOT NULL DEFAULT 'champion' CHECK (mode IN ('champion', 'champion_then', 'named')),
     ADD COLUMN shards integer NOT NULL DEFAULT 1 CHECK (shards >= 1),
     ADD COLUMN attempt integer;
-COMMENT ON COLUMN sluice.score_partition.mode IS
+COMMENT ON COLUMN sluice.partition_publication.mode IS
     'Who scored: the champion of that moment, the champion of when the partition ended, or a named version';
-COMMENT ON COLUMN sluice.score_partition.attempt IS 'The attempt that published it, see sluice.score_attempt';
+COMMENT ON COLUMN sluice.partition_publication.attempt IS 'The attempt that published it, see sluice.score_attempt';
 
 CREATE TABLE sluice.score_attempt (
     model            text        NOT NULL,
@@ -44,19 +44,19 @@ COMMENT ON COLUMN sluice.score_attempt.backend_pid IS
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.score_attempt
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 
-CREATE TABLE sluice.score_retirement (
+CREATE TABLE sluice.partition_removal (
     model            text        NOT NULL,
     partition_start  timestamptz NOT NULL,
-    fence            integer     NOT NULL,
+    sequence            integer     NOT NULL,
     row_count        bigint      NOT NULL,
     reason           text        NOT NULL CHECK (reason <> ''),
-    retired_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (model, partition_start, fence),
-    FOREIGN KEY (model, partition_start, fence) REFERENCES sluice.score_partition
+    removed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (model, partition_start, sequence),
+    FOREIGN KEY (model, partition_start, sequence) REFERENCES sluice.partition_publication
 );
-COMMENT ON TABLE sluice.score_retirement IS
+COMMENT ON TABLE sluice.partition_removal IS
     'Publications whose rows were removed by retention. Append-only; the ledger keeps what was published.';
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.score_retirement
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.partition_removal
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 """
 
@@ -100,28 +100,28 @@ VIEWS = """
 CREATE OR REPLACE VIEW sluice.published_partition AS
 SELECT * FROM (
     SELECT DISTINCT ON (model, partition_start) *
-    FROM sluice.score_partition ORDER BY model, partition_start, fence DESC
+    FROM sluice.partition_publication ORDER BY model, partition_start, sequence DESC
 ) AS newest
 WHERE NOT EXISTS (
-    SELECT FROM sluice.score_retirement AS retired
-    WHERE (retired.model, retired.partition_start, retired.fence)
-        = (newest.model, newest.partition_start, newest.fence)
+    SELECT FROM sluice.partition_removal AS retired
+    WHERE (retired.model, retired.partition_start, retired.sequence)
+        = (newest.model, newest.partition_start, newest.sequence)
 );
 
 CREATE VIEW sluice.score_lineage AS
-SELECT published.model, published.partition_start, published.partition_end, published.fence, published.row_count,
+SELECT published.model, published.partition_start, published.partition_end, published.sequence, published.row_count,
        published.rows_digest, published.run_id AS scored_by_run, published.published_at, published.mode,
        published.version, version.artifact_digest, version.spec_digest, version.data_digest,
        version.run_id AS trained_by_run, version.created_at AS registered_at,
-       promotion.fence AS promotion_fence, promotion.actor AS promoted_by, promotion.reason AS promoted_because,
-       promotion.at AS promoted_at, promotion.evidence_digest, version.evaluation, version.decision
+       promotion.sequence AS promotion_sequence, promotion.actor AS promoted_by, promotion.reason AS promoted_because,
+       promotion.promoted_at AS promoted_at, promotion.evidence_digest, version.evaluation, version.decision
 FROM sluice.published_partition AS published
 JOIN sluice.model_version AS version USING (model, version)
 LEFT JOIN LATERAL (
     SELECT * FROM sluice.promotion
     WHERE promotion.model = published.model AND promotion.to_version = published.version
-      AND promotion.at <= published.published_at
-    ORDER BY promotion.fence DESC LIMIT 1
+      AND promotion.promoted_at <= published.published_at
+    ORDER BY promotion.sequence DESC LIMIT 1
 ) AS promotion ON true;
 COMMENT ON VIEW sluice.score_lineage IS
     'Of each published partition: which version scored it, trained on which data, promoted by whom, on what evidence';
@@ -134,7 +134,7 @@ BEGIN
         GRANT USAGE ON SCHEMA scores, sluice TO sluice_analyst;
         GRANT SELECT ON ALL TABLES IN SCHEMA scores TO sluice_analyst;
         ALTER DEFAULT PRIVILEGES IN SCHEMA scores GRANT SELECT ON TABLES TO sluice_analyst;
-        GRANT SELECT ON sluice.champion, sluice.champion_period, sluice.published_partition, sluice.score_lineage
+        GRANT SELECT ON sluice.champion, sluice.champion_history, sluice.published_partition, sluice.score_lineage
             TO sluice_analyst;
     END IF;
 END $$;
@@ -151,10 +151,10 @@ def downgrade() -> None:
     """Remove them; the role may be another database's too, and stays."""
     op.execute("DROP VIEW sluice.score_lineage, sluice.published_partition")
     op.execute("DROP FUNCTION sluice.take_score_attempt, sluice.lock_score_partition")
-    op.execute("DROP TABLE sluice.score_retirement, sluice.score_attempt")
-    op.execute("ALTER TABLE sluice.score_partition DROP COLUMN mode, DROP COLUMN shards, DROP COLUMN attempt")
+    op.execute("DROP TABLE sluice.partition_removal, sluice.score_attempt")
+    op.execute("ALTER TABLE sluice.partition_publication DROP COLUMN mode, DROP COLUMN shards, DROP COLUMN attempt")
     op.execute(
         "CREATE VIEW sluice.published_partition AS SELECT DISTINCT ON (model, partition_start) * "
-        "FROM sluice.score_partition ORDER BY model, partition_start, fence DESC"
+        "FROM sluice.partition_publication ORDER BY model, partition_start, sequence DESC"
     )
     op.execute("DROP SCHEMA staging CASCADE")

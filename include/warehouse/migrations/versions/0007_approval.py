@@ -23,7 +23,7 @@ CREATE TABLE sluice.approval (
     approver         text        NOT NULL CHECK (approver <> ''),
     requested_by     text,
     comment          text        NOT NULL DEFAULT '',
-    champion_fence   integer     NOT NULL,
+    champion_sequence   integer     NOT NULL,
     newest_version   integer     NOT NULL,
     database_user    text        NOT NULL DEFAULT session_user,
     at               timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -32,7 +32,7 @@ CREATE TABLE sluice.approval (
 );
 CREATE INDEX ON sluice.approval (model, version);
 COMMENT ON TABLE sluice.approval IS 'What people said of versions that ask for an approval. Append-only.';
-COMMENT ON COLUMN sluice.approval.champion_fence IS 'The champion''s fence at that moment: moved since, it is void';
+COMMENT ON COLUMN sluice.approval.champion_sequence IS 'The champion''s sequence at that moment: moved since, it is void';
 COMMENT ON COLUMN sluice.approval.newest_version IS 'The newest version at that moment: another since, it is void';
 
 CREATE TABLE sluice.approval_waiver (
@@ -85,7 +85,7 @@ BEGIN
         why := format('it was %s (by %s)', said.decision, said.approver);
     ELSIF said.evidence_digest <> NEW.evidence_digest THEN
         why := 'what was approved is other evidence';
-    ELSIF said.champion_fence <> NEW.fence - 1 THEN
+    ELSIF said.champion_sequence <> NEW.sequence - 1 THEN
         why := 'the champion has moved since it was approved';
     ELSIF said.newest_version <> newest THEN
         why := format('version %s was registered since it was approved', newest);
@@ -110,7 +110,7 @@ COMMENT ON FUNCTION sluice.may_operate IS
     'Whether the session''s own role owns the ledger or is a member of sluice_operator';
 
 CREATE FUNCTION sluice.promote(
-    of_model text, version integer, expected_fence integer, by_actor text, because text, evidence text
+    of_model text, version integer, expected_sequence integer, by_actor text, because text, evidence text
 ) RETURNS SETOF sluice.promotion
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -121,20 +121,20 @@ BEGIN
         RAISE EXCEPTION 'the gates did not accept it, and only an operator may promote it all the same'
             USING ERRCODE = 'SL002';
     END IF;
-    -- The row is built from the very row that the caller read: a fence that is no longer the highest
+    -- The row is built from the very row that the caller read: a sequence that is no longer the highest
     -- inserts nothing, and two promoters who read the same one meet at the primary key.
     RETURN QUERY
-    INSERT INTO sluice.promotion AS made (model, fence, from_version, to_version, actor, reason, evidence_digest)
-    SELECT of_model, expected_fence + 1,
+    INSERT INTO sluice.promotion AS made (model, sequence, from_version, to_version, actor, reason, evidence_digest)
+    SELECT of_model, expected_sequence + 1,
            (SELECT former.to_version FROM sluice.promotion AS former
-            WHERE former.model = of_model AND former.fence = expected_fence),
+            WHERE former.model = of_model AND former.sequence = expected_sequence),
            promote.version, by_actor, because, evidence
-    WHERE expected_fence = (SELECT coalesce(max(former.fence), 0) FROM sluice.promotion AS former
+    WHERE expected_sequence = (SELECT coalesce(max(former.sequence), 0) FROM sluice.promotion AS former
                             WHERE former.model = of_model)
     RETURNING made.*;
 END $$;
 COMMENT ON FUNCTION sluice.promote IS
-    'Moves a champion if its fence is still the expected one; returns no row when it is not';
+    'Moves a champion if its sequence is still the expected one; returns no row when it is not';
 
 CREATE FUNCTION sluice.approve(
     of_model text, of_version integer, evidence text, verdict text, by_approver text, for_requester text, because text
@@ -149,9 +149,9 @@ BEGIN
     END IF;
     RETURN QUERY
     INSERT INTO sluice.approval AS made
-        (model, version, evidence_digest, decision, approver, requested_by, comment, champion_fence, newest_version)
+        (model, version, evidence_digest, decision, approver, requested_by, comment, champion_sequence, newest_version)
     SELECT of_model, of_version, evidence, verdict, by_approver, for_requester, because,
-           (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE promotion.model = of_model),
+           (SELECT coalesce(max(sequence), 0) FROM sluice.promotion WHERE promotion.model = of_model),
            (SELECT max(known.version) FROM sluice.model_version AS known WHERE known.model = of_model)
     RETURNING made.*;
 END $$;
@@ -185,7 +185,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_operator') THEN
         GRANT USAGE ON SCHEMA sluice TO sluice_operator;
-        GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.champion, sluice.champion_period,
+        GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.champion, sluice.champion_history,
             sluice.approval, sluice.approval_waiver TO sluice_operator;
         GRANT EXECUTE ON FUNCTION sluice.promote, sluice.waive_approval TO sluice_operator;
     END IF;

@@ -6,7 +6,7 @@ revision = "0008"
 down_revision = "0007"
 
 TABLES = """
-CREATE TABLE sluice.shadow (
+CREATE TABLE sluice.shadow_assignment (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     model    text        NOT NULL,
     version  integer,
@@ -14,7 +14,7 @@ CREATE TABLE sluice.shadow (
     at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     FOREIGN KEY (model, version) REFERENCES sluice.model_version
 );
-COMMENT ON TABLE sluice.shadow IS
+COMMENT ON TABLE sluice.shadow_assignment IS
     'Which version scores in the shadow of the champion: the newest row of a model is in force. Append-only.';
 
 CREATE TABLE sluice.shadow_divergence (
@@ -35,7 +35,7 @@ CREATE INDEX ON sluice.shadow_divergence (model, version);
 COMMENT ON TABLE sluice.shadow_divergence IS
     'How far a challenger''s scores of a partition are from the champion''s. Append-only.';
 
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow_assignment
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.shadow_divergence
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
@@ -46,14 +46,14 @@ RIGHTS = """
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_operator') THEN
-        GRANT SELECT, INSERT ON sluice.shadow TO sluice_operator;
+        GRANT SELECT, INSERT ON sluice.shadow_assignment TO sluice_operator;
         GRANT SELECT ON sluice.shadow_divergence TO sluice_operator;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_trainer') THEN
-        GRANT SELECT ON sluice.shadow, sluice.shadow_divergence TO sluice_trainer;
+        GRANT SELECT ON sluice.shadow_assignment, sluice.shadow_divergence TO sluice_trainer;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_reader') THEN
-        GRANT SELECT ON sluice.shadow, sluice.shadow_divergence TO sluice_reader;
+        GRANT SELECT ON sluice.shadow_assignment, sluice.shadow_divergence TO sluice_reader;
     END IF;
 END $$;
 """
@@ -67,4 +67,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them; the shadow scores themselves stay."""
-    op.execute("DROP TABLE sluice.shadow_divergence, sluice.shadow")
+    op.execute("DROP TABLE sluice.shadow_divergence, sluice.shadow_assignment")

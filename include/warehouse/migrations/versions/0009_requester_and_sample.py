@@ -26,9 +26,9 @@ BEGIN
     END IF;
     RETURN QUERY
     INSERT INTO sluice.approval AS made
-        (model, version, evidence_digest, decision, approver, requested_by, comment, champion_fence, newest_version)
+        (model, version, evidence_digest, decision, approver, requested_by, comment, champion_sequence, newest_version)
     SELECT of_model, of_version, evidence, verdict, by_approver, {requester}, because,
-           (SELECT coalesce(max(fence), 0) FROM sluice.promotion WHERE promotion.model = of_model),
+           (SELECT coalesce(max(sequence), 0) FROM sluice.promotion WHERE promotion.model = of_model),
            (SELECT max(known.version) FROM sluice.model_version AS known WHERE known.model = of_model)
     RETURNING made.*;
 END $$;

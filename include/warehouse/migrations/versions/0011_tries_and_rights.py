@@ -51,7 +51,7 @@ LATER_TRY = """ OR EXISTS (
           AND known.plan = coalesce(of_plan, known.plan) AND known.try_number > in_try
     )"""
 PUBLISHED = """ OR in_stage = 'shard' AND EXISTS (
-        SELECT FROM sluice.score_partition AS published
+        SELECT FROM sluice.partition_publication AS published
         WHERE published.model = about_model AND published.partition_start = about_start AND published.attempt > of_plan
     )"""
 FORMER_TAKE = TAKE.format(parameter="", refused=NEWER_PLAN, column="", value="", fenced="a newer plan has fenced it")
@@ -66,19 +66,19 @@ TAKE_BY_TRIES = TAKE.format(
 # Who scored by the champion of then did so on the promotion of then, whatever was promoted since.
 LINEAGE = """
 CREATE OR REPLACE VIEW sluice.score_lineage AS
-SELECT published.model, published.partition_start, published.partition_end, published.fence, published.row_count,
+SELECT published.model, published.partition_start, published.partition_end, published.sequence, published.row_count,
        published.rows_digest, published.run_id AS scored_by_run, published.published_at, published.mode,
        published.version, version.artifact_digest, version.spec_digest, version.data_digest,
        version.run_id AS trained_by_run, version.created_at AS registered_at,
-       promotion.fence AS promotion_fence, promotion.actor AS promoted_by, promotion.reason AS promoted_because,
-       promotion.at AS promoted_at, promotion.evidence_digest, version.evaluation, version.decision
+       promotion.sequence AS promotion_sequence, promotion.actor AS promoted_by, promotion.reason AS promoted_because,
+       promotion.promoted_at AS promoted_at, promotion.evidence_digest, version.evaluation, version.decision
 FROM sluice.published_partition AS published
 JOIN sluice.model_version AS version USING (model, version)
 LEFT JOIN LATERAL (
     SELECT * FROM sluice.promotion
     WHERE promotion.model = published.model AND promotion.to_version = published.version
-      AND promotion.at <= {until}
-    ORDER BY promotion.fence DESC LIMIT 1
+      AND promotion.promoted_at <= {until}
+    ORDER BY promotion.sequence DESC LIMIT 1
 ) AS promotion ON true
 """
 THEN = "CASE published.mode WHEN 'champion_then' THEN published.partition_end ELSE published.published_at END"
