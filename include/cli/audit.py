@@ -119,7 +119,7 @@ def _approved(story: PromotionStory) -> Iterator[str]:
     for each in story.approvals:
         same = "on this evidence" if each.evidence_digest == story.version.evidence_digest else "on OTHER evidence"
         requested = each.requested_by or "the schedule"
-        yield f"Approval: {each.decision} {moment(each.at)} by {each.approver}, {same}; asked for by {requested}"
+        yield f"Approval: {each.decision} {moment(each.decided_at)} by {each.approver}, {same}; run by {requested}"
         yield f"  {each.comment}"
 
 

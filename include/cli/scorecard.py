@@ -32,7 +32,10 @@ def attest(arguments: Namespace, models: DeclaredModels, resources: Resources) -
     """Sign and keep a statement on one test."""
     spec = models[arguments.model]
     said = pipeline.attest(spec.name, arguments.test, arguments.statement, person.who(), resources)
-    _say(f"Kept, signed {said.at:%Y-%m-%d %H:%M} UTC by {said.actor}: {said.test} of {said.model}: {said.statement}")
+    _say(
+        f"Kept, signed {said.attested_at:%Y-%m-%d %H:%M} UTC by {said.actor}: {said.test} of {said.model}: "
+        f"{said.statement}"
+    )
     return 0
 
 

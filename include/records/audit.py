@@ -24,7 +24,7 @@ class Attestation(Record):
     test: str
     statement: str
     actor: str
-    at: AwareDatetime
+    attested_at: AwareDatetime
     signature: str = ""
 
     @property

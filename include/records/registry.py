@@ -85,4 +85,4 @@ class Approval(Record):
     champion_sequence: int
     newest_version: int
     database_user: str
-    at: AwareDatetime
+    decided_at: AwareDatetime

@@ -30,8 +30,8 @@ class Attestations:
         with self._engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO sluice.attestation (model, test, statement, actor, at, signature)"
-                    " VALUES (:model, :test, :statement, :actor, :at, cast(:signature AS jsonb))"
+                    "INSERT INTO sluice.attestation (model, test, statement, actor, attested_at, signature)"
+                    " VALUES (:model, :test, :statement, :actor, :attested_at, cast(:signature AS jsonb))"
                 ),
                 signed.model_dump(),
             )
@@ -40,7 +40,7 @@ class Attestations:
     def newest(self, model: str) -> dict[str, Attestation]:
         """Return the newest statement on each test, whether it counts or not."""
         statement = text(
-            "SELECT DISTINCT ON (test) model, test, statement, actor, at, signature::text AS signature"
+            "SELECT DISTINCT ON (test) model, test, statement, actor, attested_at, signature::text AS signature"
             " FROM sluice.attestation WHERE model = :model ORDER BY test, id DESC"
         )
         with self._engine.connect() as connection:

@@ -22,8 +22,8 @@ LATE: Final = timedelta(days=1)
 # Rows come late when the database was away from the service. So a day is looked at again, and what keeps a row
 # from counting twice is the key of shadow_sample. Locked, so that the log does not forget a row meanwhile.
 _UNSEEN: Final = text("""
-    SELECT id, at, inputs, outputs FROM sluice.prediction_log AS logged
-    WHERE model = :model AND version = :champion AND at >= coalesce(
+    SELECT id, predicted_at, inputs, outputs FROM sluice.prediction_log AS logged
+    WHERE model = :model AND version = :champion AND predicted_at >= coalesce(
         (SELECT max(sampled_to) - :late FROM sluice.shadow_divergence
          WHERE model = :model AND version = :version AND champion_version = :champion AND source = 'online'),
         '-infinity')
@@ -83,8 +83,8 @@ def measure_sample(
             version=challenger.version,
             champion_version=champion.version,
             source="online",
-            sampled_from=min(each.at for each in logged),
-            sampled_to=max(each.at for each in logged),
+            sampled_from=min(each.predicted_at for each in logged),
+            sampled_to=max(each.predicted_at for each in logged),
             row_count=len(matrix),
             refused_rows=len(logged) - len(matrix),
             run_id=run_id,

@@ -67,12 +67,12 @@ def attest(model: str, test: str, statement: str, actor: str, resources: Resourc
         raise SluiceError(f"no test of the ML Test Score is named '{test}'; there are: {', '.join(sorted(known))}.")
     if not statement.strip():
         raise SluiceError("--statement: expected what was done and where it is written down; found nothing. Say it.")
-    said = Attestation(model=model, test=test, statement=statement.strip(), actor=actor, at=resources.clock())
+    said = Attestation(model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock())
     return Attestations(resources.engine, resources.artifacts.keys).add(said)
 
 
 def _words(said: Attestation) -> str:
-    return f"by hand, {said.at:%Y-%m-%d}, {said.actor}: {said.statement}"
+    return f"by hand, {said.attested_at:%Y-%m-%d}, {said.actor}: {said.statement}"
 
 
 def _validations(model: str, resources: Resources) -> dict[str, str]:

@@ -29,7 +29,7 @@ _ADD: Final = text("SELECT sluice.log_predictions(CAST(:entries AS jsonb), CAST(
 class Entry(msgspec.Struct):
     """One predicted row."""
 
-    at: datetime
+    predicted_at: datetime
     model: str
     version: int
     request_id: str

@@ -134,8 +134,8 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
     with life.resources.engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO sluice.attestation (model, test, statement, actor, at, signature)"
-                " SELECT model, test, 'never done', actor, at, signature FROM sluice.attestation"
+                "INSERT INTO sluice.attestation (model, test, statement, actor, attested_at, signature)"
+                " SELECT model, test, 'never done', actor, attested_at, signature FROM sluice.attestation"
             )
         )
     card, faults = pipeline.ml_test_score("parcels", life.resources)

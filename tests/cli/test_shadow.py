@@ -31,7 +31,8 @@ def test_a_version_is_chosen_measured_now_and_let_go(
 
     outputs = {"probabilities": {"on_time": 0.75, "late": 0.25}}
     entries = [
-        {"at": f"2026-03-01T12:00:{n % 60:02}Z", "model": "parcels", "version": 1, "request_id": "r", "position": n,
+        {"predicted_at": f"2026-03-01T12:00:{n % 60:02}Z", "model": "parcels", "version": 1,
+         "request_id": "r", "position": n,
          "inputs": ROW, "outputs": outputs}
         for n in range(120)
     ]  # fmt: skip

@@ -672,7 +672,9 @@ def test_old_predictions_are_removed_as_new_ones_come(engine: Engine) -> None:
     log.add(visit_of(3))
     log.flush()
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE sluice.prediction_log SET at = now() - interval '8 days' WHERE position > 0")
+        connection.exec_driver_sql(
+            "UPDATE sluice.prediction_log SET predicted_at = now() - interval '8 days' WHERE position > 0"
+        )
     log.add(visit_of(1))
     log.flush()
     assert [each.position for each in logged(engine)] == [0, 0]
@@ -683,7 +685,9 @@ def test_a_role_that_may_only_read_writes_by_the_two_functions_and_by_nothing_el
         connection.exec_driver_sql("DROP ROLE IF EXISTS only_reader")
         connection.exec_driver_sql("CREATE ROLE only_reader IN ROLE sluice_reader")
         connection.exec_driver_sql("SET ROLE only_reader")
-        entry = '[{"at": "2026-01-01T00:00:00Z", "model": "m", "version": 1, "request_id": "r", "position": 0, '
+        entry = (
+            '[{"predicted_at": "2026-01-01T00:00:00Z", "model": "m", "version": 1, "request_id": "r", "position": 0, '
+        )
         entry += '"inputs": [1], "outputs": {"value": 1}}]'
         added = connection.execute(
             text("SELECT sluice.log_predictions(CAST(:e AS jsonb), '1 day')"), {"e": entry}

@@ -53,7 +53,8 @@ def log(resources: Resources, rows: list[Row], *, version: int = 1, request: str
     answers = scorer.score(RowEncoder(scorer.signature).encode(rows)).tolist()
     entries = [
         {
-            "at": resources.clock().isoformat(), "model": "parcels", "version": version, "request_id": request,
+            "predicted_at": resources.clock().isoformat(), "model": "parcels", "version": version,
+            "request_id": request,
             "position": position, "inputs": list(row.values()) if position % 2 else row,
             "outputs": {"probabilities": dict(zip(scorer.signature.classes, answer, strict=True))},
         }
@@ -161,7 +162,9 @@ def test_too_few_rows_wait_for_more_and_late_ones_are_not_lost(
     log(resources, rows[:FEWEST_ROWS], request="written late")
     with resources.engine.begin() as connection:
         connection.execute(
-            text("UPDATE sluice.prediction_log SET at = at - :late WHERE request_id = 'written late'"),
+            text(
+                "UPDATE sluice.prediction_log SET predicted_at = predicted_at - :late WHERE request_id = 'written late'"
+            ),
             {"late": timedelta(hours=5)},
         )
     assert pipeline.shadow_requests(rivals, "run", resources).row_count == FEWEST_ROWS
@@ -189,7 +192,7 @@ def test_another_challenger_is_measured_on_the_same_rows_and_the_log_may_forget(
     pipeline.choose_shadow("parcels", 1, "ann", resources)
     assert pipeline.shadow_requests(rivals, "run", resources) is None, "the champion is no challenger"
     with resources.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.prediction_log SET at = at - interval '99 days'"))
+        connection.execute(text("UPDATE sluice.prediction_log SET predicted_at = predicted_at - interval '99 days'"))
     log(resources, [])
     assert (count(resources, "prediction_log"), count(resources, "shadow_sample")) == (0, 0)
 

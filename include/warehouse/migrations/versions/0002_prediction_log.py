@@ -8,7 +8,7 @@ down_revision = "0001"
 TABLES = """
 CREATE TABLE sluice.prediction_log (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at          timestamptz NOT NULL,
+    predicted_at          timestamptz NOT NULL,
     model       text        NOT NULL,
     version     integer     NOT NULL,
     request_id  text        NOT NULL,
@@ -16,8 +16,8 @@ CREATE TABLE sluice.prediction_log (
     inputs      jsonb       NOT NULL,
     outputs     jsonb       NOT NULL
 );
-CREATE INDEX ON sluice.prediction_log (model, at);
-CREATE INDEX ON sluice.prediction_log (at);
+CREATE INDEX ON sluice.prediction_log (model, predicted_at);
+CREATE INDEX ON sluice.prediction_log (predicted_at);
 COMMENT ON TABLE sluice.prediction_log IS
     'A sample of what the online service predicted, one row a predicted row (SLUICE_SERVICE_SAMPLE_RATE)';
 COMMENT ON COLUMN sluice.prediction_log.position IS 'Which row of the request, counted from 0';
@@ -31,16 +31,16 @@ FUNCTIONS = """
 CREATE FUNCTION sluice.log_predictions(entries jsonb, keep interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH added AS (
-        INSERT INTO sluice.prediction_log (at, model, version, request_id, position, inputs, outputs)
-        SELECT at, model, version, request_id, position, inputs, outputs
+        INSERT INTO sluice.prediction_log (predicted_at, model, version, request_id, position, inputs, outputs)
+        SELECT predicted_at, model, version, request_id, position, inputs, outputs
         FROM jsonb_to_recordset(entries) AS entry(
-            at timestamptz, model text, version integer, request_id text, position integer, inputs jsonb, outputs jsonb
+            predicted_at timestamptz, model text, version integer, request_id text, position integer, inputs jsonb, outputs jsonb
         )
         RETURNING 1
     ), removed AS (
         DELETE FROM sluice.prediction_log WHERE id IN (
-            SELECT id FROM sluice.prediction_log WHERE at < clock_timestamp() - greatest(keep, interval '1 day')
-            ORDER BY at LIMIT 2000 FOR UPDATE SKIP LOCKED
+            SELECT id FROM sluice.prediction_log WHERE predicted_at < clock_timestamp() - greatest(keep, interval '1 day')
+            ORDER BY predicted_at LIMIT 2000 FOR UPDATE SKIP LOCKED
         )
     )
     SELECT count(*) FROM added

@@ -12,7 +12,7 @@ CREATE TABLE sluice.attestation (
     test       text        NOT NULL CHECK (test <> ''),
     statement  text        NOT NULL CHECK (statement <> ''),
     actor      text        NOT NULL CHECK (actor <> ''),
-    at         timestamptz NOT NULL,
+    attested_at timestamptz NOT NULL,
     signature  jsonb       NOT NULL
 );
 CREATE INDEX ON sluice.attestation (model, test);

@@ -26,7 +26,7 @@ CREATE TABLE sluice.approval (
     champion_sequence   integer     NOT NULL,
     newest_version   integer     NOT NULL,
     database_user    text        NOT NULL DEFAULT session_user,
-    at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
     FOREIGN KEY (model, version) REFERENCES sluice.model_version,
     CONSTRAINT not_by_oneself CHECK (decision <> 'approved' OR approver IS DISTINCT FROM requested_by)
 );
@@ -41,7 +41,7 @@ CREATE TABLE sluice.approval_waiver (
     after_version    integer     NOT NULL,
     actor            text        NOT NULL CHECK (actor <> ''),
     reason           text        NOT NULL CHECK (reason <> ''),
-    at               timestamptz NOT NULL DEFAULT clock_timestamp()
+    waived_at               timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE sluice.approval_waiver IS
     'Models that need no approval any more: what versions up to after_version asked for counts no longer. Append-only.';

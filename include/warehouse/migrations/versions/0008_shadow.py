@@ -11,7 +11,7 @@ CREATE TABLE sluice.shadow_assignment (
     model    text        NOT NULL,
     version  integer,
     actor    text        NOT NULL CHECK (actor <> ''),
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    assigned_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     FOREIGN KEY (model, version) REFERENCES sluice.model_version
 );
 COMMENT ON TABLE sluice.shadow_assignment IS
@@ -28,7 +28,7 @@ CREATE TABLE sluice.shadow_divergence (
     decile_moves      double precision NOT NULL,
     label_flips       double precision,
     run_id            text             NOT NULL,
-    at                timestamptz      NOT NULL DEFAULT clock_timestamp(),
+    measured_at                timestamptz      NOT NULL DEFAULT clock_timestamp(),
     FOREIGN KEY (model, version) REFERENCES sluice.model_version
 );
 CREATE INDEX ON sluice.shadow_divergence (model, version);
