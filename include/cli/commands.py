@@ -172,7 +172,7 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 
 def _card(model: str, version: int, resources: Resources) -> str:
     file = resources.artifacts.folder(model, version) / CARD
-    return str(file) if file.exists() else "none: it was registered before there were cards"
+    return str(file) if file.exists() else "none: the artifact has no card"
 
 
 def _newest_partition(model: str, resources: Resources) -> str:

@@ -26,7 +26,7 @@ class Facts(Record):
     Parameters
     ----------
     pack : EvidencePack or None
-        The champion's evidence; None when it was registered before there were packs.
+        The champion's evidence; None when its artifact has none.
     promotions : tuple of Promotion
     validations : dict of str to str
         By purpose (``train``, ``score``), where the newest run's checks stand; absent when none ran.

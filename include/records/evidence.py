@@ -17,7 +17,7 @@ class Evaluation(Record):
     ``champion`` is None when there is no champion, or when it cannot answer these rows;
     ``champion_note`` then says why. ``champion_sequence`` is the sequence that was in force when they were
     compared: a promotion on this evidence holds only while it still is. Everything from `level` on
-    has a default, since versions registered before it was measured are still read.
+    has a default.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _FIRST_FIELDS: dict[str, Any] = {
 class ModelVersion(Record):
     """A registered version: what the ledger holds of it. Never changed once written.
 
-    `requested_by` is who triggered the run; None: its schedule, or it was registered before that was known.
+    `requested_by` is who triggered the run; None: its schedule.
     """
 
     model: str

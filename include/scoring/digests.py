@@ -56,7 +56,7 @@ def added(sums: Iterable[Sums]) -> Sums:
 
 
 def written(sums: Sums) -> str:
-    """Return the digest as the ledger holds it. Older publications hold a SHA-256 in bare digits."""
+    """Return the digest as the ledger holds it."""
     return f"{PREFIX}{sums[0]:016x}{sums[1]:016x}"
 
 

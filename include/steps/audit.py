@@ -16,8 +16,7 @@ from include.resources import Resources
 class PromotionStory(Record):
     """All that is known of one move of a champion.
 
-    `pack` is None when the version was registered before there were evidence packs, or its artifact
-    is not what was registered: `checks` then say so.
+    `pack` is None when the artifact holds none, or is not what was registered: `checks` then say so.
     """
 
     promotion: Promotion

@@ -32,7 +32,7 @@ def card(model: str, version: int) -> Response:
             registered = resources.ledger.version(model, version)
             artifact = resources.artifacts.verified(model, version, registered.artifact_digest)
             if CARD not in artifact.digests:
-                said = f"version {version} of '{model}' was registered before there were model cards.\n"
+                said = f"the artifact of version {version} of '{model}' has no model card.\n"
                 return PlainTextResponse(said, status_code=404)
             return HTMLResponse(artifact.read(CARD), headers=HEADERS)
     except UnknownVersionError as error:
