@@ -88,7 +88,7 @@ def prepared(stack: Stack, today: datetime) -> None:
             fitted = pipeline.train_candidate(spec, "bench", snapshot, resources)
             exported = pipeline.export_candidate(spec, fitted, resources)
             compared = pipeline.evaluate_candidate(spec, exported, resources)
-            version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
+            version = pipeline.evaluate_gates(spec, exported, compared, None, resources)
             pipeline.move_champion("thousand", version.version, "bench", "to have one", resources)
 
 

@@ -29,7 +29,7 @@ from include.evaluation.comparison import event_times
 from include.inference import load_scorer
 from include.inference.batch import encode_batch
 from include.models import declared_models
-from include.provenance import CheckedFiles
+from include.provenance import VerifiedFiles
 from include.records import Promotion
 from include.resources import Resources
 from include.settings import Settings
@@ -85,7 +85,7 @@ def prepared(resources: Resources) -> tuple[ModelSpec, evaluation.Judged, dict[s
         fitted = pipeline.train_candidate(each, f"bench {who}", snapshot, resources)
         seconds = time.monotonic() - started
         exported = pipeline.export_candidate(each, fitted, resources)
-        scorers[who] = load_scorer(CheckedFiles(Path(fitted.folder), exported.digests))
+        scorers[who] = load_scorer(VerifiedFiles(Path(fitted.folder), exported.digests))
     data = training.read_training_data(spec, snapshot)
     judged = evaluation.Judged(
         holdout=data.holdout.slice(0, ROWS),

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, task
 
 from include.models import declared_models
 from include.settings import DATABASE_POOL, load_settings
-from sluice_airflow import pages, runs
+from sluice_airflow import dag_docs, runs
 from sluice_airflow.defaults import TAG, dag_defaults
 
 KEEP_WORK = timedelta(days=14)
@@ -25,7 +25,7 @@ with DAG(
     schedule="17 * * * *",
     max_active_runs=1,
     tags=[TAG],
-    doc_md=pages.HOUSEKEEPING.format(days=KEEP_WORK.days),
+    doc_md=dag_docs.HOUSEKEEPING.format(days=KEEP_WORK.days),
     **dag_defaults("sluice", limit=timedelta(minutes=15)),
 ):
 
@@ -55,13 +55,13 @@ with DAG(
             return pipeline.clean_staging(KEEP_STAGING, resources)
 
     @task(pool=DATABASE_POOL)
-    def retire_partitions(dag_run: Any) -> dict[str, list[str]]:
+    def drop_expired_partitions(dag_run: Any) -> dict[str, list[str]]:
         """Remove score partitions that are older than their models keep them; returns their starts by model."""
         from include import pipeline
 
         with pipeline.open_resources() as resources:
             now = runs.as_of(dag_run)
-            return {spec.name: pipeline.retire_partitions(spec, now, resources) for spec in specs.values()}
+            return {spec.name: pipeline.drop_expired_partitions(spec, now, resources) for spec in specs.values()}
 
     @task(pool=DATABASE_POOL)
     def shadow_requests(model: str, run_id: str) -> dict[str, Any] | None:
@@ -73,7 +73,7 @@ with DAG(
         return found and found.to_plain()
 
     clean_staging()
-    retire_partitions()
+    drop_expired_partitions()
     resend_alerts()
     remove_old_work()
     if shadowed:

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Param, task
 
 from include.models import declared_models
 from include.settings import load_settings
-from sluice_airflow import assets, pages, runs
+from sluice_airflow import assets, dag_docs, runs
 from sluice_airflow.defaults import TAG, dag_defaults
 
 declared = declared_models(load_settings().models_dir)
@@ -36,7 +36,7 @@ with DAG(
     params=FORM,
     max_active_runs=1,
     tags=[TAG, "operate"],
-    doc_md=pages.OPERATE,
+    doc_md=dag_docs.OPERATE,
     **dag_defaults("sluice", limit=timedelta(minutes=10)),
 ):
 

@@ -11,9 +11,9 @@ from include.models import declared_models
 from include.records import Evaluation, ExportedCandidate, FittedCandidate, Rehearsal, SnapshotRef
 from include.settings import load_settings
 from include.spec import ModelSpec
-from sluice_airflow import pages, runs
+from sluice_airflow import dag_docs, runs
 from sluice_airflow.defaults import model_dag_defaults
-from sluice_airflow.promoting import promote_what_passed
+from sluice_airflow.promotion_tasks import add_promotion_tasks
 
 
 def build(spec: ModelSpec) -> DAG:
@@ -82,16 +82,16 @@ def build(spec: ModelSpec) -> DAG:
         candidate = ExportedCandidate.from_plain(exported)
         seen = candidate, Evaluation.from_plain(evaluated), Rehearsal.from_plain(rehearsed)
         with pipeline.open_trainer_resources() as resources:
-            return pipeline.weigh_candidate(spec, *seen, resources, dag_run.triggering_user_name).to_plain()
+            return pipeline.evaluate_gates(spec, *seen, resources, dag_run.triggering_user_name).to_plain()
 
-    settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), pages.retrain_page(spec)
-    with DAG(schedule=spec.retrain, max_active_runs=runs.at_once(spec), doc_md=page, **settings) as dag:
+    settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), dag_docs.retrain_page(spec)
+    with DAG(schedule=spec.retrain, max_active_runs=runs.max_active_runs(spec), doc_md=page, **settings) as dag:
         validate() >> (taken := snapshot())
         exported = parity(export(train(taken)))
         exported = reproduce(exported) if spec.reproducible else exported
         evaluated, rehearsed = evaluate(exported), rehearse(exported)
         evaluated >> rehearsed  # not at once: the one's work would slow what the other measures
-        promote_what_passed(spec, gate(exported, evaluated, rehearsed))
+        add_promotion_tasks(spec, gate(exported, evaluated, rehearsed))
     return dag
 
 

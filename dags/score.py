@@ -11,7 +11,7 @@ from include.models import declared_models
 from include.records import PublishedPartition, ScorePlan, StagedShard, ValidationReport
 from include.settings import load_settings
 from include.spec import ModelSpec
-from sluice_airflow import assets, forms, pages, runs
+from sluice_airflow import assets, dag_docs, dag_params, runs
 from sluice_airflow.defaults import model_dag_defaults
 
 
@@ -33,9 +33,9 @@ def build(spec: ModelSpec) -> DAG:
     ) -> list[dict[str, Any]]:
         from include import pipeline
 
-        report, wish = ValidationReport.from_plain(validated), runs.scoring_wish(dag_run, params)
-        with pipeline.open_resources() as resources, runs.awaiting_first_champion(dag_run):
-            planned = pipeline.plan_partition(spec, report, run_id, resources, **wish, try_number=ti.try_number)
+        report, options = ValidationReport.from_plain(validated), runs.scoring_options(dag_run, params)
+        with pipeline.open_resources() as resources, runs.skip_without_champion(dag_run):
+            planned = pipeline.plan_partition(spec, report, run_id, resources, **options, try_number=ti.try_number)
         return [{"plan": planned.to_plain(), "shard": shard} for shard in range(planned.shards)]
 
     @task
@@ -60,12 +60,12 @@ def build(spec: ModelSpec) -> DAG:
         return published.to_plain()
 
     @task
-    def watch_parity(announced: dict[str, Any]) -> dict[str, Any]:
+    def check_online_parity(announced: dict[str, Any]) -> dict[str, Any]:
         from include import pipeline
 
         with pipeline.open_resources() as resources:
-            check = pipeline.watch_parity(spec, PublishedPartition.from_plain(announced), resources)
-        runs.stop_when_not_checked(check)
+            check = pipeline.check_online_parity(spec, PublishedPartition.from_plain(announced), resources)
+        runs.skip_if_not_checked(check)
         return check.to_plain()
 
     @task
@@ -79,12 +79,12 @@ def build(spec: ModelSpec) -> DAG:
 
     settings = model_dag_defaults(spec, "score", timedelta(hours=1))
     schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
-    page = pages.score_page(spec)
-    with DAG(schedule=schedule, max_active_runs=4, params=forms.SCORE, doc_md=page, **settings) as dag:
+    page = dag_docs.score_page(spec)
+    with DAG(schedule=schedule, max_active_runs=4, params=dag_params.SCORE, doc_md=page, **settings) as dag:
         planned = plan(validate())
         published = publish(planned, score.expand(work=planned))
         if spec.scoring.parity == "alert":
-            watch_parity(published)
+            check_online_parity(published)
         if spec.shadow is not None:
             shadow(published)
     return dag

@@ -22,7 +22,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class CheckedFiles:
+class VerifiedFiles:
     """Files of a folder that are handed out only as the bytes of known digests.
 
     Parameters
@@ -54,13 +54,13 @@ class CheckedFiles:
                 f"{self.folder}: expected {name}; found {', '.join(sorted(self.digests)) or 'nothing'}. "
                 "It is of another version of Sluice: train the model again."
             )
-        content, found = read_plain(self.folder / name, keep=True)
+        content, found = read_regular_file(self.folder / name, keep=True)
         if found != self.digests[name]:
-            raise changed(self.folder / name, self.digests[name], found)
+            raise digest_mismatch(self.folder / name, self.digests[name], found)
         return content
 
 
-def read_plain(path: Path, *, keep: bool) -> tuple[bytes, str]:
+def read_regular_file(path: Path, *, keep: bool) -> tuple[bytes, str]:
     """Read a plain file once, and return its content, or nothing if it is not to be kept, with its SHA-256 in hex.
 
     Links are refused, since they would let a file outside the folder be swapped after the check.
@@ -90,7 +90,7 @@ def read_plain(path: Path, *, keep: bool) -> tuple[bytes, str]:
         return b"", hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def changed(path: Path, expected: str, found: str) -> ArtifactError:
+def digest_mismatch(path: Path, expected: str, found: str) -> ArtifactError:
     """Return the error that a file is not what it was."""
     return ArtifactError(
         f"{path}: expected SHA-256 {expected[:12]}…; found {found[:12]}…. The file was changed after it was "

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from include.alerting import AlertDesk
+from include.alerting import AlertDispatcher
 from include.registry import ArtifactStore, Ledger
 from include.settings import Settings, load_settings
 from include.telemetry import Telemetry
@@ -25,7 +25,7 @@ class Resources:
     engine: Engine
     ledger: Ledger
     artifacts: ArtifactStore
-    alerts: AlertDesk
+    alerts: AlertDispatcher
     telemetry: Telemetry
     clock: Callable[[], datetime]
 
@@ -68,7 +68,7 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
             engine=engine,
             ledger=Ledger(engine),
             artifacts=ArtifactStore.of(settings),
-            alerts=AlertDesk(engine, settings, settings.log_dir / "alerts.log"),
+            alerts=AlertDispatcher(engine, settings, settings.log_dir / "alerts.log"),
             telemetry=telemetry,
             clock=lambda: datetime.now(UTC),
         )

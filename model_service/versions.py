@@ -85,7 +85,7 @@ def version_routes(slots: ModelSlots, ledger: LedgerReads | None) -> Blueprint:
         registered, history, then = ledger.ask(
             lambda reached: (
                 reached.versions(model),
-                reached.history(model),
+                reached.promotions(model),
                 None if at is None else reached.champion_at(model, at),
             )
         )

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 
-class _WhenAsked:
+class _LazyApps:
     """Makes the application when the API server asks: a task must not pay for importing it."""
 
     def __get__(self, instance: object, owner: type) -> list[dict[str, Any]]:
@@ -26,4 +26,4 @@ class SluicePlugin(AirflowPlugin):
     """The model cards, behind Airflow's login."""
 
     name = "sluice"
-    fastapi_apps = _WhenAsked()  # type: ignore[assignment]
+    fastapi_apps = _LazyApps()  # type: ignore[assignment]

@@ -116,7 +116,7 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: st
     if spec.reproducible:
         exported = pipeline.check_reproducibility(spec, exported, resources)
     compared = pipeline.evaluate_candidate(spec, exported, resources)
-    return pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by)
+    return pipeline.evaluate_gates(spec, exported, compared, None, resources, requested_by)
 
 
 def keep_port(home: Path) -> None:

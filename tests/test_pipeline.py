@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import CandidateRejectedError, LostRaceError, NoChampionError, ValidationFailedError
+from include.errors import CandidateRejectedError, NoChampionError, PromotionConflictError, ValidationFailedError
 from include.evidence import read_pack
 from include.inference import RowEncoder, load_scorer
 from include.records import ModelVersion, Period
@@ -37,7 +37,7 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources) -> ModelVersion:
     exported = sent(pipeline.export_candidate(spec, fitted, resources))
     pipeline.check_parity(spec, exported, resources)
     compared = sent(pipeline.evaluate_candidate(spec, exported, resources))
-    return sent(pipeline.weigh_candidate(spec, exported, compared, None, resources))
+    return sent(pipeline.evaluate_gates(spec, exported, compared, None, resources))
 
 
 def score(spec: ModelSpec, run_id: str, resources: Resources, period: Period = DAY):
@@ -126,7 +126,7 @@ def test_a_rejected_candidate_is_registered_with_its_reasons_and_not_promoted(
 def test_evidence_against_a_champion_that_is_gone_promotes_nothing(spec: ModelSpec, resources: Resources) -> None:
     one, two = retrain(spec, "run 1", resources), retrain(spec, "run 2", resources)
     pipeline.promote_candidate(spec, one, "ann", resources)
-    with pytest.raises(LostRaceError, match="'ann' promoted version 1 first"):
+    with pytest.raises(PromotionConflictError, match="'ann' promoted version 1 first"):
         pipeline.promote_candidate(spec, two, "bob", resources)
 
 
@@ -136,7 +136,7 @@ def test_a_person_promotes_and_rolls_back_and_scores_follow(spec: ModelSpec, res
     for version in (1, 2, 1):
         pipeline.move_champion(spec.name, version, "ann", "because", resources)
     assert score(spec, "score 1", resources).version == 1
-    assert [each.to_version for each in resources.ledger.history(spec.name)] == [1, 2, 1]
+    assert [each.to_version for each in resources.ledger.promotions(spec.name)] == [1, 2, 1]
 
 
 def test_without_a_champion_nothing_is_scored(spec: ModelSpec, resources: Resources) -> None:

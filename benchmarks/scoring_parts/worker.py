@@ -133,7 +133,7 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     import psycopg
 
     from include.scoring import ensure_score_table, score_batches
-    from include.scoring.copying import HEADER, TRAILER, CopyWriter
+    from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter
     from include.warehouse import open_engine
 
     spec, scorer, kept = _batches(home, url, times, 1_000_000)

@@ -86,7 +86,7 @@ def _train(model: str, settings: Any) -> None:
         exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
         compared = pipeline.evaluate_candidate(spec, exported, resources)
         rehearsal = pipeline.rehearse_candidate(spec, exported, resources)
-        version = pipeline.weigh_candidate(spec, exported, compared, rehearsal, resources)
+        version = pipeline.evaluate_gates(spec, exported, compared, rehearsal, resources)
         pipeline.promote_candidate(spec, version, "bench", resources)
 
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 from include import pipeline
 from include.cli import person
 from include.models import DeclaredModels
-from include.registry import shadow_of
+from include.registry import assigned_shadow
 from include.resources import Resources
 
 
@@ -28,7 +28,7 @@ def shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -
     model, chosen = arguments.model, arguments.version
     if chosen is not None:
         version = None if chosen == "off" else int(chosen)
-        pipeline.choose_shadow(model, version, person.who(), resources)
+        pipeline.set_challenger(model, version, person.who(), resources)
         who = "no version" if version is None else f"version {version}"
         _say(f"From now on {who} of {model} scores in the shadow of the champion.")
     if arguments.now:
@@ -41,11 +41,11 @@ def shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -
 
 
 def _tell_divergences(model: str, resources: Resources) -> None:
-    version = shadow_of(resources.engine, model)
+    version = assigned_shadow(resources.engine, model)
     if version is None:
         _say(f"No version of {model} scores in the shadow.")
         return
-    found = pipeline.divergences(model, version, resources)
+    found = pipeline.latest_divergences(model, version, resources)
     for each in found:
         _say(each.sentence)
     if not found:

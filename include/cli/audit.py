@@ -7,12 +7,12 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
 from include import pipeline
-from include.evidence.wording import length, metric_rows, moment
+from include.evidence.formatting import length, metric_rows, moment
 from include.models import DeclaredModels
 from include.records import AuditCheck
 from include.registry import CARD
 from include.resources import Resources
-from include.steps.audit import PromotionStory
+from include.steps.audit import PromotionAudit
 
 
 def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
@@ -26,27 +26,27 @@ def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) 
 
 
 def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Print the whole story of a promotion; 1 when what it was decided on is no longer what it was."""
-    story = pipeline.explain_promotion(arguments.model, arguments.sequence, resources)
-    _write(_who(story))
-    _write(_data(story))
-    _write(_figures(story))
-    _write(_gates(story))
-    _write(_around(story))
-    _write(_approved(story))
-    _write(["", "Checked again now", *_told(story.checks)])
-    folder = resources.artifacts.folder(arguments.model, story.version.version)
-    _write(["", f"Card: {folder / CARD}" if story.pack else "Card: none was made for this version."])
-    return 0 if all(check.passed for check in story.checks) else 1
+    """Print the whole audit of a promotion; 1 when what it was decided on is no longer what it was."""
+    audit = pipeline.explain_promotion(arguments.model, arguments.sequence, resources)
+    _write(_who(audit))
+    _write(_data(audit))
+    _write(_figures(audit))
+    _write(_gates(audit))
+    _write(_around(audit))
+    _write(_approved(audit))
+    _write(["", "Checked again now", *_told(audit.checks)])
+    folder = resources.artifacts.folder(arguments.model, audit.version.version)
+    _write(["", f"Card: {folder / CARD}" if audit.pack else "Card: none was made for this version."])
+    return 0 if all(check.passed for check in audit.checks) else 1
 
 
-def _who(story: PromotionStory) -> Iterator[str]:
-    promotion = story.promotion
+def _who(audit: PromotionAudit) -> Iterator[str]:
+    promotion = audit.promotion
     former = "no champion" if promotion.from_version is None else f"version {promotion.from_version}"
     yield f"Promotion {promotion.sequence} of {promotion.model}: from {former} to version {promotion.to_version}"
-    yield f"  {'rolled back' if story.rollback else 'promoted'} {moment(promotion.promoted_at)} by {promotion.actor}"
+    yield f"  {'rolled back' if audit.rollback else 'promoted'} {moment(promotion.promoted_at)} by {promotion.actor}"
     yield f"  because: {promotion.reason}"
-    until = story.until
+    until = audit.until
     yield (
         f"  in force until {moment(until.promoted_at)} (sequence {until.sequence}, {until.actor})"
         if until
@@ -54,8 +54,8 @@ def _who(story: PromotionStory) -> Iterator[str]:
     )
 
 
-def _data(story: PromotionStory) -> Iterator[str]:
-    version, pack = story.version, story.pack
+def _data(audit: PromotionAudit) -> Iterator[str]:
+    version, pack = audit.version, audit.pack
     yield f"\nVersion {version.version}, registered {moment(version.created_at)} by run {version.run_id}"
     if pack:
         split = pack.snapshot.split
@@ -65,14 +65,14 @@ def _data(story: PromotionStory) -> Iterator[str]:
     yield f"  data      {version.data_digest}"
     yield f"  spec      {version.spec_digest}"
     yield f"  artifact  {version.artifact_digest}"
-    yield f"  evidence  {story.promotion.evidence_digest}"
+    yield f"  evidence  {audit.promotion.evidence_digest}"
     if pack:
         yield f"  code      {pack.code_digest}"
         yield f"  made with {', '.join(f'{name} {number}' for name, number in pack.libraries.items())}"
 
 
-def _figures(story: PromotionStory) -> Iterator[str]:
-    evaluation = story.version.evaluation
+def _figures(audit: PromotionAudit) -> Iterator[str]:
+    evaluation = audit.version.evaluation
     rival = "no champion" if evaluation.champion_version is None else f"champion version {evaluation.champion_version}"
     yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {rival}, baseline"
     if evaluation.champion_note:
@@ -84,16 +84,16 @@ def _figures(story: PromotionStory) -> Iterator[str]:
             yield f"  {'':<18} less champion {row.against_champion}; less baseline {row.against_baseline}"
 
 
-def _gates(story: PromotionStory) -> Iterator[str]:
-    decision = story.version.decision
+def _gates(audit: PromotionAudit) -> Iterator[str]:
+    decision = audit.version.decision
     verdict = "accepted" if decision.accepted else "REJECTED, and promoted by a person all the same"
     yield f"\nGates: {verdict}"
     for gate in decision.gates:
         yield f"  {'passed' if gate.passed else 'FAILED'}  {gate.gate}: {gate.sentence}"
 
 
-def _around(story: PromotionStory) -> Iterator[str]:
-    pack = story.pack
+def _around(audit: PromotionAudit) -> Iterator[str]:
+    pack = audit.pack
     if pack is None:
         yield "\nRehearsal: not measured"
         return
@@ -112,12 +112,12 @@ def _around(story: PromotionStory) -> Iterator[str]:
     yield f"Trained twice: {same}"
 
 
-def _approved(story: PromotionStory) -> Iterator[str]:
-    asked = "asked for, and none was given" if story.version.needs_approval else "not asked for"
-    if not story.approvals:
+def _approved(audit: PromotionAudit) -> Iterator[str]:
+    asked = "asked for, and none was given" if audit.version.needs_approval else "not asked for"
+    if not audit.approvals:
         yield f"Approval: {asked}"
-    for each in story.approvals:
-        same = "on this evidence" if each.evidence_digest == story.version.evidence_digest else "on OTHER evidence"
+    for each in audit.approvals:
+        same = "on this evidence" if each.evidence_digest == audit.version.evidence_digest else "on OTHER evidence"
         requested = each.requested_by or "the schedule"
         yield f"Approval: {each.decision} {moment(each.decided_at)} by {each.approver}, {same}; run by {requested}"
         yield f"  {each.comment}"

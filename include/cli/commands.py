@@ -76,7 +76,7 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
     rehearsal = _step("rehearse", lambda: pipeline.rehearse_candidate(spec, exported, resources))
     seen, actor = (exported, compared, rehearsal), person.who()
-    version = _step("gate", lambda: pipeline.weigh_candidate(spec, *seen, resources, requested_by=actor))
+    version = _step("gate", lambda: pipeline.evaluate_gates(spec, *seen, resources, requested_by=actor))
     _show_gates(version)
     if not version.decision.accepted:
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
@@ -104,7 +104,7 @@ def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources)
     """Promote the version that was champion before this one, or the version named."""
     version = arguments.version
     if version is None:
-        former = [promotion.to_version for promotion in resources.ledger.history(arguments.model)]
+        former = [promotion.to_version for promotion in resources.ledger.promotions(arguments.model)]
         if not former:
             raise NoChampionError(arguments.model)
         others = [each for each in former if each != former[-1]]
@@ -128,7 +128,7 @@ def history(arguments: Namespace, models: DeclaredModels, resources: Resources) 
             f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (sequence {found.sequence})."
         )
         return 0
-    promotions = resources.ledger.history(arguments.model)
+    promotions = resources.ledger.promotions(arguments.model)
     if not promotions and arguments.model not in models.specs:
         models[arguments.model]  # names the models that are declared
     _say(f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")

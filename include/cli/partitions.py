@@ -8,10 +8,10 @@ from argparse import Namespace
 from include import pipeline
 from include.cli import person
 from include.errors import SluiceError
-from include.intervals import asked_partition, asked_partitions, last_partition
 from include.models import DeclaredModels
 from include.records import Period, ScoreMode
 from include.resources import Resources
+from include.schedule import last_partition, parse_partition, parse_partitions
 from include.spec import ModelSpec
 
 
@@ -21,9 +21,9 @@ def score(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     if arguments.partition is None:
         periods = [last_partition(spec.score, resources.clock())]
     elif arguments.to is None:
-        periods = [asked_partition(spec.score, arguments.partition)]
+        periods = [parse_partition(spec.score, arguments.partition)]
     else:
-        periods = asked_partitions(spec.score, arguments.partition, arguments.to)
+        periods = parse_partitions(spec.score, arguments.partition, arguments.to)
     for period in periods:
         _publish(spec, period, resources, arguments.version, "champion")
     return 0
@@ -38,7 +38,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
         In the end, naming the partitions that failed, each with its reason.
     """
     spec = models[arguments.model]
-    periods = asked_partitions(spec.score, arguments.first, arguments.last)
+    periods = parse_partitions(spec.score, arguments.first, arguments.last)
     failed = []
     for period in periods:
         try:
@@ -57,8 +57,8 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
 def retire(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Remove one published partition, unless it is still needed."""
     spec = models[arguments.model]
-    period = asked_partition(spec.score, arguments.partition)
-    retired = pipeline.retire_partition(spec, period, person.who(), arguments.reason, resources)
+    period = parse_partition(spec.score, arguments.partition)
+    retired = pipeline.drop_partition(spec, period, person.who(), arguments.reason, resources)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {retired.row_count:,} rows removed; the ledger keeps that they were published "
         f"(sequence {retired.sequence}), and why they went.\n"

@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from include.errors.approval import ApprovalNeededError, ApprovalTimedOutError, ApprovalVoidError, NotAnApproverError
+from include.errors.approval import (
+    ApprovalRequiredError,
+    ApprovalTimedOutError,
+    ApprovalVoidError,
+    ApproverNotAllowedError,
+)
 from include.errors.base import NoChampionError, SluiceError
 from include.errors.scoring import (
     FencedError,
-    NoChampionThenError,
-    OnlineServiceError,
-    ParityBrokenError,
-    ParityUnknownError,
-    PartitionKeptError,
+    NoChampionAtTimeError,
+    ParityMismatchError,
+    ParityNotCheckedError,
+    PartitionInUseError,
     PartitionOverlapError,
-    ScoresRefusedError,
+    ScoreBoundsError,
+    ServiceClientError,
 )
-from include.errors.shadow import ShadowDisagreesError, ShadowUnansweredError
+from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 
 __all__ = [
-    "ApprovalNeededError",
+    "ApprovalRequiredError",
     "ApprovalTimedOutError",
     "ApprovalVoidError",
     "ArtifactError",
@@ -33,23 +38,23 @@ __all__ = [
     "DatabaseError",
     "FencedError",
     "LocalStackError",
-    "LostRaceError",
+    "PromotionConflictError",
     "NoChampionError",
-    "NoChampionThenError",
-    "NotAnApproverError",
+    "NoChampionAtTimeError",
+    "ApproverNotAllowedError",
     "NotEnoughDataError",
-    "OnlineServiceError",
-    "ParityBrokenError",
-    "ParityUnknownError",
-    "PartitionKeptError",
+    "ServiceClientError",
+    "ParityMismatchError",
+    "ParityNotCheckedError",
+    "PartitionInUseError",
     "PartitionOverlapError",
     "PrecisionError",
     "ReconciliationError",
     "RowsRejectedError",
-    "ScoresRefusedError",
+    "ScoreBoundsError",
     "SettingsError",
-    "ShadowDisagreesError",
-    "ShadowUnansweredError",
+    "ShadowBoundsError",
+    "ChallengerIncompatibleError",
     "SignatureError",
     "SluiceError",
     "SpecError",
@@ -118,7 +123,7 @@ class UnknownPromotionError(SluiceError):
         )
 
 
-class LostRaceError(SluiceError):
+class PromotionConflictError(SluiceError):
     """Somebody else moved the champion between our reading it and our moving it."""
 
     def __init__(self, model: str, sequence: int, winner_version: int, winner_actor: str) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from include.errors.base import SluiceError
 
 
-class ApprovalNeededError(SluiceError):
+class ApprovalRequiredError(SluiceError):
     """A version may not be promoted without an approval that holds."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
@@ -29,7 +29,7 @@ class ApprovalVoidError(SluiceError):
         self.model, self.version, self.why = model, version, why
 
 
-class NotAnApproverError(SluiceError):
+class ApproverNotAllowedError(SluiceError):
     """Somebody answered who may not: who triggered the run, or nobody that the declaration names."""
 
     def __init__(self, model: str, version: int, who: str, why: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from include.errors.base import NoChampionError, SluiceError
 
 
-class NoChampionThenError(NoChampionError):
+class NoChampionAtTimeError(NoChampionError):
     """A partition of the past was to be scored by the champion of that time, and there was none yet."""
 
     def __init__(self, model: str, period: str, first_version: int, first_at: datetime) -> None:
@@ -23,7 +23,7 @@ class NoChampionThenError(NoChampionError):
         self.model, self.period = model, period
 
 
-class OnlineServiceError(SluiceError):
+class ServiceClientError(SluiceError):
     """The online service could not be asked, or did not answer what it was asked."""
 
     def __init__(self, address: str, asked: str, found: str) -> None:
@@ -34,7 +34,7 @@ class OnlineServiceError(SluiceError):
         self.address = address
 
 
-class ParityBrokenError(SluiceError):
+class ParityMismatchError(SluiceError):
     """The service and the score table give the same row different numbers."""
 
     def __init__(self, partition: str, expected: str, found: str, what_became: str) -> None:
@@ -45,7 +45,7 @@ class ParityBrokenError(SluiceError):
         self.partition = partition
 
 
-class ParityUnknownError(SluiceError):
+class ParityNotCheckedError(SluiceError):
     """Parity decides on publication, and the service could not be asked."""
 
     def __init__(self, partition: str, reason: str) -> None:
@@ -72,7 +72,7 @@ class PartitionOverlapError(SluiceError):
     """A partition does not fit between those that a score table has: the schedule's interval was changed."""
 
 
-class PartitionKeptError(SluiceError):
+class PartitionInUseError(SluiceError):
     """A partition is not removed, because a look-up still needs it or it is not there."""
 
     def __init__(self, model: str, start: datetime, why: str) -> None:
@@ -84,7 +84,7 @@ class PartitionKeptError(SluiceError):
         self.model, self.start, self.why = model, start, why
 
 
-class ScoresRefusedError(SluiceError):
+class ScoreBoundsError(SluiceError):
     """Scores were not published because their distribution is outside the declared bounds."""
 
     def __init__(self, model: str, period: str, reasons: Sequence[str]) -> None:

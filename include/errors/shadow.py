@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from include.errors.base import SluiceError
 
 
-class ShadowUnansweredError(SluiceError):
+class ChallengerIncompatibleError(SluiceError):
     """A challenger cannot answer what the champion was asked online, so nothing can be compared."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
@@ -19,7 +19,7 @@ class ShadowUnansweredError(SluiceError):
         self.model, self.version, self.why = model, version, why
 
 
-class ShadowDisagreesError(SluiceError):
+class ShadowBoundsError(SluiceError):
     """A challenger's scores are farther from the champion's than the declaration lets a person promote."""
 
     def __init__(self, model: str, version: int, reasons: Sequence[str]) -> None:

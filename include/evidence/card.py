@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.evidence import wording
+from include.evidence import formatting
 from include.evidence.pack import EvidencePack
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
     template = _environment().get_template("card.html.j2")
     page = template.render(
         pack=pack,
-        question=pack.question,
+        declaration=pack.declaration,
         evaluation=pack.evaluation,
-        metrics=wording.metric_rows(pack.evaluation),
-        features=wording.feature_rows(pack.question.features),
-        slices=wording.slice_rows(pack.evaluation.slices),
-        worst_slices=wording.slice_rows(pack.evaluation.worst_slices),
+        metrics=formatting.metric_rows(pack.evaluation),
+        features=formatting.feature_rows(pack.declaration.features),
+        slices=formatting.slice_rows(pack.evaluation.slices),
+        worst_slices=formatting.slice_rows(pack.evaluation.worst_slices),
         # Our own drawings, with every text in them escaped by Matplotlib; all else is escaped by Jinja.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704
         wanted=[name for name in _wanted(pack) if name in plots],
@@ -69,9 +69,9 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
 
 
 def _wanted(pack: EvidencePack) -> tuple[str, ...]:
-    if pack.question.task == "regression":
+    if pack.declaration.task == "regression":
         return ("residuals", "scores", "importances")
-    scores = ("scores",) if pack.question.task == "binary" else ()
+    scores = ("scores",) if pack.declaration.task == "binary" else ()
     return ("roc", "precision_recall", "calibration", *scores, "importances")
 
 
@@ -86,8 +86,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = wording.number
-    environment.filters["moment"] = wording.moment
-    environment.filters["short"] = wording.short
-    environment.filters["length_of"] = wording.length
+    environment.filters["number"] = formatting.number
+    environment.filters["moment"] = formatting.moment
+    environment.filters["short"] = formatting.short
+    environment.filters["length_of"] = formatting.length
     return environment

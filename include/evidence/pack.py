@@ -28,7 +28,7 @@ SCHEMA_VERSION: Literal[1] = 1
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Question(Record):
+class ModelDeclaration(Record):
     """What the model is asked, and by whom it was declared."""
 
     model: str
@@ -44,7 +44,7 @@ class Question(Record):
     parity_tolerance: float
 
     @classmethod
-    def of(cls, spec: ModelSpec, gates: tuple[dict[str, Any], ...]) -> Question:
+    def of(cls, spec: ModelSpec, gates: tuple[dict[str, Any], ...]) -> ModelDeclaration:
         """Return what a declaration asks, weighed by `gates`."""
         return cls(
             model=spec.name,
@@ -66,7 +66,7 @@ class EvidencePack(Record):
 
     Parameters
     ----------
-    question : Question
+    declaration : ModelDeclaration
         The declaration, as far as it is data.
     snapshot : SnapshotRef
         The rows that it was trained and judged on, and their split by time.
@@ -85,7 +85,7 @@ class EvidencePack(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     version: int = Field(ge=1)
     run_id: str
-    question: Question
+    declaration: ModelDeclaration
     snapshot: SnapshotRef
     fit_seconds: float
     evaluation: Evaluation

@@ -20,7 +20,7 @@ SECTIONS: tuple[Section, ...] = ("data", "model", "infrastructure", "monitoring"
 AUTOMATED, MANUAL = 1.0, 0.5
 
 
-class Facts(Record):
+class ScoreCardInput(Record):
     """What the ledger and the artifact hold of a model's champion; the proofs are looked for in these alone.
 
     Parameters
@@ -45,7 +45,7 @@ class Item(NamedTuple):
     id: str
     section: Section
     asks: str
-    proof: Callable[[Facts], str | None] | None
+    proof: Callable[[ScoreCardInput], str | None] | None
 
 
 class ItemResult(Record):
@@ -76,7 +76,7 @@ class ScoreCard(Record):
         return min(self.sums.values())
 
 
-def score_card(facts: Facts, attested: Mapping[str, str]) -> ScoreCard:
+def score_card(facts: ScoreCardInput, attested: Mapping[str, str]) -> ScoreCard:
     """Hold the facts against the 28 tests.
 
     Parameters
@@ -89,7 +89,7 @@ def score_card(facts: Facts, attested: Mapping[str, str]) -> ScoreCard:
     )
 
 
-def _result(item: Item, facts: Facts, attested: Mapping[str, str]) -> ItemResult:
+def _result(item: Item, facts: ScoreCardInput, attested: Mapping[str, str]) -> ItemResult:
     proof = item.proof(facts) if item.proof else None
     if proof is not None:
         points = AUTOMATED
@@ -100,20 +100,20 @@ def _result(item: Item, facts: Facts, attested: Mapping[str, str]) -> ItemResult
     return ItemResult(id=item.id, section=item.section, asks=item.asks, points=points, proof=proof)
 
 
-def _validated(*purposes: str) -> Callable[[Facts], str | None]:
+def _validated(*purposes: str) -> Callable[[ScoreCardInput], str | None]:
     """Show that the data contract was held against the rows, for every one of these purposes."""
 
-    def proof(facts: Facts) -> str | None:
+    def proof(facts: ScoreCardInput) -> str | None:
         found = [facts.validations[each] for each in purposes if each in facts.validations]
         return "; ".join(found) if len(found) == len(purposes) else None
 
     return proof
 
 
-def _gate(*kinds: str) -> Callable[[Facts], str | None]:
+def _gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
     """Show that every gate of these kinds passed, and that there was one of each."""
 
-    def proof(facts: Facts) -> str | None:
+    def proof(facts: ScoreCardInput) -> str | None:
         if facts.pack is None:
             return None
         found = [gate for gate in facts.pack.decision.gates if gate.gate in kinds]
@@ -124,45 +124,45 @@ def _gate(*kinds: str) -> Callable[[Facts], str | None]:
     return proof
 
 
-def _beats_the_baseline(facts: Facts) -> str | None:
+def _beats_the_baseline(facts: ScoreCardInput) -> str | None:
     """Show it only where no gate allows the candidate to be worse than the simple model."""
-    gates = facts.pack.question.gates if facts.pack else ()
+    gates = facts.pack.declaration.gates if facts.pack else ()
     margins = [each.get("margin", 0) for each in gates if each["kind"] == "better_than_baseline"]
     return _gate("better_than_baseline")(facts) if min(margins, default=0) >= 0 else None
 
 
-def _any_gate(*kinds: str) -> Callable[[Facts], str | None]:
+def _any_gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
     proofs = [_gate(kind) for kind in kinds]
     return lambda facts: next((found for proof in proofs if (found := proof(facts))), None)
 
 
-def _every_feature_helps(facts: Facts) -> str | None:
+def _every_feature_helps(facts: ScoreCardInput) -> str | None:
     card = facts.pack.card if facts.pack else None
     if facts.pack is None or card is None:
         return None
     helpful = {each.feature for each in card.importances if each.mean > 2 * each.spread}
-    if {each.name for each in facts.pack.question.features} - helpful:
+    if {each.name for each in facts.pack.declaration.features} - helpful:
         return None
     return (
         f"evidence.json of version {facts.version}, card.importances: each of {len(helpful)} features lowers the loss"
     )
 
 
-def _trained_twice(facts: Facts) -> str | None:
+def _trained_twice(facts: ScoreCardInput) -> str | None:
     found = facts.pack.reproducibility if facts.pack else None
     if found is None or not found.passed:
         return None
     return f"evidence.json of version {facts.version}, reproducibility: {found.second_digest[:12]}… twice"
 
 
-def _decided(facts: Facts) -> str | None:
+def _decided(facts: ScoreCardInput) -> str | None:
     if facts.pack is None or not facts.pack.decision.accepted:
         return None
     gates = len(facts.pack.decision.gates)
     return f"evidence.json of version {facts.version}, decision: {gates} gates passed before it was promoted"
 
 
-def _rehearsed(facts: Facts) -> str | None:
+def _rehearsed(facts: ScoreCardInput) -> str | None:
     found = facts.pack.rehearsal if facts.pack else None
     if found is None or not found.passed:
         return None
@@ -170,7 +170,7 @@ def _rehearsed(facts: Facts) -> str | None:
     return f"evidence.json of version {facts.version}, rehearsal: the real service answered {rows} golden rows"
 
 
-def _rolled_back(facts: Facts) -> str | None:
+def _rolled_back(facts: ScoreCardInput) -> str | None:
     for each in reversed(facts.promotions):
         if each.from_version is not None and each.to_version < each.from_version:
             return (
@@ -179,14 +179,14 @@ def _rolled_back(facts: Facts) -> str | None:
     return None
 
 
-def _same_features(facts: Facts) -> str | None:
+def _same_features(facts: ScoreCardInput) -> str | None:
     data = facts.pack.evaluation.data if facts.pack else None
     if data is None or data.served_rows == 0 or data.served_differences:
         return None
     return f"evidence.json of version {facts.version}, evaluation.data: {data.served_rows:,} rows the same as served"
 
 
-def _stable(facts: Facts) -> str | None:
+def _stable(facts: ScoreCardInput) -> str | None:
     if facts.pack is None or not facts.pack.parity.passed:
         return None
     parity = facts.pack.parity

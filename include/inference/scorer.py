@@ -21,7 +21,7 @@ from include.inference.encoder import RowEncoder
 from include.inference.order import ENTRY, FEWEST_ROWS, RowOrder, row_order
 from include.inference.signature import Signature
 from include.inference.single_row import SingleRow, Tensor
-from include.provenance import CheckedFiles
+from include.provenance import VerifiedFiles
 from include.records import Record
 
 onnxruntime.set_default_logger_severity(3)  # errors only: its warnings are about the graph, not about us
@@ -114,7 +114,7 @@ class Scorer:
         return self._one.score(values)
 
 
-def load_scorer(files: CheckedFiles) -> Scorer:
+def load_scorer(files: VerifiedFiles) -> Scorer:
     """Load ``signature.json`` and ``model.onnx`` as the bytes that were checked.
 
     Raises
@@ -125,7 +125,7 @@ def load_scorer(files: CheckedFiles) -> Scorer:
     return Scorer(files.read("model.onnx"), Signature.from_json(files.read("signature.json")))
 
 
-def load_golden(files: CheckedFiles) -> tuple[GoldenRow, ...]:
+def load_golden(files: VerifiedFiles) -> tuple[GoldenRow, ...]:
     """Read ``golden.json`` as the bytes that were checked.
 
     Raises

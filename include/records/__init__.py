@@ -12,7 +12,7 @@ from include.records.data import CheckResult, Purpose, SnapshotRef, Split, Valid
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
 from include.records.parity import ParityCheck, ParityVerdict
-from include.records.registry import Approval, ModelVersion, Promotion
+from include.records.registry import ApprovalDecision, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
 from include.records.scores import PublishedPartition, RemovedPartition, ScoreMode, ScorePlan, StagedShard
 from include.records.shadow import Divergence, ShadowDivergence
@@ -20,7 +20,7 @@ from include.records.shadow import Divergence, ShadowDivergence
 __all__ = [
     "CARD_DATA",
     "Alert",
-    "Approval",
+    "ApprovalDecision",
     "Attestation",
     "AuditCheck",
     "Bin",

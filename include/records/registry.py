@@ -68,7 +68,7 @@ class Promotion(Record):
     promoted_at: AwareDatetime
 
 
-class Approval(Record):
+class ApprovalDecision(Record):
     """What a person said of a version: stored for good, and void once anything it says has changed.
 
     `champion_sequence` and `newest_version` are what they were when it was said.

@@ -4,7 +4,7 @@ from include.provenance import file_digest
 from include.registry.approvals import read_approvals, store_approval
 from include.registry.artifacts import CARD, EVIDENCE, ArtifactStore, Manifest, VerifiedArtifact
 from include.registry.ledger import Ledger
-from include.registry.shadows import last_divergences, set_shadow, shadow_of
+from include.registry.shadow_assignments import assign_shadow, assigned_shadow, read_divergences
 
 __all__ = [
     "CARD",
@@ -14,9 +14,9 @@ __all__ = [
     "Manifest",
     "VerifiedArtifact",
     "file_digest",
-    "last_divergences",
+    "read_divergences",
     "read_approvals",
-    "set_shadow",
-    "shadow_of",
+    "assign_shadow",
+    "assigned_shadow",
     "store_approval",
 ]

@@ -7,8 +7,8 @@ from typing import Literal
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from include.errors import ApprovalNeededError, CandidateRejectedError
-from include.records import Approval, ModelVersion
+from include.errors import ApprovalRequiredError, CandidateRejectedError
+from include.records import ApprovalDecision, ModelVersion
 
 _APPROVE = """
     SELECT * FROM sluice.approve(:model, :version, :evidence, :decision, :approver, :requested_by, :comment)
@@ -25,7 +25,7 @@ def store_approval(
     approver: str,
     requested_by: str | None,
     comment: str,
-) -> Approval:
+) -> ApprovalDecision:
     """Store what a person said of a version; the database adds what was true at that moment.
 
     Parameters
@@ -43,22 +43,22 @@ def store_approval(
         "comment": comment,
     }
     with engine.begin() as connection:
-        return Approval.model_validate(dict(connection.execute(text(_APPROVE), row).mappings().one()))
+        return ApprovalDecision.model_validate(dict(connection.execute(text(_APPROVE), row).mappings().one()))
 
 
-def read_approvals(engine: Engine, model: str) -> tuple[Approval, ...]:
+def read_approvals(engine: Engine, model: str) -> tuple[ApprovalDecision, ...]:
     """Return everything that people said of versions of `model`, oldest first."""
     statement = text("SELECT * FROM sluice.approval WHERE model = :model ORDER BY id")
     with engine.connect() as connection:
         rows = connection.execute(statement, {"model": model}).mappings()
-        return tuple(Approval.model_validate(dict(row)) for row in rows)
+        return tuple(ApprovalDecision.model_validate(dict(row)) for row in rows)
 
 
-def refusal_of(error: DBAPIError, version: ModelVersion) -> Exception:
+def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
     """Return what the database's refusal to promote `version` means; the error itself, when it is no such one."""
     code = getattr(error.orig, "sqlstate", None)
     if code == NEEDS_APPROVAL:
-        return ApprovalNeededError(version.model, version.version, str(error.orig).splitlines()[0])
+        return ApprovalRequiredError(version.model, version.version, str(error.orig).splitlines()[0])
     if code == NOT_ACCEPTED:
         return CandidateRejectedError(version.model, version.version, version.decision.reasons)
     return error

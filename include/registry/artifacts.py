@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from include.errors import ArtifactError, SignatureError
-from include.provenance import CheckedFiles, changed, read_plain
+from include.provenance import VerifiedFiles, digest_mismatch, read_regular_file
 from include.records import Record
 from include.settings import Settings
 from include.signing import Keyring
@@ -47,7 +47,7 @@ class Manifest(Record):
     created_at: AwareDatetime
 
 
-class VerifiedArtifact(CheckedFiles):
+class VerifiedArtifact(VerifiedFiles):
     """An artifact whose every byte was checked; `read` gives out only what was, whatever lies there by now.
 
     Attributes
@@ -134,9 +134,9 @@ class ArtifactStore:
         folder = self.folder(model, version)
         if folder.is_symlink():
             raise ArtifactError(f"{folder}: expected a folder; found a link. Restore it from a backup, or roll back.")
-        content, found = read_plain(folder / MANIFEST, keep=True)
+        content, found = read_regular_file(folder / MANIFEST, keep=True)
         if found != artifact_digest:
-            raise changed(folder / MANIFEST, artifact_digest, found)
+            raise digest_mismatch(folder / MANIFEST, artifact_digest, found)
         key_id = self._signed_by(folder, content)
         manifest = read_manifest(folder, content)
         self._check_claims(folder, manifest, key_id, (model, version))
@@ -146,7 +146,7 @@ class ArtifactStore:
         """Return the key that signed the manifest, or None when there is no signature at all."""
         if not os.path.lexists(folder / SIGNATURE):
             return None
-        signed, _ = read_plain(folder / SIGNATURE, keep=True)
+        signed, _ = read_regular_file(folder / SIGNATURE, keep=True)
         return self.keys.verify(content, signed, thing=str(folder / MANIFEST))
 
     def _check_claims(self, folder: Path, manifest: Manifest, key_id: str | None, wanted: tuple[str, int]) -> None:
@@ -191,9 +191,9 @@ def _check_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
         )
     kept = {}
     for name, expected in manifest.files.items():
-        content, digest = read_plain(folder / name, keep=name in LOADED)
+        content, digest = read_regular_file(folder / name, keep=name in LOADED)
         if digest != expected:
-            raise changed(folder / name, expected, digest)
+            raise digest_mismatch(folder / name, expected, digest)
         if name in LOADED:
             kept[name] = content
     return kept

@@ -47,7 +47,7 @@ class Attestations:
             rows = connection.execute(statement, {"model": model}).mappings()
             return {row["test"]: Attestation.model_validate(dict(row)) for row in rows}
 
-    def fault(self, said: Attestation) -> str | None:
+    def verify(self, said: Attestation) -> str | None:
         """Return why a statement does not count, or None when a trusted key signed exactly it."""
         thing = f"the statement on {said.test} of '{said.model}' in sluice.attestation"
         try:

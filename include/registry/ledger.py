@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from include.errors import LostRaceError, UnknownVersionError
+from include.errors import PromotionConflictError, UnknownVersionError
 from include.records import Decision, Evaluation, ModelVersion, Promotion, PublishedPartition
-from include.registry.approvals import refusal_of
+from include.registry.approvals import translate_error
 from include.registry.artifacts import Manifest
 
 _VERSION = """
@@ -164,7 +164,7 @@ class Ledger:
         with self._engine.connect() as connection:
             return self._one_promotion(connection, "AND promoted_at <= :at", {"model": model, "at": at})
 
-    def history(self, model: str) -> tuple[Promotion, ...]:
+    def promotions(self, model: str) -> tuple[Promotion, ...]:
         """Return every promotion of `model`, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(text(_PROMOTION + " WHERE model = :model ORDER BY sequence"), {"model": model})
@@ -186,11 +186,11 @@ class Ledger:
         ------
         UnknownVersionError
             When `to_version` was never registered.
-        ApprovalNeededError
+        ApprovalRequiredError
             When a person has to approve it first; says what is missing.
         CandidateRejectedError
             When the gates said no and the connection's role is no operator's.
-        LostRaceError
+        PromotionConflictError
             When somebody else moved the champion first; names the winner.
         """
         version = self.version(model, to_version)
@@ -210,10 +210,10 @@ class Ledger:
                 raise
             won = None
         except DBAPIError as error:
-            raise refusal_of(error, version) from error
+            raise translate_error(error, version) from error
         if won is None:
-            winner = next(each for each in self.history(model) if each.sequence == expected_sequence + 1)
-            raise LostRaceError(model, winner.sequence, winner.to_version, winner.actor)
+            winner = next(each for each in self.promotions(model) if each.sequence == expected_sequence + 1)
+            raise PromotionConflictError(model, winner.sequence, winner.to_version, winner.actor)
         return Promotion.model_validate(dict(won))
 
     # -- partitions -------------------------------------------------------------------------------

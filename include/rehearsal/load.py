@@ -43,7 +43,7 @@ class Timings:
         return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
 
 
-def put_load(
+def run_load(
     port: int,
     path: str,
     headers: dict[str, str],

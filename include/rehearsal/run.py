@@ -12,9 +12,9 @@ from include.inference import GoldenRow, Signature
 from include.records import Rehearsal
 from include.rehearsal.client import NO_ANSWER, Client, body_of
 from include.rehearsal.golden import golden_faults
-from include.rehearsal.load import Timings, put_load
+from include.rehearsal.load import Timings, run_load
 from include.rehearsal.malformed import malformed_faults
-from include.rehearsal.stage import Service, Stage
+from include.rehearsal.sandbox import Service, ServiceSandbox
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ class _Course:
     faults: list[str] = field(default_factory=list)
 
 
-def rehearse(stage: Stage, signature: Signature, golden: Sequence[GoldenRow], onnx_digest: str) -> Rehearsal:
+def rehearse(sandbox: ServiceSandbox, signature: Signature, golden: Sequence[GoldenRow], onnx_digest: str) -> Rehearsal:
     """Start the service on the candidate, ask it, load it and stop it.
 
     Parameters
     ----------
-    stage : Stage
+    sandbox : ServiceSandbox
         With the candidate's artifact in place.
     signature : Signature
         Of the candidate, as training wrote it.
@@ -56,17 +56,17 @@ def rehearse(stage: Stage, signature: Signature, golden: Sequence[GoldenRow], on
         It never raises for what a candidate does: each thing that went wrong is a sentence in ``faults``.
     """
     started, course = time.monotonic(), _Course()
-    with stage.service() as service:
+    with sandbox.service() as service:
         try:
-            _act(stage, service, signature, golden, course)
+            _act(sandbox, service, signature, golden, course)
         except NO_ANSWER as error:
             alive = "" if service.alive else " (its process has ended)"
-            course.faults.append(f"the service stopped answering{alive}: {error}; it last said: {service.last_words()}")
+            course.faults.append(f"the service stopped answering{alive}: {error}; it last said: {service.log_tail()}")
     for fault in course.faults:
         log.warning("rehearsal of %s: %s", signature.model, fault)
     report = Rehearsal(
         model=signature.model,
-        artifact_digest=stage.artifact_digest,
+        artifact_digest=sandbox.artifact_digest,
         onnx_digest=onnx_digest,
         ready=course.ready,
         golden_rows=len(golden),
@@ -76,7 +76,7 @@ def rehearse(stage: Stage, signature: Signature, golden: Sequence[GoldenRow], on
         latency_p50_ms=course.timings.percentile(0.5),
         latency_p99_ms=course.timings.percentile(0.99),
         memory_mib=course.memory_mib,
-        size_bytes=_size(stage.artifact),
+        size_bytes=_size(sandbox.artifact),
         seconds=time.monotonic() - started,
         faults=tuple(course.faults[:MOST_FAULTS]),
     )
@@ -84,20 +84,22 @@ def rehearse(stage: Stage, signature: Signature, golden: Sequence[GoldenRow], on
     return report
 
 
-def _act(stage: Stage, service: Service, signature: Signature, golden: Sequence[GoldenRow], course: _Course) -> None:
+def _act(
+    sandbox: ServiceSandbox, service: Service, signature: Signature, golden: Sequence[GoldenRow], course: _Course
+) -> None:
     client = Client(service.port, service.token)
     fault = _not_ready(client, service)
     if fault is not None:
         course.faults.append(fault)
         return
     course.ready = True
-    wrong = list(golden_faults(client, signature, golden, stage.artifact_digest))
+    wrong = list(golden_faults(client, signature, golden, sandbox.artifact_digest))
     course.golden_exact = not wrong
-    accepted = list(malformed_faults(client, signature, golden[0].features, stage.settings))
+    accepted = list(malformed_faults(client, signature, golden[0].features, sandbox.settings))
     course.malformed_refused = not accepted
     course.faults += [*wrong, *accepted]
     path = f"/v1/models/{signature.model}/predict"
-    course.timings = put_load(service.port, path, client.headers, [body_of(row.features) for row in golden])
+    course.timings = run_load(service.port, path, client.headers, [body_of(row.features) for row in golden])
     course.memory_mib = service.memory_mib()
     if course.timings.refused:
         course.faults.append(f"under load, {course.timings.refused} request(s) were not answered with 200")
@@ -122,7 +124,7 @@ def _not_ready(client: Client, service: Service) -> str | None:
             return f"the service refused the candidate: {'; '.join(faults)}"
         time.sleep(LOOK_EVERY)
     if not service.alive:
-        return f"the service ended before it was ready; it last said: {service.last_words()}"
+        return f"the service ended before it was ready; it last said: {service.log_tail()}"
     return f"the service was not ready within {READY_SECONDS:g} s; /ready said: {said}"
 
 

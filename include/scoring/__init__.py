@@ -6,19 +6,19 @@ Each attempt takes a number (`attempts`); a shard's rows are read, scored and wr
 (`staging`); one transaction makes them the partition (`publication`).
 """
 
-from include.scoring.cleaning import clean_staging
-from include.scoring.faults import database_errors
+from include.scoring.errors import database_errors
 from include.scoring.planning import plan, shard_condition
 from include.scoring.publication import abandon, publish
-from include.scoring.retention import retire
+from include.scoring.retention import drop_partitions
 from include.scoring.rows import score_batches
-from include.scoring.sample import Rival, measure_sample
-from include.scoring.shadow import measure_divergence, write_shadow
+from include.scoring.sample import ComparedVersion, measure_sample
+from include.scoring.shadow_scores import measure_divergence, write_shadow
 from include.scoring.staging import stage_shard
+from include.scoring.staging_cleanup import clean_staging
 from include.scoring.tables import ensure_score_table, score_columns
 
 __all__ = [
-    "Rival",
+    "ComparedVersion",
     "abandon",
     "clean_staging",
     "database_errors",
@@ -27,7 +27,7 @@ __all__ = [
     "measure_sample",
     "plan",
     "publish",
-    "retire",
+    "drop_partitions",
     "score_batches",
     "score_columns",
     "shard_condition",

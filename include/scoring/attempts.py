@@ -19,9 +19,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.errors import DatabaseError, FencedError
-from include.scoring.faults import as_ours
+from include.scoring.errors import translate_error
 
-Stage = Literal["plan", "shard", "publish"]
+AttemptStage = Literal["plan", "shard", "publish"]
 
 STAGING = "staging"
 _TRIES = 5
@@ -59,7 +59,7 @@ _TAKE: LiteralString = (
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class AttemptKey:
     """What an attempt is at.
 
     Attributes
@@ -72,7 +72,7 @@ class Work:
     model: str
     start: datetime
     run_id: str
-    stage: Stage
+    stage: AttemptStage
     plan: int | None = None
     shard: int | None = None
     try_number: int = 1
@@ -81,7 +81,7 @@ class Work:
         what = {"plan": "the plan", "shard": f"shard {self.shard}", "publish": "the publication"}[self.stage]
         return f"{what} of model '{self.model}', partition {self.start:%Y-%m-%d %H:%M} UTC"
 
-    def named(self, attempt: int | None = None) -> dict[str, Any]:
+    def sql_params(self, attempt: int | None = None) -> dict[str, Any]:
         """Return the parameters of the statements above."""
         named: dict[str, Any] = {"model": self.model, "start": self.start, "run": self.run_id, "stage": self.stage}
         named |= {"plan": self.plan, "shard": self.shard, "attempt": attempt, "try": self.try_number}
@@ -92,7 +92,7 @@ class Work:
 class Attempt:
     """A number, and the one connection to write with while it is the newest."""
 
-    work: Work
+    work: AttemptKey
     number: int
     connection: psycopg.Connection[Any]
 
@@ -101,7 +101,7 @@ class Attempt:
         """The name of its table in schema ``staging``."""
         return staging_name(self.work.model, self.work.start, self.number)
 
-    def hold(self) -> None:
+    def lock(self) -> None:
         """Keep others from taking a number or publishing until the transaction ends; make sure to be the newest.
 
         Raises
@@ -116,7 +116,7 @@ class Attempt:
 
 
 @contextlib.contextmanager
-def taken_attempt(engine: Engine, work: Work) -> Iterator[Attempt]:
+def acquire_attempt(engine: Engine, work: AttemptKey) -> Iterator[Attempt]:
     """Take a number for `work`, replacing older attempts at it; close the connection in the end.
 
     Raises
@@ -133,7 +133,7 @@ def taken_attempt(engine: Engine, work: Work) -> Iterator[Attempt]:
             yield Attempt(work, number, connection)
     except (psycopg.Error, SQLAlchemyError) as error:
         newer = _newer_than(engine, work, number)
-        raise newer or as_ours(error, str(work)) from error
+        raise newer or translate_error(error, str(work)) from error
 
 
 def staging_name(model: str, start: datetime, attempt: int) -> str:
@@ -161,12 +161,12 @@ def own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
         connection.close()
 
 
-def _take(connection: psycopg.Connection[Any], work: Work) -> int:
+def _take(connection: psycopg.Connection[Any], work: AttemptKey) -> int:
     for turn in range(_TRIES):
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # of another role: its own time-outs end it
-            connection.execute(_END_OLDER, work.named())
+            connection.execute(_END_OLDER, work.sql_params())
         try:
-            row = connection.execute(_TAKE, work.named()).fetchone()
+            row = connection.execute(_TAKE, work.sql_params()).fetchone()
         except psycopg.errors.LockNotAvailable:
             if turn == _TRIES - 1:
                 raise
@@ -179,12 +179,12 @@ def _take(connection: psycopg.Connection[Any], work: Work) -> int:
     raise DatabaseError(f"{work}: expected a number from sluice.take_score_attempt; found none. Run the task again.")
 
 
-def _newer(connection: psycopg.Connection[Any], work: Work, number: int) -> FencedError | None:
-    row = connection.execute(_NEWER, work.named(number) | {"plan": work.plan or number}).fetchone()
+def _newer(connection: psycopg.Connection[Any], work: AttemptKey, number: int) -> FencedError | None:
+    row = connection.execute(_NEWER, work.sql_params(number) | {"plan": work.plan or number}).fetchone()
     return None if row is None else FencedError(str(work), number, work.run_id, row[0], row[1], row[2])
 
 
-def _newer_than(engine: Engine, work: Work, number: int | None) -> FencedError | None:
+def _newer_than(engine: Engine, work: AttemptKey, number: int | None) -> FencedError | None:
     """Ask on a new connection, since the attempt's own may be what failed; None also when nobody answers."""
     if number is None:
         return None

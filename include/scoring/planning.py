@@ -7,13 +7,13 @@ from sqlalchemy import Engine
 
 from include.errors import PartitionOverlapError
 from include.records import Period, ScoreMode, ScorePlan
-from include.scoring.attempts import STAGING, Work, staging_name, taken_attempt
-from include.scoring.cleaning import drop_replaced
-from include.scoring.faults import database_errors
+from include.scoring.attempts import STAGING, AttemptKey, acquire_attempt, staging_name
+from include.scoring.errors import database_errors
+from include.scoring.staging_cleanup import drop_replaced
 from include.scoring.tables import ensure_score_table
 from include.spec import ModelSpec
 
-MOST_SHARDS = 64
+MAX_SHARDS = 64
 
 # What PostgreSQL says of a partition's bounds, read back as two times.
 _OVERLAPPING = """
@@ -50,26 +50,26 @@ def plan(
     shards : int, optional
         In how many shards; by default as many as the rows ask for.
     try_number : int
-        See `Work`.
+        See `AttemptKey`.
 
     Raises
     ------
     PartitionOverlapError
         When the score table has partitions of another length there.
     FencedError, DatabaseError
-        See `taken_attempt`.
+        See `acquire_attempt`.
     """
     with database_errors(f"the score table of model '{spec.name}'"):
         ensure_score_table(engine, spec)
     shards = shards or shards_for(rows, spec.scoring.shard_rows)
-    with taken_attempt(engine, Work(spec.name, period.start, run_id, "plan", try_number=try_number)) as attempt:
+    with acquire_attempt(engine, AttemptKey(spec.name, period.start, run_id, "plan", try_number=try_number)) as attempt:
         check_fits(attempt.connection, spec, period)
         drop_replaced(attempt)
         if shards > 1:
             # The staged shards become partitions of this table by the hash of their key, and it becomes the
             # published partition. Until then its only use is to say which row belongs to which shard.
             with attempt.connection.transaction():
-                attempt.hold()
+                attempt.lock()
                 attempt.connection.execute(
                     f'CREATE TABLE {STAGING}."{attempt.table}" (LIKE scores."{spec.name}" INCLUDING COMMENTS, '
                     "PRIMARY KEY (entity_key, partition_start)) PARTITION BY HASH (entity_key)"
@@ -89,7 +89,7 @@ def plan(
 
 def shards_for(rows: int, shard_rows: int) -> int:
     """Return how many shards of at most about `shard_rows` rows each hold `rows` rows: from 1 to 64."""
-    return min(max(-(-rows // shard_rows), 1), MOST_SHARDS)
+    return min(max(-(-rows // shard_rows), 1), MAX_SHARDS)
 
 
 def shard_condition(spec: ModelSpec, plan: ScorePlan, shard: int) -> str | None:

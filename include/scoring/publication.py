@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 
 from include.errors import DatabaseError, ReconciliationError
 from include.records import PublishedPartition, ScorePlan, StagedShard
-from include.scoring.attempts import STAGING, Attempt, Work, partition_name, staging_name, taken_attempt
-from include.scoring.cleaning import drop_of_plan
-from include.scoring.digests import added, read, written
+from include.scoring.attempts import STAGING, Attempt, AttemptKey, acquire_attempt, partition_name, staging_name
 from include.scoring.planning import check_fits
-from include.scoring.reconciling import reconcile
+from include.scoring.reconciliation import reconcile
+from include.scoring.row_digests import combine_sums, format_digest, parse_digest
+from include.scoring.staging_cleanup import drop_of_plan
 from include.spec import ModelSpec
 
 _PARTITION = """
@@ -50,19 +50,19 @@ def publish(
     ReconciliationError
         When the shards are not all there, do not hold the rows that were validated, or are not what they were when
         they were staged; the former rows stay.
-    ScoresRefusedError
+    ScoreBoundsError
         When the scores' distribution is outside the declared bounds; the former rows stay.
     FencedError
         When a newer attempt has replaced this one.
     DatabaseError
         When the database fails otherwise; trying again may help.
     """
-    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt, try_number=try_number)
-    with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
-        attempt.hold()
+    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt, try_number=try_number)
+    with acquire_attempt(engine, work) as attempt, attempt.connection.transaction():
+        attempt.lock()
         former = _former(attempt)
         attached = _is_attached(attempt)
-        digest = written(added(read(shard.rows_digest) for shard in staged))
+        digest = format_digest(combine_sums(parse_digest(shard.rows_digest) for shard in staged))
         if attached and former is not None and _same(former, plan, digest):
             drop_of_plan(attempt)
             return former
@@ -82,15 +82,15 @@ def publish(
 
 def abandon(engine: Engine, plan: ScorePlan) -> None:
     """Give a plan up: drop its staged tables. The published rows are as they were."""
-    work = Work(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
-    with taken_attempt(engine, work) as attempt, attempt.connection.transaction():
-        attempt.hold()
+    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
+    with acquire_attempt(engine, work) as attempt, attempt.connection.transaction():
+        attempt.lock()
         drop_of_plan(attempt)
 
 
 def _former(attempt: Attempt) -> PublishedPartition | None:
     with attempt.connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_PARTITION, attempt.work.named()).fetchone()
+        row = cursor.execute(_PARTITION, attempt.work.sql_params()).fetchone()
     return None if row is None else PublishedPartition.model_validate(row)
 
 

@@ -17,10 +17,10 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Engine
 
-from include.errors import PartitionKeptError
+from include.errors import PartitionInUseError
 from include.records import PublishedPartition, RemovedPartition
 from include.scoring.attempts import own_connection, partition_name
-from include.scoring.faults import database_errors
+from include.scoring.errors import database_errors
 from include.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _NOTE = """
 """
 
 
-def retire(
+def drop_partitions(
     engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
 ) -> tuple[RemovedPartition, ...]:
     """Remove the partitions that ended more than ``spec.scoring.keep`` before `now`, but for those still needed.
@@ -61,7 +61,7 @@ def retire(
 
     Raises
     ------
-    PartitionKeptError
+    PartitionInUseError
         When a partition of `only` is still needed, or not published.
     DatabaseError
         When the database fails; trying again is safe.
@@ -79,7 +79,7 @@ def retire(
                 why = reason or f"ended more than {spec.scoring.keep} before {now:%Y-%m-%d %H:%M} UTC"
                 try:
                     retired.append(_retire_one(connection, spec, published, each.partition_start, why))
-                except PartitionKeptError as kept:
+                except PartitionInUseError as kept:
                     log.info("%s", kept)
                 except psycopg.errors.LockNotAvailable:
                     log.warning("a long query reads %s of %s: it is removed next time", each.partition_start, spec.name)
@@ -100,15 +100,15 @@ def _retire_one(
 ) -> RemovedPartition:
     found = next((each for each in published if each.partition_start == start), None)
     if found is None:
-        raise PartitionKeptError(spec.name, start, "it is not published, or was removed before")
+        raise PartitionInUseError(spec.name, start, "it is not published, or was removed before")
     if found is published[-1]:
-        raise PartitionKeptError(spec.name, start, "it is the newest one")
+        raise PartitionInUseError(spec.name, start, "it is the newest one")
     name, parent = f'scores."{partition_name(spec.name, start)}"', f'scores."{spec.name}"'
     with _held(connection, spec.name, start):
         pending = connection.execute(_PENDING, [name, parent]).fetchone()
         if pending == (False,):
             if spec.scoring.keep_newest and _holds_newest(connection, spec, name, start):
-                raise PartitionKeptError(spec.name, start, "it holds the newest score of a key")
+                raise PartitionInUseError(spec.name, start, "it holds the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
         elif pending == (True,):  # a former call gave up waiting for a reader
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} FINALIZE")

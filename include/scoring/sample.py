@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, text
 
-from include.errors import RowsRejectedError, ShadowUnansweredError
+from include.errors import ChallengerIncompatibleError, RowsRejectedError
 from include.inference import RowEncoder, Scorer, Signature, divergence_of
 from include.records import ShadowDivergence
-from include.scoring.shadow import store_divergence
-from include.scoring.tables import take_turn
+from include.scoring.shadow_scores import store_divergence
+from include.scoring.tables import advisory_lock
 
-FEWEST_ROWS: Final = 100
-MOST_ROWS: Final = 50_000
+MIN_ROWS: Final = 100
+MAX_ROWS: Final = 50_000
 LATE: Final = timedelta(days=1)
 # Rows come late when the database was away from the service. So a day is looked at again, and what keeps a row
 # from counting twice is the key of shadow_sample. Locked, so that the log does not forget a row meanwhile.
@@ -36,7 +36,7 @@ _SEEN: Final = text("""
 """)
 
 
-class Rival(NamedTuple):
+class ComparedVersion(NamedTuple):
     """A version, loaded."""
 
     version: int
@@ -49,7 +49,7 @@ class Rival(NamedTuple):
 
 
 def measure_sample(
-    engine: Engine, champion: Rival, challenger: Rival, run_id: str, *, fewest: int = FEWEST_ROWS
+    engine: Engine, champion: ComparedVersion, challenger: ComparedVersion, run_id: str, *, fewest: int = MIN_ROWS
 ) -> ShadowDivergence | None:
     """Hold a challenger's answers to sampled requests against those that clients got, and store the figures.
 
@@ -58,19 +58,19 @@ def measure_sample(
 
     Parameters
     ----------
-    champion : Rival
+    champion : ComparedVersion
         Whose logged answers are taken, as clients got them; its signature says the order of their inputs.
 
     Raises
     ------
-    ShadowUnansweredError
+    ChallengerIncompatibleError
         When the challenger answers another question, needs features that these requests have not, or refuses
         every row.
     """
     model = challenger.signature.model
     _require_same_question(champion, challenger)
     with engine.begin() as connection:
-        take_turn(connection, f"sluice.shadow_sample.{model}")
+        advisory_lock(connection, f"sluice.shadow_sample.{model}")
         logged = _unseen(connection, model, champion.version, challenger.version)
         if len(logged) < fewest:
             return None
@@ -96,11 +96,11 @@ def measure_sample(
 
 
 def _unseen(connection: Connection, model: str, champion: int, challenger: int) -> Sequence[Row[Any]]:
-    values = {"model": model, "champion": champion, "version": challenger, "late": LATE, "most": MOST_ROWS}
+    values = {"model": model, "champion": champion, "version": challenger, "late": LATE, "most": MAX_ROWS}
     return connection.execute(_UNSEEN, values).all()
 
 
-def _require_same_question(champion: Rival, challenger: Rival) -> None:
+def _require_same_question(champion: ComparedVersion, challenger: ComparedVersion) -> None:
     asked, answering = champion.signature, challenger.signature
     why = None
     if (asked.task, asked.classes) != (answering.task, answering.classes):
@@ -108,7 +108,7 @@ def _require_same_question(champion: Rival, challenger: Rival) -> None:
     elif missing := [name for name in answering.names if name not in asked.names]:
         why = f"it needs {', '.join(missing)}, which requests to champion {champion.version} do not have"
     if why is not None:
-        raise ShadowUnansweredError(answering.model, challenger.version, why)
+        raise ChallengerIncompatibleError(answering.model, challenger.version, why)
 
 
 def _chosen(inputs: Any, asked: Signature, answering: Signature) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _chosen(inputs: Any, asked: Signature, answering: Signature) -> dict[str, An
     return {name: by_name[name] for name in answering.names}
 
 
-def _encoded(rows: list[dict[str, Any]], challenger: Rival) -> tuple[list[int], NDArray[np.float32]]:
+def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[list[int], NDArray[np.float32]]:
     """Encode as the service does; return which rows were taken, and their matrix."""
     encoder = RowEncoder(challenger.signature)
     try:
@@ -132,7 +132,7 @@ def _encoded(rows: list[dict[str, Any]], challenger: Rival) -> tuple[list[int], 
             continue
     if not taken:
         why = f"it refuses all {len(rows):,} rows: {first[:300]}"
-        raise ShadowUnansweredError(challenger.signature.model, challenger.version, why)
+        raise ChallengerIncompatibleError(challenger.signature.model, challenger.version, why)
     return list(taken), np.concatenate(list(taken.values()))
 
 

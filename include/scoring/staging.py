@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from include.errors import ReconciliationError
 from include.inference import Scorer
 from include.records import ScorePlan, StagedShard
-from include.scoring.ahead import ahead
-from include.scoring.attempts import STAGING, Attempt, Work, taken_attempt
-from include.scoring.cleaning import drop_replaced
-from include.scoring.copying import HEADER, TRAILER, CopyWriter
-from include.scoring.digests import NOTHING, Sums, added, written
-from include.scoring.faults import database_errors
+from include.scoring.attempts import STAGING, Attempt, AttemptKey, acquire_attempt
+from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter
+from include.scoring.errors import database_errors
+from include.scoring.prefetch import prefetch
+from include.scoring.row_digests import NOTHING, Sums, combine_sums, format_digest
 from include.scoring.rows import ScoredBatch, score_batches
+from include.scoring.staging_cleanup import drop_replaced
 from include.scoring.tables import score_columns
 from include.spec import ModelSpec
 
@@ -56,7 +56,7 @@ def stage_shard(
     open_rows : callable
         Opens the shard's source rows, see `shard_condition`.
     try_number : int
-        See `Work`.
+        See `AttemptKey`.
 
     Raises
     ------
@@ -67,9 +67,9 @@ def stage_shard(
     DatabaseError
         When the database fails otherwise; trying again may help.
     """
-    work = Work(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
+    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
     tally = _Tally()
-    with taken_attempt(engine, work) as attempt:
+    with acquire_attempt(engine, work) as attempt:
         drop_replaced(attempt)
         with attempt.connection.transaction():
             _make_table(attempt, plan)
@@ -81,7 +81,7 @@ def stage_shard(
                 )
             with _timed(tally, "key"):
                 _make_key(attempt)
-            attempt.hold()
+            attempt.lock()
     names = score_columns(spec)
     sums = [0.0] * len(names) if tally.sums is None else tally.sums.tolist()
     counts = [0] * len(spec.target.classes) if tally.labels is None else tally.labels.tolist()
@@ -91,7 +91,7 @@ def stage_shard(
         attempt=attempt.number,
         table=attempt.table,
         row_count=staged,
-        rows_digest=written(tally.digest),
+        rows_digest=format_digest(tally.digest),
         score_sums=dict(zip(names, sums, strict=True)),
         label_counts=dict(zip(spec.target.classes, counts, strict=True)),
         **{f"{name}_seconds": round(seconds, 3) for name, seconds in tally.seconds.items()},
@@ -100,7 +100,7 @@ def stage_shard(
 
 @contextlib.contextmanager
 def _scored(
-    open_rows: Rows, spec: ModelSpec, scorer: Scorer, work: Work, tally: _Tally
+    open_rows: Rows, spec: ModelSpec, scorer: Scorer, work: AttemptKey, tally: _Tally
 ) -> Iterator[Iterator[ScoredBatch]]:
     def read() -> Iterator[pa.RecordBatch]:
         with database_errors(str(work), reading=True), open_rows() as batches:
@@ -113,7 +113,7 @@ def _scored(
             tally.scored += scored.rows
             yield scored
 
-    with ahead(read()) as batches, ahead(predicted(batches)) as scored:
+    with prefetch(read()) as batches, prefetch(predicted(batches)) as scored:
         yield scored
 
 
@@ -158,7 +158,7 @@ def _copy(
 
 
 def _count(tally: _Tally, batch: ScoredBatch, digest: Sums, classes: int) -> None:
-    tally.digest = added((tally.digest, digest))
+    tally.digest = combine_sums((tally.digest, digest))
     sums = batch.scores.sum(axis=0)
     tally.sums = sums if tally.sums is None else tally.sums + sums
     if batch.labels is not None:

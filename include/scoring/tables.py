@@ -30,7 +30,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
     predicted = "    predicted_label text NOT NULL,\n" if spec.target.classes else ""
     table = f'scores."{spec.name}"'
     with engine.begin() as connection:
-        take_turn(connection, f"sluice.table.{spec.name}")
+        advisory_lock(connection, f"sluice.table.{spec.name}")
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is not None:
             _check_columns(connection, spec)
             return
@@ -88,6 +88,6 @@ def _comment(connection: Connection, spec: ModelSpec, relation: str) -> None:
         connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column}\" IS '{escaped}'")
 
 
-def take_turn(connection: Connection, name: str) -> None:
+def advisory_lock(connection: Connection, name: str) -> None:
     """Wait until nobody else holds the lock of this name; it is let go when the transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from include.errors import ArtifactError, UnknownPromotionError
 from include.evidence import EvidencePack, read_pack
 from include.inference import check_golden, load_golden, load_scorer
-from include.records import Approval, AuditCheck, ModelVersion, Promotion, Record
+from include.records import ApprovalDecision, AuditCheck, ModelVersion, Promotion, Record
 from include.registry import EVIDENCE, VerifiedArtifact, read_approvals
-from include.registry.examination import checked, examine
+from include.registry.audit import audit_version, run_check
 from include.resources import Resources
 
 
-class PromotionStory(Record):
+class PromotionAudit(Record):
     """All that is known of one move of a champion.
 
     `pack` is None when the artifact holds none, or is not what was registered: `checks` then say so.
@@ -22,7 +22,7 @@ class PromotionStory(Record):
     promotion: Promotion
     version: ModelVersion
     until: Promotion | None
-    approvals: tuple[Approval, ...]
+    approvals: tuple[ApprovalDecision, ...]
     checks: tuple[AuditCheck, ...]
     pack: EvidencePack | None
 
@@ -43,15 +43,15 @@ def verify_version(model: str, version: int, resources: Resources) -> Iterator[A
         passed=True,
         sentence=f"registered {registered.created_at:%Y-%m-%d %H:%M:%S} UTC by run {registered.run_id}",
     )
-    yield from examine(resources.artifacts, registered)
-    yield checked("golden rows", lambda: _golden(_artifact(registered, resources)))
-    yield checked("evidence", lambda: _evidence(registered, _artifact(registered, resources)))
-    for promotion in resources.ledger.history(model):
+    yield from audit_version(resources.artifacts, registered)
+    yield run_check("golden rows", lambda: _golden(_artifact(registered, resources)))
+    yield run_check("evidence", lambda: _evidence(registered, _artifact(registered, resources)))
+    for promotion in resources.ledger.promotions(model):
         if promotion.to_version == version:
             yield _decided_on(promotion, registered)
 
 
-def explain_promotion(model: str, sequence: int, resources: Resources) -> PromotionStory:
+def explain_promotion(model: str, sequence: int, resources: Resources) -> PromotionAudit:
     """Tell all that is known of the promotion with this sequence number.
 
     Raises
@@ -59,7 +59,7 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
     UnknownPromotionError
         With the sequence numbers that exist.
     """
-    history = {each.sequence: each for each in resources.ledger.history(model)}
+    history = {each.sequence: each for each in resources.ledger.promotions(model)}
     if sequence not in history:
         raise UnknownPromotionError(model, sequence, sorted(history))
     promotion = history[sequence]
@@ -70,7 +70,7 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
         pack = read_pack(artifact.read(EVIDENCE)) if EVIDENCE in artifact.digests else None
     except ArtifactError:
         pack = None
-    return PromotionStory(
+    return PromotionAudit(
         promotion=promotion,
         version=registered,
         until=history.get(sequence + 1),

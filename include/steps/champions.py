@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from include.errors import NoChampionError, NoChampionThenError
+from include.errors import NoChampionAtTimeError, NoChampionError
 from include.records import Period, ScoreMode
 from include.resources import Resources
 from include.spec import ModelSpec
 
 
-def version_for(
+def resolve_version(
     spec: ModelSpec, period: Period, resources: Resources, *, version: int | None = None, mode: ScoreMode = "champion"
 ) -> tuple[int, ScoreMode]:
     """Return the version that is to score `period`, and how it was chosen, which the ledger keeps.
@@ -26,7 +26,7 @@ def version_for(
     UnknownVersionError
         When the named version was never registered.
     NoChampionError
-        When there is no champion; `NoChampionThenError` when there was none yet. A model that was made
+        When there is no champion; `NoChampionAtTimeError` when there was none yet. A model that was made
         later may have learned from the very rows of that time, so it scores them only when it is named.
     """
     ledger = resources.ledger
@@ -39,6 +39,6 @@ def version_for(
         return champion.to_version, "champion"
     then = ledger.champion_at(spec.name, period.end)
     if then is None:
-        first = ledger.history(spec.name)[0]
-        raise NoChampionThenError(spec.name, str(period), first.to_version, first.promoted_at)
+        first = ledger.promotions(spec.name)[0]
+        raise NoChampionAtTimeError(spec.name, str(period), first.to_version, first.promoted_at)
     return then.to_version, "champion_then"

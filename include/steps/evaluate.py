@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from include import evaluation, training
 from include.inference import Scorer, load_scorer
-from include.provenance import CheckedFiles, file_digest
+from include.provenance import VerifiedFiles, file_digest
 from include.records import (
     CARD_DATA,
     CardData,
@@ -40,7 +40,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     champion = resources.ledger.champion(spec.name)
     with resources.telemetry.step(spec.name, "evaluate"):
         data = training.read_training_data(spec, fitted.snapshot)
-        scorers = {"candidate": load_scorer(CheckedFiles(Path(fitted.folder), exported.digests))}
+        scorers = {"candidate": load_scorer(VerifiedFiles(Path(fitted.folder), exported.digests))}
         thresholds = dict(fitted.thresholds)
         if champion is not None:
             scorers["champion"], threshold = _champion(spec, champion.to_version, resources)
@@ -65,7 +65,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
         )
 
 
-def evidence_of(
+def gather_evidence(
     spec: ModelSpec,
     compared: Evaluation,
     rehearsal: Rehearsal | None,

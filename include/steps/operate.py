@@ -5,8 +5,8 @@ from __future__ import annotations
 from include.records import ModelVersion, Promotion
 from include.resources import Resources
 from include.spec import ModelSpec
-from include.steps.approve import check_declaration
-from include.steps.shadow import require_agreement
+from include.steps.approval import check_declaration
+from include.steps.shadow import check_shadow_bounds
 
 
 def move_champion(
@@ -16,15 +16,15 @@ def move_champion(
 
     With the `spec`, a version that was never champion is held against the bounds of its shadow first, and where the
     model asks for approvals, against the declaration: ApprovalVoidError says that it changed since the evidence was
-    gathered, ApprovalNeededError what is missing. A former champion needs neither.
-    UnknownVersionError lists the versions that exist; LostRaceError names who moved the champion first.
+    gathered, ApprovalRequiredError what is missing. A former champion needs neither.
+    UnknownVersionError lists the versions that exist; PromotionConflictError names who moved the champion first.
     """
     registered = resources.ledger.version(model, version)
     champion = resources.ledger.champion(model)
-    if spec is not None and all(each.to_version != version for each in resources.ledger.history(model)):
+    if spec is not None and all(each.to_version != version for each in resources.ledger.promotions(model)):
         if spec.approval is not None:
             check_declaration(spec, registered)
-        require_agreement(spec, version, resources)
+        check_shadow_bounds(spec, version, resources)
     return promote(registered, champion, champion.sequence if champion else 0, actor, reason, resources)
 
 

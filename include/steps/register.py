@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from include import evidence
-from include.evidence.pack import Question
-from include.provenance import CheckedFiles
+from include.evidence.pack import ModelDeclaration
+from include.provenance import VerifiedFiles
 from include.records import (
     CARD_DATA,
     CardData,
@@ -51,7 +51,7 @@ def register_candidate(
         pack = evidence.EvidencePack(
             version=version,
             run_id=fitted.run_id,
-            question=Question.of(spec, tuple(gate.model_dump(mode="json") for gate in spec.policy)),
+            declaration=ModelDeclaration.of(spec, tuple(gate.model_dump(mode="json") for gate in spec.policy)),
             snapshot=fitted.snapshot,
             fit_seconds=fitted.fit_seconds,
             evaluation=compared,
@@ -97,5 +97,5 @@ def _card_data(folder: Path, compared: Evaluation) -> CardData | None:
     """Return the curves that the evaluation left in the run's folder, if it made any."""
     if compared.card_digest is None:
         return None
-    content = CheckedFiles(folder, {CARD_DATA: compared.card_digest}).read(CARD_DATA)
+    content = VerifiedFiles(folder, {CARD_DATA: compared.card_digest}).read(CARD_DATA)
     return CardData.model_validate_json(content)

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from include.inference import Signature, load_golden
-from include.provenance import CheckedFiles
+from include.provenance import VerifiedFiles
 from include.records import ExportedCandidate, Rehearsal
 from include.registry import ArtifactStore
-from include.rehearsal import Stage, rehearse
-from include.rehearsal.stage import VERSION
+from include.rehearsal import ServiceSandbox, rehearse
+from include.rehearsal.sandbox import VERSION
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.manifest import manifest_of
@@ -32,9 +32,9 @@ def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
         with resources.telemetry.step(spec.name, "rehearse"):
             store = ArtifactStore(home / "artifacts", resources.artifacts.keys)
             digest = store.save(folder, manifest_of(spec, exported, resources), VERSION)
-            stage = Stage(spec, home, digest, resources.settings, log)
-            files = CheckedFiles(folder, exported.digests)
+            sandbox = ServiceSandbox(spec, home, digest, resources.settings, log)
+            files = VerifiedFiles(folder, exported.digests)
             signature = Signature.from_json(files.read("signature.json"))
-            return rehearse(stage, signature, load_golden(files), exported.digests["model.onnx"])
+            return rehearse(sandbox, signature, load_golden(files), exported.digests["model.onnx"])
     finally:
         shutil.rmtree(home, ignore_errors=True)

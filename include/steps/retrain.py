@@ -20,9 +20,9 @@ from include.records import (
 )
 from include.resources import Resources
 from include.spec import ModelSpec
-from include.steps.approve import check_declaration
+from include.steps.approval import check_declaration
 from include.steps.checks import validate
-from include.steps.evaluate import evidence_of
+from include.steps.evaluate import gather_evidence
 from include.steps.operate import promote
 from include.steps.register import register_candidate
 from include.warehouse.rows import open_rows, rows_query
@@ -78,7 +78,7 @@ def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resource
     return exported.model_copy(update={"reproducibility": again})
 
 
-def weigh_candidate(
+def evaluate_gates(
     spec: ModelSpec,
     exported: ExportedCandidate,
     compared: Evaluation,
@@ -91,7 +91,7 @@ def weigh_candidate(
     A run registers once: weighed again, it returns the version that it registered before. Who triggered the run
     (`requested_by`; None: its schedule) may not approve it later.
     """
-    evidence = evidence_of(spec, compared, rehearsal, resources, exported.reproducibility)
+    evidence = gather_evidence(spec, compared, rehearsal, resources, exported.reproducibility)
     decision = evaluation.decide(evidence, spec.policy)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
     return register_candidate(spec, exported, compared, decision, rehearsal, resources, requested_by)
@@ -108,7 +108,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         When a gate said no.
     ApprovalVoidError
         When the model asks for approvals, and its declaration changed since.
-    LostRaceError
+    PromotionConflictError
         When the champion moved since the evaluation.
     ArtifactError, SignatureError
         When the artifact is not what was registered.

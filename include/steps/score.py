@@ -20,9 +20,9 @@ from include.records import (
 )
 from include.resources import Resources
 from include.spec import ModelSpec
-from include.steps.champions import version_for
+from include.steps.champions import resolve_version
 from include.steps.checks import validate
-from include.steps.parity import require_online_parity
+from include.steps.online_parity import require_online_parity
 from include.warehouse.rows import open_rows, rows_query
 
 
@@ -60,14 +60,14 @@ def plan_partition(
     Raises
     ------
     NoChampionError
-        When the model has, or had then (NoChampionThenError), no champion, and no version is named.
+        When the model has, or had then (NoChampionAtTimeError), no champion, and no version is named.
     UnknownVersionError
         When the version named does not exist.
     PartitionOverlapError
         When the score table has partitions of another length there.
     """
     with scoring.database_errors(f"the version that scores model '{spec.name}'"):
-        version, mode = version_for(spec, report.period, resources, version=version, mode=mode)
+        version, mode = resolve_version(spec, report.period, resources, version=version, mode=mode)
         registered = resources.ledger.version(spec.name, version)
     with resources.telemetry.step(spec.name, "plan"):
         return scoring.plan(
@@ -118,9 +118,9 @@ def publish_partition(
 
     Raises
     ------
-    ReconciliationError, ScoresRefusedError, FencedError, DatabaseError
+    ReconciliationError, ScoreBoundsError, FencedError, DatabaseError
         See `scoring.publish`; the former rows stay readable.
-    ParityBrokenError, ParityUnknownError
+    ParityMismatchError, ParityNotCheckedError
         When the running service gives other numbers, or none, and the declaration has that block a publication.
     """
     if spec.scoring.parity == "block":
@@ -154,27 +154,25 @@ def clean_staging(older_than: timedelta, resources: Resources) -> list[str]:
     return scoring.clean_staging(resources.engine, older_than)
 
 
-def retire_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> list[str]:
+def drop_expired_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> list[str]:
     """Remove the partitions that are older than the declaration keeps them; return their starts, as ISO 8601.
 
-    The ledger keeps that they were, and why they went; see `scoring.retire` for what stays nevertheless.
+    The ledger keeps that they were, and why they went; see `scoring.drop_partitions` for what stays nevertheless.
     """
     with resources.telemetry.step(spec.name, "retire"):
-        retired = scoring.retire(resources.engine, spec, now)
+        retired = scoring.drop_partitions(resources.engine, spec, now)
     return [each.partition_start.isoformat() for each in retired]
 
 
-def retire_partition(
-    spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources
-) -> RemovedPartition:
+def drop_partition(spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources) -> RemovedPartition:
     """Remove one published partition, whatever its age: a person's decision, with a reason.
 
     Raises
     ------
-    PartitionKeptError
+    PartitionInUseError
         When it is still needed, or not published.
     """
-    (retired,) = scoring.retire(
+    (retired,) = scoring.drop_partitions(
         resources.engine, spec, resources.clock(), only=[period.start], reason=f"{reason} (removed by {actor})"
     )
     return retired

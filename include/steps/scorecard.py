@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from include.errors import NoChampionError, SluiceError
 from include.evidence import read_pack
-from include.evidence.scorecard import ITEMS, Facts, ScoreCard, score_card
+from include.evidence.scorecard import ITEMS, ScoreCard, ScoreCardInput, score_card
 from include.records import Attestation
 from include.registry import EVIDENCE
 from include.registry.attestations import Attestations
@@ -40,16 +40,16 @@ def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[st
         raise NoChampionError(model)
     registered = resources.ledger.version(model, champion.to_version)
     artifact = resources.artifacts.verified(model, registered.version, registered.artifact_digest)
-    facts = Facts(
+    facts = ScoreCardInput(
         model=model,
         version=registered.version,
         pack=read_pack(artifact.read(EVIDENCE)) if EVIDENCE in artifact.digests else None,
-        promotions=resources.ledger.history(model),
+        promotions=resources.ledger.promotions(model),
         validations=_validations(model, resources),
     )
-    desk = Attestations(resources.engine, resources.artifacts.keys)
-    said = desk.newest(model)
-    faults = {test: fault for test, each in said.items() if (fault := desk.fault(each)) is not None}
+    attestations = Attestations(resources.engine, resources.artifacts.keys)
+    said = attestations.newest(model)
+    faults = {test: fault for test, each in said.items() if (fault := attestations.verify(each)) is not None}
     counted = {test: _words(each) for test, each in said.items() if test not in faults}
     return score_card(facts, counted), tuple(faults.values())
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from include import scoring
-from include.errors import ShadowDisagreesError
+from include.errors import ShadowBoundsError
 from include.inference import hold_to, load_scorer
 from include.records import Period, PublishedPartition, ShadowDivergence
-from include.registry import last_divergences, set_shadow, shadow_of
+from include.registry import assign_shadow, assigned_shadow, read_divergences
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows, rows_query
 
 
-def choose_shadow(model: str, version: int | None, actor: str, resources: Resources) -> None:
+def set_challenger(model: str, version: int | None, actor: str, resources: Resources) -> None:
     """Have a registered version score every partition beside the champion from now on; None: none any more."""
     if version is not None:
         resources.ledger.version(model, version)
-    set_shadow(resources.engine, model, version, actor)
+    assign_shadow(resources.engine, model, version, actor)
 
 
 def shadow_partition(
@@ -26,7 +26,7 @@ def shadow_partition(
 
     What was published is neither touched nor waited for: it is there already.
     """
-    version = shadow_of(resources.engine, spec.name)
+    version = assigned_shadow(resources.engine, spec.name)
     if version is None or version == published.version:
         return None
     scorer = _loaded(spec, version, resources).scorer
@@ -45,10 +45,10 @@ def shadow_requests(spec: ModelSpec, run_id: str, resources: Resources) -> Shado
 
     Raises
     ------
-    ShadowUnansweredError
+    ChallengerIncompatibleError
         When the challenger cannot answer what the champion was asked.
     """
-    version, champion = shadow_of(resources.engine, spec.name), resources.ledger.champion(spec.name)
+    version, champion = assigned_shadow(resources.engine, spec.name), resources.ledger.champion(spec.name)
     if version is None or champion is None or version == champion.to_version:
         return None
     with resources.telemetry.step(spec.name, "shadow_requests"):
@@ -56,38 +56,38 @@ def shadow_requests(spec: ModelSpec, run_id: str, resources: Resources) -> Shado
         return scoring.measure_sample(resources.engine, asked, answering, run_id)
 
 
-def divergences(model: str, version: int, resources: Resources) -> tuple[ShadowDivergence, ...]:
+def latest_divergences(model: str, version: int, resources: Resources) -> tuple[ShadowDivergence, ...]:
     """Return what was last measured of a version in the shadow, on a partition and on sampled requests."""
-    return last_divergences(resources.engine, model, version)
+    return read_divergences(resources.engine, model, version)
 
 
-def require_agreement(spec: ModelSpec, version: int, resources: Resources) -> None:
+def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> None:
     """Hold a version against the declared bounds of its shadow, as last measured; never measured is a refusal.
 
     The newest of each source counts: of partitions, and of sampled requests where there are any.
 
     Raises
     ------
-    ShadowDisagreesError
+    ShadowBoundsError
         With a sentence for each bound that was passed.
     """
     bounds = spec.shadow
     if bounds is None or not bounds.bounded:
         return
-    seen = last_divergences(resources.engine, spec.name, version)
+    seen = read_divergences(resources.engine, spec.name, version)
     if not seen:
         why = f"it never scored in the shadow (`sluice shadow {spec.name} {version}`)"
-        raise ShadowDisagreesError(spec.name, version, [why])
+        raise ShadowBoundsError(spec.name, version, [why])
     reasons = []
     for each in seen:
         reasons += [f"on {each.rows_of} {held.words}" for held in hold_to(bounds, each) if not held.passed]
         if each.refused_rows:
             reasons.append(f"of {each.rows_of} it refuses {each.refused_rows:,} rows that the champion answered")
     if reasons:
-        raise ShadowDisagreesError(spec.name, version, reasons)
+        raise ShadowBoundsError(spec.name, version, reasons)
 
 
-def _loaded(spec: ModelSpec, version: int, resources: Resources) -> scoring.Rival:
+def _loaded(spec: ModelSpec, version: int, resources: Resources) -> scoring.ComparedVersion:
     registered = resources.ledger.version(spec.name, version)
     artifact = resources.artifacts.verified(spec.name, version, registered.artifact_digest)
-    return scoring.Rival(version, load_scorer(artifact))
+    return scoring.ComparedVersion(version, load_scorer(artifact))

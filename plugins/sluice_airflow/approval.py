@@ -56,7 +56,7 @@ class EvidenceApproval(HITLOperator):
         from include import pipeline
 
         version = ModelVersion.from_plain(self.registered)
-        runs.stop_when_rejected(version)
+        runs.skip_if_rejected(version)
         with pipeline.open_resources() as resources:
             self.body = evidence_page(version, resources.settings.card_url(version.model, version.version))
         return super().execute(context)
@@ -69,7 +69,7 @@ class EvidenceApproval(HITLOperator):
         requested_by = context["dag_run"].triggering_user_name
         if event.get("error_type") == "timeout":
             with pipeline.open_resources() as resources:
-                pipeline.answer_request(self.spec, version, "timed out", NOBODY, requested_by, "", resources)
+                pipeline.record_approval(self.spec, version, "timed out", NOBODY, requested_by, "", resources)
             assert self.response_timeout is not None  # noqa: S101  # a declared approval has one
             raise ApprovalTimedOutError(version.model, version.version, self.response_timeout)
         answer = super().execute_complete(context, event)
@@ -79,7 +79,7 @@ class EvidenceApproval(HITLOperator):
         approved = answer["chosen_options"] == [APPROVE]
         verdict: Literal["approved", "rejected"] = "approved" if approved else "rejected"
         with pipeline.open_resources() as resources:
-            said = pipeline.answer_request(self.spec, version, verdict, approver, requested_by, comment, resources)
+            said = pipeline.record_approval(self.spec, version, verdict, approver, requested_by, comment, resources)
         if not approved:
             why = f": {comment}" if comment else ""
             raise AirflowSkipException(f"{approver} rejected version {version.version} of {version.model}{why}")

@@ -49,7 +49,7 @@ def announce_partition(event: Any, published: PublishedPartition) -> None:
     however many a backfill publishes, and none of a DAG that does not ask for partitions.
     """
     # Imported here: a DAG file needs this module at parse, and no schedules read.
-    from include.intervals import partition_key
+    from include.schedule import partition_key
 
     event.extra = partition_event(published)
     event.add_partitions(partition_key(Period(start=published.partition_start, end=published.partition_end)))

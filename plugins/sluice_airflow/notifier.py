@@ -27,7 +27,7 @@ SECONDS_TO_CONNECT = 5
 
 
 class SluiceNotifier(BaseNotifier):
-    """Raises an alert at Sluice's alert desk.
+    """Raises an alert at Sluice's alert dispatcher.
 
     Parameters
     ----------
@@ -46,16 +46,16 @@ class SluiceNotifier(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Alert, unless it is a run's failure that a task of it has alerted already."""
         # Imported here: a DAG file needs the notifier at parse, and none of this.
-        from include.alerting import AlertDesk
+        from include.alerting import AlertDispatcher
 
         settings = load_settings()
         alert = alert_of(dict(context), self.model, settings.airflow_url, of_run=self.of_run)
         with _engine(settings) as engine:
-            desk = AlertDesk(engine, settings, settings.log_dir / "alerts.log")
+            dispatcher = AlertDispatcher(engine, settings, settings.log_dir / "alerts.log")
             timed_out = context.get("reason") == TIMED_OUT
-            if self.of_run and not timed_out and desk.knows_run(alert.dag_id, alert.run_id):
+            if self.of_run and not timed_out and dispatcher.already_alerted(alert.dag_id, alert.run_id):
                 return
-            desk.raise_alert(alert, self.channels)
+            dispatcher.raise_alert(alert, self.channels)
 
 
 @contextmanager

@@ -31,16 +31,16 @@ def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
     A scheduled or backfilled run has its data interval. A run by hand has the partition that `asked`
     names, a day or a moment, or else the last complete one.
     """
-    from include.intervals import asked_partition, last_partition
+    from include.schedule import last_partition, parse_partition
 
     if asked and dag_run.run_type == "manual":
-        return asked_partition(spec.score, asked)
+        return parse_partition(spec.score, asked)
     if dag_run.data_interval_start is not None:
         return Period(start=dag_run.data_interval_start.astimezone(UTC), end=dag_run.data_interval_end.astimezone(UTC))
     return last_partition(spec.score, dag_run.run_after)
 
 
-def scoring_wish(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
+def scoring_options(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Return which version is to score, and in how many shards, as `plan_partition` takes them.
 
     What nobody named a version for is scored by the champion of when the partition ended, so that a run
@@ -50,7 +50,7 @@ def scoring_wish(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
     return {"version": params["model_version"], "mode": mode, "shards": params["shards"]}
 
 
-def stop_when_not_checked(check: ParityCheck) -> None:
+def skip_if_not_checked(check: ParityCheck) -> None:
     """Skip what follows a check of parity that could not be made.
 
     Raises
@@ -62,7 +62,7 @@ def stop_when_not_checked(check: ParityCheck) -> None:
         raise AirflowSkipException(f"parity was not checked: {check.reason}")
 
 
-def at_once(spec: ModelSpec) -> int:
+def max_active_runs(spec: ModelSpec) -> int:
     """Return how many runs of a model's retraining may be under way: one, unless they wait for people.
 
     While one waits for its approval the next may train; its candidate makes the older request void.
@@ -70,7 +70,7 @@ def at_once(spec: ModelSpec) -> int:
     return 1 if spec.approval is None else 4
 
 
-def stop_when_rejected(version: ModelVersion) -> None:
+def skip_if_rejected(version: ModelVersion) -> None:
     """Skip the promotion of a version that a gate refused.
 
     Raises
@@ -84,7 +84,7 @@ def stop_when_rejected(version: ModelVersion) -> None:
 
 
 @contextmanager
-def awaiting_first_champion(dag_run: Any) -> Iterator[None]:
+def skip_without_champion(dag_run: Any) -> Iterator[None]:
     """Skip a run that nobody asked for when the model was never promoted; by hand, that is an error.
 
     Raises

@@ -11,15 +11,15 @@ from sqlalchemy.exc import DBAPIError
 from include import pipeline
 from include.cli import main
 from include.errors import NoChampionError, SluiceError
-from include.evidence.scorecard import ITEMS, Facts, ScoreCard, score_card
+from include.evidence.scorecard import ITEMS, ScoreCard, ScoreCardInput, score_card
 from include.records import DataFacts, GateResult, Importance
 from tests.audit.conftest import Life
 from tests.evidence.packs import pack_of
 
 
-def facts(**changes) -> Facts:
+def facts(**changes) -> ScoreCardInput:
     fields = {"model": "parcels", "version": 7, "pack": None, "promotions": (), "validations": {}}
-    return Facts(**(fields | changes))
+    return ScoreCardInput(**(fields | changes))
 
 
 def points(card: ScoreCard) -> dict[str, float]:
@@ -77,8 +77,8 @@ def test_a_margin_that_lets_the_simple_model_win_shows_nothing() -> None:
     def with_margin(margin: float) -> float:
         pack = pack_of()
         declared = ({"kind": "better_than_baseline", "metric": "roc_auc", "margin": margin},)
-        question = pack.question.model_copy(update={"gates": declared})
-        return points(score_card(facts(pack=pack.model_copy(update={"question": question})), {}))["model-5"]
+        declaration = pack.declaration.model_copy(update={"gates": declared})
+        return points(score_card(facts(pack=pack.model_copy(update={"declaration": declaration})), {}))["model-5"]
 
     assert with_margin(0.0) == 1
     assert with_margin(-0.01) == 0

@@ -17,7 +17,7 @@ from include.spec import Scoring
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 from tests.builders import declare_model, keep_port
 from tests.chaos import work
-from tests.scoring.conftest import Laboratory, open_laboratory
+from tests.scoring.conftest import Harness, open_harness
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.chaos.work"])
@@ -36,15 +36,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def laboratory(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Laboratory]:
+def harness(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A model of the test's own, with a published partition of `ROWS` rows in several shards."""
     url = start_embedded(home)
     engine = open_engine(url)
     name = f"chaos_{abs(hash(request.node.name)) % 1_000_000}"
     spec = declare_model(tmp_path / "models", name).model_copy(update={"scoring": Scoring(shard_rows=work.SHARD_ROWS)})
-    laboratory = open_laboratory(engine, url, spec)
-    laboratory.score(ROWS, "first")
-    yield laboratory
+    harness = open_harness(engine, url, spec)
+    harness.score(ROWS, "first")
+    yield harness
     engine.dispose()
 
 
@@ -73,10 +73,10 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[B
         mine.close()
 
 
-def whole(laboratory: Laboratory) -> tuple[int, float, int]:
+def whole(harness: Harness) -> tuple[int, float, int]:
     """Return sequence, score and rows of what a reader sees now, after checking that it is one publication, whole."""
-    name = laboratory.spec.name
-    with laboratory.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+    name = harness.spec.name
+    with harness.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         rows, low, high = connection.execute(
             text(f"SELECT count(*), min(p_late), max(p_late) FROM scores.{name}")
         ).one()

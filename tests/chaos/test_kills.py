@@ -23,14 +23,14 @@ from include.warehouse import start_embedded
 from include.warehouse.embedded import Cluster, _unprivileged, binary
 from tests.chaos import work
 from tests.chaos.conftest import PATIENCE, ROWS, process, whole
-from tests.scoring.conftest import Laboratory
+from tests.scoring.conftest import Harness
 
 pytestmark = pytest.mark.slow
 MOMENTS = 10
 
 
-def spec_file(laboratory: Laboratory) -> str:
-    return str(laboratory.spec.folder / "spec.py")
+def spec_file(harness: Harness) -> str:
+    return str(harness.spec.folder / "spec.py")
 
 
 def seconds_of(target: Callable[..., None], *arguments: object) -> float:
@@ -54,84 +54,84 @@ def killed_at_work(child: BaseProcess, report: Connection, after: float) -> bool
     return False
 
 
-def stage_all(laboratory: Laboratory, plan: ScorePlan, try_number: int = 1) -> list[StagedShard]:
-    return [laboratory.stage(plan, shard, try_number) for shard in range(plan.shards)]
+def stage_all(harness: Harness, plan: ScorePlan, try_number: int = 1) -> list[StagedShard]:
+    return [harness.stage(plan, shard, try_number) for shard in range(plan.shards)]
 
 
-def test_kill_9_of_a_shard(laboratory: Laboratory, dice: random.Random) -> None:
-    laboratory.fill(ROWS, weight=32)
-    known = (laboratory.url, spec_file(laboratory))
-    measured = laboratory.plan(ROWS, "measured")
+def test_kill_9_of_a_shard(harness: Harness, dice: random.Random) -> None:
+    harness.fill(ROWS, weight=32)
+    known = (harness.url, spec_file(harness))
+    measured = harness.plan(ROWS, "measured")
     usual = seconds_of(work.stage, *known, measured.to_plain(), 0)
     at_work = 0
     for turn in range(MOMENTS):
-        before, weight = whole(laboratory), 8 + turn
-        laboratory.fill(ROWS, weight=weight)
-        plan = laboratory.plan(ROWS, f"killed {turn}", version=2)
+        before, weight = whole(harness), 8 + turn
+        harness.fill(ROWS, weight=weight)
+        plan = harness.plan(ROWS, f"killed {turn}", version=2)
         with process(work.stage, *known, plan.to_plain(), dice.randrange(plan.shards)) as (child, report):
             at_work += killed_at_work(child, report, dice.uniform(0, usual))
-        assert whole(laboratory) == before
-        staged = stage_all(laboratory, plan, try_number=2)  # the retry of the shard, and the other shards
-        assert laboratory.publish(plan, staged).row_count == ROWS
-        assert whole(laboratory) == (before[0] + 1, weight / 64, ROWS)
-        assert laboratory.staging == []
+        assert whole(harness) == before
+        staged = stage_all(harness, plan, try_number=2)  # the retry of the shard, and the other shards
+        assert harness.publish(plan, staged).row_count == ROWS
+        assert whole(harness) == (before[0] + 1, weight / 64, ROWS)
+        assert harness.staging == []
     assert at_work > MOMENTS // 4, "most kills came when the work was done"
 
 
-def test_kill_9_of_the_publication(laboratory: Laboratory, dice: random.Random) -> None:
-    known = (laboratory.url, spec_file(laboratory))
-    laboratory.fill(ROWS, weight=32)
-    plan = laboratory.plan(ROWS, "measured", version=2)
-    staged = stage_all(laboratory, plan)
+def test_kill_9_of_the_publication(harness: Harness, dice: random.Random) -> None:
+    known = (harness.url, spec_file(harness))
+    harness.fill(ROWS, weight=32)
+    plan = harness.plan(ROWS, "measured", version=2)
+    staged = stage_all(harness, plan)
     usual = seconds_of(work.publish, *known, plan.to_plain(), [each.to_plain() for each in staged])
-    sequence, score, _ = whole(laboratory)
+    sequence, score, _ = whole(harness)
     at_work = 0
     for turn in range(MOMENTS):
         weight = 8 + turn
-        laboratory.fill(ROWS, weight=weight)
-        plan = laboratory.plan(ROWS, f"killed {turn}", version=2)
-        staged = stage_all(laboratory, plan)
+        harness.fill(ROWS, weight=weight)
+        plan = harness.plan(ROWS, f"killed {turn}", version=2)
+        staged = stage_all(harness, plan)
         arguments = (*known, plan.to_plain(), [each.to_plain() for each in staged])
         with process(work.publish, *arguments) as (child, report):
             at_work += killed_at_work(child, report, dice.uniform(0, usual))
-        assert whole(laboratory) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
-        assert laboratory.publish(plan, staged).sequence == sequence + 1, "the retry publishes, once"
+        assert whole(harness) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
+        assert harness.publish(plan, staged).sequence == sequence + 1, "the retry publishes, once"
         sequence, score = sequence + 1, weight / 64
-        assert whole(laboratory) == (sequence, score, ROWS)
-        assert laboratory.staging == []
+        assert whole(harness) == (sequence, score, ROWS)
+        assert harness.staging == []
     assert at_work > MOMENTS // 4, "most kills came when the work was done"
 
 
-def test_an_immediate_stop_of_postgresql(laboratory: Laboratory, home: Path, dice: random.Random) -> None:
+def test_an_immediate_stop_of_postgresql(harness: Harness, home: Path, dice: random.Random) -> None:
     started = time.monotonic()
-    laboratory.score(ROWS, "measured")
+    harness.score(ROWS, "measured")
     usual = time.monotonic() - started
-    sequence, score, _ = whole(laboratory)
+    sequence, score, _ = whole(harness)
     for turn in range(MOMENTS):
         weight = 8 + turn
-        laboratory.fill(ROWS, weight=weight)
+        harness.fill(ROWS, weight=weight)
         outcome: list[object] = []
-        scoring = threading.Thread(target=score_once, args=(laboratory, f"stopped {turn}", outcome))
+        scoring = threading.Thread(target=score_once, args=(harness, f"stopped {turn}", outcome))
         scoring.start()
         time.sleep(dice.uniform(0, usual))
         stop_at_once(home)
         scoring.join(PATIENCE)
-        assert start_embedded(home) == laboratory.url
+        assert start_embedded(home) == harness.url
         assert outcome, "it neither ended nor failed"
         assert outcome[0] is None or isinstance(outcome[0], DatabaseError), outcome
-        assert whole(laboratory) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
+        assert whole(harness) in [(sequence, score, ROWS), (sequence + 1, weight / 64, ROWS)]
         outcome.clear()
-        score_once(laboratory, f"stopped {turn}", outcome)
+        score_once(harness, f"stopped {turn}", outcome)
         assert outcome == [None]
         sequence, score = sequence + 1, weight / 64
-        assert whole(laboratory) == (sequence, score, ROWS)
-        assert laboratory.staging == []
+        assert whole(harness) == (sequence, score, ROWS)
+        assert harness.staging == []
 
 
-def score_once(laboratory: Laboratory, run_id: str, outcome: list[object]) -> None:
+def score_once(harness: Harness, run_id: str, outcome: list[object]) -> None:
     try:
-        plan = laboratory.plan(ROWS, run_id, version=2)
-        laboratory.publish(plan, stage_all(laboratory, plan))
+        plan = harness.plan(ROWS, run_id, version=2)
+        harness.publish(plan, stage_all(harness, plan))
     except SluiceError as error:
         outcome.append(error)
     else:
@@ -145,45 +145,43 @@ def stop_at_once(home: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["shard", "publication"])
-def test_a_task_paused_until_its_retry_has_published_cannot_write_and_says_fenced(
-    laboratory: Laboratory, stage: str
-) -> None:
-    laboratory.fill(ROWS, weight=32)
-    plan = laboratory.plan(ROWS, "paused", version=2)
-    staged = stage_all(laboratory, plan) if stage == "publication" else []
+def test_a_task_paused_until_its_retry_has_published_cannot_write_and_says_fenced(harness: Harness, stage: str) -> None:
+    harness.fill(ROWS, weight=32)
+    plan = harness.plan(ROWS, "paused", version=2)
+    staged = stage_all(harness, plan) if stage == "publication" else []
     what = [each.to_plain() for each in staged] if staged else 0
     target = work.publish if staged else work.stage
     # What it is about to use is locked, so that it is sure to be paused in the middle of its work.
     start = plan.period.start
     gate_table = f"scores.{plan.model}_p{start:%Y%m%d_%H%M}" if staged else f"source.{plan.model}"
-    arguments = (laboratory.url, spec_file(laboratory), plan.to_plain(), what)
+    arguments = (harness.url, spec_file(harness), plan.to_plain(), what)
     with contextlib.ExitStack() as stack:
-        gate = stack.enter_context(psycopg.connect(laboratory.url))
+        gate = stack.enter_context(psycopg.connect(harness.url))
         gate.execute(f"LOCK TABLE {gate_table} IN {'SHARE' if staged else 'ACCESS EXCLUSIVE'} MODE")
         child, report = stack.enter_context(process(target, *arguments))
         assert child.pid is not None
-        wait_for_attempt(laboratory, plan, "publish" if staged else "shard")
+        wait_for_attempt(harness, plan, "publish" if staged else "shard")
         os.kill(child.pid, signal.SIGSTOP)
         gate.rollback()
-        staged = staged or stage_all(laboratory, plan)
-        published = laboratory.publish(plan, staged)
-        before = whole(laboratory)
+        staged = staged or stage_all(harness, plan)
+        published = harness.publish(plan, staged)
+        before = whole(harness)
         os.kill(child.pid, signal.SIGCONT)
         assert report.poll(PATIENCE)
         kind, message = report.recv()
     assert kind == "FencedError", message
     assert "is fenced: attempt" in message
-    assert whole(laboratory) == before == (published.sequence, 0.5, ROWS)
-    assert laboratory.staging == []
+    assert whole(harness) == before == (published.sequence, 0.5, ROWS)
+    assert harness.staging == []
 
 
-def wait_for_attempt(laboratory: Laboratory, plan: ScorePlan, stage: str) -> None:
+def wait_for_attempt(harness: Harness, plan: ScorePlan, stage: str) -> None:
     """Wait until an attempt has begun in the database: from then on a successor has something to fence."""
     deadline = time.monotonic() + PATIENCE
     query = (
         f"SELECT 1 FROM sluice.score_attempt JOIN pg_stat_activity ON pid = backend_pid"
         f" WHERE model = '{plan.model}' AND plan = {plan.attempt} AND stage = '{stage}'"
     )
-    while not laboratory.read(query):
+    while not harness.read(query):
         assert time.monotonic() < deadline
         time.sleep(0.001)

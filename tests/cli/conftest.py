@@ -34,4 +34,4 @@ def register(spec: ModelSpec, run: str, requested_by: str | None = None) -> None
         snapshot = pipeline.take_snapshot(spec, TODAY, resources)
         exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run, snapshot, resources), resources)
         compared = pipeline.evaluate_candidate(spec, exported, resources)
-        pipeline.weigh_candidate(spec, exported, compared, None, resources, requested_by=requested_by)
+        pipeline.evaluate_gates(spec, exported, compared, None, resources, requested_by=requested_by)

@@ -134,7 +134,7 @@ FROM (SELECT number, (number * 37 % 101)::double precision AS size FROM generate
 
 
 @dataclass(slots=True)
-class Laboratory:
+class Harness:
     """What two tiny models lived through, and what could be seen of it from outside."""
 
     database: str
@@ -145,7 +145,7 @@ class Laboratory:
 
 
 @pytest.fixture(scope="session")
-def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+def harness(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Harness:
     """Real DAGs, the real pipeline, two tiny models of which `pear` can pass no gate: see run_dags.py.
 
     Forty days of one row an hour, from 20 January to 1 March 2026. The channel ``tests`` is a real
@@ -154,17 +154,17 @@ def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
     home = tmp_path_factory.mktemp("airflow")
     write_model(home / "models", "apple", shadow="Shadow()")
     write_model(home / "models", "pear", gate=IMPOSSIBLE)
-    laboratory = Laboratory(database=new_database(), home=home)
-    metadata = laboratory.database + "_airflow"
-    with psycopg.connect(laboratory.database, autocommit=True) as connection:
+    harness = Harness(database=new_database(), home=home)
+    metadata = harness.database + "_airflow"
+    with psycopg.connect(harness.database, autocommit=True) as connection:
         for name in ("apple", "pear"):
             connection.execute(TINY_TABLE.format(name=name))
         connection.execute(f"CREATE DATABASE {metadata.rsplit('/', 1)[1]}")
-    with listening_http(laboratory.messages) as http_port, listening_udp(laboratory.packets) as udp_port:
+    with listening_http(harness.messages) as http_port, listening_udp(harness.packets) as udp_port:
         env = environment(
             home,
             home / "models",
-            SLUICE_DATABASE_URL=laboratory.database,
+            SLUICE_DATABASE_URL=harness.database,
             SLUICE_AIRFLOW_URL="https://airflow.example",
             SLUICE_ALERT_CHANNELS=json.dumps(
                 {"default": "json://127.0.0.1:1", "tests": f"json://127.0.0.1:{http_port}"}
@@ -174,8 +174,8 @@ def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPat
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=metadata.replace("postgresql://", "postgresql+psycopg2://"),
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC=metadata.replace("postgresql://", "postgresql+asyncpg://"),
         )
-        laboratory.runs = reported("run_dags.py", env=env, timeout=900)
-    return laboratory
+        harness.runs = reported("run_dags.py", env=env, timeout=900)
+    return harness
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from include.intervals import asked_partitions, last_partition
 from include.records import Period
+from include.schedule import last_partition, parse_partitions
 from tests.dags.conftest import environment, reported
 
 SCHEDULES = ("0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *", "*/20 * * * *", "30 2 1 * *", "0 0 1,15 * *")
@@ -25,5 +25,5 @@ def test_the_last_partition_and_the_next_one_are_airflow_s(tmp_path: Path) -> No
     for (schedule, moment), found in zip(asked, theirs, strict=True):
         last_start, last_end, first_start, first_end = (datetime.fromisoformat(each) for each in found)
         assert last_partition(schedule, moment) == Period(start=last_start, end=last_end), (schedule, moment)
-        first = asked_partitions(schedule, moment.isoformat(), first_end.isoformat())[0]
+        first = parse_partitions(schedule, moment.isoformat(), first_end.isoformat())[0]
         assert first == Period(start=first_start, end=first_end), (schedule, moment)

@@ -1,4 +1,4 @@
-"""The DAGs, run: each test looks at one thing that happened in `laboratory`."""
+"""The DAGs, run: each test looks at one thing that happened in `harness`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 from psycopg.rows import dict_row
 
 
-def rows(laboratory: Any, query: str, *values: Any) -> list[dict[str, Any]]:
-    with psycopg.connect(laboratory.database, row_factory=dict_row) as connection:
+def rows(harness: Any, query: str, *values: Any) -> list[dict[str, Any]]:
+    with psycopg.connect(harness.database, row_factory=dict_row) as connection:
         return connection.execute(query, values).fetchall()
 
 
-def alerts(laboratory: Any, dag_id: str, run: str) -> list[dict[str, Any]]:
-    run_id = laboratory.runs[run]["run_id"]
-    return rows(laboratory, "SELECT * FROM sluice.alert WHERE dag_id = %s AND run_id = %s", dag_id, run_id)
+def alerts(harness: Any, dag_id: str, run: str) -> list[dict[str, Any]]:
+    run_id = harness.runs[run]["run_id"]
+    return rows(harness, "SELECT * FROM sluice.alert WHERE dag_id = %s AND run_id = %s", dag_id, run_id)
 
 
-def test_retraining_promotes_what_passes_the_gates_and_says_which_version(laboratory: Any) -> None:
-    run = laboratory.runs["retrain"]
+def test_retraining_promotes_what_passes_the_gates_and_says_which_version(harness: Any) -> None:
+    run = harness.runs["retrain"]
     assert run["state"] == "success"
     assert set(run["tasks"].values()) == {"success"}
     (event,) = run["events"]
-    (champion,) = rows(laboratory, "SELECT * FROM sluice.champion WHERE model = 'apple'")
-    (version,) = rows(laboratory, "SELECT * FROM sluice.model_version WHERE model = 'apple'")
+    (champion,) = rows(harness, "SELECT * FROM sluice.champion WHERE model = 'apple'")
+    (version,) = rows(harness, "SELECT * FROM sluice.model_version WHERE model = 'apple'")
     assert event == {
         "uri": "sluice://apple/champion",
         "version": champion["version"],
@@ -38,25 +38,25 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(labora
     assert champion["actor"] == "dag_test", "the person who triggered the run"
 
 
-def test_the_same_run_again_makes_no_second_version(laboratory: Any) -> None:
-    assert laboratory.runs["retrain again"]["run_id"] == laboratory.runs["retrain"]["run_id"]
-    assert laboratory.runs["retrain again"]["state"] == "success"
-    assert len(rows(laboratory, "SELECT 1 FROM sluice.model_version WHERE model = 'apple'")) == 1
-    assert len(rows(laboratory, "SELECT 1 FROM sluice.promotion WHERE model = 'apple'")) == 1
+def test_the_same_run_again_makes_no_second_version(harness: Any) -> None:
+    assert harness.runs["retrain again"]["run_id"] == harness.runs["retrain"]["run_id"]
+    assert harness.runs["retrain again"]["state"] == "success"
+    assert len(rows(harness, "SELECT 1 FROM sluice.model_version WHERE model = 'apple'")) == 1
+    assert len(rows(harness, "SELECT 1 FROM sluice.promotion WHERE model = 'apple'")) == 1
 
 
-def test_a_rejected_candidate_is_registered_and_its_promotion_skipped_not_failed(laboratory: Any) -> None:
-    run = laboratory.runs["rejected"]
+def test_a_rejected_candidate_is_registered_and_its_promotion_skipped_not_failed(harness: Any) -> None:
+    run = harness.runs["rejected"]
     assert (run["state"], run["tasks"]["gate"], run["tasks"]["promote"]) == ("success", "success", "skipped")
     assert run["events"] == []
-    assert len(rows(laboratory, "SELECT 1 FROM sluice.model_version WHERE model = 'pear'")) == 1
-    assert alerts(laboratory, "retrain_pear", "rejected") == []
+    assert len(rows(harness, "SELECT 1 FROM sluice.model_version WHERE model = 'pear'")) == 1
+    assert alerts(harness, "retrain_pear", "rejected") == []
 
 
-def test_scoring_publishes_the_run_s_own_interval(laboratory: Any) -> None:
-    (event,) = laboratory.runs["score"]["events"]
+def test_scoring_publishes_the_run_s_own_interval(harness: Any) -> None:
+    (event,) = harness.runs["score"]["events"]
     (published,) = rows(
-        laboratory, "SELECT * FROM sluice.published_partition WHERE model = 'apple' AND partition_start = '2026-02-28'"
+        harness, "SELECT * FROM sluice.published_partition WHERE model = 'apple' AND partition_start = '2026-02-28'"
     )
     assert event == {
         "uri": "sluice://apple/scores",
@@ -65,43 +65,47 @@ def test_scoring_publishes_the_run_s_own_interval(laboratory: Any) -> None:
         "partition": "2026-02-28T00:00:00+00:00",
         "rows": 24,
     }
-    assert laboratory.runs["score"]["keys"] == ["2026-02-28T00:00:00"], "one event, with the partition's key"
+    assert harness.runs["score"]["keys"] == ["2026-02-28T00:00:00"], "one event, with the partition's key"
 
 
-def test_a_service_that_is_not_there_leaves_the_partition_published_and_says_so(laboratory: Any) -> None:
-    run = laboratory.runs["score"]
-    assert (run["state"], run["tasks"]["publish"], run["tasks"]["watch_parity"]) == ("success", "success", "skipped")
-    (alert,) = alerts(laboratory, "score_apple", "score")
+def test_a_service_that_is_not_there_leaves_the_partition_published_and_says_so(harness: Any) -> None:
+    run = harness.runs["score"]
+    assert (run["state"], run["tasks"]["publish"], run["tasks"]["check_online_parity"]) == (
+        "success",
+        "success",
+        "skipped",
+    )
+    (alert,) = alerts(harness, "score_apple", "score")
     assert "parity with the service was not checked" in alert["error"]
-    (check,) = rows(laboratory, "SELECT verdict, published FROM sluice.parity_check WHERE run_id = %s", run["run_id"])
+    (check,) = rows(harness, "SELECT verdict, published FROM sluice.parity_check WHERE run_id = %s", run["run_id"])
     assert check == {"verdict": "not_checked", "published": True}
 
 
-def test_scoring_by_hand_publishes_the_day_that_was_asked_for(laboratory: Any) -> None:
-    (event,) = laboratory.runs["score by hand"]["events"]
+def test_scoring_by_hand_publishes_the_day_that_was_asked_for(harness: Any) -> None:
+    (event,) = harness.runs["score by hand"]["events"]
     assert (event["partition"], event["rows"]) == ("2026-02-25T00:00:00+00:00", 24)
-    assert len(rows(laboratory, "SELECT 1 FROM scores.apple WHERE partition_start = '2026-02-25'")) == 24
+    assert len(rows(harness, "SELECT 1 FROM scores.apple WHERE partition_start = '2026-02-25'")) == 24
 
 
-def test_a_person_moves_a_champion_and_the_ledger_keeps_the_reason(laboratory: Any) -> None:
-    assert laboratory.runs["by hand"]["state"] == "success"
-    (champion,) = rows(laboratory, "SELECT * FROM sluice.champion WHERE model = 'pear'")
+def test_a_person_moves_a_champion_and_the_ledger_keeps_the_reason(harness: Any) -> None:
+    assert harness.runs["by hand"]["state"] == "success"
+    (champion,) = rows(harness, "SELECT * FROM sluice.champion WHERE model = 'pear'")
     assert (champion["version"], champion["reason"]) == (1, "gates are wrong here")
-    (event,) = laboratory.runs["by hand"]["events"]
+    (event,) = harness.runs["by hand"]["events"]
     assert (event["uri"], event["version"]) == ("sluice://pear/champion", 1)
 
 
-def test_an_unknown_version_fails_at_once_with_those_that_exist(laboratory: Any) -> None:
-    run = laboratory.runs["unknown version"]
+def test_an_unknown_version_fails_at_once_with_those_that_exist(harness: Any) -> None:
+    run = harness.runs["unknown version"]
     assert run["tasks"] == {"move_champion": "failed"}
     assert run["tries"] == {"move_champion": 1}, "the same again would bring the same error: no retry"
-    (alert,) = alerts(laboratory, "operate_model", "unknown version")
+    (alert,) = alerts(harness, "operate_model", "unknown version")
     assert alert["model"] == "apple"
     assert "has no version 99; those that exist: 1." in alert["error"]
 
 
-def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) -> None:
-    run = laboratory.runs["bad day"]
+def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> None:
+    run = harness.runs["bad day"]
     assert (run["state"], run["tasks"]) == (
         "failed",
         {
@@ -109,27 +113,27 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(laboratory: Any) ->
             "plan": "upstream_failed",
             "score": "upstream_failed",
             "publish": "upstream_failed",
-            "watch_parity": "upstream_failed",
+            "check_online_parity": "upstream_failed",
             "shadow": "upstream_failed",
         },
     )
     assert run["tries"]["validate"] == 1
-    published = rows(laboratory, "SELECT 1 FROM sluice.partition_publication WHERE partition_start = '2026-02-20'")
+    published = rows(harness, "SELECT 1 FROM sluice.partition_publication WHERE partition_start = '2026-02-20'")
     assert published == []
 
 
-def test_a_failure_is_one_alert_with_model_dag_task_run_try_error_and_link(laboratory: Any) -> None:
-    (alert,) = alerts(laboratory, "score_apple", "bad day")
-    run_id = laboratory.runs["bad day"]["run_id"]
+def test_a_failure_is_one_alert_with_model_dag_task_run_try_error_and_link(harness: Any) -> None:
+    (alert,) = alerts(harness, "score_apple", "bad day")
+    run_id = harness.runs["bad day"]["run_id"]
     assert (alert["model"], alert["task_id"], alert["try_number"]) == ("apple", "validate", 1)
     assert alert["error"].startswith("ValidationFailedError: the data of 'apple'")
     quoted = run_id.replace(":", "%3A").replace("+", "%2B")
     assert alert["log_url"] == (f"https://airflow.example/dags/score_apple/runs/{quoted}/tasks/validate?try_number=1")
 
 
-def test_the_alert_is_a_line_of_the_log_too(laboratory: Any) -> None:
-    lines = [json.loads(line) for line in (laboratory.home / "sluice/logs/alerts.log").read_text().splitlines()]
-    run_id = laboratory.runs["bad day"]["run_id"]
+def test_the_alert_is_a_line_of_the_log_too(harness: Any) -> None:
+    lines = [json.loads(line) for line in (harness.home / "sluice/logs/alerts.log").read_text().splitlines()]
+    run_id = harness.runs["bad day"]["run_id"]
     (line,) = [
         each
         for each in lines
@@ -140,11 +144,11 @@ def test_the_alert_is_a_line_of_the_log_too(laboratory: Any) -> None:
     assert line["log_url"]
 
 
-def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(laboratory: Any) -> None:
-    (message,) = [each for each in laboratory.messages if "score_apple.validate" in each["title"]]
+def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(harness: Any) -> None:
+    (message,) = [each for each in harness.messages if "score_apple.validate" in each["title"]]
     for expected in ("Model: apple", "DAG: score_apple", "Task: validate", "Run: manual__", "Try: 1", "Log: https://"):
         assert expected in message["message"]
-    (alert,) = alerts(laboratory, "score_apple", "bad day")
+    (alert,) = alerts(harness, "score_apple", "bad day")
     assert alert["delivered"] is False
     (dead,) = [entry for entry in alert["channels"] if entry.startswith("default")]
     assert dead.startswith("default: not delivered")
@@ -152,18 +156,18 @@ def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(laboratory: An
 
 
 @pytest.mark.parametrize("step", ["snapshot", "train", "export", "parity", "evaluate", "rehearse", "score"])
-def test_each_step_sends_its_seconds_and_its_outcome(laboratory: Any, step: str) -> None:
-    names = {packet.partition(":")[0] for packet in laboratory.packets}
+def test_each_step_sends_its_seconds_and_its_outcome(harness: Any, step: str) -> None:
+    names = {packet.partition(":")[0] for packet in harness.packets}
     assert {f"sluice.apple.{step}.seconds", f"sluice.apple.{step}.ok"} <= names
 
 
-def test_promotions_verdicts_and_rows_are_counted(laboratory: Any) -> None:
-    assert {"sluice.apple.promotions:1|c", "sluice.apple.score.rows:24|c"} <= set(laboratory.packets)
-    assert "sluice.pear.verdict.rejected:1|c" in laboratory.packets
+def test_promotions_verdicts_and_rows_are_counted(harness: Any) -> None:
+    assert {"sluice.apple.promotions:1|c", "sluice.apple.score.rows:24|c"} <= set(harness.packets)
+    assert "sluice.pear.verdict.rejected:1|c" in harness.packets
 
 
-def test_housekeeping_runs(laboratory: Any) -> None:
-    run = laboratory.runs["housekeeping"]
+def test_housekeeping_runs(harness: Any) -> None:
+    run = harness.runs["housekeeping"]
     assert run["state"] == "success"
     assert run["tasks"]["shadow_requests"] == "success", "apple has a shadow and no challenger"
-    assert laboratory.runs["score"]["tasks"]["shadow"] == "success"
+    assert harness.runs["score"]["tasks"]["shadow"] == "success"

@@ -19,10 +19,10 @@ RETRAIN = {
     "gate": ["promote"],
     "promote": [],
 }
-SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": ["watch_parity"],
-         "watch_parity": []}  # fmt: skip
+SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": ["check_online_parity"],
+         "check_online_parity": []}  # fmt: skip
 EXPECTED = {
-    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": [], "retire_partitions": []},
+    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": [], "drop_expired_partitions": []},
     "operate_model": {"move_champion": []},
     "retrain_apple": RETRAIN,
     "retrain_pear": RETRAIN,

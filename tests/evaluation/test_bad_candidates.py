@@ -22,12 +22,12 @@ from include import pipeline
 from include.errors import ConversionError
 from include.evaluation import decide
 from include.inference import RowEncoder, load_golden, load_scorer
-from include.provenance import CheckedFiles
+from include.provenance import VerifiedFiles
 from include.records import Decision, ExportedCandidate, Rehearsal
 from include.resources import Resources, open_resources
 from include.settings import Settings
 from include.spec import Columns, ModelSpec, TrainingWindow
-from include.steps.evaluate import evidence_of
+from include.steps.evaluate import gather_evidence
 from include.training import candidate as candidates
 from tests.builders import TODAY, declare_model
 
@@ -111,7 +111,7 @@ FROM drawn
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Harness:
     resources: Resources
     spec: ModelSpec
 
@@ -133,7 +133,7 @@ class Laboratory:
         exported = self.exported(spec, run)
         evaluation = pipeline.evaluate_candidate(spec, exported, self.resources)
         rehearsal = pipeline.rehearse_candidate(spec, exported, self.resources) if really else timed(spec, exported)
-        evidence = evidence_of(spec, evaluation, rehearsal, self.resources)
+        evidence = gather_evidence(spec, evaluation, rehearsal, self.resources)
         return decide(evidence, spec.policy), evaluation
 
 
@@ -143,7 +143,7 @@ def timed(spec: ModelSpec, exported: ExportedCandidate) -> Rehearsal:
     Processor time, so that a machine with something else to do does not decide.
     """
     folder = Path(exported.fitted.folder)
-    files = CheckedFiles(folder, exported.digests)
+    files = VerifiedFiles(folder, exported.digests)
     scorer, golden = load_scorer(files), load_golden(files)
     encoder, took = RowEncoder(scorer.signature), []
     for row in [each.features for each in golden] * 10:
@@ -166,44 +166,44 @@ def timed(spec: ModelSpec, exported: ExportedCandidate) -> Rehearsal:
 
 
 @pytest.fixture(scope="module")
-def laboratory(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def harness(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=new_database())
     with open_resources(settings) as resources:
         with resources.engine.begin() as connection:
             connection.execute(text("SELECT setseed(0.42)"))
             connection.execute(text(TABLE), {"start": TODAY.replace(hour=0) - timedelta(days=DAYS)})
         spec = declare_model(settings.home / "models", "parcels", spec=SPEC, query=QUERY)
-        exported = Laboratory(resources, spec).exported(spec, "champion")
+        exported = Harness(resources, spec).exported(spec, "champion")
         evaluation = pipeline.evaluate_candidate(spec, exported, resources)
         lenient = spec.model_copy(update={"gates": spec.gates[:1]})
-        champion = pipeline.weigh_candidate(lenient, exported, evaluation, None, resources)
+        champion = pipeline.evaluate_gates(lenient, exported, evaluation, None, resources)
         pipeline.promote_candidate(spec, champion, "ann", resources)
-        yield Laboratory(resources, spec)
+        yield Harness(resources, spec)
 
 
 def stopped_by(decision: Decision) -> dict[str, str]:
     return {gate.gate: gate.sentence for gate in decision.gates if not gate.passed}
 
 
-def test_a_good_candidate_passes_every_gate(laboratory: Laboratory) -> None:
+def test_a_good_candidate_passes_every_gate(harness: Harness) -> None:
     from sklearn.ensemble import GradientBoostingClassifier
 
-    other = laboratory.built(
+    other = harness.built(
         lambda _: GradientBoostingClassifier(n_estimators=70, max_depth=3, subsample=0.8, random_state=2)
     )
-    decision, evaluation = laboratory.judged(other, "good")
+    decision, evaluation = harness.judged(other, "good")
     assert stopped_by(decision) == {}
     assert evaluation.differences["roc_auc"].error > 0
     assert (evaluation.reused_by, evaluation.champion_version) == ((1,), 1)
 
 
-def test_worse_by_a_hundredth_of_auc(laboratory: Laboratory) -> None:
+def test_worse_by_a_hundredth_of_auc(harness: Harness) -> None:
     from sklearn.ensemble import GradientBoostingClassifier
 
-    weak = laboratory.built(
+    weak = harness.built(
         lambda _: GradientBoostingClassifier(n_estimators=60, max_depth=1, subsample=0.8, random_state=2)
     )
-    decision, evaluation = laboratory.judged(weak, "weak")
+    decision, evaluation = harness.judged(weak, "weak")
     assert -0.016 < evaluation.differences["roc_auc"].value < -0.004
     stopped = stopped_by(decision)
     assert list(stopped) == ["not_worse_than_champion"]
@@ -211,50 +211,50 @@ def test_worse_by_a_hundredth_of_auc(laboratory: Laboratory) -> None:
     assert "and worse by at most 0.005 is allowed." in stopped["not_worse_than_champion"]
 
 
-def test_trained_on_a_feature_that_leaks_the_label(laboratory: Laboratory) -> None:
+def test_trained_on_a_feature_that_leaks_the_label(harness: Harness) -> None:
     refund = "CASE WHEN outcome = 'late' THEN 5.0 ELSE 0.0 END + weight / 10 AS refund"
-    leaky = laboratory.variant(
+    leaky = harness.variant(
         "leaky",
         spec=("  # more features", '\n        Numeric(name="refund", unit="euro", low=0, high=50),'),
         query=("SELECT parcel_id,", f"SELECT {refund}, parcel_id,"),
     )
-    decision, _ = laboratory.judged(leaky, "leaky")
+    decision, _ = harness.judged(leaky, "leaky")
     stopped = stopped_by(decision)
     assert list(stopped) == ["no_leakage"]
     assert stopped["no_leakage"].startswith("A single feature predicts the target nearly alone: refund (0.99")
 
 
-def test_one_feature_constant(laboratory: Laboratory) -> None:
-    broken = laboratory.variant("constant", query=("weight, distance", "7.0::float8 AS weight, distance"))
-    decision, _ = laboratory.judged(broken, "constant")
+def test_one_feature_constant(harness: Harness) -> None:
+    broken = harness.variant("constant", query=("weight, distance", "7.0::float8 AS weight, distance"))
+    decision, _ = harness.judged(broken, "constant")
     assert stopped_by(decision) == {
         "no_constant_feature": "weight has a single value in all training and holdout rows: mend its source."
     }
 
 
-def test_miscalibrated(laboratory: Laboratory) -> None:
+def test_miscalibrated(harness: Harness) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
-    loud = laboratory.built(
+    loud = harness.built(
         lambda _: RandomForestClassifier(
             n_estimators=30, max_depth=6, min_samples_leaf=40, class_weight="balanced", max_features=None
         )
     )
-    decision, evaluation = laboratory.judged(loud, "loud")
+    decision, evaluation = harness.judged(loud, "loud")
     stopped = stopped_by(decision)
     assert evaluation.candidate["ece"] > 0.1
     assert stopped["calibrated"].startswith("The probabilities are not calibrated: they are off by 0.")
     assert set(stopped) <= {"calibrated", "not_worse_than_champion"}
 
 
-def test_bad_on_one_carrier_only(laboratory: Laboratory) -> None:
+def test_bad_on_one_carrier_only(harness: Harness) -> None:
     holdout = (TODAY.replace(hour=0) - timedelta(days=HOLDOUT_DAYS)).isoformat()
     turned = (
         f"CASE WHEN carrier = 'emu' AND sent_at < '{holdout}' THEN "
         "CASE WHEN distance < 1500 THEN 'late' ELSE 'on_time' END ELSE outcome END AS outcome"
     )
-    unfair = laboratory.variant("unfair", query=("fragile, outcome", f"fragile, {turned}"))
-    decision, evaluation = laboratory.judged(unfair, "unfair")
+    unfair = harness.variant("unfair", query=("fragile, outcome", f"fragile, {turned}"))
+    decision, evaluation = harness.judged(unfair, "unfair")
     stopped = stopped_by(decision)
     told = stopped["slice_floor"]
     assert told.startswith("roc_auc must be at least 0.6 on every slice; 1 of 4 are not: 0.")
@@ -263,32 +263,32 @@ def test_bad_on_one_carrier_only(laboratory: Laboratory) -> None:
     assert any("carrier = emu" in each.name for each in evaluation.worst_slices)  # and found by itself
 
 
-def test_too_large(laboratory: Laboratory) -> None:
+def test_too_large(harness: Harness) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
-    huge = laboratory.built(lambda _: RandomForestClassifier(n_estimators=100, min_samples_leaf=10))
-    decision, _ = laboratory.judged(huge, "huge", really=True)
+    huge = harness.built(lambda _: RandomForestClassifier(n_estimators=100, min_samples_leaf=10))
+    decision, _ = harness.judged(huge, "huge", really=True)
     stopped = stopped_by(decision)
     assert stopped["artifact_size"].endswith(" MiB large; at most 1 MiB are allowed.")
     assert set(stopped) <= {"artifact_size", "not_worse_than_champion", "latency"}  # a busy machine is slow, too
 
 
-def test_too_slow(laboratory: Laboratory) -> None:
+def test_too_slow(harness: Harness) -> None:
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    slow = laboratory.built(lambda _: make_pipeline(StandardScaler(), KNeighborsClassifier(75))).model_copy(
+    slow = harness.built(lambda _: make_pipeline(StandardScaler(), KNeighborsClassifier(75))).model_copy(
         update={"window": TrainingWindow(train=timedelta(days=10), holdout=timedelta(days=4))}
     )
-    decision, _ = laboratory.judged(slow, "slow", really=True)
+    decision, _ = harness.judged(slow, "slow", really=True)
     stopped = stopped_by(decision)
     assert stopped["latency"].startswith("99 of 100 answers came within ")
     assert stopped["latency"].endswith(" ms; at most 10 ms are allowed.")
     assert "artifact_size" not in stopped
 
 
-def test_converted_wrongly(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_converted_wrongly(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     faithful = candidates.export_onnx
 
     def faulty(spec: ModelSpec, estimator: Any) -> bytes:
@@ -300,10 +300,10 @@ def test_converted_wrongly(laboratory: Laboratory, monkeypatch: pytest.MonkeyPat
         return bytes(graph.SerializeToString())
 
     monkeypatch.setattr(candidates, "export_onnx", faulty)
-    exported = laboratory.exported(laboratory.spec, "faulty")
+    exported = harness.exported(harness.spec, "faulty")
     with pytest.raises(ConversionError, match="ONNX answers differently on the holdout's 6,000 rows"):
-        pipeline.check_parity(laboratory.spec, exported, laboratory.resources)
-    decision, _ = laboratory.judged(laboratory.spec, "faulty")
+        pipeline.check_parity(harness.spec, exported, harness.resources)
+    decision, _ = harness.judged(harness.spec, "faulty")
     stopped = stopped_by(decision)
     assert list(stopped) == ["faithful_export"]
     assert stopped["faithful_export"].startswith("ONNX differs from scikit-learn by up to 0.0")

@@ -23,7 +23,7 @@ def test_a_regression_is_judged_registered_promoted_and_scored(resources: Resour
             spec, pipeline.train_candidate(spec, run_id, snapshot, resources), resources
         )
         compared = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
+        version = pipeline.evaluate_gates(spec, exported, compared, None, resources)
         assert version.decision.accepted, version.decision.reasons
         pipeline.promote_candidate(spec, version, "tests", resources)
         return version.version, compared

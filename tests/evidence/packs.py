@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from include.evidence import EvidencePack
-from include.evidence.pack import Question
+from include.evidence.pack import ModelDeclaration
 from include.records import (
     Bin,
     CardData,
@@ -59,7 +59,7 @@ def pack_of(task: str = "binary", *, bare: bool = False, accepted: bool = True, 
     fields: dict[str, Any] = {
         "version": 7,
         "run_id": "scheduled__2026-03-01T00:00:00+00:00",
-        "question": Question(
+        "declaration": ModelDeclaration(
             model="flight_delay", task=task, description="Will a flight arrive more than 15 minutes late?",
             owner="operations & <planning>", source="source.flights", target="outcome", classes=CLASSES[task],
             features=FEATURES, gates=({"kind": "minimum_labels", "rows": 5000},), seed=0, parity_tolerance=1e-5,

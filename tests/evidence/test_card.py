@@ -148,7 +148,7 @@ def test_words_from_outside_are_shown_and_not_run() -> None:
         update={
             "decision": Decision(accepted=True, gates=(gate,)),
             "run_id": evil,
-            "question": pack.question.model_copy(update={"description": evil, "owner": '"><img src=x>'}),
+            "declaration": pack.declaration.model_copy(update={"description": evil, "owner": '"><img src=x>'}),
         }
     )
     text = card_html(pack, {}).decode()

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from include import pipeline
-from include.errors import ApprovalNeededError
+from include.errors import ApprovalRequiredError
 from include.resources import open_resources
 from include.settings import REPOSITORY, Settings
 from include.warehouse import embedded, migrate, stop_embedded
@@ -99,7 +99,7 @@ def test_retraining_promotes_what_a_person_approved_and_each_under_a_login_of_it
         load_parcels(owning.engine)
         spec = declare_model(tmp_path / "models", spec=APPROVED_SPEC)
         version = retrain(spec, "run 1", training, requested_by="ann")
-        with pytest.raises(ApprovalNeededError):
+        with pytest.raises(ApprovalRequiredError):
             pipeline.promote_candidate(spec, version, "ann", training)
         pipeline.approve_version(spec, version.version, "bob", "seen", training)
         assert pipeline.promote_candidate(spec, version, "ann", training).sequence == 1

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from include.errors import ArtifactError
 from include.inference import GoldenRow, Scorer, Signature, check_golden, load_golden, load_scorer
-from include.provenance import CheckedFiles, file_digest
+from include.provenance import VerifiedFiles, file_digest
 from tests.graphs import failing_graph
 
 Sign = Callable[..., Signature]
@@ -131,5 +131,5 @@ def test_a_folder_becomes_a_scorer(forest: bytes, iris: np.ndarray, tmp_path: Pa
         load_scorer(files)
 
 
-def files_of(folder: Path) -> CheckedFiles:
-    return CheckedFiles(folder, {file.name: file_digest(file) for file in folder.iterdir()})
+def files_of(folder: Path) -> VerifiedFiles:
+    return VerifiedFiles(folder, {file.name: file_digest(file) for file in folder.iterdir()})

@@ -121,7 +121,7 @@ def candidates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
 
 
 @dataclass
-class World:
+class Harness:
     """The house as the service finds it: declarations, ledger, artifacts."""
 
     settings: Settings
@@ -184,25 +184,25 @@ class World:
         return version
 
 
-def world_on(database_url: str, folder: Path, candidates: Callable[[str, int], Path]) -> Iterator[World]:
+def open_harness(database_url: str, folder: Path, candidates: Callable[[str, int], Path]) -> Iterator[Harness]:
     (folder / "models").mkdir()
     engine = open_engine(database_url)
     settings = Settings(home=folder / "home", models_dir=folder / "models", database_url=database_url)
-    yield World(settings, engine, candidates)
+    yield Harness(settings, engine, candidates)
     engine.dispose()
 
 
 @pytest.fixture
-def world(database_url: str, tmp_path: Path, candidates: Callable[[str, int], Path]) -> Iterator[World]:
-    """A world for a test that changes it."""
-    yield from world_on(database_url, tmp_path, candidates)
+def harness(database_url: str, tmp_path: Path, candidates: Callable[[str, int], Path]) -> Iterator[Harness]:
+    """A harness for a test that changes it."""
+    yield from open_harness(database_url, tmp_path, candidates)
 
 
 @dataclass
 class InProcess:
     """The application in this process, with its watcher turned by hand."""
 
-    world: World
+    harness: Harness
     slots: ModelSlots
     watcher: ChampionWatcher
     client: FlaskClient
@@ -211,29 +211,31 @@ class InProcess:
         return self.client.post(f"/v1/models/{name}/predict", json={"features": features})
 
 
-def service_on(world: World) -> InProcess:
+def service_on(harness: Harness) -> InProcess:
     slots = ModelSlots()
-    settings = world.settings
-    watcher = ChampionWatcher(slots, world.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir)
-    return InProcess(world, slots, watcher, create_app(settings, slots, world.engine).test_client())
+    settings = harness.settings
+    watcher = ChampionWatcher(
+        slots, harness.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir
+    )
+    return InProcess(harness, slots, watcher, create_app(settings, slots, harness.engine).test_client())
 
 
 @pytest.fixture
-def service(world: World) -> InProcess:
-    """The service over a world that the test changes."""
-    return service_on(world)
+def service(harness: Harness) -> InProcess:
+    """The service over a harness that the test changes."""
+    return service_on(harness)
 
 
 @pytest.fixture(scope="module")
 def settled(
     new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory, candidates: Callable[[str, int], Path]
 ) -> Iterator[InProcess]:
-    """The service over a world that no test changes: three champions, and one model that has none."""
-    for world in world_on(new_database(), tmp_path_factory.mktemp("settled"), candidates):
-        world.declare("iris", "trip", "sugar", "empty_one")
+    """The service over a harness that no test changes: three champions, and one model that has none."""
+    for harness in open_harness(new_database(), tmp_path_factory.mktemp("settled"), candidates):
+        harness.declare("iris", "trip", "sugar", "empty_one")
         for name in ("iris", "trip", "sugar"):
-            world.champion(name)
-        service = service_on(world)
+            harness.champion(name)
+        service = service_on(harness)
         service.watcher.look()
         yield service
 
@@ -244,9 +246,9 @@ def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
 
     A module's tests run over both when its own fixture ``settled`` is this one.
     """
-    settings = settled.world.settings.model_copy(update={"service_express": request.param})
-    client = create_app(settings, settled.slots, settled.world.engine).test_client()
-    return replace(settled, world=replace(settled.world, settings=settings), client=client)
+    settings = settled.harness.settings.model_copy(update={"service_express": request.param})
+    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+    return replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 
 
 # -- the service as it really runs ----------------------------------------------------------------
@@ -287,17 +289,17 @@ class Running:
 
 
 @pytest.fixture
-def run_service(world: World, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts the service over `world`, and ends it with the test."""
+def run_service(harness: Harness, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts the service over `harness`, and ends it with the test."""
     started: list[Running] = []
 
     def run(port: int | None = None, workers: int = 1, **more: str | None) -> Running:
         port = port or any_free_port()
         log = tmp_path / f"service-{len(started)}.log"
         environment = os.environ | {
-            "SLUICE_HOME": str(world.settings.home),
-            "SLUICE_MODELS_DIR": str(world.settings.models_dir),
-            "SLUICE_DATABASE_URL": str(world.settings.database_url),
+            "SLUICE_HOME": str(harness.settings.home),
+            "SLUICE_MODELS_DIR": str(harness.settings.models_dir),
+            "SLUICE_DATABASE_URL": str(harness.settings.database_url),
             "SLUICE_SERVICE_PORT": str(port),
             "SLUICE_SERVICE_WORKERS": str(workers),
         }

@@ -407,8 +407,8 @@ def test_the_name_of_the_scheme_may_be_written_in_any_case(shared: Door) -> None
 
 @pytest.fixture(scope="module")
 def guarded(settled: Any) -> Any:
-    settings = settled.world.settings.model_copy(update={"auth_secret": Settings(auth_secret=SECRET).auth_secret})
-    return create_app(settings, settled.slots, settled.world.engine).test_client()
+    settings = settled.harness.settings.model_copy(update={"auth_secret": Settings(auth_secret=SECRET).auth_secret})
+    return create_app(settings, settled.slots, settled.harness.engine).test_client()
 
 
 def ask(client: Any, path: str, bearer: str | None, **body: Any) -> Any:
@@ -529,10 +529,10 @@ def faulty(settled: Any) -> ModelSlots:
 
 
 def readiness(faulty: ModelSlots, settled: Any, authorization: str | None, **changes: Any) -> Any:
-    settings = settled.world.settings.model_copy(
+    settings = settled.harness.settings.model_copy(
         update={"auth_secret": Settings(auth_secret=SECRET).auth_secret, **changes}
     )
-    client = create_app(settings, faulty, settled.world.engine).test_client()
+    client = create_app(settings, faulty, settled.harness.engine).test_client()
     headers = {} if authorization is None else {"Authorization": authorization}
     return client.get("/ready", headers=headers)
 
@@ -598,7 +598,7 @@ def test_readiness_is_told_while_the_issuers_keys_cannot_be_had(
 
 
 def test_it_does_not_start_where_others_reach_it_without_asking_for_tokens(
-    world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_HOST", "0.0.0.0")  # noqa: S104  # it is to refuse
     service = run_service()
@@ -606,7 +606,7 @@ def test_it_does_not_start_where_others_reach_it_without_asking_for_tokens(
     assert "SLUICE_SERVICE_HOST: expected a loopback address" in service.log.read_text()
 
 
-def test_it_does_not_start_with_a_short_secret(world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_start_with_a_short_secret(harness: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_AUTH_SECRET", "short")
     service = run_service()
     assert service.process.wait(timeout=30) == 1
@@ -615,12 +615,12 @@ def test_it_does_not_start_with_a_short_secret(world: Any, run_service: Any, mon
 
 
 def test_running_with_a_secret_it_asks_for_tokens_on_every_address(
-    world: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_AUTH_SECRET", SECRET)
     monkeypatch.setenv("SLUICE_SERVICE_HOST", "0.0.0.0")  # noqa: S104  # with tokens it may
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service()
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     assert service.ask("POST", "/predict", {"features": [5.1, 3.5, 1.4, 0.2]})[0] == 401

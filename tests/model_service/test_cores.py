@@ -67,10 +67,10 @@ def bound(process: psutil.Process) -> set[frozenset[int]]:
 
 @pytest.mark.parametrize(("setting", "wanted"), [("1", {frozenset({core}) for core in MINE}), ("0", {frozenset(MINE)})])
 def test_all_threads_of_a_running_worker_stay_where_it_does(
-    world: Any, run_service: Callable[..., Any], setting: str, wanted: set[frozenset[int]]
+    harness: Any, run_service: Callable[..., Any], setting: str, wanted: set[frozenset[int]]
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=len(MINE), SLUICE_SERVICE_OWN_CORES=setting)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     workers = psutil.Process(service.process.pid).children()

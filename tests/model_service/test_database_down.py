@@ -124,14 +124,14 @@ class Load:
 
 
 def outage(
-    world: Any, run_service: Callable[..., Any], fault: Callable[[], None], cure: Callable[[], None], s: float
+    harness: Any, run_service: Callable[..., Any], fault: Callable[[], None], cure: Callable[[], None], s: float
 ) -> Load:
     """Load the service, break the database for `s` seconds, and return what the clients saw, all of it checked."""
-    world.declare("iris")
-    world.champion("iris")
-    with world.engine.begin() as connection:
+    harness.declare("iris")
+    harness.champion("iris")
+    with harness.engine.begin() as connection:
         connection.execute(text(SCORES))
-    world.engine.dispose()
+    harness.engine.dispose()
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     workers = {each.pid for each in psutil.Process(service.process.pid).children()}
@@ -167,20 +167,20 @@ def outage(
 
 
 def test_with_the_database_killed_predictions_go_on_look_ups_are_503_at_once_and_recover(
-    world: Any, run_service: Callable[..., Any], own_server: OwnServer
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer
 ) -> None:
-    outage(world, run_service, own_server.stop_at_once, own_server.start, 5)
+    outage(harness, run_service, own_server.stop_at_once, own_server.start, 5)
 
 
 @pytest.mark.slow
-def test_a_minute_without_the_database(world: Any, run_service: Callable[..., Any], own_server: OwnServer) -> None:
-    outage(world, run_service, own_server.stop_at_once, own_server.start, 60)
+def test_a_minute_without_the_database(harness: Any, run_service: Callable[..., Any], own_server: OwnServer) -> None:
+    outage(harness, run_service, own_server.stop_at_once, own_server.start, 60)
 
 
 def test_a_database_that_hangs_is_left_alone_just_so(
-    world: Any, run_service: Callable[..., Any], own_server: OwnServer
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer
 ) -> None:
-    outage(world, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 4)
+    outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 4)
 
 
 def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None:

@@ -53,12 +53,12 @@ def asking(port: int, connection: int, stop: threading.Event) -> Iterator[Answer
 
 
 def test_300_promotions_under_load_fail_no_request_and_reach_every_connection_within_a_second(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     for seed in (1, 2, 3):
-        world.register("iris", seed=seed)
+        harness.register("iris", seed=seed)
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     stop = threading.Event()
@@ -66,12 +66,12 @@ def test_300_promotions_under_load_fail_no_request_and_reach_every_connection_wi
         asked = [pool.submit(lambda n=n: list(asking(service.port, n, stop))) for n in range(CONNECTIONS)]
         for turn in range(PROMOTIONS):
             # Version 1 never comes back, and each of the others only after two more: who is left behind is found out.
-            world.promote("iris", 2 + turn % 3)
+            harness.promote("iris", 2 + turn % 3)
             time.sleep(random.Random(turn).uniform(0.02, 0.25))  # noqa: S311  # a pause, not a secret
         time.sleep(1.5)
         stop.set()
         answers = [answer for each in asked for answer in each.result()]
-    history = world.ledger.history("iris")
+    history = harness.ledger.promotions("iris")
     assert len(history) == PROMOTIONS + 1
     assert {answer.status for answer in answers} == {200}
     assert {answer.connection for answer in answers} == set(range(CONNECTIONS))
@@ -157,11 +157,11 @@ def memory_mib(pid: int) -> float:
 
 
 def test_100_000_mutated_requests_meet_no_fault_of_ours_and_leave_memory_flat(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris", "trip")
+    harness.declare("iris", "trip")
     for name in ("iris", "trip"):
-        world.champion(name)
+        harness.champion(name)
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     clients = 4

@@ -88,7 +88,7 @@ REQUESTS: dict[str, tuple[str, bytes, dict[str, str]]] = {
 def app_of(settled: Any) -> Callable[..., Flask]:
     def app(**changes: Any) -> Flask:
         changes = {"auth_secret": Settings(auth_secret=SECRET).auth_secret, **changes}
-        return create_app(settled.world.settings.model_copy(update=changes), settled.slots, settled.world.engine)
+        return create_app(settled.harness.settings.model_copy(update=changes), settled.slots, settled.harness.engine)
 
     return app
 

@@ -39,11 +39,11 @@ BORDER = [6.0, 2.7, 5.1, 1.6]  # versions differ on this one
 
 
 @pytest.fixture
-def jobs(service: Any, world: Any) -> Any:
+def jobs(service: Any, harness: Any) -> Any:
     """The service with a champion, whose job worker is turned by hand."""
-    world.declare("iris", "trip", "empty_one")
-    world.champion("iris")
-    world.champion("trip")
+    harness.declare("iris", "trip", "empty_one")
+    harness.champion("iris")
+    harness.champion("trip")
     service.watcher.look()
     return service
 
@@ -93,10 +93,10 @@ def test_a_single_row_is_a_job_too(jobs: Any, row: Any) -> None:
     assert prediction["label"] == "setosa"
 
 
-def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(jobs: Any, world: Any) -> None:
+def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(jobs: Any, harness: Any) -> None:
     before = jobs.predict("iris", [BORDER]).get_json()["predictions"]
     accepted = submit(jobs, [BORDER])
-    world.champion("iris", seed=1)
+    harness.champion("iris", seed=1)
     jobs.watcher.look()
     assert jobs.predict("iris", [BORDER]).get_json()["version"] == 2
     turn(jobs)
@@ -104,7 +104,7 @@ def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(j
     assert (done["version"], done["predictions"]) == (1, before)
 
 
-def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, world: Any) -> None:
+def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, harness: Any) -> None:
     refused = submit(jobs, [SETOSA, ["x", 3, 1, 1]])
     assert refused.status_code == 422
     assert refused.get_json()["errors"][0]["path"] == "$.features[1][0]"
@@ -130,8 +130,8 @@ def test_what_is_wrong_further_on_fails_the_job_and_names_the_rows(jobs: Any) ->
 
 
 def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
-    few = jobs.world.settings.model_copy(update={"service_job_max_rows": 3, "service_job_max_bytes": 2000})
-    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    few = jobs.harness.settings.model_copy(update={"service_job_max_rows": 3, "service_job_max_bytes": 2000})
+    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
     assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 3}).status_code == 202
     for rows, setting in ((4, "SLUICE_SERVICE_JOB_MAX_ROWS"), (1000, "SLUICE_SERVICE_JOB_MAX_BYTES")):
         refused = client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * rows})
@@ -140,8 +140,8 @@ def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
 
 
 def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: Any) -> None:
-    few = jobs.world.settings.model_copy(update={"service_job_max_bytes": 2000})
-    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    few = jobs.harness.settings.model_copy(update={"service_job_max_bytes": 2000})
+    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
     for rows, status in ((50, 202), (1_000, 413)):
         body = gzip.compress(json.dumps({"features": [SETOSA] * rows}, separators=(",", ":")).encode(), 9)
         where, headers = "/v1/models/iris/predict_async", {"Content-Encoding": "gzip"}
@@ -152,22 +152,22 @@ def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: 
 
 
 def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
-    few = jobs.world.settings.model_copy(update={"service_job_most": 2})
-    client = create_app(few, jobs.slots, jobs.world.engine).test_client()
+    few = jobs.harness.settings.model_copy(update={"service_job_most": 2})
+    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
     statuses = [client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code for _ in range(3)]
     assert statuses == [202, 202, 503]
     turn(jobs)
     assert client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code == 202
 
 
-def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, world: Any) -> None:
+def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, [SETOSA])
     cancelled = jobs.client.delete(accepted.headers["Location"])
     assert (cancelled.status_code, cancelled.get_json()["state"]) == (200, "cancelled")
     assert jobs.client.delete(accepted.headers["Location"]).status_code == 200, "cancelling again is no error"
     assert not turn(jobs)
     assert job_of(jobs, accepted)["state"] == "cancelled"
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
 
 
@@ -205,9 +205,9 @@ def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
         assert method(f"/v1/jobs/{job}").status_code == 404
 
 
-def test_a_job_is_unknown_to_everybody_else(jobs: Any, world: Any) -> None:
+def test_a_job_is_unknown_to_everybody_else(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(text("UPDATE sluice.job SET subject = 'somebody else'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     assert jobs.client.delete(accepted.headers["Location"]).status_code == 404
@@ -216,8 +216,8 @@ def test_a_job_is_unknown_to_everybody_else(jobs: Any, world: Any) -> None:
 
 def test_with_authentication_a_job_is_its_subjects_and_its_models(jobs: Any) -> None:
     secret = "0123456789abcdef0123456789abcdef"  # noqa: S105  # of this test
-    guarded = jobs.world.settings.model_copy(update={"auth_secret": SecretStr(secret)})
-    client = create_app(guarded, jobs.slots, jobs.world.engine).test_client()
+    guarded = jobs.harness.settings.model_copy(update={"auth_secret": SecretStr(secret)})
+    client = create_app(guarded, jobs.slots, jobs.harness.engine).test_client()
 
     def bearer(subject: str, **more: Any) -> dict[str, str]:
         about = {"iss": "sluice", "aud": "sluice", "sub": subject, "exp": int(time.time()) + 60, "scope": "predict"}
@@ -235,15 +235,15 @@ def test_with_authentication_a_job_is_its_subjects_and_its_models(jobs: Any) -> 
     assert client.delete(where, headers=bearer("shop")).status_code == 200
 
 
-def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any) -> None:
+def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     turn(jobs)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(text("UPDATE sluice.job SET expires_at = now() - interval '1 second'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     jobs.client.application.extensions[JOB_WORKER]._next_sweep = 0
     turn(jobs)
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
         assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
 
@@ -253,7 +253,7 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, world: Any)
 
 def worker_of(service: Any, lease: float = 30, answer: Callable[..., Any] | None = None) -> JobWorker:
     load = answer or (lambda job: service.slots[job.model].loaded())
-    return JobWorker(service.world.engine, load, lambda: Served(service.slots.names), lease_seconds=lease)
+    return JobWorker(service.harness.engine, load, lambda: Served(service.slots.names), lease_seconds=lease)
 
 
 class Killed(BaseException):
@@ -344,15 +344,15 @@ def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
         turns = list(pool.map(lambda number: workers[number % 4].turn(), range(20)))
     assert turns == [True] * 20
     assert {job_of(jobs, each)["state"] for each in accepted} == {"done"}
-    with jobs.world.engine.connect() as connection:
+    with jobs.harness.engine.connect() as connection:
         assert set(connection.execute(text("SELECT attempt FROM sluice.job")).scalars()) == {1}
 
 
-def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, world: Any) -> None:
+def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
-    world.champion("iris", seed=1)
+    harness.champion("iris", seed=1)
     jobs.watcher.look()
-    graph = world.store.folder("iris", 1) / "model.onnx"
+    graph = harness.store.folder("iris", 1) / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1])
     turn(jobs)
     failed = job_of(jobs, accepted)
@@ -365,16 +365,16 @@ def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, world: Any) -> No
 
 def over(service: Any, slots: ModelSlots, **settings: Any) -> Any:
     """Return a service on another host, over the same database, which serves what is in `slots`."""
-    own = service.world.settings.model_copy(update=settings)
-    return replace(service, slots=slots, client=create_app(own, slots, service.world.engine).test_client())
+    own = service.harness.settings.model_copy(update=settings)
+    return replace(service, slots=slots, client=create_app(own, slots, service.harness.engine).test_client())
 
 
 def with_the_folder_of(name: str, service: Any, tmp_path: Path) -> Any:
     """Return a service on a host that has the declaration of one model alone."""
-    settings, slots = service.world.settings, ModelSlots()
+    settings, slots = service.harness.settings, ModelSlots()
     shutil.copytree(settings.models_dir / name, tmp_path / "elsewhere" / name)
     ChampionWatcher(
-        slots, service.world.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
+        slots, service.harness.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
     ).look()
     return over(service, slots)
 
@@ -383,7 +383,7 @@ def pinned_to(registered: ModelVersion, service: Any, number: int | None = None)
     """Return a service that is pinned to an artifact of iris, under its own number or another."""
     pin = Pin(version=number or registered.version, artifact_digest=registered.artifact_digest)
     slots = ModelSlots(["iris"])
-    scorer = load_artifact(service.world.store, "iris", registered.version, registered.artifact_digest)
+    scorer = load_artifact(service.harness.store, "iris", registered.version, registered.artifact_digest)
     slots["iris"].pin, slots["iris"].current = pin, LoadedModel(scorer, pin)
     return over(service, slots, service_pin={"iris": pin})
 
@@ -426,8 +426,8 @@ def test_a_model_that_is_given_up_while_its_job_is_taken_leaves_the_job_to_other
     assert job_of(jobs, accepted)["state"] == "done"
 
 
-def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(jobs: Any, world: Any) -> None:
-    pinned = pinned_to(world.register("iris", seed=1), jobs)
+def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(jobs: Any, harness: Any) -> None:
+    pinned = pinned_to(harness.register("iris", seed=1), jobs)
     of_the_champion, of_the_pin = submit(jobs, [BORDER]), submit(pinned, [BORDER])
     assert turn(pinned)
     assert not turn(pinned)
@@ -438,16 +438,16 @@ def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(j
     assert job_of(jobs, of_the_champion)["predictions"] == jobs.predict("iris", [BORDER]).get_json()["predictions"]
 
 
-def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any, world: Any) -> None:
-    pinned = pinned_to(world.register("iris", seed=1), jobs, number=1)
+def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any, harness: Any) -> None:
+    pinned = pinned_to(harness.register("iris", seed=1), jobs, number=1)
     accepted = submit(jobs, [BORDER])
     assert not turn(pinned)
     assert job_of(jobs, accepted)["state"] == "queued"
 
 
-def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any, world: Any) -> None:
+def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(text("UPDATE sluice.job SET artifact_digest = repeat('f', 64)"))
     assert turn(jobs)
     failed = job_of(jobs, accepted)
@@ -457,8 +457,8 @@ def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any
     assert "predictions" not in failed
 
 
-def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, world: Any) -> None:
-    refused = submit(pinned_to(world.register("iris", seed=1), jobs, number=9), SETOSA)
+def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, harness: Any) -> None:
+    refused = submit(pinned_to(harness.register("iris", seed=1), jobs, number=9), SETOSA)
     assert refused.status_code == 503
     assert refused.get_json()["type"] == "urn:sluice:problem:jobs-unavailable"
     assert "registered" in refused.get_json()["detail"]
@@ -468,7 +468,7 @@ def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, world:
 
 
 def test_with_the_database_down_jobs_are_503_and_predictions_go_on(settled: Any) -> None:
-    gone = settled.world.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
+    gone = settled.harness.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
     client = create_app(gone, settled.slots).test_client()
     for response in (
         client.post("/v1/models/iris/predict_async", json={"features": SETOSA}),
@@ -494,12 +494,12 @@ def test_a_body_is_cut_without_changing_a_row() -> None:
 
 
 def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
-    world: Any, run_service: Callable[..., Any], monkeypatch: Any
+    harness: Any, run_service: Callable[..., Any], monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_JOB_LEASE_SECONDS", "1")
     monkeypatch.setenv("SLUICE_SERVICE_MAX_ROWS", "60000")
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service()
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     rows = [SETOSA, VIRGINICA] * 30_000
@@ -513,7 +513,7 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     service.wait_until(lambda: rows_done() > 0)
     (worker,) = psutil.Process(service.process.pid).children()
     os.kill(worker.pid, signal.SIGKILL)
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         done_at_death = connection.execute(text("SELECT rows_done FROM sluice.job")).scalar_one()
     assert 0 < done_at_death < len(rows), "it died in the middle"
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200, seconds=30)
@@ -526,17 +526,17 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     done = again.ask("GET", where)[1]
     assert done["rows_done"] == len(rows)
     assert [each["label"] for each in done["predictions"]] == ["setosa", "virginica"] * 30_000
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT attempt FROM sluice.job")).scalar_one() >= 3
 
 
-def test_a_service_that_is_told_to_stop_gives_its_job_back(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service()
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     _, job = service.ask("POST", "/v1/models/iris/predict_async", {"features": [SETOSA] * 90_000})
     service.wait_until(lambda: service.ask("GET", f"/v1/jobs/{job['id']}")[1]["rows_done"] > 0)
     assert service.stop() == 0
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT state FROM sluice.job")).scalar_one() == "queued"

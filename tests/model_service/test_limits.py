@@ -114,10 +114,10 @@ def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
 
 
 def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settled: Any) -> None:
-    settings = settled.world.settings.model_copy(
+    settings = settled.harness.settings.model_copy(
         update={"service_rate": 0.5, "service_burst": 3, "service_workers": 1, "service_access_log": "off"}
     )
-    client = create_app(settings, settled.slots, settled.world.engine).test_client()
+    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(4)]
     assert [each.status_code for each in answers] == [200, 200, 200, 429]
     assert answers[-1].headers["Retry-After"] == "2"
@@ -126,10 +126,10 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
 
 
 def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_worker_grants(settled: Any) -> None:
-    settings = settled.world.settings.model_copy(
+    settings = settled.harness.settings.model_copy(
         update={"service_rate": 0.5, "service_burst": 4, "service_workers": 2, "service_access_log": "off"}
     )
-    client = create_app(settings, settled.slots, settled.world.engine).test_client()
+    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(3)]
     assert [each.status_code for each in answers] == [200, 200, 429]
     assert answers[-1].headers["Retry-After"] == "4"
@@ -260,11 +260,11 @@ def in_flight(port: int) -> float:
 
 
 def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
-    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=1)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     body = json.dumps({"features": SETOSA}).encode()
@@ -291,12 +291,12 @@ def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
 
 
 def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cut_off_and_others_are_not(
-    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
     monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "2")
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=1)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     body = json.dumps({"features": SETOSA}).encode()
@@ -326,11 +326,11 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cu
 
 
 def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_own_id_and_it_is_noted_as_408(
-    world: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "1")
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=1)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -386,10 +386,10 @@ def test_whose_request_is_not_known_is_told_nothing_of_anybodys(
 
 
 def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     body = json.dumps({"features": [SETOSA] * 2000}).encode()
@@ -440,9 +440,9 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
     assert broken == []
 
 
-def test_told_to_stop_it_waits_for_no_request_beyond_its_grace(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_told_to_stop_it_waits_for_no_request_beyond_its_grace(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(SLUICE_SERVICE_GRACE_SECONDS="2")
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     with socket.create_connection(("127.0.0.1", service.port)) as silent:

@@ -70,12 +70,12 @@ class Watched:
     """The application in this process with an observer that is flushed by hand."""
 
     def __init__(self, settled: Any, engine: Engine | None = None, **changes: Any) -> None:
-        self.settings = settled.world.settings.model_copy(update=changes)
+        self.settings = settled.harness.settings.model_copy(update=changes)
         self.observer = observer_for(self.settings, settled.slots, engine, None)
         self.lines = Lines()
         if self.observer._access is not None:
             self.observer._access = AccessLog(self.lines)
-        self.client = create_app(self.settings, settled.slots, settled.world.engine, self.observer).test_client()
+        self.client = create_app(self.settings, settled.slots, settled.harness.engine, self.observer).test_client()
 
     def metrics(self) -> str:
         return self.client.get("/metrics").get_data(as_text=True)
@@ -193,16 +193,16 @@ def test_buckets_are_cumulative_and_end_with_the_count(settled: Any) -> None:
     assert buckets[-1] == value(shown, "sluice_request_seconds_count", model="iris") == 20
 
 
-def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+def test_levels_tell_what_is_ready_loaded_and_refused(harness: Any) -> None:
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     slots = ModelSlots()
-    observer = observer_for(world.settings, slots, None, None)
+    observer = observer_for(harness.settings, slots, None, None)
     watcher = ChampionWatcher(
         slots,
-        world.engine,
-        artifacts=world.store,
-        models_dir=world.settings.models_dir,
+        harness.engine,
+        artifacts=harness.store,
+        models_dir=harness.settings.models_dir,
         witness=observer,
     )
     watcher.look()
@@ -211,9 +211,9 @@ def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
     assert value(shown, "sluice_model_ready", model="trip") == 0
     assert value(shown, "sluice_model_version", model="iris") == 1
     assert value(shown, "sluice_swaps_total", model="iris") == 1
-    bad = world.register("iris", seed=1)
-    (world.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
-    world.promote("iris", bad.version)
+    bad = harness.register("iris", seed=1)
+    (harness.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    harness.promote("iris", bad.version)
     watcher.look()
     shown = observer.metrics()[0].decode()
     assert value(shown, "sluice_model_ready", model="iris") == 1
@@ -222,23 +222,23 @@ def test_levels_tell_what_is_ready_loaded_and_refused(world: Any) -> None:
     assert value(shown, "sluice_model_version", model="iris") == 1
 
 
-def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(world: Any) -> None:
-    world.declare("iris")
-    bad = world.register("iris")
-    (world.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
-    world.promote("iris", bad.version)
+def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(harness: Any) -> None:
+    harness.declare("iris")
+    bad = harness.register("iris")
+    (harness.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    harness.promote("iris", bad.version)
     for _worker in range(3):
         slots = ModelSlots()
-        observer = observer_for(world.settings, slots, world.engine, None)
+        observer = observer_for(harness.settings, slots, harness.engine, None)
         ChampionWatcher(
             slots,
-            world.engine,
-            artifacts=world.store,
-            models_dir=world.settings.models_dir,
+            harness.engine,
+            artifacts=harness.store,
+            models_dir=harness.settings.models_dir,
             witness=observer,
         ).look()
         observer.flush_predictions()
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         alerts = connection.execute(text("SELECT model, dag_id, run_id, error, delivered FROM sluice.alert")).all()
     assert [(each.model, each.dag_id, each.run_id, each.delivered) for each in alerts] == [
         ("iris", "model_service", "version 1 refused", False)
@@ -466,15 +466,15 @@ def logged(engine: Engine) -> list[Any]:
         return list(connection.execute(text("SELECT * FROM sluice.prediction_log ORDER BY id")))
 
 
-def test_sampled_predictions_are_kept_with_inputs_outputs_and_version(world: Any, service: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_sampled_predictions_are_kept_with_inputs_outputs_and_version(harness: Any, service: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
-    watched = Watched(service, world.engine, service_sample_rate=1.0)
+    watched = Watched(service, harness.engine, service_sample_rate=1.0)
     answer = watched.predict([SETOSA, SETOSA], **{"X-Request-ID": "order-17"}).get_json()
     watched.predict([1])
     watched.observer.flush_predictions()
-    first, second = logged(world.engine)
+    first, second = logged(harness.engine)
     assert (first.model, first.version, first.request_id, first.position) == ("iris", 1, "order-17", 0)
     assert second.position == 1
     assert first.inputs == SETOSA
@@ -482,11 +482,11 @@ def test_sampled_predictions_are_kept_with_inputs_outputs_and_version(world: Any
     assert value(watched.metrics(), "sluice_prediction_log_rows_total") == 2
 
 
-def test_tensors_are_sampled_as_rows(world: Any, service: Any) -> None:
-    world.declare("trip")
-    world.champion("trip")
+def test_tensors_are_sampled_as_rows(harness: Any, service: Any) -> None:
+    harness.declare("trip")
+    harness.champion("trip")
     service.watcher.look()
-    watched = Watched(service, world.engine, service_sample_rate=1.0)
+    watched = Watched(service, harness.engine, service_sample_rate=1.0)
     tensors = {
         "distance": ("FP64", [10.5, None]),
         "carrier": ("BYTES", ["BB", "AA"]),
@@ -495,20 +495,20 @@ def test_tensors_are_sampled_as_rows(world: Any, service: Any) -> None:
     inputs = [{"name": name, "datatype": kind, "shape": [2], "data": data} for name, (kind, data) in tensors.items()]
     assert watched.client.post("/v2/models/trip/infer", json={"inputs": inputs}).status_code == 200
     watched.observer.flush_predictions()
-    first, second = logged(world.engine)
+    first, second = logged(harness.engine)
     assert first.inputs == {"distance": 10.5, "carrier": "BB", "weekend": True}
     assert second.inputs == {"distance": None, "carrier": "AA", "weekend": False}
     assert set(first.outputs) == {"label", "class_index", "probabilities"}
 
 
-def test_nothing_is_kept_unless_a_setting_asks(world: Any, service: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_nothing_is_kept_unless_a_setting_asks(harness: Any, service: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
-    watched = Watched(service, world.engine)
+    watched = Watched(service, harness.engine)
     watched.predict(SETOSA)
     watched.observer.flush_predictions()
-    assert not logged(world.engine)
+    assert not logged(harness.engine)
 
 
 def visit_of(rows: int) -> Visit:
@@ -643,22 +643,22 @@ def test_an_alert_is_raised_although_it_quotes_what_no_database_can_store(engine
 
 
 def test_a_category_that_no_log_can_hold_harms_nothing_else(
-    world: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lenient = Path(shutil.copytree(world.candidates("trip", 0), tmp_path / "lenient"))
+    lenient = Path(shutil.copytree(harness.candidates("trip", 0), tmp_path / "lenient"))
     signature = json.loads((lenient / "signature.json").read_text())
     signature["features"][1]["unknown"] = "encode"
     (lenient / "signature.json").write_text(json.dumps(signature))
-    monkeypatch.setattr(world, "candidates", lambda *_: lenient)
-    world.declare("trip")
-    world.champion("trip")
+    monkeypatch.setattr(harness, "candidates", lambda *_: lenient)
+    harness.declare("trip")
+    harness.champion("trip")
     service.watcher.look()
-    watched = Watched(service, world.engine, service_sample_rate=1.0, service_log_features=True)
+    watched = Watched(service, harness.engine, service_sample_rate=1.0, service_log_features=True)
     for carrier in ("\0", "\ud800", "ZZ"):
         row = {"distance": 10.5, "carrier": carrier, "weekend": True}
         assert watched.predict(row, "trip").status_code == 200
     watched.observer.flush_predictions()
-    assert [each.inputs["carrier"] for each in logged(world.engine)] == ["ZZ"]
+    assert [each.inputs["carrier"] for each in logged(harness.engine)] == ["ZZ"]
     answer = watched.client.get("/metrics")
     assert answer.status_code == 200
     shown = answer.get_data(as_text=True)
@@ -736,10 +736,10 @@ def ask_many(service: Any, times: int, threads: int = 4) -> None:
 
 
 def test_metrics_are_right_over_all_workers_and_survive_the_death_of_one(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     ask_many(service, 50)
@@ -764,9 +764,9 @@ def test_metrics_are_right_over_all_workers_and_survive_the_death_of_one(
     service.wait_until(lambda: value(page(service), count, model="iris", status=200) == 220)
 
 
-def test_a_restart_begins_its_counts_anew(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_a_restart_begins_its_counts_anew(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     first = run_service()
     first.wait_until(lambda: first.ask("GET", "/ready")[0] == 200)
     ask_many(first, 5)
@@ -777,10 +777,10 @@ def test_a_restart_begins_its_counts_anew(world: Any, run_service: Callable[...,
 
 
 def test_the_line_of_the_last_request_is_written_before_the_worker_ends(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     ask_many(service, 10)

@@ -461,7 +461,7 @@ def test_a_byte_that_is_neither_0_nor_1_is_no_bool(client: FlaskClient) -> None:
 
 
 def test_a_bomb_is_not_unpacked(client: FlaskClient, settled: Any) -> None:
-    limit = settled.world.settings.service_max_bytes
+    limit = settled.harness.settings.service_max_bytes
     response = infer(client, gzip.compress(b" " * (limit + 1)), Content_Encoding="gzip")
     assert response.status_code == 413
     assert "once unpacked" in response.get_json()["error"]
@@ -512,7 +512,7 @@ def test_mutated_requests_never_meet_a_fault_of_our_own(client: FlaskClient) -> 
 
 
 def test_too_many_rows_are_413(client: FlaskClient, settled: Any) -> None:
-    rows = settled.world.settings.service_max_rows + 1
+    rows = settled.harness.settings.service_max_rows + 1
     assert infer(client, block([1] * rows * 4, [rows, 4])).status_code == 413
 
 
@@ -541,7 +541,7 @@ def test_a_prediction_takes_compressed_bodies_too(client: FlaskClient, settled: 
     for encoding, pack in (("gzip", gzip.compress), ("deflate", zlib.compress)):
         response = client.post("/v1/models/iris/predict", data=pack(body), headers={"Content-Encoding": encoding})
         assert response.get_json()["predictions"] == plain
-    bomb = gzip.compress(b" " * (settled.world.settings.service_max_bytes + 1))
+    bomb = gzip.compress(b" " * (settled.harness.settings.service_max_bytes + 1))
     for sent, encoding, status in ((bomb, "gzip", 413), (body, "gzip", 400), (body, "br", 415)):
         response = client.post("/predict", data=sent, headers={"Content-Encoding": encoding})
         assert (response.status_code, response.content_type) == (status, "application/problem+json")
@@ -565,9 +565,9 @@ def test_a_colon_or_a_member_of_ones_own_is_not_mistaken_for_a_doubled_one(clien
     assert infer(client, block(ROWS, [3, 4], id="a:b", parameters={"own": {"a": 1}}, more="x:y")).status_code == 200
 
 
-def test_the_client_works_with_the_service_as_it_really_runs(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("trip")
-    world.champion("trip")
+def test_the_client_works_with_the_service_as_it_really_runs(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("trip")
+    harness.champion("trip")
     running = run_service()
     running.wait_until(lambda: running.ask("GET", "/v2/health/ready")[0] == 200)
     with InferenceServerClient(f"127.0.0.1:{running.port}") as triton:

@@ -34,11 +34,11 @@ def settled(settled: Any) -> Iterator[Any]:
 
     It is patient with its database: what is answered is looked at here, not how soon on a machine that has other work.
     """
-    settings = settled.world.settings.model_copy(update={"service_job_most": 1_000_000, "service_read_seconds": 10.0})
+    settings = settled.harness.settings.model_copy(update={"service_job_most": 1_000_000, "service_read_seconds": 10.0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model_service.app.JOB_SECONDS", 60.0)
-        client = create_app(settings, settled.slots, settled.world.engine).test_client()
-        yield replace(settled, world=replace(settled.world, settings=settings), client=client)
+        client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+        yield replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +242,9 @@ def test_schemathesis_finds_none_with_200_examples_an_operation_and_tokens_eithe
 
 def asking_for_tokens(settled: Any) -> tuple[Any, dict[str, str]]:
     """Return the service as it asks for tokens, and the header with a good one."""
-    settings = settled.world.settings.model_copy(update={"auth_secret": SecretStr(SECRET)})
+    settings = settled.harness.settings.model_copy(update={"auth_secret": SecretStr(SECRET)})
     headers = {"Authorization": f"Bearer {token_for('predict scores models')}"}
-    return create_app(settings, settled.slots, settled.world.engine), headers
+    return create_app(settings, settled.slots, settled.harness.engine), headers
 
 
 def token_for(scope: str, **more: Any) -> str:

@@ -19,18 +19,18 @@ from tests.graphs import failing_graph, with_graph
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 
-def saved(world: Any, name: str, version: int, seed: int) -> dict[str, Any]:
+def saved(harness: Any, name: str, version: int, seed: int) -> dict[str, Any]:
     """Put an artifact into the store that no ledger knows, as a rehearsal does, and return its pin."""
-    source = world.candidates(name, seed)
+    source = harness.candidates(name, seed)
     files = {file.name: file_digest(file) for file in source.iterdir()}
     about = {"spec_digest": "s", "data_digest": "d", "code_digest": "c", "libraries": {}}
     manifest = Manifest(model=name, files=files, created_at=datetime.now(UTC), **about)
-    return {"version": version, "artifact_digest": world.store.save(source, manifest, version)}
+    return {"version": version, "artifact_digest": harness.store.save(source, manifest, version)}
 
 
-def test_it_serves_the_pins_and_asks_no_database(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris", "trip")
-    pin = saved(world, "iris", 7, seed=1)
+def test_it_serves_the_pins_and_asks_no_database(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris", "trip")
+    pin = saved(harness, "iris", 7, seed=1)
     service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
 
@@ -49,28 +49,28 @@ def test_it_serves_the_pins_and_asks_no_database(world: Any, run_service: Callab
     assert service.ask("POST", "/v1/models/iris/versions/1/predict", {"features": SETOSA})[0] == 503
     assert service.ask("POST", "/v1/models/trip/predict", {"features": [1]})[0] == 404
     assert service.stop() == 0
-    assert not list(world.settings.home.glob("**/PG_VERSION")), "it started a database of its own"
+    assert not list(harness.settings.home.glob("**/PG_VERSION")), "it started a database of its own"
     assert "Traceback" not in service.log.read_text()
 
 
-def test_a_pin_is_served_although_another_version_is_champion(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
-    candidate = world.register("iris", seed=1)
+def test_a_pin_is_served_although_another_version_is_champion(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    candidate = harness.register("iris", seed=1)
     pins = {"iris": {"version": candidate.version, "artifact_digest": candidate.artifact_digest}}
     service = run_service(SLUICE_SERVICE_PIN=json.dumps(pins))
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
-    world.promote("iris", 1)
+    harness.promote("iris", 1)
     assert service.ask("POST", "/predict", {"features": SETOSA})[1]["version"] == 2
     # With a database the rest is as ever.
     assert service.ask("GET", "/v1/models/iris/scores/5")[0] == 404
     assert service.ask("POST", "/v1/models/iris/versions/1/predict", {"features": SETOSA})[1]["version"] == 1
 
 
-def test_a_pinned_artifact_that_was_changed_is_refused_and_told(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    pin = saved(world, "iris", 7, seed=1)
-    with (world.store.folder("iris", 7) / "model.onnx").open("ab") as graph:
+def test_a_pinned_artifact_that_was_changed_is_refused_and_told(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    pin = saved(harness, "iris", 7, seed=1)
+    with (harness.store.folder("iris", 7) / "model.onnx").open("ab") as graph:
         graph.write(b"x")
     service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
@@ -81,13 +81,15 @@ def test_a_pinned_artifact_that_was_changed_is_refused_and_told(world: Any, run_
 
 
 def test_a_pinned_graph_that_fails_when_it_runs_is_refused_and_the_others_are_served(
-    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pins = {"trip": saved(world, "trip", 3, seed=0)}
-    failing = with_graph(world.candidates("iris", 0), tmp_path / "failing", failing_graph(4, 3))
-    monkeypatch.setattr(world, "candidates", lambda *_: failing)
-    pins["iris"] = saved(world, "iris", 7, seed=0)
-    slots = pinned_slots(world.settings.model_copy(update={"service_pin": {m: Pin(**pin) for m, pin in pins.items()}}))
+    pins = {"trip": saved(harness, "trip", 3, seed=0)}
+    failing = with_graph(harness.candidates("iris", 0), tmp_path / "failing", failing_graph(4, 3))
+    monkeypatch.setattr(harness, "candidates", lambda *_: failing)
+    pins["iris"] = saved(harness, "iris", 7, seed=0)
+    slots = pinned_slots(
+        harness.settings.model_copy(update={"service_pin": {m: Pin(**pin) for m, pin in pins.items()}})
+    )
     assert slots["iris"].current is None
     assert "ONNX Runtime fails when it runs" in str(slots["iris"].fault)
     assert slots["trip"].current is not None

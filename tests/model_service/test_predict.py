@@ -30,18 +30,18 @@ def client(settled: Any) -> FlaskClient:
 
 
 @pytest.fixture(scope="module")
-def world(settled: Any) -> Any:
-    return settled.world
+def harness(settled: Any) -> Any:
+    return settled.harness
 
 
-def test_the_default_model_answers_the_plain_body(client: FlaskClient, world: Any) -> None:
+def test_the_default_model_answers_the_plain_body(client: FlaskClient, harness: Any) -> None:
     response = client.post("/predict", json={"features": SETOSA})
     answer = response.get_json()
     assert response.status_code == 200
     assert response.content_type == "application/json"
     assert answer["model"] == "iris"
     assert answer["version"] == 1
-    assert answer["artifact_digest"] == world.ledger.version("iris", 1).artifact_digest
+    assert answer["artifact_digest"] == harness.ledger.version("iris", 1).artifact_digest
     assert answer["request_id"] == response.headers["X-Request-ID"]
     assert datetime.fromisoformat(answer["timestamp"]).tzinfo is not None
     assert answer["prediction"]["label"] == "setosa"
@@ -59,8 +59,8 @@ def test_a_list_an_object_and_one_of_many_get_the_same_prediction(client: FlaskC
 
 
 @pytest.mark.parametrize("name", ["iris", "trip", "sugar"])
-def test_what_is_answered_is_to_the_bit_what_a_batch_scores(client: FlaskClient, world: Any, name: str) -> None:
-    artifact = world.store.verified(name, 1, world.ledger.version(name, 1).artifact_digest)
+def test_what_is_answered_is_to_the_bit_what_a_batch_scores(client: FlaskClient, harness: Any, name: str) -> None:
+    artifact = harness.store.verified(name, 1, harness.ledger.version(name, 1).artifact_digest)
     golden = json.loads(artifact.read("golden.json"))
     scorer = load_scorer(artifact)
     for row in golden:
@@ -186,7 +186,7 @@ def test_no_answer_and_no_log_repeats_a_refused_value(
 
 
 def test_an_operator_may_have_refused_values_repeated(settled: Any, client: FlaskClient) -> None:
-    shows = settled.world.settings.model_copy(update={"service_show_values": True})
+    shows = settled.harness.settings.model_copy(update={"service_show_values": True})
     asked = create_app(shows, settled.slots).test_client()
     body = {"features": TRIP | {"carrier": PRIVATE, "distance": 98765.25}}
     for answering, found in ((client, ["one out of range", "a string of 11 characters"]),
@@ -234,10 +234,10 @@ def test_mutated_requests_never_meet_a_fault_of_our_own(client: FlaskClient) -> 
         assert response.status_code in {200, 400, 422}, (bytes(body), response.text)
 
 
-def test_too_many_bytes_or_rows_are_413(client: FlaskClient, world: Any) -> None:
-    rows = client.post("/predict", json={"features": [SETOSA] * (world.settings.service_max_rows + 1)})
+def test_too_many_bytes_or_rows_are_413(client: FlaskClient, harness: Any) -> None:
+    rows = client.post("/predict", json={"features": [SETOSA] * (harness.settings.service_max_rows + 1)})
     assert (rows.status_code, "SLUICE_SERVICE_MAX_ROWS" in rows.get_json()["detail"]) == (413, True)
-    heavy = client.post("/predict", data=b" " * (world.settings.service_max_bytes + 1))
+    heavy = client.post("/predict", data=b" " * (harness.settings.service_max_bytes + 1))
     assert (heavy.status_code, "SLUICE_SERVICE_MAX_BYTES" in heavy.get_json()["detail"]) == (413, True)
 
 

@@ -24,9 +24,9 @@ def ready(service: Any) -> bool:
     return service.ask("GET", "/ready")[0] == 200
 
 
-def test_it_serves_says_where_and_stops_cleanly_when_told(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_it_serves_says_where_and_stops_cleanly_when_told(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: ready(service))
     status, answer = service.ask("POST", "/predict", {"features": SETOSA})
@@ -41,9 +41,9 @@ def test_it_serves_says_where_and_stops_cleanly_when_told(world: Any, run_servic
     assert "Traceback" not in log
 
 
-def test_a_body_without_a_length_is_read_and_bounded(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_a_body_without_a_length_is_read_and_bounded(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service()
     service.wait_until(lambda: ready(service))
 
@@ -61,9 +61,9 @@ def test_a_body_without_a_length_is_read_and_bounded(world: Any, run_service: Ca
 
 
 def test_told_to_stop_while_its_workers_start_it_need_not_kill_them(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
+    harness.declare("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: b"Spawning worker-1" in service.log.read_bytes())
     assert service.stop() == 0
@@ -71,9 +71,9 @@ def test_told_to_stop_while_its_workers_start_it_need_not_kill_them(
 
 
 def test_a_worker_that_ends_before_it_is_told_makes_no_failure_of_a_stop(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
+    harness.declare("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     main = psutil.Process(service.process.pid)
@@ -85,8 +85,8 @@ def test_a_worker_that_ends_before_it_is_told_makes_no_failure_of_a_stop(
     assert service.process.wait(timeout=15) == 0
 
 
-def test_workers_end_when_the_main_process_is_killed(world: Any, run_service: Callable[..., Any]) -> None:
-    world.declare("iris")
+def test_workers_end_when_the_main_process_is_killed(harness: Any, run_service: Callable[..., Any]) -> None:
+    harness.declare("iris")
     service = run_service(workers=2)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     workers = psutil.Process(service.process.pid).children()
@@ -98,9 +98,9 @@ def test_workers_end_when_the_main_process_is_killed(world: Any, run_service: Ca
 
 
 def test_a_port_that_is_taken_is_refused_with_the_setting_to_change(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
+    harness.declare("iris")
     first = run_service()
     first.wait_until(lambda: first.ask("GET", "/health")[0] == 200)
     second = run_service(port=first.port)
@@ -109,10 +109,12 @@ def test_a_port_that_is_taken_is_refused_with_the_setting_to_change(
 
 
 def test_champions_change_under_load_within_a_second_and_with_no_failed_request(
-    world: Any, run_service: Callable[..., Any]
+    harness: Any, run_service: Callable[..., Any]
 ) -> None:
-    world.declare("iris")
-    digests = {each.version: each.artifact_digest for each in (world.champion("iris"), world.register("iris", seed=1))}
+    harness.declare("iris")
+    digests = {
+        each.version: each.artifact_digest for each in (harness.champion("iris"), harness.register("iris", seed=1))
+    }
     service = run_service(workers=2)
     service.wait_until(lambda: ready(service))
     seen: list[tuple[float, int, int, str]] = []
@@ -131,7 +133,7 @@ def test_champions_change_under_load_within_a_second_and_with_no_failed_request(
     late: list[float] = []
     for turn in range(6):
         champion = 2 if turn % 2 == 0 else 1
-        world.promote("iris", champion)
+        harness.promote("iris", champion)
         promoted = time.monotonic()
         time.sleep(1.2)
         late += [at - promoted for at, _, version, _ in seen if at > promoted and version != champion]
@@ -145,17 +147,17 @@ def test_champions_change_under_load_within_a_second_and_with_no_failed_request(
 
 
 def test_a_version_signed_by_nobody_who_is_trusted_is_refused_and_the_old_one_goes_on(
-    world: Any, run_service: Callable[..., Any], tmp_path: Path
+    harness: Any, run_service: Callable[..., Any], tmp_path: Path
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service = run_service()
     service.wait_until(lambda: ready(service))
-    forged = world.register("iris", seed=1)
-    folder = world.store.folder("iris", forged.version)
+    forged = harness.register("iris", seed=1)
+    folder = harness.store.folder("iris", forged.version)
     stranger = Keyring(tmp_path / "stranger").signer()
     (folder / "manifest.sig").write_bytes(stranger.sign((folder / "manifest.json").read_bytes()))
-    world.promote("iris", forged.version)
+    harness.promote("iris", forged.version)
 
     def told() -> str:
         return service.ask("GET", "/ready")[1]["models"]["iris"]["fault"] or ""

@@ -34,7 +34,7 @@ CREATE TABLE scores.trip (
 def client(settled: Any) -> Any:
     iris = "INSERT INTO scores.iris VALUES (:day, :key, :day, :a, :b, :c, :label, 1, :day)"
     third = float.fromhex("0x1.5555560000000p-2")
-    with settled.world.engine.begin() as connection:
+    with settled.harness.engine.begin() as connection:
         connection.execute(text(IRIS))
         row = {"day": DAY_1, "key": 7, "a": 1.0, "b": 0.0, "c": 0.0, "label": "setosa"}
         connection.execute(text(iris), row)
@@ -107,7 +107,7 @@ def test_the_score_of_a_model_that_is_not_declared_is_404(client: Any) -> None:
 
 
 def test_with_the_database_down_look_ups_are_503_and_predictions_go_on(settled: Any) -> None:
-    gone = settled.world.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
+    gone = settled.harness.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
     client = create_app(gone, settled.slots).test_client()
     for _ in range(5):
         for response in (
@@ -169,7 +169,7 @@ def test_the_history_of_a_key_comes_in_pages_the_newest_first(client: Any) -> No
 
 def test_a_page_that_was_asked_for_before_a_publication_goes_on_where_it_was(client: Any, settled: Any) -> None:
     first = client.get("/v1/models/iris/scores/7?history=true&limit=1").get_json()
-    with settled.world.engine.begin() as connection:
+    with settled.harness.engine.begin() as connection:
         connection.execute(
             text("INSERT INTO scores.iris VALUES (:day, 7, :day, 1, 0, 0, 'setosa', 1, :day)"),
             {"day": datetime(2013, 1, 3, tzinfo=UTC)},
@@ -177,7 +177,7 @@ def test_a_page_that_was_asked_for_before_a_publication_goes_on_where_it_was(cli
     try:
         page = client.get(f"/v1/models/iris/scores/7?history=true&cursor={first['next_cursor']}").get_json()
     finally:
-        with settled.world.engine.begin() as connection:
+        with settled.harness.engine.begin() as connection:
             connection.execute(text("DELETE FROM scores.iris WHERE partition_start > '2013-01-02 12:00+00'"))
     assert [datetime.fromisoformat(each["partition_start"]) for each in page["scores"]] == [DAY_1]
 
@@ -251,7 +251,7 @@ def test_a_look_up_that_is_no_json_is_400(client: Any) -> None:
 
 
 def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any) -> None:
-    engine = open_scores(settled.world.settings.database_url, 0.2)
+    engine = open_scores(settled.harness.settings.database_url, 0.2)
     with engine.connect() as connection:
         with pytest.raises(InternalError, match="read-only transaction"):
             connection.execute(text("CREATE TABLE public.mine ()"))
@@ -264,6 +264,6 @@ def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any)
 
 def test_look_ups_are_made_where_the_service_reads_and_jobs_where_it_may_write(settled: Any) -> None:
     elsewhere = {"service_database_url": "postgresql://nobody:x@127.0.0.1:1/gone"}
-    client = create_app(settled.world.settings.model_copy(update=elsewhere), settled.slots).test_client()
+    client = create_app(settled.harness.settings.model_copy(update=elsewhere), settled.slots).test_client()
     assert client.get("/v1/models/iris/scores/7").status_code == 503
     assert client.post("/v1/models/iris/predict_async", json={"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 202

@@ -27,10 +27,10 @@ def ask(service: Any, version: object, name: str = "iris") -> Any:
 @pytest.fixture
 def three(service: Any) -> Any:
     """Three versions of iris; the second is the champion, the third was never promoted."""
-    service.world.declare("iris", "empty_one")
-    service.world.champion("iris", 0)
-    service.world.champion("iris", 1)
-    service.world.register("iris", 2)
+    service.harness.declare("iris", "empty_one")
+    service.harness.champion("iris", 0)
+    service.harness.champion("iris", 1)
+    service.harness.register("iris", 2)
     service.watcher.look()
     return service
 
@@ -38,7 +38,7 @@ def three(service: Any) -> Any:
 def test_any_registered_version_answers_also_one_that_was_never_promoted(three: Any) -> None:
     answers = [ask(three, version).get_json() for version in (1, 2, 3)]
     assert [answer["version"] for answer in answers] == [1, 2, 3]
-    digests = [three.world.ledger.version("iris", version).artifact_digest for version in (1, 2, 3)]
+    digests = [three.harness.ledger.version("iris", version).artifact_digest for version in (1, 2, 3)]
     assert [answer["artifact_digest"] for answer in answers] == digests
     assert three.predict("iris", SETOSA).get_json()["version"] == 2
 
@@ -57,7 +57,7 @@ def test_a_version_of_an_unknown_model_is_404_too(three: Any) -> None:
 
 
 def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(three: Any) -> None:
-    onnx = three.world.store.folder("iris", 3) / "model.onnx"
+    onnx = three.harness.store.folder("iris", 3) / "model.onnx"
     onnx.write_bytes(onnx.read_bytes()[:-1] + b"x")
     response = ask(three, 3)
     assert response.status_code == 503
@@ -70,9 +70,9 @@ def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one
     three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int
 ) -> None:
     graph = failing_graph(4, 3, known=known)
-    failing = with_graph(three.world.candidates("iris", 0), tmp_path / "failing", graph)
-    monkeypatch.setattr(three.world, "candidates", lambda *_: failing)
-    three.world.register("iris")
+    failing = with_graph(three.harness.candidates("iris", 0), tmp_path / "failing", graph)
+    monkeypatch.setattr(three.harness, "candidates", lambda *_: failing)
+    three.harness.register("iris")
     response = ask(three, 4)
     assert response.status_code == 503
     assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
@@ -80,7 +80,7 @@ def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one
 
 
 def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None:
-    folder = three.world.store.folder("iris", 3)
+    folder = three.harness.store.folder("iris", 3)
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("a file where a folder was")
     response = ask(three, 3)
@@ -89,14 +89,14 @@ def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None
 
 
 def shelf_of(service: Any, capacity: int) -> VersionShelf:
-    door = DatabaseDoor(service.world.engine, patience=5)
-    return VersionShelf(LedgerReads(service.world.ledger, door), service.world.store, capacity)
+    door = DatabaseDoor(service.harness.engine, patience=5)
+    return VersionShelf(LedgerReads(service.harness.ledger, door), service.harness.store, capacity)
 
 
 def test_only_so_many_versions_are_kept_and_the_one_not_asked_the_longest_makes_way(three: Any) -> None:
     slot = three.slots["iris"]
     shelf = shelf_of(three, capacity=2)
-    three.world.register("iris", 3)
+    three.harness.register("iris", 3)
     for version in ("1", "3", "1", "4"):
         assert shelf.loaded(slot, version).version == int(version)
     assert [each.version for each in shelf] == [1, 4]
@@ -148,7 +148,7 @@ def test_the_versions_of_a_model_are_told_with_how_they_did_and_who_promoted_the
 
 
 def test_which_version_was_champion_at_a_time_is_one_question(three: Any) -> None:
-    first, second = three.world.ledger.history("iris")
+    first, second = three.harness.ledger.promotions("iris")
 
     def champion_at(at: str) -> list[int]:
         response = three.client.get(f"/v1/models/iris/versions?at={quote(at)}")

@@ -26,19 +26,19 @@ def version_of(service: Any) -> int:
     return service.predict("iris", SETOSA).get_json()["version"]
 
 
-def test_before_the_ledger_was_read_nothing_is_ready_but_the_service_lives(service: Any, world: Any) -> None:
-    world.declare("iris")
+def test_before_the_ledger_was_read_nothing_is_ready_but_the_service_lives(service: Any, harness: Any) -> None:
+    harness.declare("iris")
     assert service.client.get("/health").get_json() == {"status": "alive"}
     assert service.client.get("/ready").status_code == 503
 
 
-def test_it_is_ready_when_every_declared_model_that_has_a_champion_is_loaded(service: Any, world: Any) -> None:
-    world.declare("iris", "trip")
+def test_it_is_ready_when_every_declared_model_that_has_a_champion_is_loaded(service: Any, harness: Any) -> None:
+    harness.declare("iris", "trip")
     service.watcher.look()
     nothing_yet = service.client.get("/ready")
     assert nothing_yet.status_code == 503
     assert nothing_yet.get_json()["models"]["iris"]["state"] == "no champion"
-    world.champion("iris")
+    harness.champion("iris")
     service.watcher.look()
     ready = service.client.get("/ready")
     assert ready.status_code == 200
@@ -48,50 +48,50 @@ def test_it_is_ready_when_every_declared_model_that_has_a_champion_is_loaded(ser
     assert ready.get_json()["models"]["trip"]["state"] == "no champion"
 
 
-def test_a_promotion_and_a_rollback_are_followed(service: Any, world: Any) -> None:
-    world.declare("iris")
-    world.champion("iris", seed=0)
+def test_a_promotion_and_a_rollback_are_followed(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris", seed=0)
     service.watcher.look()
     first = service.predict("iris", BORDER).get_json()
-    world.champion("iris", seed=1)
+    harness.champion("iris", seed=1)
     assert version_of(service) == 1
     service.watcher.look()
     second = service.predict("iris", BORDER).get_json()
     assert (first["version"], second["version"]) == (1, 2)
     assert first["artifact_digest"] != second["artifact_digest"]
-    world.promote("iris", 1)
+    harness.promote("iris", 1)
     service.watcher.look()
     assert service.predict("iris", BORDER).get_json()["prediction"] == first["prediction"]
 
 
 def test_the_former_model_is_gone_before_free_memory_is_given_back(
-    service: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+    service: Any, harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
     former = weakref.ref(service.slots["iris"].current.scorer)
     gone: list[bool] = []
     monkeypatch.setattr("model_service.watcher.give_back", lambda: gone.append(former() is None))
-    world.champion("iris", seed=1)
+    harness.champion("iris", seed=1)
     service.watcher.look()
     assert gone == [True]
 
 
-def test_a_version_registered_but_not_promoted_is_not_served(service: Any, world: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
-    world.register("iris", seed=1)
+def test_a_version_registered_but_not_promoted_is_not_served(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    harness.register("iris", seed=1)
     service.watcher.look()
     assert version_of(service) == 1
 
 
-def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_on(service: Any, world: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_on(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
-    world.champion("iris", seed=1)
-    graph = world.store.folder("iris", 2) / "model.onnx"
+    harness.champion("iris", seed=1)
+    graph = harness.store.folder("iris", 2) / "model.onnx"
     content = bytearray(graph.read_bytes())
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
@@ -104,17 +104,17 @@ def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_o
     assert "model.onnx: expected SHA-256" in state["fault"]
 
 
-def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(service: Any, world: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
-    graph = world.store.folder("iris", 1) / "model.onnx"
+def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    graph = harness.store.folder("iris", 1) / "model.onnx"
     content = graph.read_bytes()
     graph.write_bytes(content[:-1])
     service.watcher.look()
     refused = service.predict("iris", SETOSA)
     assert refused.status_code == 503
     assert "its champion could not be loaded. GET /ready tells why" in refused.get_json()["detail"]
-    assert str(world.store.folder("iris", 1)) not in refused.text, "a path is for those who may ask about models"
+    assert str(harness.store.folder("iris", 1)) not in refused.text, "a path is for those who may ask about models"
     ready = service.client.get("/ready")
     assert ready.status_code == 503
     assert "was refused" in ready.get_json()["models"]["iris"]["fault"]
@@ -126,20 +126,20 @@ def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(s
 
 
 def test_golden_rows_that_are_answered_otherwise_keep_the_version_out(
-    service: Any, world: Any, tmp_path: Path, monkeypatch: Any
+    service: Any, harness: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
     forged = tmp_path / "forged"
     forged.mkdir()
-    for file in world.candidates("iris", 1).iterdir():
+    for file in harness.candidates("iris", 1).iterdir():
         (forged / file.name).write_bytes(file.read_bytes())
     golden = json.loads((forged / "golden.json").read_text())
     golden[0]["answer"] = [0.0, 0.5, 0.5]
     (forged / "golden.json").write_text(json.dumps(golden))
-    monkeypatch.setattr(world, "candidates", lambda *_: forged)
-    world.champion("iris")
+    monkeypatch.setattr(harness, "candidates", lambda *_: forged)
+    harness.champion("iris")
     service.watcher.look()
     assert version_of(service) == 1
     assert "golden row 0" in service.slots["iris"].fault
@@ -179,40 +179,40 @@ def refused_but_the_others_are_followed(service: Any, told: Told, why: str) -> N
 
 @pytest.mark.parametrize("known", [0, 50], ids=["at its golden rows", "at any row"])
 def test_a_graph_that_fails_when_it_runs_is_refused_and_other_models_are_followed(
-    service: Any, world: Any, told: Told, tmp_path: Path, monkeypatch: Any, known: int
+    service: Any, harness: Any, told: Told, tmp_path: Path, monkeypatch: Any, known: int
 ) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     service.watcher.look()
     graph = failing_graph(4, 3, known=known)
-    failing = with_graph(world.candidates("iris", 1), tmp_path / "failing", graph)
+    failing = with_graph(harness.candidates("iris", 1), tmp_path / "failing", graph)
     with monkeypatch.context() as patch:
-        patch.setattr(world, "candidates", lambda *_: failing)
-        world.champion("iris")
-    world.champion("trip")
+        patch.setattr(harness, "candidates", lambda *_: failing)
+        harness.champion("iris")
+    harness.champion("trip")
     refused_but_the_others_are_followed(service, told, "ONNX Runtime fails when it runs")
 
 
-def test_an_artifact_that_cannot_be_read_is_refused_and_told(service: Any, world: Any, told: Told) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+def test_an_artifact_that_cannot_be_read_is_refused_and_told(service: Any, harness: Any, told: Told) -> None:
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     service.watcher.look()
-    world.champion("iris", seed=1)
-    world.champion("trip")
-    folder = world.store.folder("iris", 2)
+    harness.champion("iris", seed=1)
+    harness.champion("trip")
+    folder = harness.store.folder("iris", 2)
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("a file where a folder was")
     refused_but_the_others_are_followed(service, told, "loading it fails: NotADirectoryError")
 
 
 def test_an_error_that_nobody_foresaw_is_a_refusal_like_any_other(
-    service: Any, world: Any, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    service: Any, harness: Any, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     service.watcher.look()
-    world.champion("iris", seed=1)
-    world.champion("trip")
+    harness.champion("iris", seed=1)
+    harness.champion("trip")
     really = LoadedModel
 
     def loaded(scorer: Scorer, version: ModelVersion, promotion: Promotion) -> LoadedModel:
@@ -226,16 +226,16 @@ def test_an_error_that_nobody_foresaw_is_a_refusal_like_any_other(
 
 
 def test_a_ledger_that_fails_while_a_version_is_loaded_is_no_fault_of_the_artifact(
-    service: Any, world: Any, told: Told
+    service: Any, harness: Any, told: Told
 ) -> None:
-    world.declare("iris")
-    world.champion("iris")
+    harness.declare("iris")
+    harness.champion("iris")
 
     class HalfDown(Ledger):
         def version(self, model: str, version: int) -> ModelVersion:
             return Ledger(open_engine("postgresql://nobody:x@127.0.0.1:1/gone")).version(model, version)
 
-    service.watcher._ledger = HalfDown(world.engine)
+    service.watcher._ledger = HalfDown(harness.engine)
     service.watcher.look()
     assert "OperationalError" in service.slots["iris"].fault
     assert told.refusals == []
@@ -252,49 +252,49 @@ class Bomb:
 
 
 def test_a_malicious_joblib_in_the_folder_is_never_loaded(
-    service: Any, world: Any, tmp_path: Path, monkeypatch: Any
+    service: Any, harness: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     trace = tmp_path / "the bomb went off"
     armed = tmp_path / "armed"
     armed.mkdir()
-    for file in world.candidates("iris", 0).iterdir():
+    for file in harness.candidates("iris", 0).iterdir():
         (armed / file.name).write_bytes(file.read_bytes())
     (armed / "model.joblib").write_bytes(pickle.dumps(Bomb(trace)))
-    monkeypatch.setattr(world, "candidates", lambda *_: armed)
-    world.declare("iris")
-    world.champion("iris")
+    monkeypatch.setattr(harness, "candidates", lambda *_: armed)
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
     assert version_of(service) == 1
     assert not trace.exists()
-    pickle.loads((world.store.folder("iris", 1) / "model.joblib").read_bytes())  # noqa: S301  # the bomb is live
+    pickle.loads((harness.store.folder("iris", 1) / "model.joblib").read_bytes())  # noqa: S301  # the bomb is live
     assert trace.exists()
 
 
-def test_a_joblib_planted_after_registration_keeps_the_artifact_out(service: Any, world: Any, tmp_path: Path) -> None:
-    world.declare("iris")
-    world.champion("iris")
-    folder = world.store.folder("iris", 1)
+def test_a_joblib_planted_after_registration_keeps_the_artifact_out(service: Any, harness: Any, tmp_path: Path) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    folder = harness.store.folder("iris", 1)
     (folder / "model.joblib").write_bytes(pickle.dumps(Bomb(tmp_path / "trace")))
     service.watcher.look()
     assert service.predict("iris", SETOSA).status_code == 503
     assert not (tmp_path / "trace").exists()
 
 
-def test_a_folder_added_later_is_served_without_a_restart(service: Any, world: Any) -> None:
-    world.declare("iris")
+def test_a_folder_added_later_is_served_without_a_restart(service: Any, harness: Any) -> None:
+    harness.declare("iris")
     service.watcher.look()
     assert service.predict("sugar", [0.0] * 10).status_code == 404
-    world.declare("sugar")
-    world.champion("sugar")
+    harness.declare("sugar")
+    harness.champion("sugar")
     service.watcher.look()
     assert service.predict("sugar", [0.0] * 10).status_code == 200
 
 
-def test_a_declaration_that_breaks_does_not_stop_its_champion(service: Any, world: Any) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+def test_a_declaration_that_breaks_does_not_stop_its_champion(service: Any, harness: Any) -> None:
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     service.watcher.look()
-    (world.settings.models_dir / "iris" / "spec.py").write_text("this is not Python")
+    (harness.settings.models_dir / "iris" / "spec.py").write_text("this is not Python")
     service.watcher.look()
     assert version_of(service) == 1
     ready = service.client.get("/ready")
@@ -302,9 +302,9 @@ def test_a_declaration_that_breaks_does_not_stop_its_champion(service: Any, worl
     assert "spec.py" in ready.get_json()["broken"]["iris"]
 
 
-def test_with_the_ledger_down_what_is_loaded_goes_on(service: Any, world: Any) -> None:
-    world.declare("iris")
-    world.champion("iris")
+def test_with_the_ledger_down_what_is_loaded_goes_on(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
     service.watcher.look()
     watcher: ChampionWatcher = service.watcher
     watcher._ledger = Ledger(open_engine("postgresql://nobody:x@127.0.0.1:1/gone"))
@@ -313,14 +313,14 @@ def test_with_the_ledger_down_what_is_loaded_goes_on(service: Any, world: Any) -
     ready = service.client.get("/ready")
     assert ready.status_code == 200
     assert "the ledger cannot be read" in ready.get_json()["ledger_fault"]
-    watcher._ledger = Ledger(world.engine)
+    watcher._ledger = Ledger(harness.engine)
     watcher.look()
     assert service.client.get("/ready").get_json()["ledger_fault"] is None
 
 
-def test_models_are_listed_with_what_they_take_and_since_when_they_answer(service: Any, world: Any) -> None:
-    world.declare("iris", "trip")
-    world.champion("iris")
+def test_models_are_listed_with_what_they_take_and_since_when_they_answer(service: Any, harness: Any) -> None:
+    harness.declare("iris", "trip")
+    harness.champion("iris")
     service.watcher.look()
     iris, trip = service.client.get("/v1/models").get_json()["models"]
     assert (iris["name"], iris["version"], iris["state"]) == ("iris", 1, "serving the champion")

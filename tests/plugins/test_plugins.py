@@ -63,7 +63,7 @@ def test_a_run_scores_the_interval_that_it_stands_for(tried: dict[str, Any], cas
         ("ValidationFailedError", "FAIL"),
         ("ConversionError", "FAIL"),
         ("SpecError", "FAIL"),
-        ("LostRaceError", "FAIL"),
+        ("PromotionConflictError", "FAIL"),
         ("DatabaseError", "DEFAULT"),
         ("ReconciliationError", "FAIL"),
         ("OSError", "DEFAULT"),

@@ -59,7 +59,7 @@ def retries() -> dict[str, str]:
         errors.ValidationFailedError("iris", "2026", ["bad"], None),
         errors.ConversionError("iris", "step", "reason", "advice"),
         errors.SpecError(Path("spec.py"), "name", "a", "b"),
-        errors.LostRaceError("iris", 1, 2, "someone"),
+        errors.PromotionConflictError("iris", 1, 2, "someone"),
         errors.DatabaseError("down"),
         errors.ReconciliationError("rows changed"),
         OSError("disk"),
@@ -71,7 +71,7 @@ def first_champion() -> dict[str, str]:
     ends = {}
     for run_type in ("scheduled", "manual"):
         try:
-            with runs.awaiting_first_champion(Run(run_type)):
+            with runs.skip_without_champion(Run(run_type)):
                 fail()
         except (AirflowSkipException, errors.NoChampionError) as error:
             ends[run_type] = type(error).__name__

@@ -12,7 +12,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Engine, make_url
 
-from include.errors import ApprovalNeededError, CandidateRejectedError
+from include.errors import ApprovalRequiredError, CandidateRejectedError
 from include.records import Decision, Evaluation, ModelVersion
 from include.registry import Ledger, Manifest, read_approvals, store_approval
 from include.registry.approvals import NEEDS_APPROVAL
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @dataclass
-class World:
+class Harness:
     """The ledger, seen by each login."""
 
     engines: dict[str, Engine]
@@ -98,7 +98,7 @@ class World:
 
 
 @pytest.fixture
-def world(server: str, request: pytest.FixtureRequest) -> Iterator[World]:
+def harness(server: str, request: pytest.FixtureRequest) -> Iterator[Harness]:
     name = f"db_{abs(hash(request.node.name)) % 10**9}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER owner")
@@ -111,17 +111,17 @@ def world(server: str, request: pytest.FixtureRequest) -> Iterator[World]:
         for who in LOGINS:
             connection.execute(f"GRANT sluice_{who} TO {who}")
     engines = {who: open_engine(url) for who, url in urls.items()}
-    yield World(engines)
+    yield Harness(engines)
     for engine in engines.values():
         engine.dispose()
 
 
-def test_a_trainer_cannot_promote_what_nobody_approved_and_can_what_somebody_did(world: World) -> None:
-    version = world.register()
-    with pytest.raises(ApprovalNeededError, match="nobody has approved it"):
-        world.promote(version)
-    world.approve(version)
-    assert world.promote(version) == 1
+def test_a_trainer_cannot_promote_what_nobody_approved_and_can_what_somebody_did(harness: Harness) -> None:
+    version = harness.register()
+    with pytest.raises(ApprovalRequiredError, match="nobody has approved it"):
+        harness.promote(version)
+    harness.approve(version)
+    assert harness.promote(version) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,26 +135,32 @@ def test_a_trainer_cannot_promote_what_nobody_approved_and_can_what_somebody_did
         "UPDATE sluice.model_version SET needs_approval = false",
     ],
 )
-def test_nor_by_any_way_round(world: World, statement: str) -> None:
-    world.register()
-    with world.engines["trainer"].connect() as connection, pytest.raises(Exception, match=r"permission|owner") as error:
+def test_nor_by_any_way_round(harness: Harness, statement: str) -> None:
+    harness.register()
+    with (
+        harness.engines["trainer"].connect() as connection,
+        pytest.raises(Exception, match=r"permission|owner") as error,
+    ):
         connection.exec_driver_sql(statement)
     assert isinstance(error.value.orig, InsufficientPrivilege)
 
 
-def test_leaving_the_word_out_of_a_later_version_does_not_help(world: World) -> None:
-    world.register()
-    later = world.register(needs_approval=False)
-    with pytest.raises(ApprovalNeededError):
-        world.promote(later)
-    with world.engines["operator"].begin() as connection:
+def test_leaving_the_word_out_of_a_later_version_does_not_help(harness: Harness) -> None:
+    harness.register()
+    later = harness.register(needs_approval=False)
+    with pytest.raises(ApprovalRequiredError):
+        harness.promote(later)
+    with harness.engines["operator"].begin() as connection:
         connection.exec_driver_sql("SELECT sluice.waive_approval('m', 'olga', 'it needs none any more')")
-    assert world.promote(later) == 1
+    assert harness.promote(later) == 1
 
 
-def test_not_even_the_owner_inserts_a_promotion_past_it(world: World) -> None:
-    world.register()
-    with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="nobody has approved") as error:
+def test_not_even_the_owner_inserts_a_promotion_past_it(harness: Harness) -> None:
+    harness.register()
+    with (
+        harness.engines["owner"].connect() as connection,
+        pytest.raises(Exception, match="nobody has approved") as error,
+    ):
         connection.exec_driver_sql(
             "INSERT INTO sluice.promotion (model, sequence, to_version, actor, reason, evidence_digest)"
             " VALUES ('m', 1, 1, 'owner', 'because', 'e')"
@@ -162,94 +168,94 @@ def test_not_even_the_owner_inserts_a_promotion_past_it(world: World) -> None:
     assert error.value.orig.sqlstate == NEEDS_APPROVAL
 
 
-def test_an_approval_is_void_after_another_version_was_registered(world: World) -> None:
-    version = world.register()
-    world.approve(version)
-    world.register()
-    with pytest.raises(ApprovalNeededError, match="version 2 was registered since"):
-        world.promote(version)
+def test_an_approval_is_void_after_another_version_was_registered(harness: Harness) -> None:
+    version = harness.register()
+    harness.approve(version)
+    harness.register()
+    with pytest.raises(ApprovalRequiredError, match="version 2 was registered since"):
+        harness.promote(version)
 
 
-def test_and_after_the_champion_moved(world: World) -> None:
-    one, two = world.register(), world.register()
-    world.approve(one)
-    world.promote(one)
-    world.approve(two)
+def test_and_after_the_champion_moved(harness: Harness) -> None:
+    one, two = harness.register(), harness.register()
+    harness.approve(one)
+    harness.promote(one)
+    harness.approve(two)
     # A rollback to nothing else than what was champion: the sequence moves on.
-    three = world.register()
-    world.approve(three)
-    world.promote(three)
-    world.promote(one, who="operator")
-    with pytest.raises(ApprovalNeededError, match=r"the champion has moved since|was registered since"):
-        world.promote(two)
+    three = harness.register()
+    harness.approve(three)
+    harness.promote(three)
+    harness.promote(one, who="operator")
+    with pytest.raises(ApprovalRequiredError, match=r"the champion has moved since|was registered since"):
+        harness.promote(two)
 
 
-def test_a_former_champion_is_gone_back_to_without_an_approval(world: World) -> None:
+def test_a_former_champion_is_gone_back_to_without_an_approval(harness: Harness) -> None:
     for _ in range(2):
-        version = world.register()
-        world.approve(version)
-        world.promote(version)
-    assert world.promote(world.ledger("trainer").version("m", 1)) == 3
+        version = harness.register()
+        harness.approve(version)
+        harness.promote(version)
+    assert harness.promote(harness.ledger("trainer").version("m", 1)) == 3
 
 
 @pytest.mark.parametrize("decision", ["rejected", "timed out"])
-def test_a_no_is_a_no_also_after_a_yes(world: World, decision: str) -> None:
-    version = world.register()
-    world.approve(version)
-    world.approve(version, decision)
-    with pytest.raises(ApprovalNeededError, match=decision):
-        world.promote(version)
+def test_a_no_is_a_no_also_after_a_yes(harness: Harness, decision: str) -> None:
+    version = harness.register()
+    harness.approve(version)
+    harness.approve(version, decision)
+    with pytest.raises(ApprovalRequiredError, match=decision):
+        harness.promote(version)
 
 
-def test_nobody_approves_for_oneself(world: World) -> None:
-    version = world.register()
+def test_nobody_approves_for_oneself(harness: Harness) -> None:
+    version = harness.register()
     with pytest.raises(Exception, match="not_by_oneself"):
-        world.approve(version, approver="ann")  # who triggered
-    world.approve(version, approver="bob")
-    with pytest.raises(ApprovalNeededError, match="bob approved it and may not promote it, too"):
-        world.promote(version, who="operator", actor="bob")
+        harness.approve(version, approver="ann")  # who triggered
+    harness.approve(version, approver="bob")
+    with pytest.raises(ApprovalRequiredError, match="bob approved it and may not promote it, too"):
+        harness.promote(version, who="operator", actor="bob")
 
 
-def test_who_triggered_approves_by_no_way_once_the_ledger_knows_them(world: World) -> None:
-    version = world.register(requested_by="eve")
+def test_who_triggered_approves_by_no_way_once_the_ledger_knows_them(harness: Harness) -> None:
+    version = harness.register(requested_by="eve")
     with pytest.raises(Exception, match="not_by_oneself"):
-        world.approve(version, approver="eve")  # though the caller says that ann asked for it
-    world.approve(version, approver="bob")
-    (said,) = read_approvals(world.engines["approver"], "m")
+        harness.approve(version, approver="eve")  # though the caller says that ann asked for it
+    harness.approve(version, approver="bob")
+    (said,) = read_approvals(harness.engines["approver"], "m")
     assert said.requested_by == version.requested_by == "eve"
 
 
-def test_an_approval_is_of_the_evidence_that_is_registered(world: World) -> None:
-    version = world.register()
+def test_an_approval_is_of_the_evidence_that_is_registered(harness: Harness) -> None:
+    version = harness.register()
     other = version.model_copy(update={"artifact_digest": "another"})
     with pytest.raises(Exception, match="the evidence is not that of the registered version"):
-        world.approve(other)
-    assert read_approvals(world.engines["approver"], "m") == ()
+        harness.approve(other)
+    assert read_approvals(harness.engines["approver"], "m") == ()
 
 
-def test_what_people_said_is_kept_for_good(world: World) -> None:
-    version = world.register()
-    world.approve(version)
-    (said,) = read_approvals(world.engines["approver"], "m")
+def test_what_people_said_is_kept_for_good(harness: Harness) -> None:
+    version = harness.register()
+    harness.approve(version)
+    (said,) = read_approvals(harness.engines["approver"], "m")
     assert (said.approver, said.requested_by, said.database_user) == ("bob", "ann", "approver")
     assert (said.champion_sequence, said.newest_version, said.evidence_digest) == (0, 1, version.evidence_digest)
     for statement in ("UPDATE sluice.approval SET approver = 'eve'", "DELETE FROM sluice.approval"):
-        with world.engines["owner"].connect() as connection, pytest.raises(Exception, match="append-only"):
+        with harness.engines["owner"].connect() as connection, pytest.raises(Exception, match="append-only"):
             connection.exec_driver_sql(statement)
 
 
-def test_a_trainer_promotes_what_the_gates_accepted_and_an_operator_the_rest(world: World) -> None:
-    refused = world.register("free", accepted=False, needs_approval=False)
+def test_a_trainer_promotes_what_the_gates_accepted_and_an_operator_the_rest(harness: Harness) -> None:
+    refused = harness.register("free", accepted=False, needs_approval=False)
     with pytest.raises(CandidateRejectedError):
-        world.promote(refused)
-    assert world.promote(refused, who="operator") == 1
-    assert world.promote(world.register("free", needs_approval=False)) == 2
+        harness.promote(refused)
+    assert harness.promote(refused, who="operator") == 1
+    assert harness.promote(harness.register("free", needs_approval=False)) == 2
 
 
-def test_what_was_registered_is_read_back_with_the_digest_that_was_stored(world: World) -> None:
-    version = world.register()
-    read = world.ledger("approver").version("m", 1)
+def test_what_was_registered_is_read_back_with_the_digest_that_was_stored(harness: Harness) -> None:
+    version = harness.register()
+    read = harness.ledger("approver").version("m", 1)
     assert read == version
-    with world.engines["owner"].connect() as connection:
+    with harness.engines["owner"].connect() as connection:
         stored = connection.exec_driver_sql("SELECT evidence_digest FROM sluice.model_version").scalar_one()
     assert stored == read.evidence_digest == version.evidence_digest

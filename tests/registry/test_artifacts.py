@@ -12,7 +12,7 @@ import pytest
 
 from include.errors import ArtifactError, SettingsError, SignatureError
 from include.inference import check_golden, load_golden, load_scorer
-from include.provenance import CheckedFiles
+from include.provenance import VerifiedFiles
 from include.registry import ArtifactStore, Manifest, file_digest
 from include.signing import Keyring, write_pair
 
@@ -277,7 +277,7 @@ def test_an_artifact_of_the_first_format_is_held_to_the_ledger_s_digest(tmp_path
 
 
 def test_a_candidate_s_files_are_read_by_their_digests(source: Path) -> None:
-    files = CheckedFiles(source, manifest_of(source).files)
+    files = VerifiedFiles(source, manifest_of(source).files)
     assert files.read("model.onnx") == b"model.onnx" * 10
     change(source)
     with pytest.raises(ArtifactError, match="expected SHA-256"):

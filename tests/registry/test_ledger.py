@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from include.errors import LostRaceError, UnknownVersionError
+from include.errors import PromotionConflictError, UnknownVersionError
 from include.records import Decision, Evaluation, GateResult, ModelVersion
 from include.registry import Ledger, Manifest
 from include.warehouse import open_engine
@@ -82,7 +82,7 @@ def test_an_unknown_version_is_an_error_that_lists_those_that_exist(ledger: Ledg
 def test_a_rollback_is_a_promotion_of_an_older_version(ledger: Ledger) -> None:
     for sequence, version in enumerate((1, 2, 1)):
         promote(ledger, version, sequence)
-    moves = [(each.sequence, each.from_version, each.to_version) for each in ledger.history("parcels")]
+    moves = [(each.sequence, each.from_version, each.to_version) for each in ledger.promotions("parcels")]
     assert moves == [(1, None, 1), (2, 1, 2), (3, 2, 1)]
     champion = ledger.champion("parcels")
     assert champion is not None
@@ -91,7 +91,9 @@ def test_a_rollback_is_a_promotion_of_an_older_version(ledger: Ledger) -> None:
 
 def test_a_lost_race_names_the_winner(ledger: Ledger) -> None:
     promote(ledger, 1, 0, actor="ann")
-    with pytest.raises(LostRaceError, match=r"lost the race for sequence number 1: 'ann' promoted version 1 first"):
+    with pytest.raises(
+        PromotionConflictError, match=r"lost the race for sequence number 1: 'ann' promoted version 1 first"
+    ):
         promote(ledger, 2, 0, actor="bob")
 
 
@@ -133,7 +135,7 @@ def race(url: str, racer: int, rounds: int) -> list[tuple[int, int]]:
         try:
             promotion = promote(ledger, 1 + racer % 2, champion.sequence if champion else 0, actor=f"racer {racer}")
             won.append((promotion.sequence, promotion.to_version))
-        except LostRaceError:
+        except PromotionConflictError:
             pass
     engine.dispose()
     return won
@@ -144,7 +146,7 @@ def test_of_20_racing_processes_exactly_one_wins_each_sequence_number(ledger: Le
     with ProcessPoolExecutor(RACERS, mp_context=get_context("fork")) as pool:
         results = [pool.submit(race, database_url, racer, rounds) for racer in range(RACERS)]
         won = sorted(win for result in results for win in result.result())
-    history = ledger.history("parcels")
+    history = ledger.promotions("parcels")
     assert won == [(each.sequence, each.to_version) for each in history]
     assert [each.sequence for each in history] == list(range(1, len(history) + 1))
     assert all(before.to_version == after.from_version for before, after in pairwise(history))

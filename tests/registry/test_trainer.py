@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from include import pipeline
-from include.errors import ApprovalNeededError
+from include.errors import ApprovalRequiredError
 from include.resources import Resources, open_resources, open_trainer_resources
 from include.settings import Settings
 from include.spec import ModelSpec
@@ -45,7 +45,7 @@ def test_it_trains_registers_and_promotes_what_somebody_approved(
         for number in (1, 2):  # the second is compared with a champion
             version = retrain(spec, f"run {number}", trainer, requested_by="ann")
             assert version.decision.accepted, version.decision.reasons
-            with pytest.raises(ApprovalNeededError, match="nobody has approved it"):
+            with pytest.raises(ApprovalRequiredError, match="nobody has approved it"):
                 pipeline.promote_candidate(spec, version, "ann", trainer)
             pipeline.approve_version(spec, version.version, "bob", "seen", resources)
             assert pipeline.promote_candidate(spec, version, "ann", trainer).sequence == number

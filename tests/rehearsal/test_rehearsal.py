@@ -17,12 +17,12 @@ from pydantic import SecretStr
 
 from include import pipeline
 from include.inference import GoldenRow, RowEncoder, Signature, load_golden, load_scorer
-from include.provenance import CheckedFiles, file_digest
+from include.provenance import VerifiedFiles, file_digest
 from include.records import Evaluation, ExportedCandidate, Rehearsal
 from include.registry import ArtifactStore
-from include.rehearsal import Stage, rehearse
+from include.rehearsal import ServiceSandbox, rehearse
 from include.rehearsal.environment import service_environment
-from include.rehearsal.stage import VERSION
+from include.rehearsal.sandbox import VERSION
 from include.resources import open_resources
 from include.settings import REPOSITORY, Pin
 from include.signing import Keyring, write_pair
@@ -135,7 +135,7 @@ def test_a_graph_that_loads_but_answers_otherwise_than_at_training_is_refused_an
     assert "the service refused the candidate" in report.faults[0]
     assert "golden row 0 (alone) must get" in report.faults[0]
     compared = Evaluation(model=spec.name, rows=400, candidate={"roc_auc": 0.9}, baseline={"roc_auc": 0.5})
-    version = pipeline.weigh_candidate(spec, spoilt, compared, report, resources)
+    version = pipeline.evaluate_gates(spec, spoilt, compared, report, resources)
     assert not version.decision.accepted
     (refusal,) = [gate for gate in version.decision.gates if gate.gate == "rehearsal"]
     assert not refusal.passed
@@ -147,9 +147,9 @@ def test_so_is_one_whose_golden_answers_were_changed_along_with_it(
 ) -> None:
     """The service has no way to know; the rehearsal asks for the answers that training wrote down."""
     folder = Path(candidate.fitted.folder)
-    told_by_training = load_golden(CheckedFiles(folder, candidate.digests))
+    told_by_training = load_golden(VerifiedFiles(folder, candidate.digests))
     perturb_graph(folder / "model.onnx")
-    scorer = load_scorer(CheckedFiles(folder, digested_again(candidate).digests))
+    scorer = load_scorer(VerifiedFiles(folder, digested_again(candidate).digests))
     answers = scorer.score(RowEncoder(scorer.signature).encode([row.features for row in told_by_training]))
     forged = [
         GoldenRow(features=row.features, answer=tuple(answer)).to_plain()
@@ -159,7 +159,7 @@ def test_so_is_one_whose_golden_answers_were_changed_along_with_it(
     spoilt = digested_again(candidate)
     store = ArtifactStore(tmp_path / "scratch" / "artifacts", trained.resources.artifacts.keys)
     digest = store.save(folder, manifest_of(trained.spec, spoilt, trained.resources), VERSION)
-    stage = Stage(trained.spec, tmp_path / "scratch", digest, trained.resources.settings, tmp_path / "log")
+    stage = ServiceSandbox(trained.spec, tmp_path / "scratch", digest, trained.resources.settings, tmp_path / "log")
     report = rehearse(stage, scorer.signature, told_by_training, spoilt.digests["model.onnx"])
     assert report.ready
     assert not report.golden_exact
@@ -195,10 +195,10 @@ def test_a_service_that_ends_by_itself_is_told_with_its_last_words(
     trained: Trained, candidate: ExportedCandidate, tmp_path: Path
 ) -> None:
     settings = trained.resources.settings.model_copy(update={"service_max_depth": 3})  # fewer than the service takes
-    stage = Stage(trained.spec, tmp_path / "scratch", "0" * 64, settings, tmp_path / "log")
+    stage = ServiceSandbox(trained.spec, tmp_path / "scratch", "0" * 64, settings, tmp_path / "log")
     stage.home.mkdir()
     stage.artifact.mkdir(parents=True)
-    files = CheckedFiles(Path(candidate.fitted.folder), candidate.digests)
+    files = VerifiedFiles(Path(candidate.fitted.folder), candidate.digests)
     report = rehearse(stage, Signature.from_json(files.read("signature.json")), load_golden(files), "0" * 64)
     assert not report.passed
     assert report.faults[0].startswith("the service ended before it was ready")
@@ -212,7 +212,7 @@ def test_the_service_ends_when_whoever_rehearses_fails_or_is_killed(
     store = ArtifactStore(tmp_path / "artifacts", trained.resources.artifacts.keys)
     manifest = manifest_of(trained.spec, candidate, trained.resources)
     digest = store.save(Path(candidate.fitted.folder), manifest, VERSION)
-    stage = Stage(trained.spec, tmp_path, digest, trained.resources.settings, tmp_path / "log")
+    stage = ServiceSandbox(trained.spec, tmp_path, digest, trained.resources.settings, tmp_path / "log")
     with pytest.raises(ZeroDivisionError), stage.service():
         _ = 1 / 0
     assert services_on(tmp_path) == []
@@ -221,9 +221,9 @@ def test_the_service_ends_when_whoever_rehearses_fails_or_is_killed(
 import sys, time
 from pathlib import Path
 from include.models import read_spec
-from include.rehearsal import Stage
+from include.rehearsal import ServiceSandbox
 from include.settings import Settings
-stage = Stage(read_spec(Path({str(trained.spec.folder / "spec.py")!r})), Path({str(tmp_path)!r}), {digest!r},
+stage = ServiceSandbox(read_spec(Path({str(trained.spec.folder / "spec.py")!r})), Path({str(tmp_path)!r}), {digest!r},
               Settings(service_workers=2), Path({str(tmp_path / "killed.log")!r}))
 with stage.service() as service:
     print(service.process.pid, flush=True)

@@ -54,7 +54,7 @@ def small_scorer(spec: ModelSpec) -> Scorer:
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Harness:
     """What the tests do with one model on one database."""
 
     engine: Engine
@@ -117,7 +117,7 @@ class Laboratory:
         ]
 
 
-def open_laboratory(engine: Engine, url: str, spec: ModelSpec) -> Laboratory:
+def open_harness(engine: Engine, url: str, spec: ModelSpec) -> Harness:
     """Make the source table and two versions of the model in the ledger."""
     with engine.begin() as connection:
         connection.execute(
@@ -132,22 +132,22 @@ def open_laboratory(engine: Engine, url: str, spec: ModelSpec) -> Laboratory:
                 " FROM generate_series(1, 2) AS n"
             )
         )
-    return Laboratory(engine, url, spec)
+    return Harness(engine, url, spec)
 
 
 @pytest.fixture
-def declare(tmp_path: Path, engine: Engine, database_url: str) -> Callable[..., Laboratory]:
-    """Declares a model with changed fields and opens a laboratory for it."""
+def declare(tmp_path: Path, engine: Engine, database_url: str) -> Callable[..., Harness]:
+    """Declares a model with changed fields and opens a harness for it."""
 
-    def laboratory(name: str = "parcels", **changes) -> Laboratory:
+    def harness(name: str = "parcels", **changes) -> Harness:
         spec = declare_model(tmp_path / "models", name)
-        return open_laboratory(engine, database_url, spec.model_copy(update=changes))
+        return open_harness(engine, database_url, spec.model_copy(update=changes))
 
-    return laboratory
+    return harness
 
 
 @pytest.fixture
-def laboratory(declare: Callable[..., Laboratory]) -> Laboratory:
+def harness(declare: Callable[..., Harness]) -> Harness:
     """Parcels, scored in one shard."""
     return declare()
 
@@ -158,7 +158,7 @@ def train_version(spec: ModelSpec, run: str, resources: Resources) -> None:
     fitted = pipeline.train_candidate(spec, run, snapshot, resources)
     exported = pipeline.export_candidate(spec, fitted, resources)
     compared = pipeline.evaluate_candidate(spec, exported, resources)
-    pipeline.weigh_candidate(spec, exported, compared, None, resources)
+    pipeline.evaluate_gates(spec, exported, compared, None, resources)
 
 
 @pytest.fixture

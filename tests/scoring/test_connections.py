@@ -50,7 +50,7 @@ def test_training_and_scoring_stay_within_what_is_counted(resources: Resources) 
             spec, pipeline.train_candidate(spec, "run", snapshot, resources), resources
         )
         evaluation = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.weigh_candidate(spec, exported, evaluation, None, resources)
+        version = pipeline.evaluate_gates(spec, exported, evaluation, None, resources)
         pipeline.move_champion(spec.name, version.version, "tests", "to score with", resources)
         sharded = spec.model_copy(update={"scoring": spec.scoring.model_copy(update={"shard_rows": 10})})
         report = pipeline.validate_partition(sharded, "run", DAY, resources)

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import ReconciliationError, ShadowDisagreesError
+from include.errors import ReconciliationError, ShadowBoundsError
 from include.inference import divergence_of
 from include.records import Period
 from include.resources import Resources
@@ -36,7 +36,7 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
     report = pipeline.validate_partition(spec, "score", DAY, resources)
     published = pipeline.score_partition(spec, report, resources)
     assert pipeline.shadow_partition(spec, published, "score", resources) is None, "nobody was chosen"
-    pipeline.choose_shadow(spec.name, 2, "ann", resources)
+    pipeline.set_challenger(spec.name, 2, "ann", resources)
     found = pipeline.shadow_partition(spec, published, "score", resources)
     assert found is not None
     assert (found.version, found.champion_version, found.row_count) == (2, 1, ROWS_A_DAY)
@@ -57,19 +57,19 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
     assert again == found, "scored again, the rows are replaced"
 
     strict = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
-    with pytest.raises(ShadowDisagreesError, match="its rank correlation with the champion is"):
-        pipeline.require_agreement(strict, 2, resources)
+    with pytest.raises(ShadowBoundsError, match="its rank correlation with the champion is"):
+        pipeline.check_shadow_bounds(strict, 2, resources)
     lenient = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=-1, most_label_flips=1)})
-    pipeline.require_agreement(lenient, 2, resources)
-    with pytest.raises(ShadowDisagreesError, match="it never scored in the shadow"):
-        pipeline.require_agreement(lenient, 1, resources)
+    pipeline.check_shadow_bounds(lenient, 2, resources)
+    with pytest.raises(ShadowBoundsError, match="it never scored in the shadow"):
+        pipeline.check_shadow_bounds(lenient, 1, resources)
 
     with resources.engine.begin() as connection:
         connection.execute(text("DELETE FROM scores.parcels_shadow WHERE entity_key LIKE '%7'"))
     with pytest.raises(ReconciliationError, match="rows that were published with version 1"):
         measure_divergence(resources.engine, spec, published, 2, "score")
 
-    pipeline.choose_shadow(spec.name, None, "ann", resources)
+    pipeline.set_challenger(spec.name, None, "ann", resources)
     assert pipeline.shadow_partition(spec, published, "score", resources) is None
 
 
@@ -80,7 +80,7 @@ def test_the_holdout_is_measured_as_the_shadow_measures_a_partition(spec: ModelS
     published = pipeline.score_partition(
         spec, pipeline.validate_partition(spec, "score", evaluation.holdout, resources), resources
     )
-    pipeline.choose_shadow(spec.name, 2, "ann", resources)
+    pipeline.set_challenger(spec.name, 2, "ann", resources)
     found = pipeline.shadow_partition(spec, published, "score", resources)
     assert found.row_count == evaluation.rows
     for name, value in evaluation.divergence.to_plain().items():
@@ -92,7 +92,7 @@ def test_a_promotion_by_the_gates_does_not_wait_for_a_shadow_that_never_ran(
     spec: ModelSpec, resources: Resources
 ) -> None:
     bounded = spec.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
-    with pytest.raises(ShadowDisagreesError, match="it never scored in the shadow"):
+    with pytest.raises(ShadowBoundsError, match="it never scored in the shadow"):
         pipeline.move_champion(spec.name, 2, "ann", "by hand", resources, bounded)
     train_version(spec.model_copy(update={"gates": spec.gates[::2]}), "three", resources)  # not against the champion
     version = resources.ledger.version(spec.name, 3)

@@ -20,12 +20,12 @@ import pytest
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import ShadowDisagreesError, ShadowUnansweredError
+from include.errors import ChallengerIncompatibleError, ShadowBoundsError
 from include.inference import RowEncoder, Scorer, divergence_of, load_scorer
 from include.ports import any_free_port
 from include.records import Period
 from include.resources import Resources
-from include.scoring.sample import FEWEST_ROWS
+from include.scoring.sample import MIN_ROWS
 from include.spec import ModelSpec, Shadow
 from tests.builders import TODAY
 from tests.scoring.conftest import train_version
@@ -123,7 +123,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
 def test_what_the_service_sampled_is_answered_by_the_challenger_and_counts_once(
     rivals: ModelSpec, resources: Resources, rows: list[Row], ask: Callable[..., Any]
 ) -> None:
-    pipeline.choose_shadow("parcels", 2, "ann", resources)
+    pipeline.set_challenger("parcels", 2, "ann", resources)
     assert pipeline.shadow_requests(rivals, "first", resources) is None, "nobody has asked yet"
     by_name, in_order = rows[:90], [list(row.values()) for row in rows[90:150]]
     got: list[list[float]] = []
@@ -154,12 +154,12 @@ def test_what_the_service_sampled_is_answered_by_the_challenger_and_counts_once(
 def test_too_few_rows_wait_for_more_and_late_ones_are_not_lost(
     rivals: ModelSpec, resources: Resources, rows: list[Row]
 ) -> None:
-    pipeline.choose_shadow("parcels", 2, "ann", resources)
-    log(resources, rows[: FEWEST_ROWS - 1])
+    pipeline.set_challenger("parcels", 2, "ann", resources)
+    log(resources, rows[: MIN_ROWS - 1])
     assert pipeline.shadow_requests(rivals, "run", resources) is None
     log(resources, rows[:1], request="one more")
-    assert pipeline.shadow_requests(rivals, "run", resources).row_count == FEWEST_ROWS
-    log(resources, rows[:FEWEST_ROWS], request="written late")
+    assert pipeline.shadow_requests(rivals, "run", resources).row_count == MIN_ROWS
+    log(resources, rows[:MIN_ROWS], request="written late")
     with resources.engine.begin() as connection:
         connection.execute(
             text(
@@ -167,11 +167,11 @@ def test_too_few_rows_wait_for_more_and_late_ones_are_not_lost(
             ),
             {"late": timedelta(hours=5)},
         )
-    assert pipeline.shadow_requests(rivals, "run", resources).row_count == FEWEST_ROWS
+    assert pipeline.shadow_requests(rivals, "run", resources).row_count == MIN_ROWS
 
 
 def test_two_who_look_at_once_count_each_row_once(rivals: ModelSpec, resources: Resources, rows: list[Row]) -> None:
-    pipeline.choose_shadow("parcels", 2, "ann", resources)
+    pipeline.set_challenger("parcels", 2, "ann", resources)
     log(resources, rows[:300])
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda run: pipeline.shadow_requests(rivals, run, resources), "abcd"))
@@ -183,13 +183,13 @@ def test_another_challenger_is_measured_on_the_same_rows_and_the_log_may_forget(
     rivals: ModelSpec, resources: Resources, rows: list[Row]
 ) -> None:
     train_version(rivals, "three", resources)
-    log(resources, rows[:FEWEST_ROWS])
-    log(resources, rows[:FEWEST_ROWS], version=2, request="asked of another version")
+    log(resources, rows[:MIN_ROWS])
+    log(resources, rows[:MIN_ROWS], version=2, request="asked of another version")
     for version in (2, 3):
-        pipeline.choose_shadow("parcels", version, "ann", resources)
+        pipeline.set_challenger("parcels", version, "ann", resources)
         found = pipeline.shadow_requests(rivals, "run", resources)
-        assert (found.version, found.champion_version, found.row_count) == (version, 1, FEWEST_ROWS)
-    pipeline.choose_shadow("parcels", 1, "ann", resources)
+        assert (found.version, found.champion_version, found.row_count) == (version, 1, MIN_ROWS)
+    pipeline.set_challenger("parcels", 1, "ann", resources)
     assert pipeline.shadow_requests(rivals, "run", resources) is None, "the champion is no challenger"
     with resources.engine.begin() as connection:
         connection.execute(text("UPDATE sluice.prediction_log SET predicted_at = predicted_at - interval '99 days'"))
@@ -204,17 +204,17 @@ def test_rows_that_the_challenger_refuses_are_counted_and_refuse_its_promotion(
     with resources.engine.begin() as connection:
         connection.execute(text("DELETE FROM source.parcels WHERE weight > 20"))
     train_version(rivals.model_copy(update={"features": (light, *rivals.features[1:])}), "light", resources)
-    pipeline.choose_shadow("parcels", 3, "ann", resources)
+    pipeline.set_challenger("parcels", 3, "ann", resources)
     log(resources, rows[:200])
     found = pipeline.shadow_requests(rivals, "run", resources)
     heavy = sum(row["weight"] > 20 for row in rows[:200])
     assert heavy > 0
     assert (found.row_count, found.refused_rows) == (200 - heavy, heavy)
     bounded = rivals.model_copy(update={"shadow": Shadow(most_label_flips=1.0)})
-    with pytest.raises(ShadowDisagreesError, match=f"it refuses {heavy} rows that the champion answered"):
-        pipeline.require_agreement(bounded, 3, resources)
-    log(resources, [row for row in rows if row["weight"] > 20][:FEWEST_ROWS], request="heavy")
-    with pytest.raises(ShadowUnansweredError, match=f"it refuses all {FEWEST_ROWS} rows"):
+    with pytest.raises(ShadowBoundsError, match=f"it refuses {heavy} rows that the champion answered"):
+        pipeline.check_shadow_bounds(bounded, 3, resources)
+    log(resources, [row for row in rows if row["weight"] > 20][:MIN_ROWS], request="heavy")
+    with pytest.raises(ChallengerIncompatibleError, match=f"it refuses all {MIN_ROWS} rows"):
         pipeline.shadow_requests(rivals, "run", resources)
     assert count(resources, "shadow_divergence") == 1
 
@@ -224,19 +224,19 @@ def test_a_challenger_may_need_less_than_the_champion_is_asked_and_not_more(
 ) -> None:
     fewer = rivals.model_copy(update={"features": rivals.features[:3]})
     train_version(fewer, "fewer", resources)
-    pipeline.choose_shadow("parcels", 3, "ann", resources)
-    log(resources, rows[:FEWEST_ROWS])
-    assert pipeline.shadow_requests(rivals, "run", resources).row_count == FEWEST_ROWS
+    pipeline.set_challenger("parcels", 3, "ann", resources)
+    log(resources, rows[:MIN_ROWS])
+    assert pipeline.shadow_requests(rivals, "run", resources).row_count == MIN_ROWS
     pipeline.move_champion("parcels", 3, "ann", "needs less", resources)
-    pipeline.choose_shadow("parcels", 1, "ann", resources)
-    with pytest.raises(ShadowUnansweredError, match="it needs fragile, which requests to champion 3 do not have"):
+    pipeline.set_challenger("parcels", 1, "ann", resources)
+    with pytest.raises(ChallengerIncompatibleError, match="it needs fragile, which requests to champion 3 do not have"):
         pipeline.shadow_requests(rivals, "run", resources)
 
 
 def test_the_newest_of_each_source_is_held_to_the_bounds(
     rivals: ModelSpec, resources: Resources, rows: list[Row]
 ) -> None:
-    pipeline.choose_shadow("parcels", 2, "ann", resources)
+    pipeline.set_challenger("parcels", 2, "ann", resources)
     day = Period(start=TODAY.replace(hour=0) - timedelta(days=2), end=TODAY.replace(hour=0) - timedelta(days=1))
     published = pipeline.score_partition(
         rivals, pipeline.validate_partition(rivals, "score", day, resources), resources
@@ -244,16 +244,16 @@ def test_the_newest_of_each_source_is_held_to_the_bounds(
     batch = pipeline.shadow_partition(rivals, published, "score", resources)
     log(resources, rows[:200])
     online = pipeline.shadow_requests(rivals, "run", resources)
-    assert pipeline.divergences("parcels", 2, resources) == (batch, online)
+    assert pipeline.latest_divergences("parcels", 2, resources) == (batch, online)
     assert batch.rank_correlation != online.rank_correlation
     strict = rivals.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
-    with pytest.raises(ShadowDisagreesError) as error:
-        pipeline.require_agreement(strict, 2, resources)
+    with pytest.raises(ShadowBoundsError) as error:
+        pipeline.check_shadow_bounds(strict, 2, resources)
     assert [each.split(" its rank")[0] for each in error.value.reasons] == [
         f"on {batch.rows_of}", f"on {online.rows_of}"
     ]  # fmt: skip
     lower, higher = sorted((batch.rank_correlation, online.rank_correlation))
     between = rivals.model_copy(update={"shadow": Shadow(least_rank_correlation=(lower + higher) / 2)})
-    with pytest.raises(ShadowDisagreesError) as error:
-        pipeline.require_agreement(between, 2, resources)
+    with pytest.raises(ShadowBoundsError) as error:
+        pipeline.check_shadow_bounds(between, 2, resources)
     assert len(error.value.reasons) == 1

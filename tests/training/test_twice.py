@@ -53,7 +53,7 @@ def test_a_model_that_comes_out_differently_is_registered_and_rejected(resources
     spec = declared(resources, BY_THE_CLOCK)
     exported = trained_twice(spec, resources)
     assert not exported.reproducibility.passed
-    version = pipeline.weigh_candidate(
+    version = pipeline.evaluate_gates(
         spec, exported, pipeline.evaluate_candidate(spec, exported, resources), None, resources
     )
     assert not version.decision.accepted
@@ -65,7 +65,7 @@ def test_a_model_declared_reproducible_that_was_trained_once_is_rejected(resourc
     snapshot = pipeline.take_snapshot(spec, TODAY, resources)
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "run", snapshot, resources), resources)
     compared = pipeline.evaluate_candidate(spec, exported, resources)
-    version = pipeline.weigh_candidate(spec, exported, compared, None, resources)
+    version = pipeline.evaluate_gates(spec, exported, compared, None, resources)
     assert version.decision.reasons == (
         "The candidate was trained once only, so that two trainings give the same bytes was not shown.",
     )

@@ -32,7 +32,7 @@ FOR_DAG_FILES = (
     "include.models",
     "include.records",
     "include.settings",
-    "sluice_airflow.promoting",
+    "sluice_airflow.promotion_tasks",
 )
 
 

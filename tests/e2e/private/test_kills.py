@@ -31,8 +31,8 @@ from include.local.restarts import Restarts
 from include.local.stack import Stack
 from include.models import declared_models
 from include.registry import ArtifactStore, Ledger
-from include.scoring.copying import CopyWriter
-from include.scoring.digests import written
+from include.scoring.binary_copy import CopyWriter
+from include.scoring.row_digests import format_digest
 from include.scoring.rows import ScoredBatch, score_batches
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows
@@ -118,7 +118,7 @@ class Chaos:
     def digest(self, day: datetime, batches: Any) -> str:
         writer = CopyWriter(self.spec.target.classes, [int(day.timestamp() * 1_000_000), self.version])
         (sums,) = (writer.block(batch)[1] for batch in batches)
-        return written(sums)
+        return format_digest(sums)
 
     def start_runs(self) -> list[str]:
         conf = [{"partition": f"{day:%Y-%m-%d}", "shards": SHARDS} for day in DAYS]

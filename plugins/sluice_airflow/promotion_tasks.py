@@ -12,7 +12,7 @@ from sluice_airflow import assets, runs
 from sluice_airflow.links import CardLink
 
 
-def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
+def add_promotion_tasks(spec: ModelSpec, registered: Any) -> None:
     """Add the tasks that have a registered version approved and promoted, to the DAG that is being built.
 
     Parameters
@@ -27,7 +27,7 @@ def promote_what_passed(spec: ModelSpec, registered: Any) -> None:
         from include import pipeline
 
         version = ModelVersion.from_plain(registered)
-        runs.stop_when_rejected(version)
+        runs.skip_if_rejected(version)
         with pipeline.open_trainer_resources() as resources:
             promotion = pipeline.promote_candidate(spec, version, runs.actor(dag_run), resources)
         outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)

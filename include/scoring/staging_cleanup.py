@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Engine, text
 
 from include.scoring.attempts import REPLACES, STAGING, Attempt, staging_name
-from include.scoring.faults import database_errors
+from include.scoring.errors import database_errors
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from include.errors import OnlineServiceError, ParityBrokenError, ParityUnknownError
-from include.online import OnlineService
+from include.errors import ParityMismatchError, ParityNotCheckedError, ServiceClientError
 from include.records import Alert, ParityCheck, ParityVerdict, Period, PublishedPartition, ScorePlan, StagedShard
 from include.resources import Resources
-from include.scoring import parity
+from include.scoring import online_parity
+from include.service_client import ServiceClient
 from include.spec import ModelSpec
 from include.warehouse.rows import open_rows, rows_query
 
@@ -23,7 +23,7 @@ _INSERT = text(
 )
 
 
-def watch_parity(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> ParityCheck:
+def check_online_parity(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> ParityCheck:
     """Ask the running service about a sample of a published partition, with the version that scored it.
 
     What was found is stored. A service that cannot be asked is an alert, and no more: the scores are
@@ -31,11 +31,11 @@ def watch_parity(spec: ModelSpec, published: PublishedPartition, resources: Reso
 
     Raises
     ------
-    ParityBrokenError
+    ParityMismatchError
         When an answer is further from the score than `Scoring.parity_ulp` allows.
     """
     period = Period(start=published.partition_start, end=published.partition_end)
-    sample = parity.published_sample(resources.engine, spec, period, spec.scoring.parity_rows)
+    sample = online_parity.published_sample(resources.engine, spec, period, spec.scoring.parity_rows)
     check = _checked(spec, period, sample, published, resources, published=True)
     if check.verdict == "not_checked":
         resources.alerts.raise_alert(_alert(check, resources.clock()), spec.alert_channels)
@@ -53,18 +53,18 @@ def require_online_parity(
 
     Raises
     ------
-    ParityBrokenError
+    ParityMismatchError
         When an answer is further from the score than `Scoring.parity_ulp` allows.
-    ParityUnknownError
+    ParityNotCheckedError
         When the service cannot be asked: what is not known to be equal is not published either.
     """
     tables = [shard.table for shard in staged]
-    sample = parity.staged_sample(resources.engine, spec, tables, spec.scoring.parity_rows)
+    sample = online_parity.staged_sample(resources.engine, spec, tables, spec.scoring.parity_rows)
     if sample is None:
         return None
     check = _checked(spec, plan.period, sample, plan, resources, published=False)
     if check.verdict == "not_checked":
-        raise ParityUnknownError(_partition(check), str(check.reason))
+        raise ParityNotCheckedError(_partition(check), str(check.reason))
     if check.verdict == "differs":
         raise _broken(check, "Nothing was published, the former rows stay.")
     return check
@@ -73,22 +73,22 @@ def require_online_parity(
 def _checked(
     spec: ModelSpec,
     period: Period,
-    sample: parity.Scores,
+    sample: online_parity.Scores,
     scored: ScorePlan | PublishedPartition,
     resources: Resources,
     *,
     published: bool,
 ) -> ParityCheck:
-    service = OnlineService.of(resources.settings)
-    found, reason = parity.Distance(0, 0, None), None
+    service = ServiceClient.of(resources.settings)
+    found, reason = online_parity.Distance(0, 0, None), None
     verdict: ParityVerdict = "equal"
     try:
         with resources.telemetry.step(spec.name, "parity_watch"):
             answers = _answers(spec, period, scored.version, list(sample), service, resources)
-    except OnlineServiceError as error:
+    except ServiceClientError as error:
         verdict, reason = "not_checked", str(error)
     else:
-        found = parity.distance(sample, answers)
+        found = online_parity.distance(sample, answers)
         if found.largest_ulp > spec.scoring.parity_ulp:
             verdict, reason = "differs", f"the row of key {found.worst!r} is {found.largest_ulp:,} ulp apart"
     check = ParityCheck(
@@ -117,21 +117,21 @@ def _answers(
     period: Period,
     version: int,
     keys: list[str | int],
-    service: OnlineService,
+    service: ServiceClient,
     resources: Resources,
 ) -> dict[str | int, tuple[float, ...]]:
     """Return the service's answer to each key's row, read anew from the source."""
     if not keys:
         return {}
     names = [feature.name for feature in spec.features]
-    query = rows_query(spec, period, labelled=False, only=parity.keys_condition(spec, keys))
+    query = rows_query(spec, period, labelled=False, only=online_parity.keys_condition(spec, keys))
     with open_rows(resources.database_url, query) as batches:
         table = batches.read_all()
     rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
     found = table.column(spec.entity_key.column).to_pylist()
     missing = sorted(str(key) for key in set(keys) - set(found))
     if missing:
-        raise OnlineServiceError(
+        raise ServiceClientError(
             service.address,
             "the rows that were scored to be in the source still",
             f"{len(missing)} gone, such as {missing[0]!r}",
@@ -139,12 +139,12 @@ def _answers(
     return dict(zip(found, service.predict(spec, version, rows), strict=True))
 
 
-def _broken(check: ParityCheck, what_became: str) -> ParityBrokenError:
+def _broken(check: ParityCheck, what_became: str) -> ParityMismatchError:
     expected = (
         f"the service at {check.service} to answer {check.rows:,} sampled rows with version {check.version} as they "
         f"were scored, within {check.allowed_ulp} ulp"
     )
-    return ParityBrokenError(
+    return ParityMismatchError(
         _partition(check), expected, f"{check.differing:,} that differ: {check.reason}", what_became
     )
 
@@ -157,7 +157,7 @@ def _alert(check: ParityCheck, at: datetime) -> Alert:
     return Alert(
         model=check.model,
         dag_id=f"score_{check.model}",
-        task_id="watch_parity",
+        task_id="check_online_parity",
         run_id=check.run_id,
         try_number=None,
         error=f"{_partition(check)}: parity with the service was not checked: {check.reason}",

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from include.records import ShadowDivergence
 
 
-def set_shadow(engine: Engine, model: str, version: int | None, actor: str) -> None:
+def assign_shadow(engine: Engine, model: str, version: int | None, actor: str) -> None:
     """Have a version score in the shadow from now on; None: no version."""
     with engine.begin() as connection:
         connection.execute(
@@ -16,14 +16,14 @@ def set_shadow(engine: Engine, model: str, version: int | None, actor: str) -> N
         )
 
 
-def shadow_of(engine: Engine, model: str) -> int | None:
+def assigned_shadow(engine: Engine, model: str) -> int | None:
     """Return the version that scores in the shadow, or None."""
     statement = text("SELECT version FROM sluice.shadow_assignment WHERE model = :model ORDER BY id DESC LIMIT 1")
     with engine.connect() as connection:
         return connection.execute(statement, {"model": model}).scalar_one_or_none()
 
 
-def last_divergences(engine: Engine, model: str, version: int) -> tuple[ShadowDivergence, ...]:
+def read_divergences(engine: Engine, model: str, version: int) -> tuple[ShadowDivergence, ...]:
     """Return a version's newest divergence of each source, batch before online; none where it never was measured."""
     statement = text(
         "SELECT DISTINCT ON (source) model, version, champion_version, source, partition_start, sampled_from,"

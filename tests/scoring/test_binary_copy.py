@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.scoring.ahead import ahead
-from include.scoring.copying import HEADER, TRAILER, CopyWriter, moment, whole_number
-from include.scoring.digests import added, read, written
+from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
+from include.scoring.prefetch import prefetch
+from include.scoring.row_digests import combine_sums, format_digest, parse_digest
 from include.scoring.rows import ScoredBatch
 
 LABELS = ("on_time", "late", "lost")
@@ -63,7 +63,7 @@ def test_texts_of_any_length_arrive_with_all_scores_and_the_label(connection, ro
     assert found == sorted((*row, LABELS[int(np.argmax(row[2:]))]) for row in rows)
     assert round_trip(connection, "text", rows[::-1])[1] == digest
     parts = [round_trip(connection, "text", rows[:7])[1], round_trip(connection, "text", rows[7:])[1]]
-    assert added(parts) == digest == read(written(digest))
+    assert combine_sums(parts) == digest == parse_digest(format_digest(digest))
 
 
 @calm
@@ -75,7 +75,7 @@ def test_texts_of_any_length_arrive_with_all_scores_and_the_label(connection, ro
 def test_columns_that_are_the_same_in_all_rows_follow_and_times_may_be_left_out(
     connection, rows: list[tuple], at: datetime, version: int
 ) -> None:
-    writer = CopyWriter(LABELS, [], timed=False, written=[moment(at), whole_number(version)])
+    writer = CopyWriter(LABELS, [], timed=False, written=[encode_timestamptz(at), encode_int4(version)])
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS untimed"
         " (key text, a float8, b float8, c float8, predicted_label text, start timestamptz, version integer)"
@@ -121,7 +121,7 @@ def test_an_error_ahead_is_raised_where_the_items_are_used_after_those_before_it
         raise OSError("the source went away")
 
     taken = []
-    with pytest.raises(OSError, match="went away"), ahead(items()) as found:
+    with pytest.raises(OSError, match="went away"), prefetch(items()) as found:
         taken.extend(found)
     assert taken == [1, 2]
 
@@ -138,7 +138,7 @@ def test_leaving_early_closes_what_is_read_and_never_reads_far_ahead() -> None:
         finally:
             closed.append(True)
 
-    with ahead(items(), waiting=2) as found:
+    with prefetch(items(), queue_size=2) as found:
         assert next(found) == 0
     assert closed == [True]
     assert len(made) <= 5

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
 from include.alerting import channels as outside
-from include.alerting.wording import body, shortened, title
+from include.alerting.formatting import body, shortened, title
 from include.records import Alert
 from include.settings import Settings
 
@@ -46,7 +46,7 @@ _UNDELIVERED = text(
 _OF_RUN = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run_id = :run_id")
 
 
-class AlertDesk:
+class AlertDispatcher:
     """Where alerts are handed in.
 
     Parameters
@@ -71,7 +71,7 @@ class AlertDesk:
         if names and row is not None:
             self._update(alert, row, names, failures)
 
-    def knows_run(self, dag_id: str, run_id: str) -> bool:
+    def already_alerted(self, dag_id: str, run_id: str) -> bool:
         """Return whether an alert of this run is stored; False when the database cannot say."""
         if self._engine is None:
             return False

@@ -1,4 +1,4 @@
-"""The stage: a scratch home with one artifact, and the service that runs on it as it does in production."""
+"""The sandbox: a scratch home with one artifact, and the service that runs on it as it does in production."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ServiceSandbox:
     """What a rehearsal takes place on.
 
     Parameters
@@ -113,7 +113,7 @@ class Service:
                 held.append(getattr(memory, "pss", memory.uss))
         return max(held) / 2**20 if held else None
 
-    def last_words(self, lines: int = 3) -> str:
+    def log_tail(self, lines: int = 3) -> str:
         """Return the end of what it said."""
         said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return " / ".join(line.strip()[:300] for line in said[-lines:]) or "(nothing)"

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, text
 from include.errors import ReconciliationError
 from include.inference import divergence_of
 from include.records import PublishedPartition, ShadowDivergence
-from include.scoring.copying import HEADER, TRAILER, CopyWriter, moment, whole_number
+from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
 from include.scoring.rows import ScoredBatch
-from include.scoring.tables import score_columns, take_turn
+from include.scoring.tables import advisory_lock, score_columns
 from include.spec import ModelSpec
 
 _STORE = text(
@@ -35,7 +35,7 @@ def write_shadow(
     predicted = ["predicted_label"] if spec.target.classes else []
     names = ["entity_key", *score_columns(spec), *predicted, "partition_start", "model_version"]
     quoted = ", ".join(f'"{name}"' for name in names)
-    same = [moment(published.partition_start), whole_number(version)]
+    same = [encode_timestamptz(published.partition_start), encode_int4(version)]
     writer = CopyWriter(spec.target.classes, [], timed=False, written=same)
     with engine.begin() as connection:
         _ensure_table(connection, spec, table)
@@ -110,7 +110,7 @@ def _pairs(
 
 
 def _ensure_table(connection: Connection, spec: ModelSpec, table: str) -> None:
-    take_turn(connection, f"sluice.table.{spec.name}_shadow")
+    advisory_lock(connection, f"sluice.table.{spec.name}_shadow")
     answers = "".join(f'"{name}" double precision NOT NULL, ' for name in score_columns(spec))
     predicted = "predicted_label text NOT NULL, " if spec.target.classes else ""
     connection.exec_driver_sql(

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from include.errors import OnlineServiceError
+from include.errors import ServiceClientError
 from include.settings import Settings
 from include.spec import ModelSpec
 
@@ -19,7 +19,7 @@ TOKEN_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class OnlineService:
+class ServiceClient:
     """The service at an address.
 
     Parameters
@@ -34,7 +34,7 @@ class OnlineService:
     token: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> OnlineService:
+    def of(cls, settings: Settings) -> ServiceClient:
         """Return the service that the settings name, with a token of our own when we hold its secret."""
         return cls(settings.online_url or f"http://127.0.0.1:{settings.service_port}", _token(settings))
 
@@ -48,7 +48,7 @@ class OnlineService:
 
         Raises
         ------
-        OnlineServiceError
+        ServiceClientError
             When it does not answer, or not with a prediction of that version for every row.
         """
         answers: list[tuple[float, ...]] = []
@@ -70,15 +70,15 @@ class OnlineService:
                 trust_env=False,
             )
         except httpx.HTTPError as error:
-            raise OnlineServiceError(self.address, f"predictions from {path}", type(error).__name__) from error
+            raise ServiceClientError(self.address, f"predictions from {path}", type(error).__name__) from error
         if answer.is_error:
             found = f"{answer.status_code} {answer.text[:300]}"
-            raise OnlineServiceError(self.address, f"predictions from {path}", found)
+            raise ServiceClientError(self.address, f"predictions from {path}", found)
         body = answer.json()
         predictions: list[dict[str, Any]] = body.get("predictions", [])
         if body.get("version") != version or len(predictions) != len(rows):
             found = f"{len(predictions)} of version {body.get('version')}"
-            raise OnlineServiceError(self.address, f"{len(rows)} predictions from {path}", found)
+            raise ServiceClientError(self.address, f"{len(rows)} predictions from {path}", found)
         return predictions
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from include.inference.batch import values_of
-from include.scoring.digests import NOTHING, Sums, added, digest_of_words
+from include.scoring.row_digests import NOTHING, Sums, combine_sums, digest_of_words
 from include.scoring.rows import ScoredBatch
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
@@ -42,7 +42,7 @@ class CopyWriter:
     timed : bool
         Whether the event times are written; they enter the digest in any case.
     written : sequence of bytes
-        Values of further columns that are the same in all rows, each as `moment` and `whole_number` make them.
+        Values of further columns that are the same in all rows, each as `encode_timestamptz` and `encode_int4` make them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CopyWriter:
     def block(self, batch: ScoredBatch) -> tuple[bytes, Sums]:
         """Return the bytes of the batch's rows, without header and trailer, and their digest."""
         parts = list(self._groups(batch))
-        return b"".join(part for part, _ in parts), added((NOTHING, *(sums for _, sums in parts)))
+        return b"".join(part for part, _ in parts), combine_sums((NOTHING, *(sums for _, sums in parts)))
 
     def _groups(self, batch: ScoredBatch) -> Iterator[tuple[bytes, Sums]]:
         if not batch.rows:
@@ -111,12 +111,12 @@ class CopyWriter:
         return digest_of_words(words)
 
 
-def moment(at: datetime) -> bytes:
+def encode_timestamptz(at: datetime) -> bytes:
     """Return a ``timestamptz`` as a binary COPY has it."""
     return struct.pack("!q", (at - _FIRST_MOMENT) // timedelta(microseconds=1))
 
 
-def whole_number(value: int) -> bytes:
+def encode_int4(value: int) -> bytes:
     """Return an ``integer`` as a binary COPY has it."""
     return struct.pack("!i", value)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import SluiceError
-from include.intervals import asked_partition, asked_partitions, last_partition, partition_holding, partition_key
 from include.records import Period
+from include.schedule import last_partition, parse_partition, parse_partitions, partition_containing, partition_key
 
 HOURLY, DAILY, WEEKLY, MORNING = "0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *"
 SCHEDULES = st.sampled_from([None, HOURLY, DAILY, WEEKLY, MORNING, "*/20 * * * *", "30 2 1 * *", "0 0 1,15 * *"])
@@ -36,7 +36,7 @@ def period(start: str, end: str) -> Period:
     ],
 )
 def test_a_day_or_a_moment_names_a_partition(schedule: str | None, asked: str, start: str, end: str) -> None:
-    assert asked_partition(schedule, asked) == period(start, end)
+    assert parse_partition(schedule, asked) == period(start, end)
 
 
 @pytest.mark.parametrize(
@@ -53,28 +53,28 @@ def test_a_day_or_a_moment_names_a_partition(schedule: str | None, asked: str, s
 def test_a_range_means_what_an_airflow_backfill_of_it_means(
     schedule: str | None, first: str, last: str, count: int
 ) -> None:
-    assert len(asked_partitions(schedule, first, last)) == count
+    assert len(parse_partitions(schedule, first, last)) == count
 
 
 def test_what_is_no_time_and_a_range_in_the_wrong_order_say_what_was_expected() -> None:
     with pytest.raises(SluiceError, match="expected a day, 2026-01-31, or a moment"):
-        asked_partition(DAILY, "yesterday")
+        parse_partition(DAILY, "yesterday")
     with pytest.raises(SluiceError, match="expected 2026-02-01 or later"):
-        asked_partitions(DAILY, "2026-02-01", "2026-01-31")
+        parse_partitions(DAILY, "2026-02-01", "2026-01-31")
 
 
 @given(schedule=SCHEDULES, moment=MOMENTS)
 def test_the_partition_of_a_moment_holds_it_and_its_neighbours_touch_it(schedule: str | None, moment: datetime) -> None:
-    holding = partition_holding(schedule, moment)
+    holding = partition_containing(schedule, moment)
     assert holding.start <= moment < holding.end
-    assert partition_holding(schedule, holding.start) == holding
-    assert partition_holding(schedule, holding.end).start == holding.end
+    assert partition_containing(schedule, holding.start) == holding
+    assert partition_containing(schedule, holding.end).start == holding.end
     assert last_partition(schedule, holding.end) == holding
     assert last_partition(schedule, holding.end - timedelta(microseconds=1)).end == holding.start
 
 
 @given(schedule=SCHEDULES, moment=MOMENTS)
 def test_the_key_of_a_partition_tells_it_from_every_other_one(schedule: str | None, moment: datetime) -> None:
-    holding = partition_holding(schedule, moment)
+    holding = partition_containing(schedule, moment)
     assert datetime.fromisoformat(partition_key(holding) + "+00:00") == holding.start
-    assert asked_partition(schedule, partition_key(holding)) == holding
+    assert parse_partition(schedule, partition_key(holding)) == holding

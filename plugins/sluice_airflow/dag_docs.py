@@ -56,7 +56,7 @@ SCORE = """\
 4. **publish**: the shards must hold the validated rows, each key once, with scores in their bounds ({bounds}). Then one
    transaction makes them the partition that analysts read, with its row in `sluice.partition_publication`. Refused, the
    former rows stay.
-5. **watch_parity**: {parity}
+5. **check_online_parity**: {parity}
 
 A newer run for the same partition replaces an older one, which ends as *fenced*.
 
@@ -112,7 +112,7 @@ HOUSEKEEPING = """\
 - **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
-- **retire_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
+- **drop_expired_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
   newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
 - **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
   look are answered again by its challenger, and how far it is from the champion is stored.

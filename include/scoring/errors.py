@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from include.errors import DatabaseError, ReconciliationError, SluiceError
 
 
-def as_ours(error: BaseException, what: str) -> SluiceError:
+def translate_error(error: BaseException, what: str) -> SluiceError:
     """Return the error to raise for what failed in `what`.
 
     Parameters
@@ -55,4 +55,4 @@ def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
     try:
         yield
     except foreign as error:
-        raise as_ours(error, what) from error
+        raise translate_error(error, what) from error

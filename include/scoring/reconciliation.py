@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.errors import ReconciliationError, ScoresRefusedError
+from include.errors import ReconciliationError, ScoreBoundsError
 from include.records import ScorePlan, StagedShard
 from include.spec import ClassShare, MeanScore, ModelSpec
 
@@ -16,7 +16,7 @@ def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -
     ------
     ReconciliationError
         Naming the shards or the counts.
-    ScoresRefusedError
+    ScoreBoundsError
         Naming each bound that is broken, and what was found.
     """
     found = sorted(shard.shard for shard in staged)
@@ -34,7 +34,7 @@ def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -
         )
     reasons = broken_bounds(spec, staged)
     if reasons:
-        raise ScoresRefusedError(plan.model, str(plan.period), reasons)
+        raise ScoreBoundsError(plan.model, str(plan.period), reasons)
 
 
 def broken_bounds(spec: ModelSpec, staged: Sequence[StagedShard]) -> list[str]:

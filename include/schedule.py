@@ -15,7 +15,7 @@ from include.records import Period
 MOST_PARTITIONS = 100_000
 
 
-def asked_partition(schedule: str | None, asked: str) -> Period:
+def parse_partition(schedule: str | None, asked: str) -> Period:
     """Return the partition that a person means by `asked`.
 
     Parameters
@@ -34,12 +34,12 @@ def asked_partition(schedule: str | None, asked: str) -> Period:
     """
     moment, whole_day = _read(asked)
     if not whole_day:
-        return partition_holding(schedule, moment)
+        return partition_containing(schedule, moment)
     first = _on_or_after(schedule, moment)
-    return first if first.start < moment + timedelta(days=1) else partition_holding(schedule, moment)
+    return first if first.start < moment + timedelta(days=1) else partition_containing(schedule, moment)
 
 
-def asked_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
+def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
     """Return the partitions that begin in the range, as an Airflow backfill from `first` to `last` has them.
 
     Days count from their first moment to their last. A range in which none begins means the one that holds it.
@@ -64,10 +64,10 @@ def asked_partitions(schedule: str | None, first: str, last: str) -> list[Period
                 f"from {first} to {last}: expected at most {MOST_PARTITIONS:,} partitions; found more. "
                 "Give a shorter range."
             )
-    return found or [partition_holding(schedule, begin)]
+    return found or [partition_containing(schedule, begin)]
 
 
-def partition_holding(schedule: str | None, moment: datetime) -> Period:
+def partition_containing(schedule: str | None, moment: datetime) -> Period:
     """Return the partition that `moment` lies in."""
     if schedule is None:
         return Period.of_day(moment.astimezone(UTC).date())

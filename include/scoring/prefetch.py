@@ -25,8 +25,8 @@ class _End:
 
 
 @contextlib.contextmanager
-def ahead(items: Iterable[Item], *, waiting: int = 2) -> Iterator[Iterator[Item]]:
-    """Iterate over `items` in a thread of its own, at most `waiting` of them ahead of the consumer.
+def prefetch(items: Iterable[Item], *, queue_size: int = 2) -> Iterator[Iterator[Item]]:
+    """Iterate over `items` in a thread of its own, at most `queue_size` of them ahead of the consumer.
 
     What `items` raises is raised where the consumer is. When the block is left early, the thread stops
     at its next item and is waited for, so that what it holds open is closed here.
@@ -35,10 +35,10 @@ def ahead(items: Iterable[Item], *, waiting: int = 2) -> Iterator[Iterator[Item]
     ----------
     items : iterable
         Consumed, and closed if it is a generator, in the thread.
-    waiting : int
+    queue_size : int
         Most items that wait; it bounds the memory.
     """
-    shelf: queue.Queue[Item | _Failed | _End] = queue.Queue(maxsize=waiting)
+    shelf: queue.Queue[Item | _Failed | _End] = queue.Queue(maxsize=queue_size)
     stop = threading.Event()
 
     def put(item: Item | _Failed | _End) -> None:
@@ -62,7 +62,7 @@ def ahead(items: Iterable[Item], *, waiting: int = 2) -> Iterator[Iterator[Item]
                 close()
             put(_End())
 
-    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         yield _taken(shelf)

@@ -47,7 +47,7 @@ def digest_of_words(words: Sequence[NDArray[np.uint64]]) -> Sums:
     return halves[0], halves[1]
 
 
-def added(sums: Iterable[Sums]) -> Sums:
+def combine_sums(sums: Iterable[Sums]) -> Sums:
     """Return the digest of the rows of all parts together."""
     first = second = 0
     for one, two in sums:
@@ -55,13 +55,13 @@ def added(sums: Iterable[Sums]) -> Sums:
     return first, second
 
 
-def written(sums: Sums) -> str:
+def format_digest(sums: Sums) -> str:
     """Return the digest as the ledger holds it."""
     return f"{PREFIX}{sums[0]:016x}{sums[1]:016x}"
 
 
-def read(text: str) -> Sums:
-    """Return the sums that `written` wrote."""
+def parse_digest(text: str) -> Sums:
+    """Return the sums that `format_digest` wrote."""
     digits = text.removeprefix(PREFIX)
     return int(digits[:16], 16), int(digits[16:], 16)
 

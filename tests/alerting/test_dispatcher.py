@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from include.alerting import AlertDesk
+from include.alerting import AlertDispatcher
 from include.records import Alert
 from include.settings import Settings
 from include.warehouse import open_engine
@@ -84,7 +84,7 @@ def with_channels(settings: Settings, **channels: str) -> Settings:
 def test_with_no_channel_configured_the_line_and_the_row_are_there(
     engine: Engine, settings: Settings, log_file: Path
 ) -> None:
-    AlertDesk(engine, settings, log_file).raise_alert(ALERT)
+    AlertDispatcher(engine, settings, log_file).raise_alert(ALERT)
     (row,) = stored(engine)
     (line,) = lines(log_file)
     for name, value in ALERT.model_dump(exclude={"at"}).items():
@@ -97,7 +97,7 @@ def test_with_no_channel_configured_the_line_and_the_row_are_there(
 def test_a_message_names_model_dag_task_run_try_error_and_log(
     engine: Engine, settings: Settings, log_file: Path, chat: Chat
 ) -> None:
-    AlertDesk(engine, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
+    AlertDispatcher(engine, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
     (message,) = chat.messages
     assert message["title"] == "Sluice: model iris: retrain_iris.train failed"
     assert message["message"].splitlines() == [
@@ -114,8 +114,8 @@ def test_a_message_names_model_dag_task_run_try_error_and_log(
 
 
 def test_a_channel_named_twice_gets_one_message(engine: Engine, settings: Settings, log_file: Path, chat: Chat) -> None:
-    desk = AlertDesk(engine, with_channels(settings, default=chat.url), log_file)
-    desk.raise_alert(ALERT, ["default"])
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=chat.url), log_file)
+    dispatcher.raise_alert(ALERT, ["default"])
     assert len(chat.messages) == 1
 
 
@@ -123,7 +123,7 @@ def test_broken_channels_are_recorded_each_with_its_reason_and_hide_no_other(
     engine: Engine, settings: Settings, log_file: Path, chat: Chat
 ) -> None:
     channels = with_channels(settings, default=DEAD, wrong="nosuch://thing", good=chat.url)
-    AlertDesk(engine, channels, log_file).raise_alert(ALERT, ["wrong", "unmapped", "good"])
+    AlertDispatcher(engine, channels, log_file).raise_alert(ALERT, ["wrong", "unmapped", "good"])
     assert len(chat.messages) == 1
     (row,) = stored(engine)
     assert row["delivered"] is False
@@ -138,13 +138,13 @@ def test_broken_channels_are_recorded_each_with_its_reason_and_hide_no_other(
 
 def test_a_dead_database_hides_the_alert_from_nobody_else(settings: Settings, log_file: Path, chat: Chat) -> None:
     dead = open_engine("postgresql://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
-    AlertDesk(dead, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
+    AlertDispatcher(dead, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
     assert len(chat.messages) == 1
     assert [line["event"] for line in lines(log_file)] == ["alert", "alert_not_stored"]
 
 
 def test_no_database_at_all_is_the_same(settings: Settings, log_file: Path, chat: Chat) -> None:
-    AlertDesk(None, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
+    AlertDispatcher(None, with_channels(settings, default=chat.url), log_file).raise_alert(ALERT)
     assert len(chat.messages) == 1
     assert lines(log_file)[1]["why"] == "no database"
 
@@ -153,8 +153,8 @@ def test_a_log_file_that_cannot_be_written_hides_the_alert_from_nobody_else(
     engine: Engine, settings: Settings, tmp_path: Path, chat: Chat
 ) -> None:
     (tmp_path / "logs").write_text("a file where a folder should be")
-    desk = AlertDesk(engine, with_channels(settings, default=chat.url), tmp_path / "logs" / "alerts.log")
-    desk.raise_alert(ALERT)
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=chat.url), tmp_path / "logs" / "alerts.log")
+    dispatcher.raise_alert(ALERT)
     assert len(chat.messages) == 1
     assert len(stored(engine)) == 1
 
@@ -162,14 +162,14 @@ def test_a_log_file_that_cannot_be_written_hides_the_alert_from_nobody_else(
 def test_an_address_which_holds_a_secret_is_written_nowhere(
     engine: Engine, settings: Settings, log_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    AlertDesk(engine, with_channels(settings, default=ADDRESS_WITH_KEY), log_file).raise_alert(ALERT)
+    AlertDispatcher(engine, with_channels(settings, default=ADDRESS_WITH_KEY), log_file).raise_alert(ALERT)
     assert "k3y0f0urs" not in log_file.read_text(encoding="utf-8")
     assert "k3y0f0urs" not in str(stored(engine))
     assert "k3y0f0urs" not in caplog.text
 
 
 def test_a_very_long_error_is_cut_and_says_so(engine: Engine, settings: Settings, log_file: Path) -> None:
-    AlertDesk(engine, settings, log_file).raise_alert(ALERT.model_copy(update={"error": "x" * 10_000}))
+    AlertDispatcher(engine, settings, log_file).raise_alert(ALERT.model_copy(update={"error": "x" * 10_000}))
     assert stored(engine)[0]["error"].endswith("[6000 more characters in the log]")
 
 
@@ -179,13 +179,13 @@ def test_undelivered_alerts_are_sent_again_only_to_the_channels_that_missed_them
     other = Chat()
     threading.Thread(target=other.server.serve_forever, daemon=True).start()
     chat.status = 503
-    desk = AlertDesk(engine, with_channels(settings, default=chat.url, other=other.url), log_file)
-    desk.raise_alert(ALERT, ["other"])
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=chat.url, other=other.url), log_file)
+    dispatcher.raise_alert(ALERT, ["other"])
     chat.status = 200
     hour = timedelta(hours=1)
-    assert desk.resend(AT, AT) == 0, "the newest may still be on their way"
-    assert desk.resend(AT - hour, AT + hour) == 1
-    assert desk.resend(AT - hour, AT + hour) == 0, "delivered is delivered"
+    assert dispatcher.resend(AT, AT) == 0, "the newest may still be on their way"
+    assert dispatcher.resend(AT - hour, AT + hour) == 1
+    assert dispatcher.resend(AT - hour, AT + hour) == 0, "delivered is delivered"
     other.server.shutdown()
     other.server.server_close()
     assert (len(chat.messages), len(other.messages)) == (2, 1)
@@ -193,8 +193,8 @@ def test_undelivered_alerts_are_sent_again_only_to_the_channels_that_missed_them
 
 
 def test_the_desk_knows_which_runs_it_has_alerted(engine: Engine, settings: Settings, log_file: Path) -> None:
-    desk = AlertDesk(engine, settings, log_file)
-    desk.raise_alert(ALERT)
-    assert desk.knows_run("retrain_iris", "manual__1")
-    assert not desk.knows_run("retrain_iris", "manual__2")
-    assert not AlertDesk(None, settings, log_file).knows_run("retrain_iris", "manual__1")
+    dispatcher = AlertDispatcher(engine, settings, log_file)
+    dispatcher.raise_alert(ALERT)
+    assert dispatcher.already_alerted("retrain_iris", "manual__1")
+    assert not dispatcher.already_alerted("retrain_iris", "manual__2")
+    assert not AlertDispatcher(None, settings, log_file).already_alerted("retrain_iris", "manual__1")

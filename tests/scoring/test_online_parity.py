@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import ParityBrokenError, ParityUnknownError
+from include.errors import ParityMismatchError, ParityNotCheckedError
 from include.ports import any_free_port
 from include.records import Period, PublishedPartition
 from include.resources import Resources
-from include.scoring.parity import distance, ulps
+from include.scoring.online_parity import distance, ulps
 from include.settings import REPOSITORY, child_environment
 from include.spec import ModelSpec
 from tests.builders import TODAY, declare_model, load_parcels
@@ -108,7 +108,7 @@ def trained(spec: ModelSpec, resources: Resources) -> Callable[..., ModelSpec]:
     pipeline.validate_training_data(spec, "train", TODAY, resources)
     snapshot = pipeline.take_snapshot(spec, TODAY, resources)
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "train", snapshot, resources), resources)
-    version = pipeline.weigh_candidate(
+    version = pipeline.evaluate_gates(
         spec, exported, pipeline.evaluate_candidate(spec, exported, resources), None, resources
     )
     pipeline.promote_candidate(spec, version, "tests", resources)
@@ -148,13 +148,17 @@ def test_a_published_partition_is_what_the_service_answers_and_a_false_bit_is_fo
     spec = trained()
     published = score(spec, "run", resources)
     with running_service(resources):
-        check = pipeline.watch_parity(spec, published, resources)
+        check = pipeline.check_online_parity(spec, published, resources)
         assert (check.verdict, check.rows, check.differing, check.largest_ulp) == ("equal", 40, 0, 0)
         falsify(resources)
-        with pytest.raises(ParityBrokenError, match=r"found 1 that differ: the row of key 'parcel-\d+' is 1 ulp apart"):
-            pipeline.watch_parity(spec, published, resources)
+        with pytest.raises(
+            ParityMismatchError, match=r"found 1 that differ: the row of key 'parcel-\d+' is 1 ulp apart"
+        ):
+            pipeline.check_online_parity(spec, published, resources)
         within = trained(parity_ulp=1, parity_rows=40)
-        assert pipeline.watch_parity(within, published, resources).differing == 1, "and is within what was declared"
+        assert pipeline.check_online_parity(within, published, resources).differing == 1, (
+            "and is within what was declared"
+        )
     assert checks(resources) == [("equal", 40, 0, True), ("differs", 40, 1, True), ("equal", 40, 1, True)]
 
 
@@ -163,7 +167,7 @@ def test_parity_that_blocks_publishes_only_what_was_checked_before(
     trained: Callable[..., ModelSpec], resources: Resources
 ) -> None:
     spec = trained(parity="block", parity_rows=10)
-    with pytest.raises(ParityUnknownError, match="Nothing was published, the former rows stay"):
+    with pytest.raises(ParityNotCheckedError, match="Nothing was published, the former rows stay"):
         score(spec, "no service", resources)
     assert resources.ledger.published_partitions("parcels") == ()
     with running_service(resources):
@@ -181,7 +185,7 @@ def test_parity_that_blocks_stops_scores_that_the_service_would_not_give(
     staged = pipeline.score_shard(spec, plan, 0, resources)
     with resources.engine.begin() as connection:
         connection.execute(text(f'UPDATE staging."{staged.table}" SET p_late = p_late * 0.5'))
-    with running_service(resources), pytest.raises(ParityBrokenError, match=r"Nothing was published"):
+    with running_service(resources), pytest.raises(ParityMismatchError, match=r"Nothing was published"):
         pipeline.publish_partition(spec, plan, [staged], resources)
     assert resources.ledger.published_partitions("parcels") == ()
     assert [check[0] for check in checks(resources)] == ["differs"]
@@ -192,17 +196,17 @@ def test_a_service_that_cannot_be_asked_is_recorded_and_alerted_and_stops_nothin
 ) -> None:
     spec = trained()
     published = score(spec, "run", resources)
-    check = pipeline.watch_parity(spec, published, resources)
+    check = pipeline.check_online_parity(spec, published, resources)
     assert (check.verdict, check.rows) == ("not_checked", 0)
     with resources.engine.connect() as connection:
         (alert,) = connection.execute(text("SELECT model, task_id, error FROM sluice.alert")).all()
-    assert (alert.model, alert.task_id) == ("parcels", "watch_parity")
+    assert (alert.model, alert.task_id) == ("parcels", "check_online_parity")
     assert "parity with the service was not checked" in alert.error
     assert "SLUICE_ONLINE_URL" in alert.error
 
 
 def test_what_was_found_is_kept_for_good(trained: Callable[..., ModelSpec], resources: Resources) -> None:
     published = score(trained(), "run", resources)
-    pipeline.watch_parity(trained(), published, resources)
+    pipeline.check_online_parity(trained(), published, resources)
     with pytest.raises(Exception, match="append-only"), resources.engine.begin() as connection:
         connection.execute(text("DELETE FROM sluice.parity_check"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from include.errors import ApprovalVoidError, NotAnApproverError
-from include.records import Approval, ModelVersion
+from include.errors import ApprovalVoidError, ApproverNotAllowedError
+from include.records import ApprovalDecision, ModelVersion
 from include.registry import store_approval
 from include.resources import Resources
 from include.spec import ModelSpec
@@ -14,7 +14,7 @@ from include.warehouse import open_engine
 NOBODY = "nobody"
 
 
-def answer_request(
+def record_approval(
     spec: ModelSpec,
     shown: ModelVersion,
     decision: Literal["approved", "rejected", "timed out"],
@@ -22,7 +22,7 @@ def answer_request(
     requested_by: str | None,
     comment: str,
     resources: Resources,
-) -> Approval:
+) -> ApprovalDecision:
     """Store the answer to a request that showed the evidence of a version.
 
     Parameters
@@ -34,7 +34,7 @@ def answer_request(
 
     Raises
     ------
-    NotAnApproverError
+    ApproverNotAllowedError
         When who approves also triggered, or is not among the declared approvers.
     ApprovalVoidError
         When the declaration or the champion changed, or another version was registered, since the evidence was
@@ -48,7 +48,9 @@ def answer_request(
     return _store(shown, decision, approver, requested_by, comment, resources)
 
 
-def approve_version(spec: ModelSpec, version: int, approver: str, comment: str, resources: Resources) -> Approval:
+def approve_version(
+    spec: ModelSpec, version: int, approver: str, comment: str, resources: Resources
+) -> ApprovalDecision:
     """Approve a registered version by hand, as things stand now: another person may then promote it.
 
     It holds to what an answer in Airflow is held to: the declared approvers, not who triggered the run, and
@@ -56,7 +58,7 @@ def approve_version(spec: ModelSpec, version: int, approver: str, comment: str, 
 
     Raises
     ------
-    NotAnApproverError
+    ApproverNotAllowedError
         When who approves also triggered, or is not among the declared approvers.
     ApprovalVoidError
         When the declaration or the champion changed, or another version was registered, since the evidence was
@@ -72,11 +74,11 @@ def approve_version(spec: ModelSpec, version: int, approver: str, comment: str, 
 
 def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested_by: str | None) -> None:
     if approver in (requested_by, shown.requested_by):
-        raise NotAnApproverError(shown.model, shown.version, approver, "who triggered the run may not approve it")
+        raise ApproverNotAllowedError(shown.model, shown.version, approver, "who triggered the run may not approve it")
     named = spec.approval.approvers if spec.approval else ()
     if named and approver not in named:
         why = f"the declaration names {', '.join(named)}"
-        raise NotAnApproverError(shown.model, shown.version, approver, why)
+        raise ApproverNotAllowedError(shown.model, shown.version, approver, why)
 
 
 def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
@@ -114,7 +116,7 @@ def _store(
     requested_by: str | None,
     comment: str,
     resources: Resources,
-) -> Approval:
+) -> ApprovalDecision:
     url = resources.settings.approver_database_url
     engine = open_engine(url) if url else resources.engine
     try:
