@@ -51,11 +51,11 @@ def build(columns):
 spec = ModelSpec(
     name="thousand", task="binary", description="A thousand rows a day.", owner="benchmarks", source="source.thousand",
     entity_key=EntityKey(column="id", type="bigint"), event_time="seen_at",
-    features=(Numeric(name="size", unit="cm", low=0, high=100), Numeric(name="age", unit="d", low=0, high=100)),
+    features=(Numeric(name="size", unit="cm", minimum=0, maximum=100), Numeric(name="age", unit="d", minimum=0, maximum=100)),
     target=Target(column="label", classes=("small", "large")), estimator=build,
     window=TrainingWindow(train=timedelta(days=20), holdout=timedelta(days=9)),
     contract=Contract(training_rows=(10, 100_000), partition_rows=(1, 10_000)),
-    gates=(MinimumLabels(rows=10),), retrain=None, score=None,
+    gates=(MinimumLabels(rows=10),), retrain_schedule=None, score_schedule=None,
 )
 """
 QUERY = """SELECT id, seen_at, size, age, label FROM source.thousand

@@ -70,13 +70,15 @@ def main() -> int:
     return 0 if kept else 1
 
 
-def prepared(resources: Resources) -> tuple[ModelSpec, evaluation.Judged, dict[str, Any], float]:
+def prepared(resources: Resources) -> tuple[ModelSpec, evaluation.EvaluationInput, dict[str, Any], float]:
     """Train candidate and champion through the pipeline's steps, and return what they are judged on."""
     now = datetime.now(UTC)
     load_samples(resources.engine, dates="shifted", today=now.date())
     spec = declared_models(resources.settings.models_dir)["flight_delay"]
     slices = (Slice(feature="carrier"), Slice(feature="origin"), Slice(feature="distance", cuts=(500, 1000, 2000)))
-    spec = spec.model_copy(update={"window": WINDOW, "judging": spec.judging.model_copy(update={"slices": slices})})
+    spec = spec.model_copy(
+        update={"window": WINDOW, "evaluation": spec.evaluation.model_copy(update={"slices": slices})}
+    )
     smaller = spec.model_copy(update={"estimator": lambda columns: small(spec, columns)})
     snapshot = pipeline.take_snapshot(spec, now, resources)
     scorers, seconds = {}, 0.0
@@ -87,7 +89,7 @@ def prepared(resources: Resources) -> tuple[ModelSpec, evaluation.Judged, dict[s
         exported = pipeline.export_candidate(each, fitted, resources)
         scorers[who] = load_scorer(VerifiedFiles(Path(fitted.folder), exported.digests))
     data = training.read_training_data(spec, snapshot)
-    judged = evaluation.Judged(
+    judged = evaluation.EvaluationInput(
         holdout=data.holdout.slice(0, ROWS),
         truth=data.y_holdout[:ROWS],
         learned=(data.x_train, data.y_train),
@@ -105,9 +107,9 @@ def small(spec: ModelSpec, columns: Columns) -> Any:
     return spec.estimator(columns).set_params(max_iter=40)
 
 
-def loop(spec: ModelSpec, judged: evaluation.Judged, scorers: dict[str, Any]) -> float:
+def loop(spec: ModelSpec, judged: evaluation.EvaluationInput, scorers: dict[str, Any]) -> float:
     """Time the usual way: draw days, and ask scikit-learn for each metric of each model again. Seconds of one draw."""
-    blocks = blocks_of(event_times(spec, judged.holdout), spec.judging.block)
+    blocks = blocks_of(event_times(spec, judged.holdout), spec.evaluation.block_length)
     answers = {who: each.score(encode_batch(judged.holdout, each.signature)) for who, each in scorers.items()}
     answers["baseline"] = judged.baseline_scores
     random = np.random.default_rng(0)
@@ -124,11 +126,11 @@ def report(
     spec: ModelSpec, found: Any, ours: float, looped: float, train_seconds: float, busy: float
 ) -> tuple[str, bool]:
     bound = max(MOST_SECONDS, SHARE_OF_TRAINING * train_seconds)
-    whole = looped * spec.judging.resamples
+    whole = looped * spec.evaluation.n_resamples
     kept = ours <= bound
     about = (
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {machine()}; load at the start {busy:.1f}. flight_delay, "
-        f"{found.rows:,} holdout rows, {found.blocks} blocks of a day, {spec.judging.resamples:,} resamples, three "
+        f"{found.rows:,} holdout rows, {found.n_blocks} blocks of a day, {spec.evaluation.n_resamples:,} resamples, three "
         f"models, {len(found.candidate)} metrics, {len(found.slices)} slices declared, {len(found.worst_slices)} found."
     )
     what = "scores, figures, intervals, differences, slices, search, facts, curves, importances"

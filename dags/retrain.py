@@ -85,7 +85,9 @@ def build(spec: ModelSpec) -> DAG:
             return pipeline.evaluate_gates(spec, *seen, resources, dag_run.triggering_user_name).to_plain()
 
     settings, page = model_dag_defaults(spec, "retrain", timedelta(hours=2)), dag_docs.retrain_page(spec)
-    with DAG(schedule=spec.retrain, max_active_runs=runs.max_active_runs(spec), doc_md=page, **settings) as dag:
+    with DAG(
+        schedule=spec.retrain_schedule, max_active_runs=runs.max_active_runs(spec), doc_md=page, **settings
+    ) as dag:
         validate() >> (taken := snapshot())
         exported = parity(export(train(taken)))
         exported = reproduce(exported) if spec.reproducible else exported

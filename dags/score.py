@@ -78,7 +78,7 @@ def build(spec: ModelSpec) -> DAG:
         return found and found.to_plain()
 
     settings = model_dag_defaults(spec, "score", timedelta(hours=1))
-    schedule = CronDataIntervalTimetable(spec.score, timezone="UTC") if spec.score else None
+    schedule = CronDataIntervalTimetable(spec.score_schedule, timezone="UTC") if spec.score_schedule else None
     page = dag_docs.score_page(spec)
     with DAG(schedule=schedule, max_active_runs=4, params=dag_params.SCORE, doc_md=page, **settings) as dag:
         planned = plan(validate())

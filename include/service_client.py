@@ -36,7 +36,7 @@ class ServiceClient:
     @classmethod
     def of(cls, settings: Settings) -> ServiceClient:
         """Return the service that the settings name, with a token of our own when we hold its secret."""
-        return cls(settings.online_url or f"http://127.0.0.1:{settings.service_port}", _token(settings))
+        return cls(settings.service_url or f"http://127.0.0.1:{settings.service_port}", _token(settings))
 
     def predict(self, spec: ModelSpec, version: int, rows: Sequence[Sequence[Any]]) -> list[tuple[float, ...]]:
         """Return the service's answers: of each row the probabilities in the order of the classes, or the value.
@@ -89,8 +89,8 @@ def _numbers(spec: ModelSpec, prediction: dict[str, Any]) -> tuple[float, ...]:
 
 
 def _token(settings: Settings) -> str | None:
-    if settings.online_token is not None:
-        return settings.online_token.get_secret_value()
+    if settings.service_token is not None:
+        return settings.service_token.get_secret_value()
     if settings.auth_secret is None:
         return None
     import jwt  # only needed where we hold the secret

@@ -41,7 +41,11 @@ def main() -> int:
         _check_port(settings)
         url = settings.database_url
         # A pinned service needs no database, so it starts none.
-        with nullcontext(url) if url or settings.service_pin else embedded_server(settings.home) as database_url:
+        with (
+            nullcontext(url)
+            if url or settings.service_pinned_versions
+            else embedded_server(settings.home) as database_url
+        ):
             serve(settings.model_copy(update={"database_url": database_url}))
     except SluiceError as error:
         log.error("%s", error)  # noqa: TRY400  # the message tells all; a stack trace would bury it
@@ -65,13 +69,13 @@ def serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.service_workers,
         # One more than may be under way: somebody must be there to say no.
-        blocking_threads=settings.service_max_in_flight + 1,
+        blocking_threads=settings.service_max_concurrency + 1,
         blocking_threads_idle_timeout=5,  # what a burst needed is memory: a third of a MiB each
         respawn_failed_workers=True,
-        workers_kill_timeout=settings.service_grace_seconds,
+        workers_kill_timeout=settings.service_shutdown_timeout_seconds,
     )
     lifeline = Lifeline()
-    cores = Cores(settings.service_workers if settings.service_own_cores else 0)
+    cores = Cores(settings.service_workers if settings.service_cpu_affinity else 0)
     metrics_folder = share_metrics(settings)
     for each in SHARED:
         import_module(each)

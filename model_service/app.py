@@ -64,7 +64,7 @@ def create_app(
     scores = _scores_door(settings, url)
     ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
     turns = Turns(settings.service_workers)
-    shelf = VersionShelf(ledger, ArtifactStore.of(settings), settings.service_version_cache)
+    shelf = VersionShelf(ledger, ArtifactStore.of(settings), settings.service_version_cache_size)
     if observer is None:
         observer = observer_for(settings, slots, None, None)
     guard = app.extensions[GUARD] = Guard(settings, observer, slots)
@@ -77,16 +77,16 @@ def create_app(
     app.register_blueprint(score_routes(settings, slots, scores))
     _add_jobs(app, settings, slots, shelf)
     app.register_blueprint(openapi_routes(settings, slots, guard))
-    register_problems(app, values=settings.service_show_values)
-    if settings.service_express:
-        express = Express(app, guard, settings.default_model, values=settings.service_show_values)
+    register_problems(app, values=settings.service_errors_include_values)
+    if settings.service_fast_path:
+        express = Express(app, guard, settings.default_model, values=settings.service_errors_include_values)
         app.wsgi_app = express  # type: ignore[method-assign]  # as Flask documents it
     return app
 
 
 def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionShelf) -> None:
     """Register the routes of jobs, and put the worker that `serving_app` starts into ``app.extensions``."""
-    hours, most = settings.service_job_hours, settings.service_job_most
+    hours, most = settings.service_job_ttl_hours, settings.service_job_queue_limit
     if settings.database_url is None:
         app.register_blueprint(job_routes(settings, slots, JobDesk(None, hours=hours, most=most)))
         return
@@ -94,10 +94,10 @@ def _add_jobs(app: Flask, settings: Settings, slots: ModelSlots, shelf: VersionS
     worker = JobWorker(
         engine,
         lambda job: _bound(job, slots, shelf),
-        lambda: _served(slots, pinned=bool(settings.service_pin)),
+        lambda: _served(slots, pinned=bool(settings.service_pinned_versions)),
         lease_seconds=settings.service_job_lease_seconds,
         poll_seconds=settings.service_poll_seconds,
-        values=settings.service_show_values,
+        values=settings.service_errors_include_values,
     )
     desk = JobDesk(DatabaseDoor(engine, patience=JOB_SECONDS + PATIENCE_BEYOND), hours=hours, most=most)
     app.register_blueprint(job_routes(settings, slots, desk, worker.ring))
@@ -123,7 +123,7 @@ def _served(slots: ModelSlots, *, pinned: bool) -> Served:
 def _scores_door(settings: Settings, url: str | None) -> DatabaseDoor | None:
     if url is None:
         return None
-    seconds = settings.service_read_seconds
+    seconds = settings.service_query_timeout_seconds
     # The server stops a slow statement by itself; the door's patience is for one that does not answer at all.
     return DatabaseDoor(open_scores(url, seconds), patience=seconds + PATIENCE_BEYOND)
 
@@ -138,16 +138,16 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
         Where the workers share their metrics.
     """
     url = settings.service_database_url or settings.database_url
-    if url is None and not settings.service_pin:
+    if url is None and not settings.service_pinned_versions:
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
     engine, notes = (None, None) if url is None else (open_reader(url), open_notes(url))
-    slots = pinned_slots(settings) if settings.service_pin else ModelSlots()
+    slots = pinned_slots(settings) if settings.service_pinned_versions else ModelSlots()
     observer = observer_for(settings, slots, notes, metrics_folder)
-    if engine is not None and not settings.service_pin:
+    if engine is not None and not settings.service_pinned_versions:
         _follow_champions(settings, slots, engine, observer)
     app = create_app(settings, slots, engine, observer)
     observer.start()
-    watch_connections(settings.service_port, settings.service_request_seconds, app.extensions[GUARD].in_flight)
+    watch_connections(settings.service_port, settings.service_request_timeout_seconds, app.extensions[GUARD].in_flight)
     Finalize(None, observer.stop, exitpriority=10)  # what a worker noted last is written when it ends
     worker: JobWorker | None = app.extensions.get(JOB_WORKER)
     if worker is not None:

@@ -35,7 +35,7 @@ class TooLateError(SluiceError):
         super().__init__(
             f"expected the request to come whole and be answered within {seconds:g} s; found it still under way, so "
             "the connection is closed. Send it again, in parts if it is large, or have the operator raise "
-            "SLUICE_SERVICE_REQUEST_SECONDS."
+            "SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS."
         )
 
 
@@ -136,7 +136,7 @@ class TooManyJobsError(SluiceError):
     def __init__(self, most: int) -> None:
         super().__init__(
             f"{most} jobs wait or run already, the most that are taken. Submit it again later, "
-            "or have the operator raise SLUICE_SERVICE_JOB_MOST."
+            "or have the operator raise SLUICE_SERVICE_JOB_QUEUE_LIMIT."
         )
 
 

@@ -68,11 +68,13 @@ class Guard:
         self._slots = slots
         self._door = open_door(settings)
         self.open_scopes = frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
-        self._in_flight = InFlight(settings.service_max_in_flight)
+        self._in_flight = InFlight(settings.service_max_concurrency)
         observer.in_flight = self._in_flight.__len__
         self._rate = (
-            RateLimiter(settings.service_rate, settings.service_burst, workers=settings.service_workers)
-            if settings.service_rate
+            RateLimiter(
+                settings.service_rate_limit, settings.service_rate_limit_burst, workers=settings.service_workers
+            )
+            if settings.service_rate_limit
             else None
         )
 

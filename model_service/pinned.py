@@ -18,16 +18,16 @@ from model_service.slots import LoadedModel, ModelSlot, ModelSlots
 
 log = logging.getLogger(__name__)
 
-NOT_ASKED = "not asked: SLUICE_SERVICE_PIN says what is served"
+NOT_ASKED = "not asked: SLUICE_SERVICE_PINNED_VERSIONS says what is served"
 
 
 def pinned_slots(settings: Settings) -> ModelSlots:
-    """Return slots filled with exactly what ``settings.service_pin`` names.
+    """Return slots filled with exactly what ``settings.service_pinned_versions`` names.
 
     An artifact that is refused leaves its slot empty, with the reason: the service starts, is not ready,
     and says why. It is not tried again, since whoever pins wants a verdict.
     """
-    pins = settings.service_pin
+    pins = settings.service_pinned_versions
     slots = ModelSlots(sorted(pins))
     slots.ledger_fault = NOT_ASKED
     specs = declared_models(settings.models_dir).specs

@@ -41,9 +41,9 @@ spec = ModelSpec(
     entity_key=EntityKey(column="parcel_id"),
     event_time="sent_at",
     features=(
-        Numeric(name="weight", unit="kg", low=0, high=100),
-        Numeric(name="distance", unit="km", low=0, high=5000, missing=True),
-        Categorical(name="carrier", categories=("ant", "bee", "cat"), unknown="reject"),
+        Numeric(name="weight", unit="kg", minimum=0, maximum=100),
+        Numeric(name="distance", unit="km", minimum=0, maximum=5000, nullable=True),
+        Categorical(name="carrier", categories=("ant", "bee", "cat"), handle_unknown="error"),
         Boolean(name="fragile"),
     ),
     target=Target(column="outcome", classes=("on_time", "late")),
@@ -52,15 +52,17 @@ spec = ModelSpec(
     contract=Contract(training_rows=(500, 100_000), partition_rows=(1, 10_000), freshness=timedelta(days=2)),
     gates=(
         BetterThanBaseline(metric="roc_auc", margin=-0.5),
-        NotWorseThanChampion(metric="roc_auc", margin=0.02),
+        NonInferiority(metric="roc_auc", margin=0.02),
         MinimumLabels(rows=100),
     ),
-    retrain=None,
-    score=None,
+    retrain_schedule=None,
+    score_schedule=None,
 )
 """
 
-APPROVED_SPEC = SPEC.replace("    retrain=None,", "    retrain=None, approval=Approval(timeout=timedelta(days=1)),")
+APPROVED_SPEC = SPEC.replace(
+    "    retrain_schedule=None,", "    retrain_schedule=None, approval=ApprovalPolicy(timeout=timedelta(days=1)),"
+)
 """The same, of which no version is promoted that nobody approved."""
 
 QUERY = """

@@ -19,7 +19,7 @@ def sluice(database_url: str, engine: Engine, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
     load_parcels(engine)
     declare_model(tmp_path / "models")
-    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score=None", 'score="0 * * * *"'))
+    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score_schedule=None", 'score_schedule="0 * * * *"'))
     load_parcels(engine, "hourly")
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -73,7 +73,7 @@ def test_before_the_first_champion_a_version_must_be_named(sluice, engine: Engin
 def test_a_partition_is_removed_by_name_unless_it_is_needed_and_can_be_scored_again(sluice, engine: Engine) -> None:
     assert sluice("train", "parcels", "--as-of", TODAY.isoformat())[0] == 0
     assert sluice("score", "parcels", "--partition", "2026-02-19", "--to", "2026-02-20")[0] == 0
-    retire = ("retire", "parcels", "--reason", "a wrong source", "--partition")
+    retire = ("drop-partition", "parcels", "--reason", "a wrong source", "--partition")
     code, _, complained = sluice(*retire, "2026-02-20")
     assert code == 1
     assert "is not removed: it is the newest one" in complained
@@ -103,7 +103,7 @@ def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None
 
 
 def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path) -> None:
-    declare_model(tmp_path / "models", "weekly", spec=SPEC.replace("score=None", 'score="0 0 * * 1"'))
+    declare_model(tmp_path / "models", "weekly", spec=SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * 1"'))
     load_parcels(engine, "weekly")
     assert sluice("train", "weekly", "--as-of", TODAY.isoformat())[0] == 0
     code, said, _ = sluice("backfill", "weekly", "--from", "2026-02-02", "--to", "2026-02-09", "--version", "1")
@@ -128,7 +128,7 @@ def test_a_schedule_of_other_partitions_is_told_from_a_mistake_of_the_database(
 ) -> None:
     assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
     assert sluice("score", "hourly", "--partition", "2026-02-20T03:00")[0] == 0
-    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score=None", 'score="0 0 * * *"'))
+    declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * *"'))
     code, _, complained = sluice("score", "hourly", "--partition", "2026-02-20")
     assert code == 1
     assert "expected no partition beside 2026-02-20 00:00 to 2026-02-21 00:00 UTC" in complained

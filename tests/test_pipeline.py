@@ -13,7 +13,7 @@ from include.evidence import read_pack
 from include.inference import RowEncoder, load_scorer
 from include.records import ModelVersion, Period
 from include.resources import Resources
-from include.spec import AtLeast, ModelSpec
+from include.spec import MetricThreshold, ModelSpec
 from tests.builders import ROWS_A_DAY, TODAY, declare_model, load_parcels
 
 DAY = Period.of_day(date(2026, 2, 20))
@@ -114,7 +114,7 @@ def test_a_challenger_is_compared_with_the_champion_on_the_same_rows(spec: Model
 def test_a_rejected_candidate_is_registered_with_its_reasons_and_not_promoted(
     spec: ModelSpec, resources: Resources
 ) -> None:
-    strict = spec.model_copy(update={"gates": (AtLeast(metric="roc_auc", bound=0.9999),)})
+    strict = spec.model_copy(update={"gates": (MetricThreshold(metric="roc_auc", minimum=0.9999),)})
     version = retrain(strict, "run 1", resources)
     assert not version.decision.accepted
     with pytest.raises(CandidateRejectedError, match=r"roc_auc is 0\.\d+; it must be at least 0\.9999 \(bound\)"):

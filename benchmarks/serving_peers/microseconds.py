@@ -100,7 +100,7 @@ def _service(found: Trained, way: bool) -> Any:
     from model_service.slots import LoadedModel
 
     engine = open_engine(found.database_url)
-    settings = Settings(home=found.home, database_url=found.database_url, service_express=way, auth_secret=SECRET)
+    settings = Settings(home=found.home, database_url=found.database_url, service_fast_path=way, auth_secret=SECRET)
     slots = ModelSlots(MODELS)
     for model in MODELS:
         champion = Ledger(engine).champion(model)

@@ -64,7 +64,7 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
     """Return how each server is started: command, port, environment."""
     from include.settings import Settings
 
-    threads = Settings().service_max_in_flight + 1
+    threads = Settings().service_max_concurrency + 1
     made: dict[str, tuple[list[str], int, dict[str, str]]] = {}
     for name, express in ((OURS, "1"), (OURS_FLASK, "0")):
         made[name] = (
@@ -75,7 +75,7 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
                 "SLUICE_DATABASE_URL": found.database_url,
                 "SLUICE_SERVICE_PORT": str(port),
                 "SLUICE_SERVICE_WORKERS": str(WORKERS),
-                "SLUICE_SERVICE_EXPRESS": express,
+                "SLUICE_SERVICE_FAST_PATH": express,
                 "SLUICE_AUTH_SECRET": SECRET,
             },
         )

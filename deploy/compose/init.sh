@@ -4,7 +4,7 @@ set -eu
 
 sluice migrate
 airflow db migrate
-# The pool that keeps the database within SLUICE_DATABASE_CONNECTIONS.
+# The pool that keeps the database within SLUICE_DATABASE_MAX_CONNECTIONS.
 slots=$(python -c 'from include.settings import load_settings; print(load_settings().database_slots)')
 airflow pools set sluice_database "$slots" "Tasks of Sluice that work in the database"
 umask 077

@@ -14,7 +14,7 @@ from include.signing import Keyring, key_id_of, write_pair
 def keys(arguments: Namespace, settings: Settings) -> int:
     """List the keys, make a pair in a folder, or replace the embedded pair."""
     keyring = Keyring.of(settings)
-    if arguments.action == "make":
+    if arguments.action == "generate":
         return _make(arguments.folder)
     if arguments.folder is not None:
         raise SluiceError(f"keys {arguments.action}: expected no folder; found {arguments.folder}. Leave it out.")
@@ -27,7 +27,7 @@ def keys(arguments: Namespace, settings: Settings) -> int:
 
 def _make(folder: Path | None) -> int:
     if folder is None:
-        raise SluiceError("keys make: expected the folder to write the pair to; found none. Name one.")
+        raise SluiceError("keys generate: expected the folder to write the pair to; found none. Name one.")
     private, public = write_pair(folder)
     sys.stdout.write(
         f"SLUICE_SIGNING_KEY={private}   where models are trained, and nowhere else\n"

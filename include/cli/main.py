@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("model", help="name of the new model: small letters, digits and _")
     new.set_defaults(command=commands.new)
 
-    samples = parsers.add_parser("samples", help="load the tables of the two sample models, iris and flight_delay")
+    samples = parsers.add_parser("load-samples", help="load the tables of the two sample models, iris and flight_delay")
     samples.set_defaults(command=commands.samples)
 
     train = parsers.add_parser(
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     backfill.add_argument("--version", type=int, help="score all of them with this version instead")
     backfill.set_defaults(command=partitions.backfill)
 
-    retire = parsers.add_parser("retire", help="remove a published partition that nobody needs any more")
+    retire = parsers.add_parser("drop-partition", help="remove a published partition that nobody needs any more")
     retire.add_argument("model")
     retire.add_argument("--partition", required=True, help="a day, 2026-01-31, or a moment, 2026-01-31T15:00")
     retire.add_argument("--reason", required=True, help="kept in the ledger for good")
@@ -122,13 +122,13 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("sequence", type=int, help="the number that `sluice history` shows")
     explain.set_defaults(command=audit.explain)
 
-    score_card = parsers.add_parser("score-card", help="the ML Test Score of a model's champion, test by test")
+    score_card = parsers.add_parser("ml-test-score", help="the ML Test Score of a model's champion, test by test")
     score_card.add_argument("model")
     score_card.set_defaults(command=scorecard.show)
 
     attest = parsers.add_parser("attest", help="sign a statement that a test of the ML Test Score was done by hand")
     attest.add_argument("model")
-    attest.add_argument("test", help="such as model-3; `sluice score-card` lists them")
+    attest.add_argument("test", help="such as model-3; `sluice ml-test-score` lists them")
     attest.add_argument("--statement", required=True, help="what was done, when, and where it is written down")
     attest.set_defaults(command=scorecard.attest)
 
@@ -140,8 +140,8 @@ def build_parser() -> argparse.ArgumentParser:
     token.set_defaults(command=mint)
 
     pair = parsers.add_parser("keys", help="list the keys that sign and are trusted, make a pair, or rotate")
-    pair.add_argument("action", nargs="?", choices=("list", "make", "rotate"), default="list", help="default: list")
-    pair.add_argument("folder", nargs="?", type=Path, help="where `make` writes signing.pem and the public key")
+    pair.add_argument("action", nargs="?", choices=("list", "generate", "rotate"), default="list", help="default: list")
+    pair.add_argument("folder", nargs="?", type=Path, help="where `generate` writes signing.pem and the public key")
     pair.set_defaults(command=keys)
 
     psql = parsers.add_parser("psql", help="open psql on the database, or run one statement")

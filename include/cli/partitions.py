@@ -1,4 +1,4 @@
-"""``sluice score``, ``backfill`` and ``retire``: partitions scored here and now, as their DAG does, or removed."""
+"""``sluice score``, ``backfill`` and ``drop-partition``: partitions scored here and now, as their DAG does, or removed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def score(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     """Score one partition, or a range of them, each published by itself; the first that fails ends it."""
     spec = models[arguments.model]
     if arguments.partition is None:
-        periods = [last_partition(spec.score, resources.clock())]
+        periods = [last_partition(spec.score_schedule, resources.clock())]
     elif arguments.to is None:
-        periods = [parse_partition(spec.score, arguments.partition)]
+        periods = [parse_partition(spec.score_schedule, arguments.partition)]
     else:
-        periods = parse_partitions(spec.score, arguments.partition, arguments.to)
+        periods = parse_partitions(spec.score_schedule, arguments.partition, arguments.to)
     for period in periods:
         _publish(spec, period, resources, arguments.version, "champion")
     return 0
@@ -38,7 +38,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
         In the end, naming the partitions that failed, each with its reason.
     """
     spec = models[arguments.model]
-    periods = parse_partitions(spec.score, arguments.first, arguments.last)
+    periods = parse_partitions(spec.score_schedule, arguments.first, arguments.last)
     failed = []
     for period in periods:
         try:
@@ -57,7 +57,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
 def retire(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Remove one published partition, unless it is still needed."""
     spec = models[arguments.model]
-    period = parse_partition(spec.score, arguments.partition)
+    period = parse_partition(spec.score_schedule, arguments.partition)
     retired = pipeline.drop_partition(spec, period, person.who(), arguments.reason, resources)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {retired.row_count:,} rows removed; the ledger keeps that they were published "

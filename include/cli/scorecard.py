@@ -1,4 +1,4 @@
-"""``sluice score-card`` and ``sluice attest``: the ML Test Score, and statements that count half."""
+"""``sluice ml-test-score`` and ``sluice attest``: the ML Test Score, and statements that count half."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class SpecError(SluiceError):
     file : Path
         The file at fault.
     field : str
-        Dotted path of the field in the declaration, such as ``features.2.low``.
+        Dotted path of the field in the declaration, such as ``features.2.minimum``.
     expected : str
         What the field should have held.
     found : str

@@ -29,7 +29,7 @@ class ServiceClientError(SluiceError):
     def __init__(self, address: str, asked: str, found: str) -> None:
         super().__init__(
             f"the online service at {address}: expected {asked}; found {found}. Look at its /ready and its log; "
-            "SLUICE_ONLINE_URL names where tasks reach it, SLUICE_ONLINE_TOKEN what they show it."
+            "SLUICE_SERVICE_URL names where tasks reach it, SLUICE_SERVICE_TOKEN what they show it."
         )
         self.address = address
 
@@ -78,7 +78,7 @@ class PartitionInUseError(SluiceError):
     def __init__(self, model: str, start: datetime, why: str) -> None:
         super().__init__(
             f"the partition of '{model}' that starts at {start:%Y-%m-%d %H:%M} UTC is not removed: {why}. "
-            "sluice.published_partition lists what there is; Scoring(keep_newest=False) in spec.py lets go of "
+            "sluice.published_partition lists what there is; Scoring(retain_latest=False) in spec.py lets go of "
             "newest scores."
         )
         self.model, self.start, self.why = model, start, why

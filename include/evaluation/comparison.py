@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks, blocks_of
-from include.evaluation.card import card_data
-from include.evaluation.facts import data_facts, served_differently
+from include.evaluation.curves import card_data
+from include.evaluation.data_checks import data_facts, served_differently
 from include.evaluation.intervals import Figures, Manner, differences_of, intervals_of, measure_all
 from include.evaluation.metrics import Truth
-from include.evaluation.search import LOSS, cut_features, row_losses, worst_slices
+from include.evaluation.slice_finder import LOSS, cut_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, slice_figures
 from include.inference import Scorer, divergence_of
 from include.inference.batch import encode_batch
-from include.records import CardData, DataFacts, Evaluation, Promotion, Split
-from include.spec import FairnessGap, ModelSpec, SliceFloor, SliceNotWorse
+from include.records import CardData, DataChecks, Evaluation, Promotion, Split
+from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -87,8 +87,8 @@ def evaluate(
         note = _why_incomparable(spec, rival, judged.holdout)
         if note is None:
             scores["champion"] = rival.score(encode_batch(judged.holdout, rival.signature))
-    blocks = blocks_of(event_times(spec, judged.holdout), spec.judging.block)
-    manner = Manner(spec.judging.level, spec.judging.resamples, spec.judging.quantile, spec.seed)
+    blocks = blocks_of(event_times(spec, judged.holdout), spec.evaluation.block_length)
+    manner = Manner(spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed)
     measured = measure_all(spec.task, judged.truth, scores, blocks, manner, thresholds=judged.thresholds)
     found = {
         **_figures(measured, blocks, manner),
@@ -148,7 +148,7 @@ def _parts(
     blocks: Blocks,
     manner: Manner,
 ) -> dict[str, object]:
-    asked = {gate.metric for gate in spec.policy if isinstance(gate, SliceFloor | SliceNotWorse)}
+    asked = {gate.metric for gate in spec.policy if isinstance(gate, SliceThreshold | NoInferiorSlice)}
     usual = "roc_auc" if spec.task == "binary" else LOSS[spec.task]
     slices, left_out = slice_figures(
         spec.task,
@@ -157,9 +157,9 @@ def _parts(
         scores,
         blocks,
         manner,
-        declared=spec.judging.slices,
+        declared=spec.evaluation.slices,
         metrics=sorted(asked | {usual}),
-        fewest=spec.judging.slice_rows,
+        fewest=spec.evaluation.min_slice_rows,
         thresholds=judged.thresholds,
     )
     losses = {who: row_losses(spec.task, judged.truth, scores[who]) for who in scores.keys() - {"baseline"}}
@@ -169,7 +169,7 @@ def _parts(
     return {
         "slices": slices,
         "slices_left_out": left_out,
-        "worst_slices": worst_slices(spec.task, losses, cuts, blocks, spec.judging.slice_rows),
+        "worst_slices": worst_slices(spec.task, losses, cuts, blocks, spec.evaluation.min_slice_rows),
         # Only a binary model says yes or no: only its groups have rates, and a gate on others' is not passed.
         "groups": group_rates(
             judged.holdout, judged.truth.astype(np.int64), scores["candidate"], threshold, list(dict.fromkeys(fair))
@@ -179,7 +179,7 @@ def _parts(
     }
 
 
-def _facts(spec: ModelSpec, judged: Judged, candidate: Scorer, matrix: Matrix) -> DataFacts:
+def _facts(spec: ModelSpec, judged: Judged, candidate: Scorer, matrix: Matrix) -> DataChecks:
     newest: datetime = pc.max(judged.holdout.column(spec.event_time)).as_py()
     served = judged.served
     differs = served if isinstance(served, str) else served_differently(candidate.signature, judged.holdout, served)

@@ -23,7 +23,7 @@ _MOST: Mapping[str, float] = dict.fromkeys(("log_loss", "mae", "rmse", "pinball"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How sure figures are made: what `include.spec.Judging` declares, and where chance starts from."""
+    """How sure figures are made: what `include.spec.EvaluationConfig` declares, and where chance starts from."""
 
     level: float = 0.95
     resamples: int = 2000

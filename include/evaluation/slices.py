@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from include.evaluation.blocks import Blocks
 from include.evaluation.intervals import Manner, differences_of, intervals_of, measure_all
 from include.evaluation.metrics import Truth
-from include.records import Difference, GroupRates, SliceFigure
+from include.records import Difference, GroupRates, SliceMetric
 from include.spec import HIGHER_IS_BETTER, Slice, Task
 
 Floats = NDArray[np.float64]
@@ -48,17 +48,17 @@ def slice_figures(
     metrics: Sequence[str],
     fewest: int,
     thresholds: Mapping[str, float],
-) -> tuple[tuple[SliceFigure, ...], int]:
+) -> tuple[tuple[SliceMetric, ...], int]:
     """Measure candidate and champion on every declared slice.
 
     Returns
     -------
-    figures : tuple of SliceFigure
+    figures : tuple of SliceMetric
         One a slice and metric that its rows can tell.
     left_out : int
         How many slices had fewer than `fewest` rows.
     """
-    found: list[SliceFigure] = []
+    found: list[SliceMetric] = []
     left_out = 0
     who = {name: each for name, each in scores.items() if name in ("candidate", "champion")}
     for each in declared:
@@ -75,7 +75,7 @@ def slice_figures(
             for metric, value in candidate.points.items():
                 gap = gaps.get(metric)
                 found.append(
-                    SliceFigure(
+                    SliceMetric(
                         name=name,
                         features=(each.feature,),
                         rows=int(inside.sum()),
@@ -119,7 +119,7 @@ def group_rates(
                     feature=feature,
                     group=name,
                     rows=int(inside.sum()),
-                    answer_rate=float(called[inside].mean()),
+                    selection_rate=float(called[inside].mean()),
                     error_rate=float((called != positive)[inside].mean()),
                     true_positive_rate=_mean(called[inside & positive]),
                     false_positive_rate=_mean(called[inside & ~positive]),

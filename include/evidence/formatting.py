@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple, get_args
 
-from include.records import Difference, Evaluation, Interval, SliceFigure
+from include.records import Difference, Evaluation, Interval, SliceMetric
 from include.spec import HIGHER_IS_BETTER, Boolean, Categorical, Metric, Numeric
 
 NOT_MEASURED = "not measured"
@@ -68,12 +68,12 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
 def feature_rows(features: tuple[Numeric | Categorical | Boolean, ...]) -> list[FeatureRow]:
     """Return a row a feature, with its unit and range, or its categories."""
     return [
-        FeatureRow(each.name, each.kind, _values(each), "allowed" if each.missing else "not allowed")
+        FeatureRow(each.name, each.kind, _values(each), "allowed" if each.nullable else "not allowed")
         for each in features
     ]
 
 
-def slice_rows(slices: tuple[SliceFigure, ...]) -> list[SliceRow]:
+def slice_rows(slices: tuple[SliceMetric, ...]) -> list[SliceRow]:
     """Return a row a slice, in the order given."""
     rows = []
     for each in slices:
@@ -135,7 +135,7 @@ def _difference(metric: str, differences: Mapping[str, Difference]) -> str:
 
 def _values(feature: Numeric | Categorical | Boolean) -> str:
     if feature.kind == "numeric":
-        return f"{feature.low:g} to {feature.high:g} {feature.unit}"
+        return f"{feature.minimum:g} to {feature.maximum:g} {feature.unit}"
     if feature.kind == "boolean":
         return "true or false"
     if not feature.categories:

@@ -209,7 +209,12 @@ ITEMS: tuple[Item, ...] = (
     Item("model-3", "model", "All hyperparameters have been tuned", None),
     Item("model-4", "model", "The impact of model staleness is known", None),
     Item("model-5", "model", "A simpler model is not better", _beats_the_baseline),
-    Item("model-6", "model", "Quality is sufficient on important slices", _any_gate("slice_floor", "slice_not_worse")),
+    Item(
+        "model-6",
+        "model",
+        "Quality is sufficient on important slices",
+        _any_gate("slice_threshold", "no_inferior_slice"),
+    ),
     Item("model-7", "model", "The model is tested for considerations of inclusion", _gate("fairness_gap")),
     Item("infrastructure-1", "infrastructure", "Training is reproducible", _trained_twice),
     Item("infrastructure-2", "infrastructure", "Model specs are unit tested", None),

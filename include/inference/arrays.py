@@ -33,7 +33,7 @@ def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> Bad:
 
 
 def _numbers(feature: Numeric) -> WriteArray:
-    missing = feature.missing
+    missing = feature.nullable
     low, high = bounds_of(feature)
     least, most = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin looks past NaN
 
@@ -64,7 +64,7 @@ def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
 
 
 def _booleans(feature: Boolean) -> WriteArray:
-    missing = feature.missing
+    missing = feature.nullable
 
     def write(column: NDArray[Any], out: NDArray[np.float32]) -> Bad:
         if column.dtype.kind == "b":

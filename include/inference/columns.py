@@ -75,7 +75,7 @@ class ColumnEncoder:
         self._writers = tuple(_writer_of(feature) for feature in signature.features)
         bounds = [bounds_of(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
         self._numeric = [feature.kind == "numeric" for feature in signature.features]
-        self._fit = [(*bound, feature.missing) for bound, feature in zip(bounds, signature.features, strict=True)]
+        self._fit = [(*bound, feature.nullable) for bound, feature in zip(bounds, signature.features, strict=True)]
         self._expected = tuple(expected_of(value_encoder(feature)) for feature in signature.features)
 
     def encode(
@@ -184,7 +184,7 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
 
 def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
     encode = value_encoder(feature)
-    empty_is_missing = feature.kind == "categorical" and feature.missing and "" not in feature.categories
+    empty_is_missing = feature.kind == "categorical" and feature.nullable and "" not in feature.categories
 
     def write(column: Column, out: NDArray[np.float32]) -> Bad:
         values = [None if value == "" else value for value in column] if empty_is_missing else column

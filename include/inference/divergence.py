@@ -55,14 +55,14 @@ def divergence_of(champion: Floats, challenger: Floats, *, classes: bool) -> Div
 def hold_to(bounds: DivergenceBounds, seen: Divergence) -> tuple[Held, ...]:
     """Hold each declared bound against what was seen; a figure that is not defined keeps to none."""
     held = []
-    least, rank = bounds.least_rank_correlation, seen.rank_correlation
+    least, rank = bounds.min_rank_correlation, seen.rank_correlation
     if least is not None:
         told = "not defined" if rank is None else f"{rank:.4f}"
         words = f"its rank correlation with the champion is {told} (at least {least:g} is asked)"
         held.append(Held("rank correlation", rank, least, rank is not None and rank >= least, words))
     shares = (
-        ("decile moves", seen.decile_moves, bounds.most_decile_moves, "of rows moved to another tenth"),
-        ("label flips", seen.label_flips, bounds.most_label_flips, "of labels flipped"),
+        ("decile moves", seen.decile_moves, bounds.max_decile_moves, "of rows moved to another tenth"),
+        ("label flips", seen.label_flips, bounds.max_label_flips, "of labels flipped"),
     )
     for metric, share, most, words in shares:
         if most is not None:

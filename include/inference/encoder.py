@@ -156,16 +156,16 @@ def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
 
 def bounds_of(feature: Numeric) -> tuple[float, float]:
     """Return the least and the largest number that fits."""
-    if feature.out_of_range == "accept":
+    if feature.out_of_range == "ignore":
         return -LARGEST, LARGEST
     # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
-    return max(feature.low, -LARGEST), min(feature.high, LARGEST)
+    return max(feature.minimum, -LARGEST), min(feature.maximum, LARGEST)
 
 
 def _numeric(feature: Numeric) -> _Encode:
-    missing = feature.missing
+    missing = feature.nullable
     low, high = bounds_of(feature)
-    range_told = "" if feature.out_of_range == "accept" else f" from {feature.low:g} to {feature.high:g}"
+    range_told = "" if feature.out_of_range == "ignore" else f" from {feature.minimum:g} to {feature.maximum:g}"
     expected = f"a number{range_told} ({feature.unit})"
     expected += ", or null" if missing else ""
 
@@ -182,7 +182,7 @@ def _numeric(feature: Numeric) -> _Encode:
 
 def _categorical(feature: Categorical) -> _Encode:
     codes = {category: float(code) for code, category in enumerate(feature.categories)}
-    missing, accepts_unknown = feature.missing, feature.unknown == "encode"
+    missing, accepts_unknown = feature.nullable, feature.handle_unknown == "ignore"
     expected = "a string" if accepts_unknown else _one_of(feature.categories)
     expected += ", or null" if missing else ""
 
@@ -207,7 +207,7 @@ def _one_of(categories: tuple[str, ...]) -> str:
 
 
 def _boolean(feature: Boolean) -> _Encode:
-    missing = feature.missing
+    missing = feature.nullable
     expected = "true or false" + (", or null" if missing else "")
 
     def encode(value: Any) -> float:

@@ -181,7 +181,7 @@ def _places(low: Integers, high: Integers | None, multiplier: Integers, shift: n
 def known_words(feature: Categorical) -> dict[bytes, float]:
     """Return the strings that a feature knows, each with its code."""
     known = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
-    if feature.missing:
+    if feature.nullable:
         known.setdefault(b"", NO_CATEGORY)
     return known
 
@@ -210,7 +210,7 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
 def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad]:
     """Return what writes strings' codes, or says where it could not."""
     known = known_words(feature)
-    rejects = feature.unknown == "reject"
+    rejects = feature.handle_unknown == "error"
     table = _table(known)
 
     def write_each(column: Sequence[bytes], out: Codes) -> Bad:

@@ -10,7 +10,7 @@ from include.records.candidates import ExportedCandidate, FittedCandidate, Parit
 from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
-from include.records.figures import DataFacts, Difference, FeatureStrength, GroupRates, Interval, SliceFigure
+from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ApprovalDecision, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
@@ -27,7 +27,7 @@ __all__ = [
     "CardData",
     "CheckResult",
     "Curve",
-    "DataFacts",
+    "DataChecks",
     "Decision",
     "Difference",
     "Divergence",
@@ -55,7 +55,7 @@ __all__ = [
     "ScoreMode",
     "ScorePlan",
     "ShadowDivergence",
-    "SliceFigure",
+    "SliceMetric",
     "SnapshotRef",
     "Split",
     "StagedShard",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from include.records.base import Period, Record
 from include.records.candidates import ParityReport
-from include.records.figures import DataFacts, Difference, GroupRates, Interval, SliceFigure
+from include.records.metrics import DataChecks, Difference, GroupRates, Interval, SliceMetric
 from include.records.reproducible import Reproducibility
 from include.records.shadow import Divergence
 
@@ -31,7 +31,7 @@ class Evaluation(Record):
         From which probability on the candidate's F1 counts a row as positive; chosen on training rows.
     divergence : Divergence or None
         How far its answers are from the champion's; None when there is none, or it cannot answer.
-    slices, worst_slices : tuple of SliceFigure
+    slices, worst_slices : tuple of SliceMetric
         As declared; and found by looking at all features and pairs of them.
     slices_left_out : int
         Declared slices with too few rows.
@@ -61,15 +61,15 @@ class Evaluation(Record):
     divergence: Divergence | None = None
     threshold: float | None = None
     class_rows: dict[str, int] = Field(default_factory=dict)
-    slices: tuple[SliceFigure, ...] = ()
-    worst_slices: tuple[SliceFigure, ...] = ()
+    slices: tuple[SliceMetric, ...] = ()
+    worst_slices: tuple[SliceMetric, ...] = ()
     slices_left_out: int = 0
     groups: tuple[GroupRates, ...] = ()
     train: Period | None = None
     holdout: Period | None = None
     reused_by: tuple[int, ...] = ()
     parity: ParityReport | None = None
-    data: DataFacts | None = None
+    data: DataChecks | None = None
     seconds: float | None = None
     card_digest: str | None = None
 

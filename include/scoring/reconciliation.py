@@ -52,6 +52,6 @@ def broken_bounds(spec: ModelSpec, staged: Sequence[StagedShard]) -> list[str]:
             case ClassShare():
                 found = sum(shard.label_counts[bound.label] for shard in staged) / rows
                 what = f"the share of rows predicted '{bound.label}'"
-        if not bound.low <= found <= bound.high:
-            sentences.append(f"{what} must be from {bound.low:g} to {bound.high:g}; found {found:.4g}")
+        if not bound.minimum <= found <= bound.maximum:
+            sentences.append(f"{what} must be from {bound.minimum:g} to {bound.maximum:g}; found {found:.4g}")
     return sentences

@@ -1,6 +1,6 @@
 """Retention: partitions that nobody needs any more are removed, without a reader waiting.
 
-What "needs" means: the newest published partition of a model always stays, and with ``keep_newest`` so does
+What "needs" means: the newest published partition of a model always stays, and with ``retain_latest`` so does
 every partition that holds the newest score of any key, since the look-up of that key serves it. The ledger
 keeps what was published; ``sluice.partition_removal`` says what was removed, and why.
 """
@@ -42,7 +42,7 @@ _NOTE = """
 def drop_partitions(
     engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
 ) -> tuple[RemovedPartition, ...]:
-    """Remove the partitions that ended more than ``spec.scoring.keep`` before `now`, but for those still needed.
+    """Remove the partitions that ended more than ``spec.scoring.retention`` before `now`, but for those still needed.
 
     A partition that a long query reads is waited for, half a minute; then the next call goes on with it.
     Readers never wait: the partition is detached concurrently.
@@ -66,7 +66,7 @@ def drop_partitions(
     DatabaseError
         When the database fails; trying again is safe.
     """
-    if only is None and spec.scoring.keep is None:
+    if only is None and spec.scoring.retention is None:
         return ()
     with database_errors(f"retention of model '{spec.name}'"), own_connection(engine) as connection:
         published = _published(connection, spec.name)
@@ -74,9 +74,9 @@ def drop_partitions(
             return tuple(_retire_one(connection, spec, published, start, reason or "removed by hand") for start in only)
         retired = []
         for each in published[:-1]:
-            assert spec.scoring.keep is not None  # noqa: S101  # looked at above
-            if each.partition_end <= now - spec.scoring.keep:
-                why = reason or f"ended more than {spec.scoring.keep} before {now:%Y-%m-%d %H:%M} UTC"
+            assert spec.scoring.retention is not None  # noqa: S101  # looked at above
+            if each.partition_end <= now - spec.scoring.retention:
+                why = reason or f"ended more than {spec.scoring.retention} before {now:%Y-%m-%d %H:%M} UTC"
                 try:
                     retired.append(_retire_one(connection, spec, published, each.partition_start, why))
                 except PartitionInUseError as kept:
@@ -107,7 +107,7 @@ def _retire_one(
     with _held(connection, spec.name, start):
         pending = connection.execute(_PENDING, [name, parent]).fetchone()
         if pending == (False,):
-            if spec.scoring.keep_newest and _holds_newest(connection, spec, name, start):
+            if spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
                 raise PartitionInUseError(spec.name, start, "it holds the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
         elif pending == (True,):  # a former call gave up waiting for a reader

@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DATABASE_POOL = "sluice_database"
 """The Airflow pool that the tasks of `retrain` and `score` run in."""
-POOL_NOTE = "Tasks of Sluice that work in the database: SLUICE_DATABASE_CONNECTIONS bounds them."
+POOL_NOTE = "Tasks of Sluice that work in the database: SLUICE_DATABASE_MAX_CONNECTIONS bounds them."
 CONNECTIONS_A_TASK = 5  # three of the engine's, one that writes scores, one that streams rows
 
 
@@ -51,13 +51,13 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="postgresql://user:password@host:port/database; unset: the embedded server."
     )
-    database_connections: int = Field(
+    database_max_connections: int = Field(
         40, ge=5, description="Most connections that Airflow's tasks may hold to it together; a task takes up to five."
     )
-    online_url: str | None = Field(
+    service_url: str | None = Field(
         None, description="Where tasks reach the service, for the parity watch; unset: this host, SLUICE_SERVICE_PORT."
     )
-    online_token: SecretStr | None = Field(
+    service_token: SecretStr | None = Field(
         None, description="The token that they show it; unset: one of their own making when SLUICE_AUTH_SECRET is set."
     )
     worker_name: str | None = Field(
@@ -75,39 +75,45 @@ class Settings(BaseSettings):
     service_workers: int = Field(2, ge=1, description="Worker processes of the service.")
     service_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Most bytes that a request's body may have.")
     service_max_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")
-    service_version_cache: int = Field(
+    service_version_cache_size: int = Field(
         8, ge=1, description="Most versions, beside the champions, that a worker keeps loaded for requests by version."
     )
     service_max_keys: int = Field(1_000, ge=1, description="Most keys that one look-up of scores may name.")
     service_database_url: str | None = Field(
         None, description="Where the service reads, under a role that may only read; unset: SLUICE_DATABASE_URL."
     )
-    service_read_seconds: float = Field(
+    service_query_timeout_seconds: float = Field(
         0.3, gt=0, le=10, description="How long a look-up of scores may take in the database."
     )
     service_job_max_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="Most bytes that the body of an asynchronous prediction may have."
     )
     service_job_max_rows: int = Field(100_000, ge=1, description="Most rows that one asynchronous prediction may hold.")
-    service_job_most: int = Field(100, ge=1, description="Most jobs that may wait or run; one more is answered 503.")
-    service_job_hours: float = Field(24, gt=0, le=24 * 365, description="How long a job and its result are kept.")
+    service_job_queue_limit: int = Field(
+        100, ge=1, description="Most jobs that may wait or run; one more is answered 503."
+    )
+    service_job_ttl_hours: float = Field(24, gt=0, le=24 * 365, description="How long a job and its result are kept.")
     service_job_lease_seconds: float = Field(
         30, gt=0, le=3600, description="After how long without progress a job is taken from its worker."
     )
     service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
-    service_pin: Mapping[str, Pin] = Field(
+    service_pinned_versions: Mapping[str, Pin] = Field(
         default_factory=dict,
         description='JSON object: model to {"version": 3, "artifact_digest": "<hex>"}; served instead of champions.',
     )
-    service_max_in_flight: int = Field(64, ge=1, le=1024, description="Most requests under way in a worker; then 503.")
-    service_request_seconds: float = Field(
+    service_max_concurrency: int = Field(
+        64, ge=1, le=1024, description="Most requests under way in a worker; then 503."
+    )
+    service_request_timeout_seconds: float = Field(
         30, gt=0, le=3600, description="How long a request may take to come whole and be answered; then it is cut off."
     )
-    service_grace_seconds: int = Field(10, ge=1, le=3600, description="How long what runs may take after SIGTERM.")
-    service_rate: float = Field(
+    service_shutdown_timeout_seconds: int = Field(
+        10, ge=1, le=3600, description="How long what runs may take after SIGTERM."
+    )
+    service_rate_limit: float = Field(
         0, ge=0, description="Most requests a second of one caller, over all workers, each its share; 0: no limit."
     )
-    service_burst: int = Field(
+    service_rate_limit_burst: int = Field(
         100, ge=1, description="Requests of a caller at once before the rate counts, over all workers, each its share."
     )
     service_sample_rate: float = Field(
@@ -122,8 +128,12 @@ class Settings(BaseSettings):
     service_access_log_bytes: int = Field(
         50_000_000, ge=10_000, description="Size at which logs/access.log is put aside; five are kept."
     )
-    service_log_features: bool = Field(False, description="Whether the access log shows features and predictions.")
-    service_show_values: bool = Field(False, description="Whether an error repeats the values that it refuses.")
+    service_access_log_payloads: bool = Field(
+        False, description="Whether the access log shows features and predictions."
+    )
+    service_errors_include_values: bool = Field(
+        False, description="Whether an error repeats the values that it refuses."
+    )
     service_log_level: str = Field(
         "info", pattern="^(info|debug)$", description="debug: the service's log shows stack traces, too."
     )
@@ -134,11 +144,11 @@ class Settings(BaseSettings):
         description="Share of requests whose single timings go to StatsD, where that is set.",
     )
     service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
-    service_own_cores: bool = Field(
+    service_cpu_affinity: bool = Field(
         True,
         description="Whether each worker stays on a core of its own, where there are as many workers as cores or more.",
     )
-    service_express: bool = Field(
+    service_fast_path: bool = Field(
         True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."
     )
     auth_secret: SecretStr | None = Field(
@@ -178,10 +188,10 @@ class Settings(BaseSettings):
         None,
         description="Where an estimator's parallel parts run: loky, threading, dask or ray; unset: joblib chooses.",
     )
-    train_address: str | None = Field(
+    train_cluster_address: str | None = Field(
         None, description="The cluster's scheduler: tcp://host:8786 for Dask; Ray's address."
     )
-    train_jobs: int = Field(
+    train_n_jobs: int = Field(
         -1, ge=-1, description="How many jobs an estimator may run there at once when it does not say; -1: one a core."
     )
     alert_channels: Mapping[str, str] = Field(
@@ -196,7 +206,7 @@ class Settings(BaseSettings):
     @property
     def database_slots(self) -> int:
         """How many tasks may work in the database at once: the slots of `DATABASE_POOL`."""
-        return self.database_connections // CONNECTIONS_A_TASK
+        return self.database_max_connections // CONNECTIONS_A_TASK
 
     def card_url(self, model: str, version: int) -> str:
         """Return where the Airflow UI shows a version's card."""

@@ -78,7 +78,7 @@ class Keyring:
             raise SettingsError(
                 "SLUICE_SIGNING_KEY: expected the private key that artifacts are signed with, since "
                 "SLUICE_TRUSTED_KEYS says whom to trust; found none. Set it where models are trained; "
-                "`sluice keys make FOLDER` makes a pair."
+                "`sluice keys generate FOLDER` makes a pair."
             )
         file = self.folder / SIGNING
         if not file.exists():
@@ -116,7 +116,7 @@ class Keyring:
         if self._signing_key is not None or self._trusted_keys is not None:
             raise SettingsError(
                 "SLUICE_SIGNING_KEY, SLUICE_TRUSTED_KEYS: expected neither, to rotate the embedded pair; found one. "
-                "Make a pair with `sluice keys make FOLDER`, add its public key to SLUICE_TRUSTED_KEYS everywhere, "
+                "Make a pair with `sluice keys generate FOLDER`, add its public key to SLUICE_TRUSTED_KEYS everywhere, "
                 "then change SLUICE_SIGNING_KEY."
             )
         former = self.folder / SIGNING
@@ -223,7 +223,7 @@ def _public(content: bytes, where: str) -> Ed25519PublicKey:
 def _no_key(where: str, kind: str) -> SettingsError:
     return SettingsError(
         f"{where}: expected a {kind} Ed25519 key without a passphrase; found something else. "
-        "`sluice keys make FOLDER` makes a pair."
+        "`sluice keys generate FOLDER` makes a pair."
     )
 
 

@@ -6,7 +6,9 @@ checks) follows from the two. Importing this module loads neither numpy nor scik
 DAG file parses in milliseconds: the estimator is built by a function that a task calls.
 """
 
-from include.spec.approval import Approval
+from include.spec.approval import ApprovalPolicy
+from include.spec.base import ClassLabel, Identifier, SpecModel, Task
+from include.spec.evaluation import EvaluationConfig, Slice
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
 from include.spec.gates import (
     HIGHER_IS_BETTER,
@@ -14,13 +16,11 @@ from include.spec.gates import (
     AtLeast,
     AtMost,
     BetterThanBaseline,
-    BetterThanChampion,
-    Calibrated,
+    Calibration,
+    DataFreshness,
     Divergence,
     FairnessGap,
-    FaithfulExport,
     ForbiddenColumns,
-    FreshData,
     Gate,
     HoldoutReuse,
     Latency,
@@ -28,32 +28,32 @@ from include.spec.gates import (
     Metric,
     MinimumLabels,
     NoConstantFeature,
+    NoInferiorSlice,
     NoLeakage,
-    NotWorseThanChampion,
+    NonInferiority,
+    OnnxParity,
     Reproducible,
-    SameFeatures,
-    SliceFloor,
-    SliceNotWorse,
-    UsualForModel,
+    SliceThreshold,
+    Superiority,
+    TrainingServingSkew,
+    WithinHistory,
     default_gates,
 )
-from include.spec.judging import Judging, Slice
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
 from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.shadow import Shadow
-from include.spec.words import ClassLabel, Identifier, Task, Word
 
 __all__ = [
     "HIGHER_IS_BETTER",
-    "Approval",
+    "ApprovalPolicy",
     "ArtifactSize",
     "AtLeast",
     "AtMost",
     "BetterThanBaseline",
-    "BetterThanChampion",
+    "Superiority",
     "Boolean",
     "Bound",
-    "Calibrated",
+    "Calibration",
     "Categorical",
     "ClassLabel",
     "ClassShare",
@@ -63,10 +63,10 @@ __all__ = [
     "EntityKey",
     "EstimatorBuilder",
     "FairnessGap",
-    "FaithfulExport",
+    "OnnxParity",
     "Feature",
     "ForbiddenColumns",
-    "FreshData",
+    "DataFreshness",
     "Gate",
     "HoldoutReuse",
     "Identifier",
@@ -79,19 +79,19 @@ __all__ = [
     "ModelSpec",
     "NoConstantFeature",
     "NoLeakage",
-    "NotWorseThanChampion",
+    "NonInferiority",
     "Numeric",
     "Reproducible",
-    "SameFeatures",
+    "TrainingServingSkew",
     "Scoring",
     "Shadow",
     "Slice",
-    "SliceFloor",
-    "SliceNotWorse",
+    "SliceThreshold",
+    "NoInferiorSlice",
     "Target",
     "Task",
     "TrainingWindow",
-    "UsualForModel",
-    "Word",
+    "WithinHistory",
+    "SpecModel",
     "default_gates",
 ]

@@ -6,25 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
-from include.spec.words import Word
+from include.spec.base import SpecModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class DivergenceBounds(Word):
+class DivergenceBounds(SpecModel):
     """Three bounds on the distance of two models' answers to the same rows; None: any distance.
 
     Rank correlation is Spearman's, the mean over the answer columns. A decile move is a row that stands in
     another tenth of the scores; a label flip, one that gets another class.
     """
 
-    least_rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
-    most_decile_moves: Share | None = None
-    most_label_flips: Share | None = None
+    min_rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    max_decile_moves: Share | None = None
+    max_label_flips: Share | None = None
 
     @property
     def bounded(self) -> bool:
         """Whether any bound is declared."""
         return any(
-            bound is not None for bound in (self.least_rank_correlation, self.most_decile_moves, self.most_label_flips)
+            bound is not None for bound in (self.min_rank_correlation, self.max_decile_moves, self.max_label_flips)
         )

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from include.spec.words import Identifier, Word
+from include.spec.base import Identifier, SpecModel
 
 
-class Numeric(Word):
+class Numeric(SpecModel):
     """A number, with its unit and the range in which it makes sense.
 
     `out_of_range` is what the service does with a value beyond the range; in batches the data
@@ -27,11 +27,11 @@ class Numeric(Word):
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
         if self.high <= self.low:
-            raise ValueError(f"high must be above low; found low={self.low}, high={self.high}")
+            raise ValueError(f"maximum must be above minimum; found low={self.low}, high={self.high}")
         return self
 
 
-class Categorical(Word):
+class Categorical(SpecModel):
     """One of several strings.
 
     With no `categories`, they are learned from the training rows and kept with the artifact.
@@ -46,7 +46,7 @@ class Categorical(Word):
     unknown: Literal["reject", "encode"] = "encode"
 
 
-class Boolean(Word):
+class Boolean(SpecModel):
     """True or false."""
 
     kind: Literal["boolean"] = "boolean"

@@ -10,33 +10,33 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
-from include.spec.approval import Approval
+from include.spec.approval import ApprovalPolicy
+from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
+from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.gates import (
     Divergence,
     FairnessGap,
     Gate,
     MinimumLabels,
+    NoInferiorSlice,
     Reproducible,
-    SliceFloor,
-    SliceNotWorse,
+    SliceThreshold,
     default_gates,
     least_labels,
 )
-from include.spec.judging import Judging
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
-from include.spec.words import ClassLabel, Cron, Delay, Identifier, Length, Task, Word
 
 
-class EntityKey(Word):
+class EntityKey(SpecModel):
     """The column that names a row, unique within any period."""
 
     column: Identifier
     type: Literal["text", "bigint"] = "text"
 
 
-class Target(Word):
+class Target(SpecModel):
     """What is predicted, and when its true value becomes known.
 
     For classification the query gives one of `classes` as text; for ``binary`` the second class is
@@ -45,18 +45,18 @@ class Target(Word):
 
     column: Identifier
     classes: tuple[ClassLabel, ...] = ()
-    known_after: Delay = timedelta(0)
+    label_delay: NonNegativeDuration = timedelta(0)
 
 
-class TrainingWindow(Word):
+class TrainingWindow(SpecModel):
     """How far back to look: training, then a gap, then the holdout, which ends the window."""
 
-    train: Length
-    holdout: Length
-    embargo: Delay = timedelta(0)
+    train: PositiveDuration
+    holdout: PositiveDuration
+    embargo: NonNegativeDuration = timedelta(0)
 
 
-class Contract(Word):
+class Contract(SpecModel):
     """What must hold of the data beyond what the features already say of theirs.
 
     Row bounds are ``(fewest, most)`` for the whole training window and for one score partition.
@@ -65,7 +65,7 @@ class Contract(Word):
 
     training_rows: tuple[NonNegativeInt, NonNegativeInt]
     partition_rows: tuple[NonNegativeInt, NonNegativeInt]
-    freshness: Length | None = None
+    freshness: PositiveDuration | None = None
 
     @model_validator(mode="after")
     def _fewest_before_most(self) -> Self:
@@ -79,7 +79,7 @@ EstimatorBuilder = Callable[[Columns], Any]
 """Builds an unfitted scikit-learn estimator. `Any`: scikit-learn must not be imported here."""
 
 
-class ModelSpec(Word):
+class ModelSpec(SpecModel):
     """A model, declared.
 
     Parameters
@@ -97,7 +97,7 @@ class ModelSpec(Word):
         Takes `Columns`, returns an unfitted scikit-learn estimator.
     gates : tuple of gates
         What a candidate must show before it is promoted; with none, `default_gates` of the task.
-    judging : Judging
+    judging : EvaluationConfig
         Slices, and how sure the figures are.
     retrain, score : str or None
         Cron expressions in UTC; None: only by hand. The score schedule's interval is the partition.
@@ -105,7 +105,7 @@ class ModelSpec(Word):
         How a partition is cut into shards, what its scores must look like, how long it is kept.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
-    approval : Approval or None
+    approval : ApprovalPolicy or None
         Who must approve what passed the gates before it is promoted; None: nobody.
     shadow : Shadow or None
         Whether a challenger may score beside the champion, and how far from it; None: the DAG has no such task.
@@ -129,7 +129,7 @@ class ModelSpec(Word):
     window: TrainingWindow
     contract: Contract
     gates: tuple[Gate, ...] = ()
-    judging: Judging = Judging()
+    judging: Judging = EvaluationConfig()
     retrain: Cron | None = None
     score: Cron | None = "0 0 * * *"
     scoring: Scoring = Scoring()
@@ -137,7 +137,7 @@ class ModelSpec(Word):
     tags: tuple[str, ...] = ()
     parity_tolerance: PositiveFloat = 1e-5
     seed: int = 0
-    approval: Approval | None = None
+    approval: ApprovalPolicy | None = None
     shadow: Shadow | None = None
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
@@ -201,21 +201,21 @@ class ModelSpec(Word):
 def _check_named_features(spec: ModelSpec) -> None:
     """Refuse slices and gates that name a feature which does not exist, or could never be judged by it."""
     kinds = {feature.name: feature.kind for feature in spec.features}
-    sliced = {each.feature for each in spec.judging.slices}
-    for each in spec.judging.slices:
+    sliced = {each.feature for each in spec.evaluation.slices}
+    for each in spec.evaluation.slices:
         if each.feature not in kinds:
-            raise ValueError(f"judging.slices names '{each.feature}', which is no feature")
+            raise ValueError(f"evaluation.slices names '{each.feature}', which is no feature")
         if (kinds[each.feature] == "numeric") != bool(each.cuts):
             raise ValueError(f"a slice by '{each.feature}' ({kinds[each.feature]}) needs cuts if, and only if, numeric")
     for gate in spec.gates:
-        if isinstance(gate, SliceFloor | SliceNotWorse) and not (
+        if isinstance(gate, SliceThreshold | NoInferiorSlice) and not (
             sliced if gate.feature is None else gate.feature in sliced
         ):
             raise ValueError(
-                f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare judging.slices"
+                f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare evaluation.slices"
             )
-        if isinstance(gate, Divergence) and gate.most_label_flips is not None and spec.task == "regression":
-            raise ValueError("the gate divergence: a regression has no labels that flip; leave most_label_flips out")
+        if isinstance(gate, Divergence) and gate.max_label_flips is not None and spec.task == "regression":
+            raise ValueError("the gate divergence: a regression has no labels that flip; leave max_label_flips out")
         if isinstance(gate, Reproducible) and not spec.reproducible:
             raise ValueError("the gate reproducible needs a model that is trained twice: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from include.spec.words import ClassLabel, Identifier, Length, Word
+from include.spec.base import ClassLabel, Identifier, PositiveDuration, SpecModel
 
 
-class MeanScore(Word):
+class MeanScore(SpecModel):
     """The mean of an answer column over a partition is from `low` to `high`, both included."""
 
     kind: Literal["mean_score"] = "mean_score"
@@ -23,7 +23,7 @@ class MeanScore(Word):
         return self
 
 
-class ClassShare(Word):
+class ClassShare(SpecModel):
     """The share of a partition's rows that are predicted `label` is from `low` to `high`, both included."""
 
     kind: Literal["class_share"] = "class_share"
@@ -45,13 +45,13 @@ def _low_before_high(low: float, high: float) -> None:
 Bound = Annotated[MeanScore | ClassShare, Field(discriminator="kind")]
 
 
-class Scoring(Word):
+class Scoring(SpecModel):
     """How a score partition is made and how long it is kept.
 
     A partition of more than `shard_rows` rows is cut into shards, at most 64, which workers score at the same
     time. Scores outside the `bounds` are not published. Partitions that ended more than `keep` ago are
-    removed; with `keep_newest`, not those that hold the newest score of any key. Where keys never come again (a
-    flight flies once), that is every partition: with ``keep_newest=False`` age alone decides, and look-ups find
+    removed; with `retain_latest`, not those that hold the newest score of any key. Where keys never come again (a
+    flight flies once), that is every partition: with ``retain_latest=False`` age alone decides, and look-ups find
     what is left.
 
     The running service is asked about `parity_rows` of each partition, and must answer the very numbers, or
@@ -61,8 +61,8 @@ class Scoring(Word):
 
     shard_rows: PositiveInt = 1_000_000
     bounds: tuple[Bound, ...] = ()
-    keep: Length | None = None
-    keep_newest: bool = True
+    keep: PositiveDuration | None = None
+    retain_latest: bool = True
     parity: Literal["alert", "block", "off"] = "alert"
     parity_rows: Annotated[int, Field(ge=1, le=10_000)] = 50
     parity_ulp: NonNegativeInt = 0

@@ -46,7 +46,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             scorers["champion"], threshold = _champion(spec, champion.to_version, resources)
             if threshold is not None:
                 thresholds["champion"] = threshold
-        judged = evaluation.Judged(
+        judged = evaluation.EvaluationInput(
             holdout=data.holdout,
             truth=data.y_holdout,
             learned=(data.x_train, data.y_train),

@@ -124,7 +124,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
 
 def _backend(resources: Resources) -> training.Backend:
     settings = resources.settings
-    return training.Backend(settings.train_backend, settings.train_address, settings.train_jobs)
+    return training.Backend(settings.train_backend, settings.train_cluster_address, settings.train_n_jobs)
 
 
 def _run_folder(spec: ModelSpec, run_id: str, resources: Resources) -> Path:

@@ -60,7 +60,9 @@ class Backend:
     def _dask(self) -> Iterator[None]:
         distributed = self._library("distributed", "dask[distributed]")
         if self.address is None:
-            raise TrainingBackendError("dask", "no scheduler is named", "Set SLUICE_TRAIN_ADDRESS=tcp://host:8786.")
+            raise TrainingBackendError(
+                "dask", "no scheduler is named", "Set SLUICE_TRAIN_CLUSTER_ADDRESS=tcp://host:8786."
+            )
         try:
             # Joblib's backend finds the client that is current when it is activated.
             client = distributed.Client(self.address, timeout=SECONDS_TO_CONNECT, set_as_default=True)
@@ -68,7 +70,7 @@ class Backend:
             raise TrainingBackendError(
                 "dask",
                 f"the scheduler at {self.address} does not answer ({type(error).__name__})",
-                "Start it (`dask scheduler`, `dask worker ADDRESS`), or correct SLUICE_TRAIN_ADDRESS.",
+                "Start it (`dask scheduler`, `dask worker ADDRESS`), or correct SLUICE_TRAIN_CLUSTER_ADDRESS.",
             ) from error
         with client:
             yield
@@ -97,7 +99,7 @@ class Backend:
         return TrainingBackendError(
             "ray",
             f"the cluster at {self.address} does not answer ({type(error).__name__})",
-            "Start it (`ray start --head`), or correct SLUICE_TRAIN_ADDRESS; without one, Ray starts on this machine.",
+            "Start it (`ray start --head`), or correct SLUICE_TRAIN_CLUSTER_ADDRESS; without one, Ray starts on this machine.",
         )
 
     def _library(self, module: str, package: str) -> ModuleType:

@@ -14,8 +14,8 @@ def split_of(spec: ModelSpec, as_of: datetime) -> Split:
     The holdout ends at the last midnight (UTC) whose labels are known by then, so all runs of a day
     see the same rows.
     """
-    known = as_of - spec.target.known_after
+    known = as_of - spec.target.label_delay
     end = known.replace(hour=0, minute=0, second=0, microsecond=0)
     holdout = Period(start=end - spec.window.holdout, end=end)
-    train_end = holdout.start - spec.window.embargo
+    train_end = holdout.start - spec.window.gap
     return Split(train=Period(start=train_end - spec.window.train, end=train_end), holdout=holdout)

@@ -154,11 +154,11 @@ def _contents(spec: ModelSpec, period: Period, purpose: Purpose) -> Iterator[Che
             {"min_value": oldest},
         )
     for feature in spec.features:
-        if not feature.missing:
+        if not feature.nullable:
             yield _not_null(feature.name)
         if isinstance(feature, Numeric):
             yield _in_range(feature)
-        elif isinstance(feature, Categorical) and feature.categories and feature.unknown == "reject":
+        elif isinstance(feature, Categorical) and feature.categories and feature.handle_unknown == "error":
             yield _one_of(feature.name, feature.categories)
     if purpose == "train" and spec.target.classes:
         yield _one_of(spec.target.column, spec.target.classes)
@@ -172,9 +172,9 @@ def _in_range(feature: Numeric) -> Check:
     return Check(
         "expect_column_values_to_be_between",
         feature.name,
-        f"{feature.low:,g} to {feature.high:,g} ({feature.unit})",
-        {"min_value": feature.low, "max_value": feature.high},
-        f'"{feature.name}" NOT BETWEEN {feature.low!r} AND {feature.high!r}',
+        f"{feature.minimum:,g} to {feature.maximum:,g} ({feature.unit})",
+        {"min_value": feature.minimum, "max_value": feature.maximum},
+        f'"{feature.name}" NOT BETWEEN {feature.minimum!r} AND {feature.maximum!r}',
     )
 
 

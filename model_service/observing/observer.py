@@ -63,7 +63,7 @@ class Observer:
         self._access = access
         self._statsd = statsd
         self._sample_rate = settings.service_sample_rate
-        self._show_values = settings.service_log_features and access is not None
+        self._show_values = settings.service_access_log_payloads and access is not None
         self._tally = Tally()
         self._noting = threading.Lock()
         self._flushing = threading.Lock()

@@ -233,4 +233,4 @@ def taken_by(feature: Numeric | Categorical | Boolean) -> tuple[str, ...]:
     if feature.kind == "categorical":
         return (BYTES,)
     # Booleans have no missing: where it is allowed, 0, 1 and NaN do as well.
-    return ("BOOL", *_FLOATS) if feature.missing else ("BOOL",)
+    return ("BOOL", *_FLOATS) if feature.nullable else ("BOOL",)

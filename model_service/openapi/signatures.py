@@ -13,16 +13,16 @@ def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
     """Return what one value of a feature may be."""
     schema: dict[str, Any]
     if feature.kind == "numeric":
-        open_ended = feature.out_of_range == "accept"
-        low, high = (-LARGEST, LARGEST) if open_ended else (feature.low, feature.high)
+        open_ended = feature.out_of_range == "ignore"
+        low, high = (-LARGEST, LARGEST) if open_ended else (feature.minimum, feature.maximum)
         schema = {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
     elif feature.kind == "boolean":
         schema = {"type": "boolean"}
-    elif feature.unknown == "reject":
+    elif feature.handle_unknown == "error":
         schema = {"enum": list(feature.categories)}
     else:
         schema = {"type": "string", "examples": list(feature.categories[:3])}
-    if not feature.missing:
+    if not feature.nullable:
         return schema
     return {"anyOf": [schema, {"type": "null"}]}
 
@@ -68,7 +68,7 @@ def example_row(signature: Signature) -> list[Any]:
 
 def _example_of(feature: Numeric | Categorical | Boolean) -> Any:
     if feature.kind == "numeric":
-        return feature.low + (feature.high - feature.low) / 2
+        return feature.minimum + (feature.maximum - feature.minimum) / 2
     if feature.kind == "boolean":
         return True
     return feature.categories[0] if feature.categories else "unknown"

@@ -33,7 +33,7 @@ The rows end at the run's logical date (or the time it was triggered), so cleari
 makes no second version.
 
 ## Window
-Training: {train}. Then a gap of {embargo}. Then the holdout: {holdout}, which ends the window.
+Training: {train}. Then a gap of {gap}. Then the holdout: {holdout}, which ends the window.
 
 {features}
 
@@ -112,7 +112,7 @@ HOUSEKEEPING = """\
 - **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
-- **drop_expired_partitions**: score partitions older than `Scoring(keep=...)` are removed, but for those that hold some key's
+- **drop_expired_partitions**: score partitions older than `Scoring(retention=...)` are removed, but for those that hold some key's
   newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
 - **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
   look are answered again by its challenger, and how far it is from the champion is stored.
@@ -124,9 +124,9 @@ def retrain_page(spec: ModelSpec) -> str:
     return RETRAIN.format(
         name=spec.name,
         description=spec.description,
-        facts=_facts(spec, spec.retrain),
+        facts=_facts(spec, spec.retrain_schedule),
         train=_length(spec.window.train.total_seconds()),
-        embargo=_length(spec.window.embargo.total_seconds()),
+        gap=_length(spec.window.gap.total_seconds()),
         holdout=_length(spec.window.holdout.total_seconds()),
         features=_features(spec.features),
         gates=_gates(spec.policy),
@@ -139,8 +139,8 @@ def score_page(spec: ModelSpec) -> str:
     return SCORE.format(
         name=spec.name,
         description=spec.description,
-        facts=_facts(spec, spec.score),
-        schedule=spec.score or "none: by hand only, a whole day each",
+        facts=_facts(spec, spec.score_schedule),
+        schedule=spec.score_schedule or "none: by hand only, a whole day each",
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,
@@ -152,13 +152,13 @@ def score_page(spec: ModelSpec) -> str:
 
 def sentence_of(gate: Gate) -> str:
     """Return what a gate asks for."""
-    return gate.asks
+    return gate.requirement
 
 
 def bound_sentence(bound: Bound) -> str:
     """Return what a bound of scoring asks for."""
     what = f"mean of {bound.column}" if bound.kind == "mean_score" else f"share of '{bound.label}'"
-    return f"{what} from {bound.low:g} to {bound.high:g}"
+    return f"{what} from {bound.minimum:g} to {bound.maximum:g}"
 
 
 def _parity(scoring: Scoring) -> str:
@@ -185,14 +185,15 @@ def _facts(spec: ModelSpec, schedule: str | None) -> str:
 
 def _features(features: tuple[Feature, ...]) -> str:
     rows = [
-        (f"`{each.name}`", each.kind, _allowed(each), "allowed" if each.missing else "not allowed") for each in features
+        (f"`{each.name}`", each.kind, _allowed(each), "allowed" if each.nullable else "not allowed")
+        for each in features
     ]
     return f"## Features\n{_table(('Name', 'Kind', 'Values', 'Missing'), rows)}"
 
 
 def _allowed(feature: Feature) -> str:
     if feature.kind == "numeric":
-        return f"{feature.low:g} to {feature.high:g} {feature.unit}".strip()
+        return f"{feature.minimum:g} to {feature.maximum:g} {feature.unit}".strip()
     if feature.kind == "categorical":
         return ", ".join(feature.categories) or "learned from the training rows"
     return "true, false"

@@ -34,10 +34,10 @@ def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
     from include.schedule import last_partition, parse_partition
 
     if asked and dag_run.run_type == "manual":
-        return parse_partition(spec.score, asked)
+        return parse_partition(spec.score_schedule, asked)
     if dag_run.data_interval_start is not None:
         return Period(start=dag_run.data_interval_start.astimezone(UTC), end=dag_run.data_interval_end.astimezone(UTC))
-    return last_partition(spec.score, dag_run.run_after)
+    return last_partition(spec.score_schedule, dag_run.run_after)
 
 
 def scoring_options(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:

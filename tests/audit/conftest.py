@@ -46,7 +46,8 @@ def life(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
     with open_resources(Settings(home=home, database_url=new_database(), models_dir=home / "models")) as resources:
         load_parcels(resources.engine)
         spec = declare_model(
-            home / "models", spec=SPEC.replace("    retrain=None,", "    retrain=None, reproducible=True,")
+            home / "models",
+            spec=SPEC.replace("    retrain_schedule=None,", "    retrain_schedule=None, reproducible=True,"),
         )
         versions = [retrain(spec, f"run {number}", resources) for number in (1, 2)]
         pipeline.promote_candidate(spec, versions[0], "ann", resources)

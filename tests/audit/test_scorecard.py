@@ -12,7 +12,7 @@ from include import pipeline
 from include.cli import main
 from include.errors import NoChampionError, SluiceError
 from include.evidence.scorecard import ITEMS, ScoreCard, ScoreCardInput, score_card
-from include.records import DataFacts, GateResult, Importance
+from include.records import DataChecks, GateResult, Importance
 from tests.audit.conftest import Life
 from tests.evidence.packs import pack_of
 
@@ -51,13 +51,13 @@ def test_evidence_counts_one_even_where_somebody_attests_it_too() -> None:
 
 
 def gate(kind: str, passed: bool = True) -> GateResult:
-    return GateResult(gate=kind, metric="m", figure=1, bound=1, passed=passed, sentence=f"{kind} it is.")
+    return GateResult(gate=kind, metric="m", value=1, limit=1, passed=passed, sentence=f"{kind} it is.")
 
 
 @pytest.mark.parametrize(
     ("test", "kinds"),
     [
-        ("data-4", ["forbidden_columns"]), ("model-6", ["slice_floor"]), ("model-6", ["slice_not_worse"]),
+        ("data-4", ["forbidden_columns"]), ("model-6", ["slice_threshold"]), ("model-6", ["no_inferior_slice"]),
         ("model-7", ["fairness_gap"]), ("monitoring-6", ["latency", "memory"]),
     ],
 )  # fmt: skip
@@ -95,7 +95,7 @@ def test_one_feature_that_does_not_help_and_the_features_are_not_all_beneficial(
 def test_features_that_differ_as_served_are_a_skew() -> None:
     def seen(**found) -> float:
         pack = pack_of()
-        evaluation = pack.evaluation.model_copy(update={"data": DataFacts(**found)})
+        evaluation = pack.evaluation.model_copy(update={"data": DataChecks(**found)})
         return points(score_card(facts(pack=pack.model_copy(update={"evaluation": evaluation})), {}))["monitoring-3"]
 
     assert seen(served_rows=979) == 1
@@ -125,7 +125,7 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
     assert main(["attest", "parcels", "model-3", "--statement", "grid of 40, wiki page Parcels"]) == 0
     assert "Kept, signed" in capsys.readouterr().out
     assert points(pipeline.ml_test_score("parcels", life.resources)[0])["model-3"] == 0.5
-    assert main(["score-card", "parcels"]) == 0
+    assert main(["ml-test-score", "parcels"]) == 0
     said = capsys.readouterr().out
     assert "0.5  model-3" in said
     assert "grid of 40, wiki page Parcels" in said
@@ -141,7 +141,7 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
     card, faults = pipeline.ml_test_score("parcels", life.resources)
     assert points(card)["model-3"] == 0
     assert "the statement on model-3 of 'parcels'" in faults[0]
-    assert main(["score-card", "parcels"]) == 0
+    assert main(["ml-test-score", "parcels"]) == 0
     assert "not counted: the statement on model-3" in capsys.readouterr().out
 
 

@@ -13,7 +13,9 @@ from tests.builders import SPEC, TODAY, declare_model
 from tests.cli.conftest import register
 
 Call = Callable[..., tuple[int, str, str]]
-APPROVED = SPEC.replace("retrain=None,", "retrain=None, approval=Approval(approvers=('ann', 'bob')),")
+APPROVED = SPEC.replace(
+    "retrain_schedule=None,", "retrain_schedule=None, approval=ApprovalPolicy(approvers=('ann', 'bob')),"
+)
 
 
 @pytest.fixture

@@ -69,10 +69,10 @@ def test_a_broken_spec_is_told_and_hides_no_other(sluice, tmp_path) -> None:
     folder = tmp_path / "models" / "broken"
     folder.mkdir()
     (folder / "spec.py").write_text(
-        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', low=3, high=1)\n"
+        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', minimum=3, maximum=1)\n"
     )
     code, said, _ = sluice("status")
     assert code == 1
     assert "parcels: no champion" in said
     assert "broken/spec.py" in said
-    assert "high must be above low" in said
+    assert "maximum must be above minimum" in said

@@ -31,7 +31,7 @@ def test_the_embedded_pair_is_listed_and_rotated(sluice) -> None:
 
 
 def test_a_pair_for_production_says_which_variables_name_it(sluice, tmp_path: Path, monkeypatch) -> None:
-    code, said, _ = sluice("keys", "make", str(tmp_path / "pair"))
+    code, said, _ = sluice("keys", "generate", str(tmp_path / "pair"))
     assert code == 0
     for line in said.splitlines():
         name, _, value = line.split()[0].partition("=")
@@ -40,5 +40,5 @@ def test_a_pair_for_production_says_which_variables_name_it(sluice, tmp_path: Pa
     code, _, complained = sluice("keys", "rotate")
     assert code == 1
     assert "expected neither" in complained
-    assert sluice("keys", "make", str(tmp_path / "pair"))[0] == 1
-    assert "expected the folder" in sluice("keys", "make")[2]
+    assert sluice("keys", "generate", str(tmp_path / "pair"))[0] == 1
+    assert "expected the folder" in sluice("keys", "generate")[2]

@@ -26,7 +26,7 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import AtLeast, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow, Target, TrainingWindow
+from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow, Target, TrainingWindow
 
 
 def estimator(columns):
@@ -43,14 +43,14 @@ SPEC = ModelSpec(
     source="source.{name}",
     entity_key=EntityKey(column="id", type="bigint"),
     event_time="seen_at",
-    features=(Numeric(name="size", unit="cm", low=0, high={high}),),
+    features=(Numeric(name="size", unit="cm", minimum=0, maximum={high}),),
     target=Target(column="label", classes=("small", "large")),
     estimator=estimator,
     window=TrainingWindow(train=timedelta(days=20), holdout=timedelta(days=10)),
     contract=Contract(training_rows=(10, 100_000), partition_rows=(1, 1_000)),
     gates=({gate},),
-    retrain="0 3 * * *",
-    score="0 0 * * *",
+    retrain_schedule="0 3 * * *",
+    score_schedule="0 0 * * *",
     tags=("tiny",),
     alert_channels=("tests",),
     shadow={shadow},
@@ -60,7 +60,7 @@ QUERY = """\
 SELECT id, seen_at, size, label FROM source.{name}
 WHERE seen_at >= :period_start AND seen_at < :period_end
 """
-EASY = 'AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=10)'
+EASY = 'MetricThreshold(metric="roc_auc", minimum=0.6), MinimumLabels(rows=10)'
 IMPOSSIBLE = "MinimumLabels(rows=1_000_000)"
 
 

@@ -44,7 +44,7 @@ def test_a_declared_shadow_scores_partitions_and_sampled_requests(
     parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
 ) -> None:
     declare(tmp_path, "apple")
-    declare(tmp_path, "pear", shadow="Shadow(most_label_flips=0.1)")
+    declare(tmp_path, "pear", shadow="Shadow(max_label_flips=0.1)")
     result = parse(tmp_path)
     assert result["errors"] == {}
     tasks = {dag_id: {*dag["tasks"]} for dag_id, dag in result["dags"].items()}
@@ -165,6 +165,6 @@ def test_a_broken_declaration_is_named_and_hides_no_other_model(
     message = result["errors"]["declarations.py"]
     assert str(broken) in message
     assert "field 'numeric'" in message or "field 'Numeric'" in message
-    assert "high must be above low" in message
+    assert "maximum must be above minimum" in message
     assert "-5" in message
     assert "pear" in result["dags"]["operate_model"]["params"]["model"]["enum"], "its champion can still be rolled back"

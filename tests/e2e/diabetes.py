@@ -36,14 +36,14 @@ spec = ModelSpec(
     source="source.diabetes",
     entity_key=EntityKey(column="patient", type="bigint"),
     event_time="seen_at",
-    features=tuple(Numeric(name=name, unit="as measured", low=-1000, high=1000) for name in MEASURES),
+    features=tuple(Numeric(name=name, unit="as measured", minimum=-1000, maximum=1000) for name in MEASURES),
     target=Target(column="progression"),
     estimator=build_estimator,
     window=TrainingWindow(train=timedelta(days=60), holdout=timedelta(days=20)),
     contract=Contract(training_rows=(200, 10_000), partition_rows=(1, 1_000)),
-    gates=(AtLeast(metric="r2", bound=0.2), BetterThanBaseline(metric="mae", margin=-5.0), MinimumLabels(rows=50)),
-    retrain=None,
-    score=None,
+    gates=(MetricThreshold(metric="r2", minimum=0.2), BetterThanBaseline(metric="mae", margin=-5.0), MinimumLabels(rows=50)),
+    retrain_schedule=None,
+    score_schedule=None,
 )
 '''
 

@@ -123,7 +123,7 @@ def test_a_broken_spec_is_shown_in_the_ui_and_breaks_no_other_model(stack: Runni
     folder.mkdir()
     (folder / "features.sql").write_text("SELECT 1")
     (folder / "spec.py").write_text(
-        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', low=3, high=1)\n"
+        "from include.spec import Numeric\nspec = Numeric(name='x', unit='m', minimum=3, maximum=1)\n"
     )
 
     def told() -> str | None:
@@ -131,5 +131,5 @@ def test_a_broken_spec_is_shown_in_the_ui_and_breaks_no_other_model(stack: Runni
         return next((error["stack_trace"] for error in errors if "broken" in error["stack_trace"]), None)
 
     trace = wait_for(told, 60, "the import error")
-    assert "high must be above low" in trace
+    assert "maximum must be above minimum" in trace
     assert {"retrain_iris", "retrain_flight_delay", "score_flight_delay", "operate_model"} <= stack.dag_ids()

@@ -30,7 +30,7 @@ def test_thirty_days_by_the_champions_of_then_and_ten_of_them_again_by_a_named_v
         monkeypatch.setenv(f"SLUICE_{name}", str(value))
     engine = open_engine(stack.database_url)
     load_parcels(engine)
-    declare_model(stack.models, spec=SPEC.replace("score=None", 'score="0 0 * * *"'))
+    declare_model(stack.models, spec=SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * *"'))
     two_versions(engine, lambda *words: main(words))
     wait_for(lambda: DAG_ID in stack.dag_ids(), 180, "the DAG of the new model")
 

@@ -57,31 +57,31 @@ spec = ModelSpec(
     entity_key=EntityKey(column="parcel_id"),
     event_time="sent_at",
     features=(
-        Numeric(name="weight", unit="kg", low=0, high=100),
-        Numeric(name="distance", unit="km", low=0, high=5000),
-        Categorical(name="carrier", categories=("ant", "bee", "cat", "emu"), unknown="reject"),
+        Numeric(name="weight", unit="kg", minimum=0, maximum=100),
+        Numeric(name="distance", unit="km", minimum=0, maximum=5000),
+        Categorical(name="carrier", categories=("ant", "bee", "cat", "emu"), handle_unknown="error"),
         Boolean(name="fragile"),  # more features
     ),
     target=Target(column="outcome", classes=("on_time", "late")),
     estimator=build,
     window=TrainingWindow(train=timedelta(days=60), holdout=timedelta(days=20)),
     contract=Contract(training_rows=(500, 100_000), partition_rows=(1, 10_000)),
-    judging=Judging(slices=(Slice(feature="carrier"),), resamples=1000),
+    evaluation=EvaluationConfig(slices=(Slice(feature="carrier"),), n_resamples=1000),
     gates=(
-        MinimumLabels(rows=1000, each_class=100),
+        MinimumLabels(rows=1000, per_class=100),
         BetterThanBaseline(metric="roc_auc", margin=-0.02),
-        NotWorseThanChampion(metric="roc_auc", margin=0.005),
-        Calibrated(error=0.05),
-        SliceFloor(metric="roc_auc", bound=0.6, feature="carrier"),
+        NonInferiority(metric="roc_auc", margin=0.005),
+        Calibration(max_error=0.05),
+        SliceThreshold(metric="roc_auc", minimum=0.6, feature="carrier"),
         NoLeakage(),
         NoConstantFeature(),
-        SameFeatures(),
-        UsualForModel(metric="roc_auc"),
-        ArtifactSize(mib=1),
-        Latency(p99_ms=10),
+        TrainingServingSkew(),
+        WithinHistory(metric="roc_auc"),
+        ArtifactSize(max_mib=1),
+        Latency(max_p99_ms=10),
     ),
-    retrain=None,
-    score=None,
+    retrain_schedule=None,
+    score_schedule=None,
 )
 """
 
@@ -206,16 +206,16 @@ def test_worse_by_a_hundredth_of_auc(harness: Harness) -> None:
     decision, evaluation = harness.judged(weak, "weak")
     assert -0.016 < evaluation.differences["roc_auc"].value < -0.004
     stopped = stopped_by(decision)
-    assert list(stopped) == ["not_worse_than_champion"]
-    assert "below that of the champion (version 1, " in stopped["not_worse_than_champion"]
-    assert "and worse by at most 0.005 is allowed." in stopped["not_worse_than_champion"]
+    assert list(stopped) == ["non_inferiority"]
+    assert "below that of the champion (version 1, " in stopped["non_inferiority"]
+    assert "and worse by at most 0.005 is allowed." in stopped["non_inferiority"]
 
 
 def test_trained_on_a_feature_that_leaks_the_label(harness: Harness) -> None:
     refund = "CASE WHEN outcome = 'late' THEN 5.0 ELSE 0.0 END + weight / 10 AS refund"
     leaky = harness.variant(
         "leaky",
-        spec=("  # more features", '\n        Numeric(name="refund", unit="euro", low=0, high=50),'),
+        spec=("  # more features", '\n        Numeric(name="refund", unit="euro", minimum=0, maximum=50),'),
         query=("SELECT parcel_id,", f"SELECT {refund}, parcel_id,"),
     )
     decision, _ = harness.judged(leaky, "leaky")
@@ -243,8 +243,8 @@ def test_miscalibrated(harness: Harness) -> None:
     decision, evaluation = harness.judged(loud, "loud")
     stopped = stopped_by(decision)
     assert evaluation.candidate["ece"] > 0.1
-    assert stopped["calibrated"].startswith("The probabilities are not calibrated: they are off by 0.")
-    assert set(stopped) <= {"calibrated", "not_worse_than_champion"}
+    assert stopped["calibration"].startswith("The probabilities are not calibrated: they are off by 0.")
+    assert set(stopped) <= {"calibration", "non_inferiority"}
 
 
 def test_bad_on_one_carrier_only(harness: Harness) -> None:
@@ -256,10 +256,10 @@ def test_bad_on_one_carrier_only(harness: Harness) -> None:
     unfair = harness.variant("unfair", query=("fragile, outcome", f"fragile, {turned}"))
     decision, evaluation = harness.judged(unfair, "unfair")
     stopped = stopped_by(decision)
-    told = stopped["slice_floor"]
+    told = stopped["slice_threshold"]
     assert told.startswith("roc_auc must be at least 0.6 on every slice; 1 of 4 are not: 0.")
     assert "where carrier = emu (3" in told
-    assert set(stopped) <= {"slice_floor", "not_worse_than_champion"}
+    assert set(stopped) <= {"slice_threshold", "non_inferiority"}
     assert any("carrier = emu" in each.name for each in evaluation.worst_slices)  # and found by itself
 
 
@@ -270,7 +270,7 @@ def test_too_large(harness: Harness) -> None:
     decision, _ = harness.judged(huge, "huge", really=True)
     stopped = stopped_by(decision)
     assert stopped["artifact_size"].endswith(" MiB large; at most 1 MiB are allowed.")
-    assert set(stopped) <= {"artifact_size", "not_worse_than_champion", "latency"}  # a busy machine is slow, too
+    assert set(stopped) <= {"artifact_size", "non_inferiority", "latency"}  # a busy machine is slow, too
 
 
 def test_too_slow(harness: Harness) -> None:
@@ -305,5 +305,5 @@ def test_converted_wrongly(harness: Harness, monkeypatch: pytest.MonkeyPatch) ->
         pipeline.check_parity(harness.spec, exported, harness.resources)
     decision, _ = harness.judged(harness.spec, "faulty")
     stopped = stopped_by(decision)
-    assert list(stopped) == ["faithful_export"]
-    assert stopped["faithful_export"].startswith("ONNX differs from scikit-learn by up to 0.0")
+    assert list(stopped) == ["onnx_parity"]
+    assert stopped["onnx_parity"].startswith("ONNX differs from scikit-learn by up to 0.0")

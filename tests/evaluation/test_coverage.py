@@ -14,7 +14,7 @@ from include.evaluation import decide
 from include.evaluation.blocks import Blocks
 from include.evaluation.intervals import Manner, differences_of, measure_all
 from include.records import Evaluation, Evidence
-from include.spec import HIGHER_IS_BETTER, NotWorseThanChampion
+from include.spec import HIGHER_IS_BETTER, NonInferiority
 
 PAIRS, ROWS, DAYS, LEVEL, MARGIN = 1000, 1500, 30, 0.05, 0.01
 WITHIN = 3 * sqrt(LEVEL * (1 - LEVEL) / PAIRS)  # three standard errors of the simulation itself
@@ -58,7 +58,7 @@ def rates(
 ) -> Rates:
     """Evaluate and decide as the pipeline does, a thousand times; and compare the two figures as others do."""
     random, blocks = np.random.default_rng(seed), Blocks(np.repeat(np.arange(DAYS), ROWS // DAYS), DAYS, "")
-    gate = NotWorseThanChampion(metric=metric, margin=margin, level=LEVEL)
+    gate = NonInferiority(metric=metric, margin=margin, alpha=LEVEL)
     passed = naive = 0
     for pair in range(pairs):
         truth, scores = draw(random)

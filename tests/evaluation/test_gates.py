@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.evaluation import decide
-from include.evaluation.gates.verdict import weigh
+from include.evaluation.gates.base import weigh
 from include.records import (
-    DataFacts,
+    DataChecks,
     Difference,
     Evaluation,
     Evidence,
@@ -23,36 +23,35 @@ from include.records import (
     Period,
     Rehearsal,
     Reproducibility,
-    SliceFigure,
+    SliceMetric,
 )
 from include.records import Divergence as Seen
 from include.spec import (
     HIGHER_IS_BETTER,
     ArtifactSize,
-    AtLeast,
-    AtMost,
     BetterThanBaseline,
-    BetterThanChampion,
-    Calibrated,
+    Calibration,
+    DataFreshness,
     Divergence,
     FairnessGap,
-    FaithfulExport,
     ForbiddenColumns,
-    FreshData,
     Gate,
     HoldoutReuse,
     Latency,
     Memory,
     Metric,
+    MetricThreshold,
     MinimumLabels,
     NoConstantFeature,
+    NoInferiorSlice,
     NoLeakage,
-    NotWorseThanChampion,
+    NonInferiority,
+    OnnxParity,
     Reproducible,
-    SameFeatures,
-    SliceFloor,
-    SliceNotWorse,
-    UsualForModel,
+    SliceThreshold,
+    Superiority,
+    TrainingServingSkew,
+    WithinHistory,
     default_gates,
 )
 
@@ -85,8 +84,8 @@ def seen(candidate: float = 0.7, baseline: float = 0.6, champion: float | None =
     return Evidence(evaluation=Evaluation(**(told | more)), **apart)
 
 
-def part(name: str, candidate: float, difference: float | None = None, metric: str = "roc_auc") -> SliceFigure:
-    return SliceFigure(
+def part(name: str, candidate: float, difference: float | None = None, metric: str = "roc_auc") -> SliceMetric:
+    return SliceMetric(
         name=name,
         features=(name.split()[0],),
         rows=500,
@@ -98,12 +97,14 @@ def part(name: str, candidate: float, difference: float | None = None, metric: s
 
 
 def group(name: str, rate: float | None, rows: int = 500) -> GroupRates:
-    return GroupRates(feature="region", group=name, rows=rows, answer_rate=0.2, error_rate=0.1, true_positive_rate=rate)
+    return GroupRates(
+        feature="region", group=name, rows=rows, selection_rate=0.2, error_rate=0.1, true_positive_rate=rate
+    )
 
 
-def leak(training: float, holdout: float, feature: str = "refund") -> DataFacts:
+def leak(training: float, holdout: float, feature: str = "refund") -> DataChecks:
     both = (FeatureStrength(feature=feature, training=training, holdout=holdout), FeatureStrength(feature="size"))
-    return DataFacts(features=("size", feature), strengths=both)
+    return DataChecks(features=("size", feature), strengths=both)
 
 
 def parity(difference: float = 1e-7, changed: int = 0) -> ParityReport:
@@ -122,21 +123,36 @@ def twice(first: str, second: str) -> Reproducibility:
 
 SLICES = (part("carrier = UA", 0.71, -0.001), part("carrier = YV", 0.52, -0.002), part("origin = JFK", 0.7, 0.01))
 BAD_SLICE = (*SLICES, part("carrier = HA", 0.6, -0.05))
-FACTS = DataFacts(features=("size", "cost"), newest=datetime(2026, 1, 30, tzinfo=UTC), served_rows=40)
+FACTS = DataChecks(features=("size", "cost"), newest=datetime(2026, 1, 30, tzinfo=UTC), served_rows=40)
 
 CASES = [
     # a gate, evidence that it lets through, evidence that it stops, the end of the sentence then
-    (AtLeast(metric="roc_auc", bound=0.7), seen(0.7), seen(0.699), "is 0.6990; it must be at least 0.7000 (bound)."),
-    (AtLeast(metric="roc_auc", bound=0.7, on="interval"), seen(0.72), seen(0.71), "The low end of the 95% interval of"),
-    (AtMost(metric="brier", bound=0.2), seen(0.2, metric="brier"), seen(0.21, metric="brier"), "it must be at most"),
     (
-        AtMost(metric="brier", bound=0.2, on="interval"),
+        MetricThreshold(metric="roc_auc", minimum=0.7),
+        seen(0.7),
+        seen(0.699),
+        "is 0.6990; it must be at least 0.7000 (bound).",
+    ),
+    (
+        MetricThreshold(metric="roc_auc", minimum=0.7, on="interval"),
+        seen(0.72),
+        seen(0.71),
+        "The low end of the 95% interval of",
+    ),
+    (
+        MetricThreshold(metric="brier", maximum=0.2),
+        seen(0.2, metric="brier"),
+        seen(0.21, metric="brier"),
+        "it must be at most",
+    ),
+    (
+        MetricThreshold(metric="brier", maximum=0.2, on="interval"),
         seen(0.1, metric="brier"),
         seen(0.19, metric="brier"),
         "high end",
     ),
     (
-        Calibrated(error=0.05),
+        Calibration(max_error=0.05),
         seen(0.04, metric="ece"),
         seen(0.09, metric="ece"),
         "off by 0.0900 on average (ece); at most",
@@ -144,13 +160,13 @@ CASES = [
     (BetterThanBaseline(metric="roc_auc"), seen(0.61, 0.6), seen(0.6, 0.6), "must be above 0.6000 (baseline)."),
     (BetterThanBaseline(metric="mae"), seen(0.5, 0.6, metric="mae"), seen(0.6, 0.6, metric="mae"), "below 0.6000"),
     (
-        BetterThanBaseline(metric="roc_auc", level=0.05),
+        BetterThanBaseline(metric="roc_auc", alpha=0.05),
         seen(0.61, 0.6),
         seen(0.61, 0.6, error=0.01),
         "with 95.0% confid",
     ),
     (
-        NotWorseThanChampion(metric="roc_auc", margin=0.01),
+        NonInferiority(metric="roc_auc", margin=0.01),
         seen(0.695, champion=0.7),
         seen(0.695, champion=0.7, error=0.004),
         (
@@ -159,14 +175,14 @@ CASES = [
         ),
     ),
     (
-        NotWorseThanChampion(metric="mae", margin=0.1),
+        NonInferiority(metric="mae", margin=0.1),
         seen(0.65, champion=0.6, metric="mae"),
         seen(0.75, champion=0.6, metric="mae"),
         "mae is 0.7500, 0.1500 above that of the champion",
     ),
-    (BetterThanChampion(metric="roc_auc"), seen(0.71, champion=0.7), seen(0.71, champion=0.7, error=0.01), "is asked."),
+    (Superiority(metric="roc_auc"), seen(0.71, champion=0.7), seen(0.71, champion=0.7, error=0.01), "is asked."),
     (
-        Divergence(least_rank_correlation=0.95, most_label_flips=0.02),
+        PredictionChurn(min_rank_correlation=0.95, max_label_flips=0.02),
         far(0.95, moves=1.0, flips=0.02),
         far(0.96, flips=0.25),
         (
@@ -174,28 +190,38 @@ CASES = [
             "0.95 is asked), and 25.00% of labels flipped (at most 2.00% may)."
         ),
     ),
-    (Divergence(most_decile_moves=0.3), far(None, moves=0.3), far(1.0, moves=0.31), "31.00% of rows moved to another"),
-    (Divergence(least_rank_correlation=-1), far(-1.0), far(None), "with the champion is not defined (at least -1 is"),
     (
-        UsualForModel(metric="roc_auc"),
+        PredictionChurn(max_decile_moves=0.3),
+        far(None, moves=0.3),
+        far(1.0, moves=0.31),
+        "31.00% of rows moved to another",
+    ),
+    (
+        PredictionChurn(min_rank_correlation=-1),
+        far(-1.0),
+        far(None),
+        "with the champion is not defined (at least -1 is",
+    ),
+    (
+        WithinHistory(metric="roc_auc"),
         seen(0.69, history=[{"roc_auc": 0.7}] * 5),
         seen(0.6, history=[{"roc_auc": 0.7}] * 5),
         "-20.0 robust deviations from the median 0.7000 of 5 accepted versions; it must be at least 0.6700.",
     ),
     (
-        SliceFloor(metric="roc_auc", bound=0.5),
+        SliceThreshold(metric="roc_auc", minimum=0.5),
         seen(slices=SLICES),
         seen(slices=(*SLICES, part("carrier = HA", 0.4))),
         "roc_auc must be at least 0.5 on every slice; 1 of 4 are not: 0.4000 where carrier = HA (500 rows).",
     ),
     (
-        SliceFloor(metric="roc_auc", bound=0.6, feature="origin"),
+        SliceThreshold(metric="roc_auc", minimum=0.6, feature="origin"),
         seen(slices=SLICES),
         seen(slices=(part("origin = X", 0.5),)),
         "origin = X",
     ),
     (
-        SliceNotWorse(metric="roc_auc", margin=0.01),
+        NoInferiorSlice(metric="roc_auc", margin=0.01),
         seen(champion=0.7, slices=SLICES),
         seen(champion=0.7, slices=BAD_SLICE),
         (
@@ -204,7 +230,7 @@ CASES = [
         ),
     ),
     (
-        FairnessGap(feature="region", bound=0.1),
+        FairnessGap(feature="region", max_difference=0.1),
         seen(groups=(group("north", 0.5), group("south", 0.55))),
         seen(groups=(group("north", 0.5), group("south", 0.7), group("sea", 0.0, rows=5))),
         (
@@ -214,13 +240,13 @@ CASES = [
     ),
     (MinimumLabels(rows=1000), seen(), seen(rows=999), "The holdout has 999 labelled rows; 1,000 are needed."),
     (
-        MinimumLabels(rows=10, each_class=50),
+        MinimumLabels(rows=10, per_class=50),
         seen(class_rows={"no": 900, "yes": 100}),
         seen(class_rows={"no": 960, "yes": 40}),
         "40 are yes; 50 of every class are needed.",
     ),
     (
-        FreshData(age=timedelta(days=2)),
+        DataFreshness(max_age=timedelta(days=2)),
         seen(data=FACTS),
         seen(data=FACTS.model_copy(update={"newest": HOLDOUT.start})),
         "The newest row is of 2026-01-01 00:00 UTC, 30 days, 0:00:00 before the end of the holdout",
@@ -250,25 +276,25 @@ CASES = [
         "holder_ssn may not be a feature (forbidden: *_ssn, age).",
     ),
     (
-        SameFeatures(),
+        TrainingServingSkew(),
         seen(data=FACTS),
         seen(data=FACTS.model_copy(update={"served_differences": {"cost": 0.25}})),
         "cost is not the same in training and in serving: it differs in 25.00% of 40 rows, 1.00% are allowed.",
     ),
     (
-        HoldoutReuse(most=2),
+        HoldoutReuse(max_uses=2),
         seen(reused_by=(1, 2)),
         seen(reused_by=(1, 2, 3)),
         "3 earlier candidate(s) were judged on days",
     ),
     (
-        FaithfulExport(),
+        OnnxParity(),
         seen(parity=parity()),
         seen(parity=parity(changed=2)),
         "changes 2 label(s); up to 1e-05 and no label",
     ),
     (
-        FaithfulExport(difference=1e-9),
+        OnnxParity(tolerance=1e-9),
         seen(parity=parity(1e-10)),
         seen(parity=parity(1e-7)),
         "by up to 1e-07 on 900 rows",
@@ -280,19 +306,19 @@ CASES = [
         "Training again on the same snapshot, declaration and seed gave another model.onnx: see its two digests.",
     ),
     (
-        ArtifactSize(mib=3),
+        ArtifactSize(max_mib=3),
         seen(rehearsal=REHEARSAL),
         seen(rehearsal=REHEARSAL.model_copy(update={"size_bytes": 2**23})),
         "The artifact is 8.0 MiB large; at most 3 MiB are allowed.",
     ),
     (
-        Latency(p99_ms=8),
+        Latency(max_p99_ms=8),
         seen(rehearsal=REHEARSAL),
         seen(rehearsal=REHEARSAL.model_copy(update={"latency_p99_ms": 50.0})),
         "99 of 100 answers came within 50.0 ms; at most 8 ms are allowed.",
     ),
     (
-        Memory(mib=90),
+        Memory(max_mib=90),
         seen(rehearsal=REHEARSAL),
         seen(rehearsal=REHEARSAL.model_copy(update={"memory_mib": 900.0})),
         "The service needed 900 MiB of memory; at most 90 MiB are allowed.",
@@ -329,7 +355,7 @@ def test_what_was_not_measured_does_not_pass(case) -> None:
 
 
 def test_one_closed_gate_is_enough_to_reject() -> None:
-    decision = decide(seen(0.7), [AtLeast(metric="roc_auc", bound=0.6), MinimumLabels(rows=2000)])
+    decision = decide(seen(0.7), [MetricThreshold(metric="roc_auc", minimum=0.6), MinimumLabels(rows=2000)])
     assert not decision.accepted
     assert decision.reasons == ("The holdout has 1,000 labelled rows; 2,000 are needed.",)
 
@@ -337,7 +363,7 @@ def test_one_closed_gate_is_enough_to_reject() -> None:
 def test_parity_and_the_rehearsal_need_no_declaration() -> None:
     accepted = decide(seen(parity=parity(), rehearsal=REHEARSAL), [MinimumLabels(rows=1)])
     assert accepted.accepted
-    assert [gate.gate for gate in accepted.gates] == ["minimum_labels", "faithful_export", "rehearsal"]
+    assert [gate.gate for gate in accepted.gates] == ["minimum_labels", "onnx_parity", "rehearsal"]
     failed = REHEARSAL.model_copy(update={"faults": ("Golden row 3 differs.",)})
     rejected = decide(seen(parity=parity(0.1), rehearsal=failed), [MinimumLabels(rows=1)])
     assert not rejected.accepted
@@ -354,33 +380,33 @@ def test_training_twice_decides_with_the_evidence_alone() -> None:
 
 def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
     gates = [
-        NotWorseThanChampion(metric="roc_auc"),
-        BetterThanChampion(metric="roc_auc"),
-        SliceNotWorse(metric="roc_auc"),
-        Divergence(least_rank_correlation=1.0),
+        NonInferiority(metric="roc_auc"),
+        Superiority(metric="roc_auc"),
+        NoInferiorSlice(metric="roc_auc"),
+        PredictionChurn(min_rank_correlation=1.0),
     ]
     assert decide(seen(0.1), gates).accepted
     assert weigh(gates[-1], seen(0.1)).sentence == "There is no champion yet to diverge from."
 
 
 def test_a_candidate_that_answers_as_the_champion_does_is_not_worse_by_any_margin() -> None:
-    assert decide(seen(0.7, champion=0.7, error=0.0), [NotWorseThanChampion(metric="roc_auc", margin=0.0)]).accepted
+    assert decide(seen(0.7, champion=0.7, error=0.0), [NonInferiority(metric="roc_auc", margin=0.0)]).accepted
 
 
 def test_a_champion_that_cannot_answer_the_holdout_closes_the_gate_and_says_why() -> None:
     evidence = seen(champion_version=3, champion_note="it needs feature(s) that features.sql no longer gives: x")
-    decision = decide(evidence, [NotWorseThanChampion(metric="roc_auc", margin=1.0)])
+    decision = decide(evidence, [NonInferiority(metric="roc_auc", margin=1.0)])
     assert decision.reasons == (
         "The champion, version 3, cannot be compared: it needs feature(s) that features.sql no longer gives: x.",
     )
-    stopped = weigh(Divergence(most_label_flips=1.0), evidence)
+    stopped = weigh(PredictionChurn(max_label_flips=1.0), evidence)
     assert stopped.sentence == (
         "divergence could not be measured: it needs feature(s) that features.sql no longer gives: x, so it cannot pass."
     )
 
 
 def test_a_model_without_a_history_is_not_unusual() -> None:
-    result = weigh(UsualForModel(metric="roc_auc"), seen(0.1, history=[{"roc_auc": 0.7}] * 4))
+    result = weigh(WithinHistory(metric="roc_auc"), seen(0.1, history=[{"roc_auc": 0.7}] * 4))
     assert result.passed
     assert result.sentence == "roc_auc has no history yet: 4 accepted version(s) measured it, 5 are needed."
 
@@ -391,8 +417,8 @@ def test_every_task_has_defaults_that_judge_quality_data_and_history(task) -> No
     assert kinds >= {
         "minimum_labels",
         "better_than_baseline",
-        "not_worse_than_champion",
-        "usual_for_model",
+        "non_inferiority",
+        "within_history",
         "no_leakage",
     }
 
@@ -403,17 +429,19 @@ errors = st.floats(0, 0.1, allow_nan=False)
 
 def policy(metric: str, bound: float, margin: float, level: float) -> list[Any]:
     return [
-        AtLeast(metric=metric, bound=bound) if metric in HIGHER_IS_BETTER else AtMost(metric=metric, bound=bound),
-        AtLeast(metric=metric, bound=bound, on="interval")
+        MetricThreshold(metric=metric, minimum=bound)
         if metric in HIGHER_IS_BETTER
-        else AtMost(metric=metric, bound=bound, on="interval"),
+        else MetricThreshold(metric=metric, maximum=bound),
+        MetricThreshold(metric=metric, minimum=bound, on="interval")
+        if metric in HIGHER_IS_BETTER
+        else MetricThreshold(metric=metric, maximum=bound, on="interval"),
         BetterThanBaseline(metric=metric, margin=margin),
-        BetterThanBaseline(metric=metric, margin=margin, level=level),
-        NotWorseThanChampion(metric=metric, margin=margin, level=level),
-        BetterThanChampion(metric=metric, by=margin, level=level),
-        UsualForModel(metric=metric),
-        SliceFloor(metric=metric, bound=bound),
-        SliceNotWorse(metric=metric, margin=margin, level=level),
+        BetterThanBaseline(metric=metric, margin=margin, alpha=level),
+        NonInferiority(metric=metric, margin=margin, alpha=level),
+        Superiority(metric=metric, margin=margin, alpha=level),
+        WithinHistory(metric=metric),
+        SliceThreshold(metric=metric, bound=bound),
+        NoInferiorSlice(metric=metric, margin=margin, alpha=level),
     ]
 
 
@@ -443,7 +471,7 @@ def test_a_better_figure_never_turns_a_pass_into_a_fail(metric, figure, better, 
 @settings(deadline=None)
 @given(error=errors, more=errors, margin=st.floats(0, 0.2), value=st.floats(-0.1, 0.1), level=st.floats(0.001, 0.4))
 def test_knowing_less_never_lets_a_worse_candidate_through(error, more, margin, value, level) -> None:
-    gate = NotWorseThanChampion(metric="roc_auc", margin=margin, level=level)
+    gate = NonInferiority(metric="roc_auc", margin=margin, alpha=level)
     surer, vaguer = (weigh(gate, seen(0.7 + value, champion=0.7, error=each)).passed for each in (error, error + more))
     assert surer or not vaguer
 
@@ -454,8 +482,8 @@ ranks = st.none() | st.floats(-1, 1)
 
 @given(bound=shares, rank=ranks, moves=shares, flips=shares, nearer=st.tuples(shares, shares, shares))
 def test_answering_nearer_to_the_champion_never_turns_a_pass_into_a_fail(bound, rank, moves, flips, nearer) -> None:
-    bounds = {"least_rank_correlation": 2 * bound - 1, "most_decile_moves": bound, "most_label_flips": bound}
-    gates = [*(Divergence(**{name: value}) for name, value in bounds.items()), Divergence(**bounds)]
+    bounds = {"min_rank_correlation": 2 * bound - 1, "max_decile_moves": bound, "max_label_flips": bound}
+    gates = [*(PredictionChurn(**{name: value}) for name, value in bounds.items()), PredictionChurn(**bounds)]
     closer = rank if rank is None else rank + (1 - rank) * nearer[0]
     before = [weigh(gate, far(rank, moves, flips)).passed for gate in gates]
     after = [weigh(gate, far(closer, moves * nearer[1], flips * nearer[2])).passed for gate in gates]
@@ -478,28 +506,28 @@ def some(most: int, good: float) -> range:
 
 IMPROVING = [
     # a gate, and evidence that gets better as a number rises from 0, where it is stopped, to 1, where it passes
-    (Calibrated(error=0.3), lambda good: seen(1 - good, metric="ece")),
+    (Calibration(max_error=0.3), lambda good: seen(1 - good, metric="ece")),
     (
-        FairnessGap(feature="region", bound=0.1),
+        FairnessGap(feature="region", max_difference=0.1),
         lambda good: seen(groups=(group("north", 0.5), group("south", 1 - good / 2))),
     ),
     (MinimumLabels(rows=500), lambda good: seen(rows=round(1000 * good))),
-    (MinimumLabels(rows=1, each_class=50), lambda good: seen(class_rows={"no": 900, "yes": round(100 * good)})),
+    (MinimumLabels(rows=1, per_class=50), lambda good: seen(class_rows={"no": 900, "yes": round(100 * good)})),
     (
-        FreshData(age=timedelta(days=9)),
+        DataFreshness(max_age=timedelta(days=9)),
         lambda good: of_the_data(newest=HOLDOUT.start + good * (HOLDOUT.end - HOLDOUT.start)),
     ),
     (NoConstantFeature(), lambda good: of_the_data(constant={f"f{each}": "holdout" for each in some(3, good)})),
     (NoLeakage(), lambda good: seen(data=leak(1 - good / 2, 1 - good / 2))),
     (NoLeakage(), lambda good: seen(data=leak(1 - good * 0.4, 0.6))),
     (ForbiddenColumns(names=("*_ssn",)), lambda good: of_the_data(features=[f"a{each}_ssn" for each in some(3, good)])),
-    (SameFeatures(), lambda good: of_the_data(served_differences={"cost": 1 - good})),
-    (HoldoutReuse(most=2), lambda good: seen(reused_by=tuple(some(6, good)))),
-    (FaithfulExport(difference=0.3), lambda good: seen(parity=parity(1 - good))),
-    (FaithfulExport(), lambda good: seen(parity=parity(changed=len(some(5, good))))),
-    (ArtifactSize(mib=3), lambda good: rehearsed(size_bytes=round(6 * 2**20 * (1 - good)))),
-    (Latency(p99_ms=8), lambda good: rehearsed(latency_p99_ms=16 * (1 - good))),
-    (Memory(mib=90), lambda good: rehearsed(memory_mib=180 * (1 - good))),
+    (TrainingServingSkew(), lambda good: of_the_data(served_differences={"cost": 1 - good})),
+    (HoldoutReuse(max_uses=2), lambda good: seen(reused_by=tuple(some(6, good)))),
+    (OnnxParity(tolerance=0.3), lambda good: seen(parity=parity(1 - good))),
+    (OnnxParity(), lambda good: seen(parity=parity(changed=len(some(5, good))))),
+    (ArtifactSize(max_mib=3), lambda good: rehearsed(size_bytes=round(6 * 2**20 * (1 - good)))),
+    (Latency(max_p99_ms=8), lambda good: rehearsed(latency_p99_ms=16 * (1 - good))),
+    (Memory(max_mib=90), lambda good: rehearsed(memory_mib=180 * (1 - good))),
 ]
 
 
@@ -520,7 +548,7 @@ def test_every_gate_with_a_figure_is_known_to_be_monotone() -> None:
 
 @given(rank=ranks, moves=shares, flips=st.none() | shares)
 def test_the_divergence_is_weighed_from_the_evidence_alone(rank, moves, flips) -> None:
-    evidence, gates = far(rank, moves, flips), [Divergence(least_rank_correlation=0.5, most_label_flips=0.5)]
+    evidence, gates = far(rank, moves, flips), [PredictionChurn(min_rank_correlation=0.5, max_label_flips=0.5)]
     assert decide(evidence, gates) == decide(Evidence.from_plain(evidence.to_plain()), tuple(gates))
 
 

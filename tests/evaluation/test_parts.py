@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from include.evaluation.blocks import Blocks
-from include.evaluation.card import MOST_POINTS, card_data, precision_recall, roc
-from include.evaluation.facts import constant_features, served_differently, strengths
+from include.evaluation.curves import MOST_POINTS, card_data, precision_recall, roc
+from include.evaluation.data_checks import constant_features, served_differently, strengths
 from include.evaluation.intervals import Manner
-from include.evaluation.search import corrected_for_looking, cut_features, row_losses, worst_slices
+from include.evaluation.slice_finder import corrected_for_looking, cut_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, parts_of, slice_figures
 from include.inference import Scorer, Signature
 from include.inference.batch import encode_batch
@@ -19,7 +19,7 @@ from include.training.export import convert
 from include.training.threshold import best_threshold
 
 FEATURES = (
-    Numeric(name="size", unit="m", low=0, high=10, missing=True),
+    Numeric(name="size", unit="m", minimum=0, maximum=10, nullable=True),
     Categorical(name="colour", categories=("blue", "green", "red")),
     Boolean(name="old"),
 )
@@ -129,8 +129,8 @@ def test_rates_of_groups_by_hand() -> None:
     table = pa.table({"old": [True] * 4 + [False] * 2})
     truth, said = np.array([1, 1, 0, 0, 0, 0]), np.array([0.9, 0.2, 0.6, 0.1, 0.1, 0.2])
     no, yes = group_rates(table, truth, np.column_stack([1 - said, said]), 0.5, ["old"])
-    assert (yes.rows, yes.answer_rate, yes.true_positive_rate, yes.false_positive_rate) == (4, 0.5, 0.5, 0.5)
-    assert (no.rows, no.answer_rate, no.true_positive_rate, no.false_positive_rate) == (2, 0.0, None, 0.0)
+    assert (yes.rows, yes.selection_rate, yes.true_positive_rate, yes.false_positive_rate) == (4, 0.5, 0.5, 0.5)
+    assert (no.rows, no.selection_rate, no.true_positive_rate, no.false_positive_rate) == (2, 0.0, None, 0.0)
 
 
 def test_a_leak_is_strong_alone_noise_is_not_and_what_is_filled_in_afterwards_loses_its_strength() -> None:

@@ -26,7 +26,7 @@ from include.records import (
     Period,
     Rehearsal,
     Reproducibility,
-    SliceFigure,
+    SliceMetric,
     SnapshotRef,
     Split,
 )
@@ -37,8 +37,8 @@ TRAIN = Period(start=AT - timedelta(days=120), end=AT - timedelta(days=31))
 HOLDOUT = Period(start=AT - timedelta(days=30), end=AT)
 CLASSES = {"binary": ("on_time", "late"), "multiclass": ("setosa", "versicolor", "virginica"), "regression": ()}
 FEATURES = (
-    Numeric(name="distance", unit="km", low=0, high=5000, missing=True),
-    Numeric(name="departure_hour", unit="h", low=0, high=24),
+    Numeric(name="distance", unit="km", minimum=0, maximum=5000, nullable=True),
+    Numeric(name="departure_hour", unit="h", minimum=0, maximum=24),
     Categorical(name="carrier", categories=tuple(f"carrier {letter}" for letter in "ABCDEFGHIJKLMNOP")),
     Boolean(name="weekend"),
 )
@@ -49,11 +49,11 @@ def pack_of(task: str = "binary", *, bare: bool = False, accepted: bool = True, 
     rng = np.random.default_rng(7)
     evaluation = _evaluation(task, bare)
     gates = [
-        GateResult(gate="better_than_baseline", metric="roc_auc", figure=0.7269, bound=0.7179, passed=True,
+        GateResult(gate="better_than_baseline", metric="roc_auc", value=0.7269, limit=0.7179, passed=True,
                    sentence="roc_auc is 0.7269; it must be above 0.7179 (baseline)."),
-        GateResult(gate="not_worse_than_champion", metric="roc_auc", figure=-0.0021, bound=-0.005, passed=accepted,
+        GateResult(gate="non_inferiority", metric="roc_auc", value=-0.0021, limit=-0.005, passed=accepted,
                    sentence="roc_auc less the champion's is at least -0.0021 with 95% confidence; -0.0050 is allowed."),
-        GateResult(gate="minimum_labels", metric="rows", figure=25870, bound=5000, passed=True,
+        GateResult(gate="minimum_labels", metric="rows", value=25870, limit=5000, passed=True,
                    sentence="The holdout has 25,870 labelled rows; 5,000 are needed."),
     ]  # fmt: skip
     fields: dict[str, Any] = {
@@ -109,20 +109,20 @@ def _evaluation(task: str, bare: bool) -> Evaluation:
     def less(rival: dict[str, float]) -> dict[str, Difference]:
         return {
             name: Difference(value=names[name] - value, low=names[name] - value - 0.004,
-                             high=names[name] - value + 0.004, error=0.002, method="bootstrap by block")
+                             high=names[name] - value + 0.004, standard_error=0.002, method="bootstrap by block")
             for name, value in rival.items()
         }  # fmt: skip
 
     metric = next(iter(names))
     slices = tuple(
-        SliceFigure(name=f"carrier = carrier {letter}", features=("carrier",), rows=1200 + 7 * i, metric=metric,
+        SliceMetric(name=f"carrier = carrier {letter}", features=("carrier",), rows=1200 + 7 * i, metric=metric,
                     candidate=0.69 + 0.01 * i, low=0.66, high=0.75, champion=0.68, elsewhere=0.73,
                     p_value=0.21 + 0.1 * i)
         for i, letter in enumerate("ABC")
     )  # fmt: skip
     return Evaluation(
         model="flight_delay", rows=25_870, candidate=names, baseline=baseline, champion=champion, champion_version=6,
-        champion_sequence=6, resamples=2000, blocks=30, block="1 day", intervals=around(names),
+        champion_sequence=6, n_resamples=2000, n_blocks=30, block_description="1 day", intervals=around(names),
         baseline_intervals=around(baseline), champion_intervals=around(champion), differences=less(champion),
         baseline_differences=less(baseline), threshold=0.31, divergence=Divergence(
             rank_correlation=0.9731, decile_moves=0.2104, label_flips=None if task == "regression" else 0.0312
@@ -130,9 +130,9 @@ def _evaluation(task: str, bare: bool) -> Evaluation:
         class_rows={name: 8000 - 900 * i for i, name in enumerate(CLASSES[task])}, slices=slices,
         worst_slices=slices[:2], slices_left_out=2, train=TRAIN, holdout=HOLDOUT, reused_by=(5, 6), seconds=4.2,
         groups=(
-            GroupRates(feature="weekend", group="true", rows=7000, answer_rate=0.31, error_rate=0.27,
+            GroupRates(feature="weekend", group="true", rows=7000, selection_rate=0.31, error_rate=0.27,
                        true_positive_rate=0.6, false_positive_rate=0.2),
-            GroupRates(feature="weekend", group="false", rows=18_870, answer_rate=0.33, error_rate=0.28),
+            GroupRates(feature="weekend", group="false", rows=18_870, selection_rate=0.33, error_rate=0.28),
         ) if task == "binary" else (),
     )  # fmt: skip
 

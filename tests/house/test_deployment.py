@@ -128,7 +128,7 @@ def test_airflow_s_processes_share_one_environment_but_for_what_only_tasks_need(
     assert tasks.keys() - shared.keys() == {
         "SLUICE_SIGNING_KEY",
         "SLUICE_AUTH_SECRET",
-        "SLUICE_ONLINE_URL",
+        "SLUICE_SERVICE_URL",
         "SLUICE_TRAINER_DATABASE_URL",
         "SLUICE_APPROVER_DATABASE_URL",
         "SLUICE_SERVICE_WORKERS",  # of a rehearsal

@@ -78,8 +78,8 @@ def test_what_sluice_is_told_are_settings_that_it_has_and_no_secret_is_among_the
 def test_the_pool_is_made_and_no_more_tasks_run_than_it_has_slots() -> None:
     (script,) = VALUES["migrateDatabaseJob"]["args"]
     assert "airflow pools set sluice_database" in script
-    connections = next(each["value"] for each in VALUES["env"] if each["name"] == "SLUICE_DATABASE_CONNECTIONS")
-    assert Settings(database_connections=int(connections)).database_slots == VALUES["config"]["core"]["parallelism"]
+    connections = next(each["value"] for each in VALUES["env"] if each["name"] == "SLUICE_DATABASE_MAX_CONNECTIONS")
+    assert Settings(database_max_connections=int(connections)).database_slots == VALUES["config"]["core"]["parallelism"]
 
 
 @pytest.mark.parametrize("part", ["workers", "scheduler", "dagProcessor", "triggerer", "apiServer"])

@@ -209,9 +209,9 @@ def test_the_queries_for_analysts_run(loaded: Engine) -> None:
 # -- spec.md ---------------------------------------------------------------------------------------
 
 
-def words(base: type[spec.Word] = spec.Word) -> dict[str, type[spec.Word]]:
+def words(base: type[spec.SpecModel] = spec.SpecModel) -> dict[str, type[spec.SpecModel]]:
     """Return the words that a declaration is written in: what some share is no word of its own."""
-    found: dict[str, type[spec.Word]] = {}
+    found: dict[str, type[spec.SpecModel]] = {}
     for each in base.__subclasses__():
         found |= words(each) or {each.__name__: each}
     return found

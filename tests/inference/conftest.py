@@ -31,7 +31,7 @@ def sign(**changes: Any) -> Signature:
         "task": "multiclass",
         "entity_key": EntityKey(column="flower", type="bigint"),
         "event_time": "measured_at",
-        "features": tuple(Numeric(name=name, unit="cm", low=0, high=100) for name in IRIS),
+        "features": tuple(Numeric(name=name, unit="cm", minimum=0, maximum=100) for name in IRIS),
         "classes": ("setosa", "versicolor", "virginica"),
     }
     return Signature(**(fields | changes))
@@ -69,6 +69,6 @@ def linear_classifier(iris: np.ndarray) -> Scorer:
 def regression() -> Scorer:
     matrix, target = load_diabetes(return_X_y=True)
     matrix = matrix.astype(np.float32)
-    features = tuple(Numeric(name=f"f{i}", unit="1", low=-1, high=1) for i in range(matrix.shape[1]))
+    features = tuple(Numeric(name=f"f{i}", unit="1", minimum=-1, maximum=1) for i in range(matrix.shape[1]))
     signature = sign(model="sugar", task="regression", classes=(), features=features, single_row_exact=False)
     return Scorer(exported(LinearRegression().fit(matrix, target), matrix), signature)

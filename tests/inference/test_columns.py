@@ -42,7 +42,7 @@ def numbers(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     """Return a feature, a column of some type of number, and its values as JSON would have them."""
     low = draw(st.floats(-300, 300) | st.sampled_from([-(2.0**63), 2.0**53, -1e38]))
     high = max(low + draw(st.floats(1, 300) | st.sampled_from([2.0**64, 1e39])), math.nextafter(low, math.inf))
-    missing, policy = draw(st.booleans()), draw(st.sampled_from(["reject", "accept"]))
+    missing, policy = draw(st.booleans()), draw(st.sampled_from(["error", "ignore"]))
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     if dtype.kind == "f":
         element: st.SearchStrategy[Any] = st.floats(width=8 * dtype.itemsize) | st.sampled_from([low, high])
@@ -52,7 +52,7 @@ def numbers(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
         element = st.integers(int(info.min), int(info.max)) | near
     with np.errstate(over="ignore"):
         column = np.array(draw(st.lists(element, max_size=6)), dtype=dtype)
-    feature = Numeric(name="f", unit="1", low=low, high=high, missing=missing, out_of_range=policy)
+    feature = Numeric(name="f", unit="1", minimum=low, maximum=high, nullable=missing, out_of_range=policy)
     return feature, column, [None if math.isnan(value) else value for value in column.tolist()]
 
 
@@ -62,11 +62,11 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     feature = Categorical(
         name="f",
         categories=tuple(sorted(known)),
-        missing=draw(st.booleans()),
-        unknown=draw(st.sampled_from(["reject", "encode"])),
+        nullable=draw(st.booleans()),
+        handle_unknown=draw(st.sampled_from(["error", "ignore"])),
     )
     values = draw(st.lists(st.sampled_from(sorted(known)) | WORDS, max_size=6))
-    rows = [None if value == "" and feature.missing and "" not in known else value for value in values]
+    rows = [None if value == "" and feature.nullable and "" not in known else value for value in values]
     encoded = [value.encode() for value in values]
     coder = ColumnEncoder(signature_of(feature)).coders.get("f")
     coded = coder.read(b"".join(struct.pack("<I", len(each)) + each for each in encoded), len(rows)) if coder else None
@@ -75,7 +75,7 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
 
 @st.composite
 def flags(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
-    feature = Boolean(name="f", missing=draw(st.booleans()))
+    feature = Boolean(name="f", nullable=draw(st.booleans()))
     values = draw(st.lists(st.booleans(), max_size=4))
     if draw(st.booleans()):
         with_none = draw(st.lists(st.none() | st.booleans(), max_size=4))
@@ -105,7 +105,7 @@ def test_a_column_encodes_to_the_bits_of_its_rows_and_is_refused_exactly_where_t
 
 
 def test_all_faults_are_named_row_by_row_but_only_the_first_20() -> None:
-    features = (Numeric(name="a", unit="1", low=0, high=1), Boolean(name="b"))
+    features = (Numeric(name="a", unit="1", minimum=0, maximum=1), Boolean(name="b"))
     encoder = ColumnEncoder(signature_of(*features))
     with pytest.raises(RowsRejectedError) as rejected:
         encoder.encode({"a": np.array([0.5, 2, 3]), "b": np.array([1, 0, 1])}, 3)
@@ -118,8 +118,8 @@ def test_all_faults_are_named_row_by_row_but_only_the_first_20() -> None:
 
 
 def test_a_column_of_another_kind_is_refused_as_a_row_would_be() -> None:
-    number = Numeric(name="f", unit="km", low=0, high=9)
-    category = Categorical(name="f", categories=("A",), unknown="reject")
+    number = Numeric(name="f", unit="km", minimum=0, maximum=9)
+    category = Categorical(name="f", categories=("A",), handle_unknown="error")
     assert refusal_of(number, np.array([True])) == ["inputs.f[0]: expected a number from 0 to 9 (km); found a boolean"]
     assert refusal_of(number, ["1"]) == [
         "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
@@ -132,7 +132,7 @@ def test_a_column_of_another_kind_is_refused_as_a_row_would_be() -> None:
 
 
 def test_a_boolean_that_may_be_missing_is_taken_as_0_1_and_nan_since_tensors_of_booleans_have_no_missing() -> None:
-    feature = Boolean(name="f", missing=True)
+    feature = Boolean(name="f", nullable=True)
     encoded = column_of(feature, np.array([0, 1, math.nan], dtype=np.float32))
     assert encoded[:2] == [0.0, 1.0]
     assert math.isnan(encoded[2])
@@ -141,7 +141,7 @@ def test_a_boolean_that_may_be_missing_is_taken_as_0_1_and_nan_since_tensors_of_
 
 
 def test_an_empty_string_is_missing_where_that_is_allowed_unless_it_is_a_category() -> None:
-    kwargs: dict[str, Any] = {"name": "f", "unknown": "reject"}
-    assert column_of(Categorical(categories=("A",), missing=True, **kwargs), ["", "A"]) == [-1.0, 0.0]
-    assert column_of(Categorical(categories=("", "A"), missing=True, **kwargs), ["", "A"]) == [0.0, 1.0]
+    kwargs: dict[str, Any] = {"name": "f", "handle_unknown": "error"}
+    assert column_of(Categorical(categories=("A",), nullable=True, **kwargs), ["", "A"]) == [-1.0, 0.0]
+    assert column_of(Categorical(categories=("", "A"), nullable=True, **kwargs), ["", "A"]) == [0.0, 1.0]
     assert len(refusal_of(Categorical(categories=("A",), **kwargs), ["", "A"])) == 1

@@ -15,12 +15,12 @@ from include.inference import Fault, RowEncoder, Signature
 from include.spec import Boolean, Categorical, EntityKey, Feature, Numeric
 
 TRIP = (
-    Numeric(name="distance", unit="km", low=0, high=1000),
-    Numeric(name="delay", unit="min", low=-60, high=60, missing=True, out_of_range="accept"),
-    Categorical(name="carrier", categories=("AA", "BB", "CC"), unknown="reject"),
-    Categorical(name="tail", categories=("N1", "N2"), missing=True),
+    Numeric(name="distance", unit="km", minimum=0, maximum=1000),
+    Numeric(name="delay", unit="min", minimum=-60, maximum=60, nullable=True, out_of_range="ignore"),
+    Categorical(name="carrier", categories=("AA", "BB", "CC"), handle_unknown="error"),
+    Categorical(name="tail", categories=("N1", "N2"), nullable=True),
     Boolean(name="weekend"),
-    Boolean(name="holiday", missing=True),
+    Boolean(name="holiday", nullable=True),
 )
 GOOD: dict[str, Any] = {
     "distance": 10.5, "delay": -3, "carrier": "BB", "tail": "N2", "weekend": True, "holiday": False,
@@ -147,22 +147,22 @@ def test_a_long_value_is_told_in_short() -> None:
 words = st.text(max_size=5)
 numerics = st.builds(
     lambda low, width, missing, policy: Numeric(
-        name="f", unit="1", low=low, high=low + width, missing=missing, out_of_range=policy
+        name="f", unit="1", minimum=low, maximum=low + width, nullable=missing, out_of_range=policy
     ),
     st.floats(-1e6, 1e6),
     st.floats(1, 1e6),
     st.booleans(),
-    st.sampled_from(["reject", "accept"]),
+    st.sampled_from(["error", "ignore"]),
 )
 categoricals = st.builds(
     lambda known, missing, unknown: Categorical(
-        name="f", categories=tuple(sorted(known)), missing=missing, unknown=unknown
+        name="f", categories=tuple(sorted(known)), nullable=missing, handle_unknown=unknown
     ),
     st.sets(words, min_size=1, max_size=4),
     st.booleans(),
-    st.sampled_from(["reject", "encode"]),
+    st.sampled_from(["error", "ignore"]),
 )
-booleans = st.builds(lambda missing: Boolean(name="f", missing=missing), st.booleans())
+booleans = st.builds(lambda missing: Boolean(name="f", nullable=missing), st.booleans())
 features = st.one_of(numerics, categoricals, booleans)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words,
@@ -174,15 +174,15 @@ values = st.recursive(
 def permitted(feature: Feature, value: Any) -> bool:
     """Say, without looking at the encoder, whether the words of the declaration allow `value`."""
     if value is None:
-        return feature.missing
+        return feature.nullable
     if isinstance(feature, Boolean):
         return isinstance(value, bool)
     if isinstance(feature, Categorical):
-        return isinstance(value, str) and (value in feature.categories or feature.unknown == "encode")
+        return isinstance(value, str) and (value in feature.categories or feature.handle_unknown == "ignore")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     largest = float(np.finfo(np.float32).max)
-    low, high = (feature.low, feature.high) if feature.out_of_range == "reject" else (-largest, largest)
+    low, high = (feature.minimum, feature.maximum) if feature.out_of_range == "error" else (-largest, largest)
     return low <= value <= high
 
 
@@ -210,12 +210,16 @@ def tables(draw: st.DrawFn) -> tuple[list[Feature], list[list[Any]]]:
 
 
 def _permitted_values(feature: Feature) -> st.SearchStrategy[Any]:
-    missing = st.none() if feature.missing else st.nothing()
+    missing = st.none() if feature.nullable else st.nothing()
     if isinstance(feature, Boolean):
         return missing | st.booleans()
     if isinstance(feature, Categorical):
-        return missing | st.sampled_from(feature.categories) | (words if feature.unknown == "encode" else st.nothing())
-    return missing | st.floats(feature.low, feature.high)
+        return (
+            missing
+            | st.sampled_from(feature.categories)
+            | (words if feature.handle_unknown == "ignore" else st.nothing())
+        )
+    return missing | st.floats(feature.minimum, feature.maximum)
 
 
 @given(tables())

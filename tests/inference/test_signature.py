@@ -20,8 +20,8 @@ def signature_with(*features: object, **changes: object) -> Signature:
 
 def test_a_signature_comes_back_from_its_file_as_it_was() -> None:
     signature = signature_with(
-        Numeric(name="distance", unit="km", low=0, high=1e4, missing=True),
-        Categorical(name="carrier", categories=("AA", "Ü"), unknown="reject"),
+        Numeric(name="distance", unit="km", minimum=0, maximum=1e4, nullable=True),
+        Categorical(name="carrier", categories=("AA", "Ü"), handle_unknown="error"),
         Boolean(name="weekend"),
         single_row_exact=False,
     )

@@ -45,7 +45,7 @@ from include.spec import *
 spec = ModelSpec(
     name="{name}", task="{task}", description="A test's model.", owner="tests", source="source.{name}",
     entity_key=EntityKey(column="id", type="{key}"), event_time="at",
-    features=(Numeric(name="x", unit="cm", low=0, high=1),),
+    features=(Numeric(name="x", unit="cm", minimum=0, maximum=1),),
     target=Target(column="y", classes={classes}),
     estimator=lambda columns: None,
     window=TrainingWindow(train=timedelta(days=1), holdout=timedelta(days=1)),
@@ -60,17 +60,17 @@ def signature_of(name: str) -> Signature:
     fields: dict[str, Any] = {"model": name, "event_time": "at", "entity_key": EntityKey(column="id", type="bigint")}
     if name == "iris":
         fields |= {"task": "multiclass", "classes": ("setosa", "versicolor", "virginica")}
-        fields["features"] = tuple(Numeric(name=each, unit="cm", low=0, high=100) for each in IRIS)
+        fields["features"] = tuple(Numeric(name=each, unit="cm", minimum=0, maximum=100) for each in IRIS)
     elif name == "trip":
         fields |= {"task": "binary", "classes": ("on_time", "late"), "entity_key": EntityKey(column="id")}
         fields["features"] = (
-            Numeric(name="distance", unit="km", low=0, high=1000, missing=True),
-            Categorical(name="carrier", categories=("AA", "BB", "CC"), unknown="reject"),
+            Numeric(name="distance", unit="km", minimum=0, maximum=1000, nullable=True),
+            Categorical(name="carrier", categories=("AA", "BB", "CC"), handle_unknown="error"),
             Boolean(name="weekend"),
         )
     else:
         fields |= {"task": "regression", "single_row_exact": False}
-        fields["features"] = tuple(Numeric(name=f"f{i}", unit="1", low=-1, high=1) for i in range(10))
+        fields["features"] = tuple(Numeric(name=f"f{i}", unit="1", minimum=-1, maximum=1) for i in range(10))
     return Signature(**fields)
 
 
@@ -246,7 +246,7 @@ def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
 
     A module's tests run over both when its own fixture ``settled`` is this one.
     """
-    settings = settled.harness.settings.model_copy(update={"service_express": request.param})
+    settings = settled.harness.settings.model_copy(update={"service_fast_path": request.param})
     client = create_app(settings, settled.slots, settled.harness.engine).test_client()
     return replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 

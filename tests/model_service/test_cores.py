@@ -71,7 +71,7 @@ def test_all_threads_of_a_running_worker_stay_where_it_does(
 ) -> None:
     harness.declare("iris")
     harness.champion("iris")
-    service = run_service(workers=len(MINE), SLUICE_SERVICE_OWN_CORES=setting)
+    service = run_service(workers=len(MINE), SLUICE_SERVICE_CPU_AFFINITY=setting)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     workers = psutil.Process(service.process.pid).children()
     service.wait_until(lambda: set().union(*map(bound, workers)) == wanted)

@@ -96,7 +96,7 @@ def app_of(settled: Any) -> Callable[..., Flask]:
 @pytest.fixture(scope="module")
 def ways(app_of: Callable[..., Flask]) -> tuple[Flask, Flask]:
     """The express way, and Flask's."""
-    return app_of(service_express=True), app_of(service_express=False)
+    return app_of(service_fast_path=True), app_of(service_fast_path=False)
 
 
 def answer_of(app: Flask, path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> Any:
@@ -141,8 +141,8 @@ def test_a_fault_of_our_own_is_the_same_500_on_both_ways(
 
 
 def test_what_is_refused_for_want_of_room_is_the_same_on_both_ways(app_of: Callable[..., Flask]) -> None:
-    for limit in ({"service_rate": 0.001, "service_burst": 1, "service_workers": 1},):
-        apps = [app_of(service_express=express, **limit) for express in (True, False)]
+    for limit in ({"service_rate_limit": 0.001, "service_rate_limit_burst": 1, "service_workers": 1},):
+        apps = [app_of(service_fast_path=express, **limit) for express in (True, False)]
         first = [answer_of(app, "/predict", features(FLOWER), {})[0] for app in apps]
         second = [answer_of(app, "/predict", features(FLOWER), {}) for app in apps]
         assert first == ["200 OK"] * 2

@@ -152,7 +152,7 @@ def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: 
 
 
 def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
-    few = jobs.harness.settings.model_copy(update={"service_job_most": 2})
+    few = jobs.harness.settings.model_copy(update={"service_job_queue_limit": 2})
     client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
     statuses = [client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code for _ in range(3)]
     assert statuses == [202, 202, 503]
@@ -385,7 +385,7 @@ def pinned_to(registered: ModelVersion, service: Any, number: int | None = None)
     slots = ModelSlots(["iris"])
     scorer = load_artifact(service.harness.store, "iris", registered.version, registered.artifact_digest)
     slots["iris"].pin, slots["iris"].current = pin, LoadedModel(scorer, pin)
-    return over(service, slots, service_pin={"iris": pin})
+    return over(service, slots, service_pinned_versions={"iris": pin})
 
 
 def test_a_worker_takes_jobs_of_the_models_that_it_serves_and_leaves_others_to_others(

@@ -115,7 +115,12 @@ def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
 
 def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settled: Any) -> None:
     settings = settled.harness.settings.model_copy(
-        update={"service_rate": 0.5, "service_burst": 3, "service_workers": 1, "service_access_log": "off"}
+        update={
+            "service_rate_limit": 0.5,
+            "service_rate_limit_burst": 3,
+            "service_workers": 1,
+            "service_access_log": "off",
+        }
     )
     client = create_app(settings, settled.slots, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(4)]
@@ -127,7 +132,12 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
 
 def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_worker_grants(settled: Any) -> None:
     settings = settled.harness.settings.model_copy(
-        update={"service_rate": 0.5, "service_burst": 4, "service_workers": 2, "service_access_log": "off"}
+        update={
+            "service_rate_limit": 0.5,
+            "service_rate_limit_burst": 4,
+            "service_workers": 2,
+            "service_access_log": "off",
+        }
     )
     client = create_app(settings, settled.slots, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(3)]
@@ -262,7 +272,7 @@ def in_flight(port: int) -> float:
 def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
     harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_CONCURRENCY", "3")
     harness.declare("iris")
     harness.champion("iris")
     service = run_service(workers=1)
@@ -293,8 +303,8 @@ def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
 def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cut_off_and_others_are_not(
     harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLUICE_SERVICE_MAX_IN_FLIGHT", "3")
-    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "2")
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_CONCURRENCY", "3")
+    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS", "2")
     harness.declare("iris")
     harness.champion("iris")
     service = run_service(workers=1)
@@ -328,7 +338,7 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cu
 def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_own_id_and_it_is_noted_as_408(
     harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_SECONDS", "1")
+    monkeypatch.setenv("SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS", "1")
     harness.declare("iris")
     harness.champion("iris")
     service = run_service(workers=1)
@@ -443,7 +453,7 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
 def test_told_to_stop_it_waits_for_no_request_beyond_its_grace(harness: Any, run_service: Callable[..., Any]) -> None:
     harness.declare("iris")
     harness.champion("iris")
-    service = run_service(SLUICE_SERVICE_GRACE_SECONDS="2")
+    service = run_service(SLUICE_SERVICE_SHUTDOWN_TIMEOUT_SECONDS="2")
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     with socket.create_connection(("127.0.0.1", service.port)) as silent:
         silent.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")

@@ -137,11 +137,11 @@ def test_a_model_that_is_not_loaded_yet_is_named_as_what_is_not_available(settle
 
 def test_whom_the_guard_turns_away_counts_for_the_model_that_was_asked(settled: Any) -> None:
     secret = Settings(auth_secret="s" * 32).auth_secret
-    asking, narrow = Watched(settled, auth_secret=secret), {"service_rate": 0.001, "service_burst": 1}
+    asking, narrow = Watched(settled, auth_secret=secret), {"service_rate_limit": 0.001, "service_rate_limit_burst": 1}
     other = jwt.encode(CLAIMS | {"models": ["trip"]}, "s" * 32, "HS256")
     assert asking.predict(SETOSA).status_code == 401
     assert asking.predict(SETOSA, Authorization=f"Bearer {other}").status_code == 403
-    limited, full = Watched(settled, service_workers=1, **narrow), Watched(settled, service_max_in_flight=0)
+    limited, full = Watched(settled, service_workers=1, **narrow), Watched(settled, service_max_concurrency=0)
     assert [limited.predict(SETOSA).status_code for _ in range(2)] == [200, 429]
     assert full.predict(SETOSA).status_code == 503
     for watched, status in ((asking, 401), (asking, 403), (limited, 429), (full, 503)):
@@ -372,7 +372,7 @@ def test_a_refused_row_leaves_no_value_in_the_log(settled: Any) -> None:
 
 
 def test_features_are_logged_when_a_setting_asks(settled: Any) -> None:
-    watched = Watched(settled, service_log_features=True)
+    watched = Watched(settled, service_access_log_payloads=True)
     watched.predict([SETOSA, SETOSA])
     watched.observer.flush()
     (line,) = watched.lines
@@ -647,13 +647,13 @@ def test_a_category_that_no_log_can_hold_harms_nothing_else(
 ) -> None:
     lenient = Path(shutil.copytree(harness.candidates("trip", 0), tmp_path / "lenient"))
     signature = json.loads((lenient / "signature.json").read_text())
-    signature["features"][1]["unknown"] = "encode"
+    signature["features"][1]["handle_unknown"] = "ignore"
     (lenient / "signature.json").write_text(json.dumps(signature))
     monkeypatch.setattr(harness, "candidates", lambda *_: lenient)
     harness.declare("trip")
     harness.champion("trip")
     service.watcher.look()
-    watched = Watched(service, harness.engine, service_sample_rate=1.0, service_log_features=True)
+    watched = Watched(service, harness.engine, service_sample_rate=1.0, service_access_log_payloads=True)
     for carrier in ("\0", "\ud800", "ZZ"):
         row = {"distance": 10.5, "carrier": carrier, "weekend": True}
         assert watched.predict(row, "trip").status_code == 200

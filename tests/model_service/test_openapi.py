@@ -34,7 +34,9 @@ def settled(settled: Any) -> Iterator[Any]:
 
     It is patient with its database: what is answered is looked at here, not how soon on a machine that has other work.
     """
-    settings = settled.harness.settings.model_copy(update={"service_job_most": 1_000_000, "service_read_seconds": 10.0})
+    settings = settled.harness.settings.model_copy(
+        update={"service_job_queue_limit": 1_000_000, "service_query_timeout_seconds": 10.0}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model_service.app.JOB_SECONDS", 60.0)
         client = create_app(settings, settled.slots, settled.harness.engine).test_client()

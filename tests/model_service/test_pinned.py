@@ -31,7 +31,7 @@ def saved(harness: Any, name: str, version: int, seed: int) -> dict[str, Any]:
 def test_it_serves_the_pins_and_asks_no_database(harness: Any, run_service: Callable[..., Any]) -> None:
     harness.declare("iris", "trip")
     pin = saved(harness, "iris", 7, seed=1)
-    service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
+    service = run_service(SLUICE_SERVICE_PINNED_VERSIONS=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
 
     ready = service.ask("GET", "/ready")[1]
@@ -58,7 +58,7 @@ def test_a_pin_is_served_although_another_version_is_champion(harness: Any, run_
     harness.champion("iris")
     candidate = harness.register("iris", seed=1)
     pins = {"iris": {"version": candidate.version, "artifact_digest": candidate.artifact_digest}}
-    service = run_service(SLUICE_SERVICE_PIN=json.dumps(pins))
+    service = run_service(SLUICE_SERVICE_PINNED_VERSIONS=json.dumps(pins))
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     harness.promote("iris", 1)
     assert service.ask("POST", "/predict", {"features": SETOSA})[1]["version"] == 2
@@ -72,7 +72,7 @@ def test_a_pinned_artifact_that_was_changed_is_refused_and_told(harness: Any, ru
     pin = saved(harness, "iris", 7, seed=1)
     with (harness.store.folder("iris", 7) / "model.onnx").open("ab") as graph:
         graph.write(b"x")
-    service = run_service(SLUICE_SERVICE_PIN=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
+    service = run_service(SLUICE_SERVICE_PINNED_VERSIONS=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     status, told = service.ask("GET", "/ready")
     assert (status, told["models"]["iris"]["state"]) == (503, "refused")
@@ -88,7 +88,7 @@ def test_a_pinned_graph_that_fails_when_it_runs_is_refused_and_the_others_are_se
     monkeypatch.setattr(harness, "candidates", lambda *_: failing)
     pins["iris"] = saved(harness, "iris", 7, seed=0)
     slots = pinned_slots(
-        harness.settings.model_copy(update={"service_pin": {m: Pin(**pin) for m, pin in pins.items()}})
+        harness.settings.model_copy(update={"service_pinned_versions": {m: Pin(**pin) for m, pin in pins.items()}})
     )
     assert slots["iris"].current is None
     assert "ONNX Runtime fails when it runs" in str(slots["iris"].fault)
@@ -97,6 +97,6 @@ def test_a_pinned_graph_that_fails_when_it_runs_is_refused_and_the_others_are_se
 
 @pytest.mark.parametrize("text", ["iris", '{"iris": 3}', '{"iris": {"version": 1, "artifact_digest": "x"}}'])
 def test_a_pin_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLUICE_SERVICE_PIN", text)
-    with pytest.raises(SettingsError, match="SLUICE_SERVICE_PIN"):
+    monkeypatch.setenv("SLUICE_SERVICE_PINNED_VERSIONS", text)
+    with pytest.raises(SettingsError, match="SLUICE_SERVICE_PINNED_VERSIONS"):
         load_settings()

@@ -186,7 +186,7 @@ def test_no_answer_and_no_log_repeats_a_refused_value(
 
 
 def test_an_operator_may_have_refused_values_repeated(settled: Any, client: FlaskClient) -> None:
-    shows = settled.harness.settings.model_copy(update={"service_show_values": True})
+    shows = settled.harness.settings.model_copy(update={"service_errors_include_values": True})
     asked = create_app(shows, settled.slots).test_client()
     body = {"features": TRIP | {"carrier": PRIVATE, "distance": 98765.25}}
     for answering, found in ((client, ["one out of range", "a string of 11 characters"]),

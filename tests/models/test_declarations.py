@@ -11,20 +11,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.errors import SpecError, UnknownModelError
 from include.models import declared_models, read_spec
-from include.spec.words import Cron
+from include.spec.base import Cron
 from tests.builders import QUERY, SPEC, declare_model
 
 FAULTS = {
     # what is replaced, by what: the field named, and what is said of it
     'name="{name}"': ('name="other"', "name", "the folder's name, 'parcels'"),
     'task="binary"': ('task="multiclass"', "ModelSpec", "a multiclass target needs at least 3 classes; found 2"),
-    "low=0, high=100": ("low=100, high=0", "Numeric", "high must be above low"),
+    "low=0, high=100": ("low=100, high=0", "Numeric", "maximum must be above minimum"),
     'column="outcome"': ('column="weight"', "ModelSpec", "found twice: weight"),
     'source="source.{name}"': ('source="parcels"', "source", "match pattern"),
     "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a length of time above zero"),
     "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(fewest, most); found 10 before 5"),
-    "retrain=None": ('retrain="every day"', "retrain", "five fields, such as '0 4 * * 1'"),
-    "score=None": ('score="0 25 * * *"', "score", "the schedule's hour takes numbers from 0 to 23"),
+    "retrain_schedule=None": ('retrain_schedule="every day"', "retrain", "five fields, such as '0 4 * * 1'"),
+    "score_schedule=None": ('score_schedule="0 25 * * *"', "score", "the schedule's hour takes numbers from 0 to 23"),
     'metric="roc_auc", margin=-0.5': ('metric="auc"', "metric", "Input should be"),
     'owner="tests"': ("owner=3", "owner", "valid string"),
     "Boolean(name=": ("Boolean(nome=", "name", "Field required"),
@@ -83,7 +83,9 @@ def test_the_digest_changes_with_either_file_and_with_nothing_else(tmp_path: Pat
 def test_two_trainings_are_weighed_exactly_where_they_are_declared(tmp_path: Path) -> None:
     plain = declare_model(tmp_path)
     assert "reproducible" not in {gate.kind for gate in plain.policy}
-    twice = declare_model(tmp_path, spec=SPEC.replace("retrain=None,", "retrain=None, reproducible=True,"))
+    twice = declare_model(
+        tmp_path, spec=SPEC.replace("retrain_schedule=None,", "retrain_schedule=None, reproducible=True,")
+    )
     assert [gate.kind for gate in twice.policy] == [*(gate.kind for gate in plain.policy), "reproducible"]
     with pytest.raises(SpecError, match="the gate reproducible needs a model that is trained twice"):
         declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Reproducible(),"))
@@ -92,7 +94,7 @@ def test_two_trainings_are_weighed_exactly_where_they_are_declared(tmp_path: Pat
 def test_a_policy_that_says_nothing_of_labels_asks_for_the_default_number(tmp_path: Path) -> None:
     declared = SPEC.replace("MinimumLabels(rows=100)", "NoLeakage()").replace("MinimumLabels,", "NoLeakage,")
     first, *rest = declare_model(tmp_path, spec=declared).policy
-    assert (first.kind, first.rows, first.each_class) == ("minimum_labels", 500, 50)
+    assert (first.kind, first.rows, first.per_class) == ("minimum_labels", 500, 50)
     assert "minimum_labels" not in {gate.kind for gate in rest}
     with pytest.raises(SpecError, match="greater than 0"):
         declare_model(tmp_path, spec=SPEC.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=0)"))
@@ -100,10 +102,10 @@ def test_a_policy_that_says_nothing_of_labels_asks_for_the_default_number(tmp_pa
 
 def test_a_divergence_needs_a_bound_and_a_regression_has_no_labels_to_flip(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="a divergence gate needs a bound"):
-        declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(Divergence(),"))
+        declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(PredictionChurn(),"))
     value = SPEC.replace('"binary"', '"regression"').replace(', classes=("on_time", "late")', "")
     with pytest.raises(SpecError, match="a regression has no labels that flip"):
-        declare_model(tmp_path, spec=value.replace("gates=(", "gates=(Divergence(most_label_flips=0.1),"))
+        declare_model(tmp_path, spec=value.replace("gates=(", "gates=(PredictionChurn(max_label_flips=0.1),"))
 
 
 cron = TypeAdapter(Cron)

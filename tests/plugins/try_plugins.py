@@ -31,7 +31,9 @@ class Run:
 
 
 def partitions() -> dict[str, str]:
-    daily, six, hourly, never = (SimpleNamespace(score=cron) for cron in ("0 0 * * *", "0 6 * * *", "0 * * * *", None))
+    daily, six, hourly, never = (
+        SimpleNamespace(score_schedule=cron) for cron in ("0 0 * * *", "0 6 * * *", "0 * * * *", None)
+    )
     day = {
         "data_interval_start": datetime(2026, 2, 3, tzinfo=UTC),
         "data_interval_end": datetime(2026, 2, 4, tzinfo=UTC),

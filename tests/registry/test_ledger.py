@@ -155,7 +155,7 @@ def test_of_20_racing_processes_exactly_one_wins_each_sequence_number(ledger: Le
 
 def test_the_evidence_digest_of_a_record_is_fixed_for_good() -> None:
     """Promotions hold these digests for years: what Sluice adds to the records must not change them."""
-    gate = GateResult(gate="at_least", metric="roc_auc", figure=0.75, bound=0.7, passed=True, sentence="Yes.")
+    gate = GateResult(gate="metric_threshold", metric="roc_auc", value=0.75, limit=0.7, passed=True, sentence="Yes.")
     version = ModelVersion(
         model="parcels", version=1, artifact_digest="a", spec_digest="s", data_digest="d", run_id="r",
         evaluation=Evaluation(model="parcels", rows=2, candidate={"roc_auc": 0.75}, baseline={"roc_auc": 0.5}),

@@ -93,7 +93,7 @@ def test_with_the_settings_of_production_but_a_database_and_keys_of_its_own(
     settings = trained.resources.settings.model_copy(
         update={
             "service_max_rows": 7,
-            "service_rate": 1.0,
+            "service_rate_limit": 1.0,
             "service_sample_rate": 1.0,
             "statsd_host": "stats.example",
             "auth_jwks_url": "https://issuer.example/keys",
@@ -108,7 +108,9 @@ def test_with_the_settings_of_production_but_a_database_and_keys_of_its_own(
     assert ours.pop("SLUICE_HOME") == str(tmp_path)
     assert ours.pop("SLUICE_MODELS_DIR") == str(tmp_path / "models")
     assert ours.pop("SLUICE_TRUSTED_KEYS") == ",".join(Keyring.of(settings).trusted_lines())
-    assert json.loads(ours.pop("SLUICE_SERVICE_PIN")) == {"parcels": {"version": VERSION, "artifact_digest": "0" * 64}}
+    assert json.loads(ours.pop("SLUICE_SERVICE_PINNED_VERSIONS")) == {
+        "parcels": {"version": VERSION, "artifact_digest": "0" * 64}
+    }
     assert ours == {
         "SLUICE_SERVICE_MAX_ROWS": "7",
         "SLUICE_AUTH_AUDIENCE": "clients",
@@ -117,7 +119,7 @@ def test_with_the_settings_of_production_but_a_database_and_keys_of_its_own(
         "SLUICE_SERVICE_HOST": "127.0.0.1",
         "SLUICE_SERVICE_PORT": "1",
         "SLUICE_SERVICE_WORKERS": "2",
-        "SLUICE_SERVICE_RATE": "0",
+        "SLUICE_SERVICE_RATE_LIMIT": "0",
         "SLUICE_SERVICE_SAMPLE_RATE": "0",
         "SLUICE_ALERT_CHANNELS": "{}",
     }

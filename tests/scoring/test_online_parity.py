@@ -202,7 +202,7 @@ def test_a_service_that_cannot_be_asked_is_recorded_and_alerted_and_stops_nothin
         (alert,) = connection.execute(text("SELECT model, task_id, error FROM sluice.alert")).all()
     assert (alert.model, alert.task_id) == ("parcels", "check_online_parity")
     assert "parity with the service was not checked" in alert.error
-    assert "SLUICE_ONLINE_URL" in alert.error
+    assert "SLUICE_SERVICE_URL" in alert.error
 
 
 def test_what_was_found_is_kept_for_good(trained: Callable[..., ModelSpec], resources: Resources) -> None:

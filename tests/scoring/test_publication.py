@@ -183,9 +183,12 @@ def test_a_row_without_a_finite_score_is_refused_by_its_key(harness: Harness) ->
 @pytest.mark.parametrize(
     ("bound", "reason"),
     [
-        (MeanScore(column="p_late", low=0.2, high=0.3), r"the mean of p_late must be from 0.2 to 0.3; found 0.75"),
         (
-            ClassShare(label="late", low=0, high=0.5),
+            MeanScore(column="p_late", minimum=0.2, maximum=0.3),
+            r"the mean of p_late must be from 0.2 to 0.3; found 0.75",
+        ),
+        (
+            ClassShare(label="late", minimum=0, maximum=0.5),
             r"the share of rows predicted 'late' must be from 0 to 0.5; found 1",
         ),
     ],

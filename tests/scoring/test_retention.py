@@ -29,7 +29,7 @@ def readable(harness: Harness) -> list[tuple]:
 
 @pytest.mark.parametrize("shard_rows", [1_000, 2])
 def test_old_partitions_go_unless_they_hold_a_newest_score(declare: Callable[..., Harness], shard_rows: int) -> None:
-    harness = declare(scoring=Scoring(keep=WEEK, shard_rows=shard_rows))
+    harness = declare(scoring=Scoring(retention=WEEK, shard_rows=shard_rows))
     harness.score(6, period=day(0))  # parcels 0 to 5: 4 and 5 were never scored again
     harness.score(3, period=day(1))
     harness.score(4, period=day(2))
@@ -41,7 +41,7 @@ def test_old_partitions_go_unless_they_hold_a_newest_score(declare: Callable[...
 
 
 def test_without_keep_newest_age_decides_but_the_newest_partition_stays(declare: Callable[..., Harness]) -> None:
-    harness = declare(scoring=Scoring(keep=WEEK, keep_newest=False))
+    harness = declare(scoring=Scoring(retention=WEEK, retain_latest=False))
     for number in (0, 1, 2):
         harness.score(3, period=day(number))
     assert len(drop_partitions(harness.engine, harness.spec, NOW)) == 2

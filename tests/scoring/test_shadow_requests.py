@@ -200,7 +200,7 @@ def test_another_challenger_is_measured_on_the_same_rows_and_the_log_may_forget(
 def test_rows_that_the_challenger_refuses_are_counted_and_refuse_its_promotion(
     rivals: ModelSpec, resources: Resources, rows: list[Row]
 ) -> None:
-    light = rivals.features[0].model_copy(update={"high": 20.0})
+    light = rivals.features[0].model_copy(update={"maximum": 20.0})
     with resources.engine.begin() as connection:
         connection.execute(text("DELETE FROM source.parcels WHERE weight > 20"))
     train_version(rivals.model_copy(update={"features": (light, *rivals.features[1:])}), "light", resources)
@@ -210,7 +210,7 @@ def test_rows_that_the_challenger_refuses_are_counted_and_refuse_its_promotion(
     heavy = sum(row["weight"] > 20 for row in rows[:200])
     assert heavy > 0
     assert (found.row_count, found.refused_rows) == (200 - heavy, heavy)
-    bounded = rivals.model_copy(update={"shadow": Shadow(most_label_flips=1.0)})
+    bounded = rivals.model_copy(update={"shadow": Shadow(max_label_flips=1.0)})
     with pytest.raises(ShadowBoundsError, match=f"it refuses {heavy} rows that the champion answered"):
         pipeline.check_shadow_bounds(bounded, 3, resources)
     log(resources, [row for row in rows if row["weight"] > 20][:MIN_ROWS], request="heavy")
@@ -246,14 +246,14 @@ def test_the_newest_of_each_source_is_held_to_the_bounds(
     online = pipeline.shadow_requests(rivals, "run", resources)
     assert pipeline.latest_divergences("parcels", 2, resources) == (batch, online)
     assert batch.rank_correlation != online.rank_correlation
-    strict = rivals.model_copy(update={"shadow": Shadow(least_rank_correlation=1.0)})
+    strict = rivals.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
     with pytest.raises(ShadowBoundsError) as error:
         pipeline.check_shadow_bounds(strict, 2, resources)
     assert [each.split(" its rank")[0] for each in error.value.reasons] == [
         f"on {batch.rows_of}", f"on {online.rows_of}"
     ]  # fmt: skip
     lower, higher = sorted((batch.rank_correlation, online.rank_correlation))
-    between = rivals.model_copy(update={"shadow": Shadow(least_rank_correlation=(lower + higher) / 2)})
+    between = rivals.model_copy(update={"shadow": Shadow(min_rank_correlation=(lower + higher) / 2)})
     with pytest.raises(ShadowBoundsError) as error:
         pipeline.check_shadow_bounds(between, 2, resources)
     assert len(error.value.reasons) == 1

@@ -72,7 +72,7 @@ def test_a_forest_grows_on_a_dask_cluster_as_it_grows_at_home(
 ) -> None:
     from distributed import Client
 
-    assert_same_forest(resources, tmp_path, train_backend="dask", train_address=cluster)
+    assert_same_forest(resources, tmp_path, train_backend="dask", train_cluster_address=cluster)
     with Client(cluster) as client:
         done = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert sum(done.values()) >= 12, "the trees were grown by the cluster's workers"
@@ -92,7 +92,7 @@ def test_a_forest_grows_on_ray_as_it_grows_at_home(resources: Resources, tmp_pat
 @WITH_RAY
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no address"])
 def test_a_ray_cluster_that_does_not_answer_is_an_error_at_once(address: str) -> None:
-    with pytest.raises(TrainingBackendError, match="SLUICE_TRAIN_ADDRESS"), Backend("ray", address).active():
+    with pytest.raises(TrainingBackendError, match="SLUICE_TRAIN_CLUSTER_ADDRESS"), Backend("ray", address).active():
         pass
 
 
@@ -131,7 +131,7 @@ def test_with_nothing_set_joblib_is_left_alone() -> None:
 
 
 def test_dask_without_an_address_says_which_setting_names_it() -> None:
-    with pytest.raises(TrainingBackendError, match="Set SLUICE_TRAIN_ADDRESS"), Backend("dask").active():
+    with pytest.raises(TrainingBackendError, match="Set SLUICE_TRAIN_CLUSTER_ADDRESS"), Backend("dask").active():
         pass
 
 

@@ -64,7 +64,7 @@ def snapshot(spec: ModelSpec, batch: pa.RecordBatch, folder: Path) -> SnapshotRe
 
 
 def test_the_holdout_is_the_last_days_whose_labels_are_known(spec: ModelSpec) -> None:
-    delayed = spec.model_copy(update={"target": spec.target.model_copy(update={"known_after": timedelta(days=3)})})
+    delayed = spec.model_copy(update={"target": spec.target.model_copy(update={"label_delay": timedelta(days=3)})})
     split = split_of(delayed, TODAY)
     assert split.holdout.end == datetime(2026, 2, 26, tzinfo=UTC)
     assert split.holdout.start == split.train.end == datetime(2026, 2, 16, tzinfo=UTC)
@@ -75,7 +75,7 @@ def test_all_runs_of_a_day_have_the_same_split(spec: ModelSpec) -> None:
 
 
 def test_an_embargo_keeps_training_away_from_the_holdout(spec: ModelSpec) -> None:
-    window = spec.window.model_copy(update={"embargo": timedelta(days=2)})
+    window = spec.window.model_copy(update={"gap": timedelta(days=2)})
     split = split_of(spec.model_copy(update={"window": window}), TODAY)
     assert split.holdout.start - split.train.end == timedelta(days=2)
 
@@ -121,7 +121,7 @@ def test_categories_are_learned_from_training_rows_alone(spec: ModelSpec, tmp_pa
 @pytest.mark.parametrize("step", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder(), "passthrough"])
 def test_a_missing_string_is_answered_in_onnx_as_in_scikit_learn(spec: ModelSpec, tmp_path: Path, step: object) -> None:
     """As it is by batches and by JSON; a text that reads like a missing one is a category like others."""
-    carrier = Categorical(name="carrier", missing=True)
+    carrier = Categorical(name="carrier", nullable=True)
     optional = spec.model_copy(update={"features": tuple(carrier if f.name == "carrier" else f for f in spec.features)})
     names = [None, "nan", "", "bee", "None"]
     batch = rows(carrier=[names[n % 5] for n in range(50 * PER_DAY)])
@@ -153,7 +153,7 @@ def test_a_class_without_training_rows_is_named(spec: ModelSpec, tmp_path: Path)
 
 def test_a_feature_that_single_precision_blurs_is_named(spec: ModelSpec, tmp_path: Path) -> None:
     seconds = [1_767_225_600.0 + 7 * n for n in range(50 * PER_DAY)]
-    features = (*spec.features[1:], Numeric(name="weight", unit="s", low=0, high=2e9))
+    features = (*spec.features[1:], Numeric(name="weight", unit="s", minimum=0, maximum=2e9))
     epoch = spec.model_copy(update={"features": features})
     with pytest.raises(PrecisionError, match=r"feature 'weight'.*Subtract an origin"):
         read_training_data(epoch, snapshot(epoch, rows(weight=seconds), tmp_path))
@@ -162,7 +162,7 @@ def test_a_feature_that_single_precision_blurs_is_named(spec: ModelSpec, tmp_pat
 def test_a_feature_whose_values_are_neighbours_in_single_precision_is_named(spec: ModelSpec, tmp_path: Path) -> None:
     """None merge with another, and yet a tree's threshold between two of them is rounded onto one."""
     places = [n % 160 for n in range(50 * PER_DAY)]
-    features = (Numeric(name="weight", unit="s", low=0, high=2e9), *spec.features[1:])
+    features = (Numeric(name="weight", unit="s", minimum=0, maximum=2e9), *spec.features[1:])
     epoch = spec.model_copy(update={"features": features})
     batch = rows(
         weight=[1_700_000_000.0 + 128 * place for place in places],
@@ -186,8 +186,8 @@ class Watched(DecisionTreeClassifier):
 
 
 def test_whatever_is_chosen_is_chosen_on_training_rows_alone(spec: ModelSpec, tmp_path: Path) -> None:
-    """Estimator, early stopping, baseline and threshold: nothing sees the holdout, nor the embargo before it."""
-    window = spec.window.model_copy(update={"embargo": timedelta(days=2)})
+    """Estimator, early stopping, baseline and threshold: nothing sees the holdout, nor the gap before it."""
+    window = spec.window.model_copy(update={"gap": timedelta(days=2)})
     built = spec.model_copy(update={"window": window, "estimator": lambda _: Watched(max_depth=3)})
     split = split_of(built, TODAY)
     numbered = rows(weight=[float(n) for n in range(50 * PER_DAY)])

@@ -30,7 +30,7 @@ BY_THE_CLOCK = """import time
 
 def declared(resources: Resources, estimator: str) -> ModelSpec:
     load_parcels(resources.engine)
-    text = SPEC.replace(PLAIN, estimator).replace("retrain=None,", "retrain=None, reproducible=True,")
+    text = SPEC.replace(PLAIN, estimator).replace("retrain_schedule=None,", "retrain_schedule=None, reproducible=True,")
     assert estimator in text
     return declare_model(resources.settings.home / "models", spec=text)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.evaluation.gates import artifact, data, divergence, groups, quality  # noqa: F401  # each registers its kinds
+from include.evaluation.gates import artifact, data, groups, prediction_churn, quality
 from include.evaluation.gates.artifact import weigh_rehearsal
-from include.evaluation.gates.verdict import weigh
+from include.evaluation.gates.base import weigh
 from include.records import Decision, Evidence
-from include.spec import FaithfulExport, Gate, Reproducible
+from include.spec import Gate, OnnxParity, Reproducible
 
 __all__ = ["decide"]
 
@@ -25,8 +25,8 @@ def decide(evidence: Evidence, policy: Sequence[Gate]) -> Decision:
     """
     gates = list(policy)
     held = {type(gate) for gate in gates}
-    if evidence.evaluation.parity is not None and FaithfulExport not in held:
-        gates.append(FaithfulExport())
+    if evidence.evaluation.parity is not None and OnnxParity not in held:
+        gates.append(OnnxParity())
     if evidence.reproducibility is not None and Reproducible not in held:
         gates.append(Reproducible())
     results = [weigh(gate, evidence) for gate in gates]

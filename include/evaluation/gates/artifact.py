@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from include.evaluation.gates.verdict import not_measured, verdict, weigh
+from include.evaluation.gates.base import not_measured, verdict, weigh
 from include.records import Evidence, GateResult, Rehearsal
-from include.spec import ArtifactSize, FaithfulExport, Latency, Memory, Reproducible
+from include.spec import ArtifactSize, Latency, Memory, OnnxParity, Reproducible
 
 NOT_REHEARSED = "the candidate was not rehearsed"
 
 
 @weigh.register
-def _faithful_export(gate: FaithfulExport, evidence: Evidence) -> GateResult:
+def _faithful_export(gate: OnnxParity, evidence: Evidence) -> GateResult:
     parity, metric = evidence.evaluation.parity, "difference to scikit-learn"
     if parity is None:
         return not_measured(gate.kind, metric, gate.difference, "ONNX was not compared with scikit-learn")

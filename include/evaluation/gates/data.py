@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from include.evaluation.gates.verdict import not_measured, verdict, weigh
-from include.records import DataFacts, Evidence, FeatureStrength, GateResult
+from include.evaluation.gates.base import not_measured, verdict, weigh
+from include.records import DataChecks, Evidence, FeatureStrength, GateResult
 from include.spec import (
+    DataFreshness,
     ForbiddenColumns,
-    FreshData,
     HoldoutReuse,
     MinimumLabels,
     NoConstantFeature,
     NoLeakage,
-    SameFeatures,
+    TrainingServingSkew,
 )
 
 NOT_LOOKED = "the evaluation holds no facts about its rows"
@@ -24,19 +24,19 @@ def _minimum_labels(gate: MinimumLabels, evidence: Evidence) -> GateResult:
     told = evidence.evaluation
     enough = told.rows >= gate.rows
     sentence = f"The holdout has {told.rows:,} labelled rows; {gate.rows:,} are needed."
-    if gate.each_class and told.class_rows:
+    if gate.per_class and told.class_rows:
         rarest = min(told.class_rows, key=lambda label: told.class_rows[label])
-        if told.class_rows[rarest] < gate.each_class:
+        if told.class_rows[rarest] < gate.per_class:
             enough = False
-        sentence += f" {told.class_rows[rarest]:,} are {rarest}; {gate.each_class:,} of every class are needed."
-    elif gate.each_class:
+        sentence += f" {told.class_rows[rarest]:,} are {rarest}; {gate.per_class:,} of every class are needed."
+    elif gate.per_class:
         enough = False
-        sentence += f" {gate.each_class:,} of every class are needed; they were not counted."
+        sentence += f" {gate.per_class:,} of every class are needed; they were not counted."
     return verdict(gate.kind, "rows", float(told.rows), float(gate.rows), passed=enough, sentence=sentence)
 
 
 @weigh.register
-def _fresh_data(gate: FreshData, evidence: Evidence) -> GateResult:
+def _fresh_data(gate: DataFreshness, evidence: Evidence) -> GateResult:
     told = evidence.evaluation
     if told.data is None or told.data.newest is None or told.holdout is None:
         return not_measured(gate.kind, "age of the newest row", gate.age.total_seconds(), NOT_LOOKED)
@@ -107,7 +107,7 @@ def _forbidden_columns(gate: ForbiddenColumns, evidence: Evidence) -> GateResult
 
 
 @weigh.register
-def _same_features(gate: SameFeatures, evidence: Evidence) -> GateResult:
+def _same_features(gate: TrainingServingSkew, evidence: Evidence) -> GateResult:
     data, metric = evidence.evaluation.data, "share of rows that differ in serving"
     if data is None or data.served_note is not None:
         return not_measured(gate.kind, metric, gate.share, NOT_LOOKED if data is None else data.served_note or "")
@@ -141,5 +141,5 @@ def _lost(each: FeatureStrength) -> float:
     return each.training - each.holdout
 
 
-def _most_different(data: DataFacts) -> tuple[str, float]:
+def _most_different(data: DataChecks) -> tuple[str, float]:
     return max(data.served_differences.items(), key=lambda item: item[1], default=("", 0.0))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from include.evaluation.gates.verdict import gain, not_measured, verdict, weigh
+from include.evaluation.gates.base import gain, not_measured, verdict, weigh
 from include.evaluation.slices import worse_by
-from include.records import Evidence, GateResult, SliceFigure
-from include.spec import HIGHER_IS_BETTER, FairnessGap, SliceFloor, SliceNotWorse
+from include.records import Evidence, GateResult, SliceMetric
+from include.spec import HIGHER_IS_BETTER, FairnessGap, NoInferiorSlice, SliceThreshold
 
 MOST_NAMED = 3
 
 
 @weigh.register
-def _slice_floor(gate: SliceFloor, evidence: Evidence) -> GateResult:
+def _slice_floor(gate: SliceThreshold, evidence: Evidence) -> GateResult:
     found = _slices(evidence, gate.metric, gate.feature)
     if not found:
         return not_measured(gate.kind, gate.metric, gate.bound, "no declared slice has enough rows for it")
@@ -32,7 +32,7 @@ def _slice_floor(gate: SliceFloor, evidence: Evidence) -> GateResult:
 
 
 @weigh.register
-def _slice_not_worse(gate: SliceNotWorse, evidence: Evidence) -> GateResult:
+def _slice_not_worse(gate: NoInferiorSlice, evidence: Evidence) -> GateResult:
     told = evidence.evaluation
     if told.champion_version is None:
         sentence = "There is no champion yet to be worse than on any slice."
@@ -77,6 +77,6 @@ def _fairness_gap(gate: FairnessGap, evidence: Evidence) -> GateResult:
     return verdict(gate.kind, metric, gap, gate.bound, passed=gap <= gate.bound, sentence=sentence)
 
 
-def _slices(evidence: Evidence, metric: str, feature: str | None) -> list[SliceFigure]:
+def _slices(evidence: Evidence, metric: str, feature: str | None) -> list[SliceMetric]:
     found = [each for each in evidence.evaluation.slices if each.metric == metric]
     return [each for each in found if feature is None or each.features == (feature,)]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from statistics import median
 
-from include.evaluation.gates.verdict import compared_in_words, gain, not_measured, surely_gained, verdict, weigh
+from include.evaluation.gates.base import compared_in_words, gain, not_measured, surely_gained, verdict, weigh
 from include.records import Evidence, GateResult
 from include.spec import (
     HIGHER_IS_BETTER,
     AtLeast,
     AtMost,
     BetterThanBaseline,
-    BetterThanChampion,
-    Calibrated,
-    NotWorseThanChampion,
-    UsualForModel,
+    Calibration,
+    NonInferiority,
+    Superiority,
+    WithinHistory,
 )
 
 TO_DEVIATION = 1.4826  # of a normal distribution, from the median absolute deviation
@@ -31,7 +31,7 @@ def _at_most(gate: AtMost, evidence: Evidence) -> GateResult:
 
 
 @weigh.register
-def _calibrated(gate: Calibrated, evidence: Evidence) -> GateResult:
+def _calibrated(gate: Calibration, evidence: Evidence) -> GateResult:
     found = _bounded(gate.kind, "ece", gate.error, gate.on, evidence, upward=False)
     if found.figure is None or found.passed:
         return found
@@ -67,17 +67,17 @@ def _better_than_baseline(gate: BetterThanBaseline, evidence: Evidence) -> GateR
 
 
 @weigh.register
-def _not_worse_than_champion(gate: NotWorseThanChampion, evidence: Evidence) -> GateResult:
+def _not_worse_than_champion(gate: NonInferiority, evidence: Evidence) -> GateResult:
     return _against_champion(gate.kind, gate.metric, -gate.margin, gate.level, evidence, strictly=False)
 
 
 @weigh.register
-def _better_than_champion(gate: BetterThanChampion, evidence: Evidence) -> GateResult:
+def _better_than_champion(gate: Superiority, evidence: Evidence) -> GateResult:
     return _against_champion(gate.kind, gate.metric, gate.by, gate.level, evidence, strictly=True)
 
 
 @weigh.register
-def _usual_for_model(gate: UsualForModel, evidence: Evidence) -> GateResult:
+def _usual_for_model(gate: WithinHistory, evidence: Evidence) -> GateResult:
     metric, ours = gate.metric, evidence.evaluation.candidate.get(gate.metric)
     if ours is None:
         return not_measured(gate.kind, metric, None)

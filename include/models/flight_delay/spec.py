@@ -7,31 +7,31 @@ from typing import Any
 
 from include.spec import (
     ArtifactSize,
-    AtLeast,
     BetterThanBaseline,
-    Calibrated,
+    Calibration,
     Categorical,
     Columns,
     Contract,
+    DataFreshness,
     EntityKey,
+    EvaluationConfig,
     ForbiddenColumns,
-    FreshData,
-    Judging,
     Latency,
     Memory,
+    MetricThreshold,
     MinimumLabels,
     ModelSpec,
     NoConstantFeature,
+    NoInferiorSlice,
     NoLeakage,
-    NotWorseThanChampion,
+    NonInferiority,
     Numeric,
-    SameFeatures,
     Slice,
-    SliceFloor,
-    SliceNotWorse,
+    SliceThreshold,
     Target,
+    TrainingServingSkew,
     TrainingWindow,
-    UsualForModel,
+    WithinHistory,
 )
 
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
@@ -81,29 +81,31 @@ spec = ModelSpec(
     entity_key=EntityKey(column="flight_key"),  # such as UA1545-EWR-20130101T0515
     event_time="scheduled_at",
     features=(
-        # Declared categories with unknown="reject": a carrier that is not among them stops a batch.
-        Categorical(name="carrier", categories=CARRIERS, unknown="reject"),
-        Categorical(name="origin", categories=("EWR", "JFK", "LGA"), unknown="reject"),
+        # Declared categories with handle_unknown="error": a carrier that is not among them stops a batch.
+        Categorical(name="carrier", categories=CARRIERS, handle_unknown="error"),
+        Categorical(name="origin", categories=("EWR", "JFK", "LGA"), handle_unknown="error"),
         # Learned from the training rows; a new destination is treated as missing.
         Categorical(name="dest"),
-        Numeric(name="distance", unit="miles", low=1, high=6_000),
-        Numeric(name="minute_of_day", unit="minutes after midnight in New York", low=0, high=1_439),
-        Numeric(name="weekday", unit="1 is Monday", low=1, high=7),
+        Numeric(name="distance", unit="miles", minimum=1, maximum=6_000),
+        Numeric(name="minute_of_day", unit="minutes after midnight in New York", minimum=0, maximum=1_439),
+        Numeric(name="weekday", unit="1 is Monday", minimum=1, maximum=7),
         # No month: the window holds no month twice, so that its holdout would always be a month never seen.
-        Numeric(name="planned_departures", unit="flights from the airport in that hour", low=1, high=200),
-        Numeric(name="recent_delay", unit="minutes, mean of recent departures", low=-15, high=120, missing=True),
-        Numeric(name="temperature", unit="degrees Fahrenheit", low=-60, high=140, missing=True),
-        Numeric(name="humidity", unit="percent", low=0, high=100, missing=True),
-        Numeric(name="wind_speed", unit="miles an hour", low=0, high=200, missing=True),
-        Numeric(name="precipitation", unit="inches an hour", low=0, high=15, missing=True),
-        Numeric(name="visibility", unit="miles", low=0, high=50, missing=True),
-        Numeric(name="pressure", unit="millibars", low=850, high=1_100, missing=True),
-        Numeric(name="plane_age", unit="years", low=0, high=100, missing=True),
-        Numeric(name="plane_seats", unit="seats", low=1, high=900, missing=True),
-        Categorical(name="engine", missing=True),
+        Numeric(name="planned_departures", unit="flights from the airport in that hour", minimum=1, maximum=200),
+        Numeric(
+            name="recent_delay", unit="minutes, mean of recent departures", minimum=-15, maximum=120, nullable=True
+        ),
+        Numeric(name="temperature", unit="degrees Fahrenheit", minimum=-60, maximum=140, nullable=True),
+        Numeric(name="humidity", unit="percent", minimum=0, maximum=100, nullable=True),
+        Numeric(name="wind_speed", unit="miles an hour", minimum=0, maximum=200, nullable=True),
+        Numeric(name="precipitation", unit="inches an hour", minimum=0, maximum=15, nullable=True),
+        Numeric(name="visibility", unit="miles", minimum=0, maximum=50, nullable=True),
+        Numeric(name="pressure", unit="millibars", minimum=850, maximum=1_100, nullable=True),
+        Numeric(name="plane_age", unit="years", minimum=0, maximum=100, nullable=True),
+        Numeric(name="plane_seats", unit="seats", minimum=1, maximum=900, nullable=True),
+        Categorical(name="engine", nullable=True),
     ),
     # The second class is the positive one. A flight's arrival is known a day after it was to depart.
-    target=Target(column="arrival", classes=("on_time", "late"), known_after=timedelta(days=1)),
+    target=Target(column="arrival", classes=("on_time", "late"), label_delay=timedelta(days=1)),
     estimator=build_estimator,
     window=TrainingWindow(train=timedelta(days=270), holdout=timedelta(days=30)),
     contract=Contract(
@@ -112,36 +114,36 @@ spec = ModelSpec(
         freshness=timedelta(days=2),
     ),
     # Where the figures are looked at one by one; every other figure is of the whole holdout.
-    judging=Judging(
+    evaluation=EvaluationConfig(
         slices=(Slice(feature="carrier"), Slice(feature="origin"), Slice(feature="distance", cuts=(750, 1500)))
     ),
     gates=(
         # Enough to judge by, and fresh.
-        MinimumLabels(rows=10_000, each_class=1_000),
-        FreshData(age=timedelta(days=2)),
+        MinimumLabels(rows=10_000, per_class=1_000),
+        DataFreshness(max_age=timedelta(days=2)),
         # Good enough, and better than a linear model.
-        AtLeast(metric="roc_auc", bound=0.62),
+        MetricThreshold(metric="roc_auc", minimum=0.62),
         BetterThanBaseline(metric="roc_auc", margin=0.002),
         # Shown to be no worse than the champion by more than we would mind; nowhere shown to be worse.
-        NotWorseThanChampion(metric="roc_auc", margin=0.01),
-        NotWorseThanChampion(metric="log_loss", margin=0.01),
-        SliceNotWorse(metric="roc_auc", margin=0.01),
-        SliceFloor(metric="roc_auc", bound=0.55, feature="origin"),
-        UsualForModel(metric="roc_auc", least_spread=0.02),
+        NonInferiority(metric="roc_auc", margin=0.01),
+        NonInferiority(metric="log_loss", margin=0.01),
+        NoInferiorSlice(metric="roc_auc", margin=0.01),
+        SliceThreshold(metric="roc_auc", minimum=0.55, feature="origin"),
+        WithinHistory(metric="roc_auc", min_spread=0.02),
         # Seasons move the share of late flights by a factor of two: no model of the months before is calibrated to
         # a hundredth. Beyond this bound its probabilities would mislead.
-        Calibrated(error=0.15),
+        Calibration(max_error=0.15),
         # Its features: alive, honest, and the same in serving.
         NoConstantFeature(),
-        NoLeakage(alone=0.9),
+        NoLeakage(max_strength=0.9),
         ForbiddenColumns(names=("arr_*", "dep_delay", "actual_*")),
-        SameFeatures(),
+        TrainingServingSkew(),
         # What it costs to serve; the machine that rehearses may be busy.
-        ArtifactSize(mib=5),
-        Latency(p99_ms=250),
-        Memory(mib=400),
+        ArtifactSize(max_mib=5),
+        Latency(max_p99_ms=250),
+        Memory(max_mib=400),
     ),
-    retrain="0 4 * * 1",  # Mondays at 04:00 UTC
-    score="0 0 * * *",  # each partition is one UTC day
+    retrain_schedule="0 4 * * 1",  # Mondays at 04:00 UTC
+    score_schedule="0 0 * * *",  # each partition is one UTC day
     tags=("sample",),
 )

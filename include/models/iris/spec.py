@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from include.spec import (
-    AtLeast,
     Columns,
     Contract,
     EntityKey,
+    MetricThreshold,
     MinimumLabels,
     ModelSpec,
-    NotWorseThanChampion,
+    NonInferiority,
     Numeric,
     Target,
     TrainingWindow,
@@ -35,10 +35,10 @@ spec = ModelSpec(
     entity_key=EntityKey(column="sample_key"),
     event_time="observed_at",
     features=(
-        Numeric(name="sepal_length", unit="cm", low=0, high=100),
-        Numeric(name="sepal_width", unit="cm", low=0, high=100),
-        Numeric(name="petal_length", unit="cm", low=0, high=100),
-        Numeric(name="petal_width", unit="cm", low=0, high=100),
+        Numeric(name="sepal_length", unit="cm", minimum=0, maximum=100),
+        Numeric(name="sepal_width", unit="cm", minimum=0, maximum=100),
+        Numeric(name="petal_length", unit="cm", minimum=0, maximum=100),
+        Numeric(name="petal_width", unit="cm", minimum=0, maximum=100),
     ),
     target=Target(column="species", classes=("setosa", "versicolor", "virginica")),
     estimator=build_estimator,
@@ -46,13 +46,13 @@ spec = ModelSpec(
     window=TrainingWindow(train=timedelta(days=120), holdout=timedelta(days=30)),
     contract=Contract(training_rows=(100, 10_000), partition_rows=(1, 1_000), freshness=timedelta(days=7)),
     gates=(
-        AtLeast(metric="accuracy", bound=0.85),
+        MetricThreshold(metric="accuracy", minimum=0.85),
         # No BetterThanBaseline here: irises are so easy that a linear baseline is as good as a forest.
         # Thirty flowers tell little: one answered otherwise is 0.03, and the bound of the difference 0.09.
-        NotWorseThanChampion(metric="accuracy", margin=0.1),
+        NonInferiority(metric="accuracy", margin=0.1),
         MinimumLabels(rows=20),
     ),
-    retrain="0 3 * * 1",  # Mondays at 03:00 UTC
-    score="0 0 * * *",  # each partition is one UTC day
+    retrain_schedule="0 3 * * 1",  # Mondays at 03:00 UTC
+    score_schedule="0 0 * * *",  # each partition is one UTC day
     tags=("sample",),
 )

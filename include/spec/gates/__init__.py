@@ -6,29 +6,29 @@ from typing import Annotated
 
 from pydantic import Field
 
-from include.spec.gates.artifact import ArtifactSize, FaithfulExport, Latency, Memory, Reproducible
+from include.spec.base import Task
+from include.spec.gates.artifact import ArtifactSize, Latency, Memory, OnnxParity, Reproducible
 from include.spec.gates.data import (
+    DataFreshness,
     ForbiddenColumns,
-    FreshData,
     HoldoutReuse,
     MinimumLabels,
     NoConstantFeature,
     NoLeakage,
-    SameFeatures,
+    TrainingServingSkew,
 )
-from include.spec.gates.divergence import Divergence
-from include.spec.gates.groups import FairnessGap, Rate, SliceFloor, SliceNotWorse
+from include.spec.gates.groups import FairnessGap, NoInferiorSlice, Rate, SliceThreshold
 from include.spec.gates.metrics import HIGHER_IS_BETTER, Judged, Metric
+from include.spec.gates.prediction_churn import Divergence
 from include.spec.gates.quality import (
     AtLeast,
     AtMost,
     BetterThanBaseline,
-    BetterThanChampion,
-    Calibrated,
-    NotWorseThanChampion,
-    UsualForModel,
+    Calibration,
+    NonInferiority,
+    Superiority,
+    WithinHistory,
 )
-from include.spec.words import Task
 
 __all__ = [
     "HIGHER_IS_BETTER",
@@ -36,13 +36,13 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "BetterThanBaseline",
-    "BetterThanChampion",
-    "Calibrated",
+    "Superiority",
+    "Calibration",
     "Divergence",
     "FairnessGap",
-    "FaithfulExport",
+    "OnnxParity",
     "ForbiddenColumns",
-    "FreshData",
+    "DataFreshness",
     "Gate",
     "HoldoutReuse",
     "Judged",
@@ -52,13 +52,13 @@ __all__ = [
     "MinimumLabels",
     "NoConstantFeature",
     "NoLeakage",
-    "NotWorseThanChampion",
+    "NonInferiority",
     "Rate",
     "Reproducible",
-    "SameFeatures",
-    "SliceFloor",
-    "SliceNotWorse",
-    "UsualForModel",
+    "TrainingServingSkew",
+    "SliceThreshold",
+    "NoInferiorSlice",
+    "WithinHistory",
     "default_gates",
     "least_labels",
 ]
@@ -67,22 +67,22 @@ Gate = Annotated[
     AtLeast
     | AtMost
     | BetterThanBaseline
-    | BetterThanChampion
-    | NotWorseThanChampion
-    | Calibrated
+    | Superiority
+    | NonInferiority
+    | Calibration
     | Divergence
-    | UsualForModel
-    | SliceFloor
-    | SliceNotWorse
+    | WithinHistory
+    | SliceThreshold
+    | NoInferiorSlice
     | FairnessGap
     | MinimumLabels
-    | FreshData
+    | DataFreshness
     | NoConstantFeature
     | NoLeakage
     | ForbiddenColumns
-    | SameFeatures
+    | TrainingServingSkew
     | HoldoutReuse
-    | FaithfulExport
+    | OnnxParity
     | Reproducible
     | ArtifactSize
     | Latency
@@ -93,27 +93,27 @@ Gate = Annotated[
 
 def least_labels(task: Task) -> MinimumLabels:
     """Return how many labels a model needs that does not say: too few are a refusal, never a pass."""
-    return MinimumLabels(rows=500) if task == "regression" else MinimumLabels(rows=500, each_class=50)
+    return MinimumLabels(rows=500) if task == "regression" else MinimumLabels(rows=500, per_class=50)
 
 
 def default_gates(task: Task) -> tuple[Gate, ...]:
     """Return the policy of a model that declares none: cautious, and the same for every model of a task."""
-    about_data: tuple[Gate, ...] = (NoConstantFeature(), NoLeakage(), SameFeatures())
+    about_data: tuple[Gate, ...] = (NoConstantFeature(), NoLeakage(), TrainingServingSkew())
     if task == "regression":
         # The scale of a value is not known here, so what is compared has none: the share of variance explained.
         return (
             least_labels(task),
             BetterThanBaseline(metric="r2"),
-            NotWorseThanChampion(metric="r2", margin=0.02),
-            UsualForModel(metric="r2", least_spread=0.02),
+            NonInferiority(metric="r2", margin=0.02),
+            WithinHistory(metric="r2", min_spread=0.02),
             *about_data,
         )
     return (
         least_labels(task),
         BetterThanBaseline(metric="log_loss"),
-        NotWorseThanChampion(metric="roc_auc", margin=0.01),
-        NotWorseThanChampion(metric="log_loss", margin=0.01),
-        Calibrated(error=0.05),
-        UsualForModel(metric="roc_auc"),
+        NonInferiority(metric="roc_auc", margin=0.01),
+        NonInferiority(metric="log_loss", margin=0.01),
+        Calibration(max_error=0.05),
+        WithinHistory(metric="roc_auc"),
         *about_data,
     )

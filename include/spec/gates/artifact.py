@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import PositiveFloat
 
-from include.spec.words import Word
+from include.spec.base import SpecModel
 
 
-class FaithfulExport(Word):
+class OnnxParity(SpecModel):
     """ONNX must answer as scikit-learn does on the whole holdout: within `difference`, with no label changed.
 
     With none given, within the model's `parity_tolerance`. Every policy holds this gate, declared or not.
     """
 
-    kind: Literal["faithful_export"] = "faithful_export"
+    kind: Literal["onnx_parity"] = "onnx_parity"
     difference: PositiveFloat | None = None
 
     @property
@@ -25,7 +25,7 @@ class FaithfulExport(Word):
         return f"ONNX answers as scikit-learn does, within {within} and with no label changed"
 
 
-class Reproducible(Word):
+class Reproducible(SpecModel):
     """Training again on the same snapshot, declaration and seed must give the same ``model.onnx``, byte for byte.
 
     Every policy of a model declared `reproducible` holds this gate; no other model is trained twice.
@@ -39,7 +39,7 @@ class Reproducible(Word):
         return "training again gives the same model, byte for byte"
 
 
-class ArtifactSize(Word):
+class ArtifactSize(SpecModel):
     """The artifact's files together must not be larger than `mib` mebibytes."""
 
     kind: Literal["artifact_size"] = "artifact_size"
@@ -51,7 +51,7 @@ class ArtifactSize(Word):
         return f"the artifact is at most {self.mib:g} MiB large"
 
 
-class Latency(Word):
+class Latency(SpecModel):
     """In the rehearsal, 99 of 100 answers of the service must come within `p99_ms` milliseconds."""
 
     kind: Literal["latency"] = "latency"
@@ -63,7 +63,7 @@ class Latency(Word):
         return f"99 of 100 answers come within {self.p99_ms:g} ms"
 
 
-class Memory(Word):
+class Memory(SpecModel):
     """In the rehearsal, the service with this model alone must stay within `mib` mebibytes."""
 
     kind: Literal["memory"] = "memory"

@@ -6,30 +6,30 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from include.spec.words import Identifier, Length, Word
+from include.spec.base import Identifier, PositiveDuration, SpecModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class MinimumLabels(Word):
-    """The holdout must hold at least `rows` labelled rows, and `each_class` of every class."""
+class MinimumLabels(SpecModel):
+    """The holdout must hold at least `rows` labelled rows, and `per_class` of every class."""
 
     kind: Literal["minimum_labels"] = "minimum_labels"
     rows: PositiveInt
-    each_class: NonNegativeInt = 0
+    per_class: NonNegativeInt = 0
 
     @property
     def asks(self) -> str:
         """What the gate asks for, in words."""
-        more = f", and {self.each_class:,} of every class" if self.each_class else ""
+        more = f", and {self.per_class:,} of every class" if self.per_class else ""
         return f"the holdout has at least {self.rows:,} labelled rows{more}"
 
 
-class FreshData(Word):
+class DataFreshness(SpecModel):
     """The newest row of the holdout must be at most `age` older than the end of the holdout."""
 
-    kind: Literal["fresh_data"] = "fresh_data"
-    age: Length
+    kind: Literal["data_freshness"] = "data_freshness"
+    age: PositiveDuration
 
     @property
     def asks(self) -> str:
@@ -37,7 +37,7 @@ class FreshData(Word):
         return f"the newest row is at most {self.age} older than the end of the holdout"
 
 
-class NoConstantFeature(Word):
+class NoConstantFeature(SpecModel):
     """No feature may have a single value in all training rows, or in all holdout rows, unless it is `allowed` to."""
 
     kind: Literal["no_constant_feature"] = "no_constant_feature"
@@ -49,7 +49,7 @@ class NoConstantFeature(Word):
         return "no feature is constant" + _but(self.allowed)
 
 
-class NoLeakage(Word):
+class NoLeakage(SpecModel):
     """No single feature may predict the label nearly alone, or stop predicting it after the training period.
 
     A feature's strength is what a table of its values alone, learned on training rows, reaches on
@@ -72,7 +72,7 @@ class NoLeakage(Word):
         )
 
 
-class ForbiddenColumns(Word):
+class ForbiddenColumns(SpecModel):
     """No feature may have one of these names; ``*`` stands for any characters."""
 
     kind: Literal["forbidden_columns"] = "forbidden_columns"
@@ -84,7 +84,7 @@ class ForbiddenColumns(Word):
         return f"no feature is named {' or '.join(self.names)}"
 
 
-class SameFeatures(Word):
+class TrainingServingSkew(SpecModel):
     """A row must be the same in training and in serving.
 
     The last day of the holdout is asked for again as scoring asks, a day at a time and without the
@@ -92,7 +92,7 @@ class SameFeatures(Word):
     feature. It stops a query whose features depend on which period was asked for.
     """
 
-    kind: Literal["same_features"] = "same_features"
+    kind: Literal["training_serving_skew"] = "training_serving_skew"
     share: Share = 0.01
 
     @property
@@ -101,7 +101,7 @@ class SameFeatures(Word):
         return f"no feature differs between training and serving in more than {self.share:.2%} of the rows"
 
 
-class HoldoutReuse(Word):
+class HoldoutReuse(SpecModel):
     """At most `most` candidates may have been judged on holdouts that share days with this one."""
 
     kind: Literal["holdout_reuse"] = "holdout_reuse"

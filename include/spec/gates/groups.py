@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from include.spec.base import Identifier, SpecModel
 from include.spec.gates.metrics import HIGHER_IS_BETTER, Metric
-from include.spec.words import Identifier, Word
 
-Rate = Literal["answer_rate", "true_positive_rate", "false_positive_rate", "error_rate"]
+Rate = Literal["selection_rate", "true_positive_rate", "false_positive_rate", "error_rate"]
 
 
-class SliceFloor(Word):
+class SliceThreshold(SpecModel):
     """Every declared slice with enough rows must reach `bound`; with a `feature`, only its slices must.
 
     For a metric where lower is better, the bound is a ceiling.
     """
 
-    kind: Literal["slice_floor"] = "slice_floor"
+    kind: Literal["slice_threshold"] = "slice_threshold"
     metric: Metric
     bound: float
     feature: Identifier | None = None
@@ -30,14 +30,14 @@ class SliceFloor(Word):
         return f"{self.metric} is {word} {self.bound:g} on every slice {_by(self.feature)}"
 
 
-class SliceNotWorse(Word):
+class NoInferiorSlice(SpecModel):
     """On no declared slice may the candidate be shown to be worse than the champion by more than `margin`.
 
     Each slice is tested one-sided, and the tests are corrected for being many (Holm): with a
     candidate that is nowhere worse, the gate says no with probability `level` at most.
     """
 
-    kind: Literal["slice_not_worse"] = "slice_not_worse"
+    kind: Literal["no_inferior_slice"] = "no_inferior_slice"
     metric: Metric
     margin: Annotated[float, Field(ge=0)] = 0.0
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -52,10 +52,10 @@ class SliceNotWorse(Word):
         )
 
 
-class FairnessGap(Word):
+class FairnessGap(SpecModel):
     """The groups of a declared feature must be treated alike: a rate may differ between them by at most `bound`.
 
-    Rates of a binary model, at the threshold of its F1: ``answer_rate`` (demographic parity),
+    Rates of a binary model, at the threshold of its F1: ``selection_rate`` (demographic parity),
     ``true_positive_rate`` (equal opportunity), ``false_positive_rate``, ``error_rate``. Groups of
     fewer than `fewest` rows are left out, and named.
     """

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from include.spec.base import SpecModel
 from include.spec.gates.metrics import HIGHER_IS_BETTER, Judged, Metric
-from include.spec.words import Word
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 
 
-class AtLeast(Word):
+class AtLeast(SpecModel):
     """The candidate's metric must reach `bound`; with ``on="interval"``, the low end of its interval must."""
 
     kind: Literal["at_least"] = "at_least"
@@ -26,7 +26,7 @@ class AtLeast(Word):
         return f"{_judged(self.metric, self.on, 'low')} is at least {self.bound:g}"
 
 
-class AtMost(Word):
+class AtMost(SpecModel):
     """The candidate's metric must not exceed `bound`; with ``on="interval"``, the high end of its interval must not."""
 
     kind: Literal["at_most"] = "at_most"
@@ -40,7 +40,7 @@ class AtMost(Word):
         return f"{_judged(self.metric, self.on, 'high')} is at most {self.bound:g}"
 
 
-class BetterThanBaseline(Word):
+class BetterThanBaseline(SpecModel):
     """The candidate must beat the baseline by more than `margin`.
 
     With a `level`, it must have been shown: the one-sided confidence bound of the difference must
@@ -58,7 +58,7 @@ class BetterThanBaseline(Word):
         return f"{self.metric} is better than the baseline's by more than {self.margin:g}{_shown_at(self.level)}"
 
 
-class NotWorseThanChampion(Word):
+class NonInferiority(SpecModel):
     """The candidate must be shown to fall short of the champion by at most `margin` (non-inferiority).
 
     What is held against the margin is the one-sided confidence bound of the paired difference, not
@@ -66,7 +66,7 @@ class NotWorseThanChampion(Word):
     many rows there are.
     """
 
-    kind: Literal["not_worse_than_champion"] = "not_worse_than_champion"
+    kind: Literal["non_inferiority"] = "non_inferiority"
     metric: Metric
     margin: NonNegativeFloat = 0.0
     level: Level = 0.05
@@ -77,10 +77,10 @@ class NotWorseThanChampion(Word):
         return f"{self.metric} is worse than the champion's by no more than {self.margin:g}{_shown_at(self.level)}"
 
 
-class BetterThanChampion(Word):
+class Superiority(SpecModel):
     """The candidate must be shown to be better than the champion by more than `by` (superiority)."""
 
-    kind: Literal["better_than_champion"] = "better_than_champion"
+    kind: Literal["superiority"] = "superiority"
     metric: Metric
     by: NonNegativeFloat = 0.0
     level: Level = 0.05
@@ -91,10 +91,10 @@ class BetterThanChampion(Word):
         return f"{self.metric} is better than the champion's by more than {self.by:g}{_shown_at(self.level)}"
 
 
-class Calibrated(Word):
+class Calibration(SpecModel):
     """Probabilities must mean what they say: the expected calibration error must not exceed `error`."""
 
-    kind: Literal["calibrated"] = "calibrated"
+    kind: Literal["calibration"] = "calibration"
     error: Annotated[float, Field(gt=0, lt=1)] = 0.05
     on: Judged = "point"
 
@@ -104,7 +104,7 @@ class Calibrated(Word):
         return f"{_judged('the expected calibration error', self.on, 'high')} is at most {self.error:g}"
 
 
-class UsualForModel(Word):
+class WithinHistory(SpecModel):
     """The metric must not fall out of the model's own history on the bad side.
 
     Measured by the robust z-score: the distance to the median of the accepted versions before, in
@@ -112,7 +112,7 @@ class UsualForModel(Word):
     With fewer than `fewest` versions there is no history to judge by, and the gate says so.
     """
 
-    kind: Literal["usual_for_model"] = "usual_for_model"
+    kind: Literal["within_history"] = "within_history"
     metric: Metric
     deviations: PositiveFloat = 6.0
     fewest: PositiveInt = 5

@@ -86,9 +86,12 @@ class Airflow:
 def declare(models: Path, name: str, timeout: str) -> None:
     spec = write_model(models, name) / "spec.py"
     text = spec.read_text()
-    text = text.replace('    retrain="0 3 * * *",', f"    retrain=None,\n    approval=Approval(timeout={timeout}),")
-    text = text.replace('    score="0 0 * * *",', "    score=None,").replace(
-        "import AtLeast,", "import Approval, AtLeast,"
+    text = text.replace(
+        '    retrain_schedule="0 3 * * *",',
+        f"    retrain_schedule=None,\n    approval=ApprovalPolicy(timeout={timeout}),",
+    )
+    text = text.replace('    score_schedule="0 0 * * *",', "    score_schedule=None,").replace(
+        "import MetricThreshold,", "import ApprovalPolicy, MetricThreshold,"
     )
     spec.write_text(text)
 

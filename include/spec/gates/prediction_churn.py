@@ -22,7 +22,7 @@ class Divergence(DivergenceBounds):
     def _has_a_bound(self) -> Self:
         if not self.bounded:
             raise ValueError(
-                "a divergence gate needs a bound: least_rank_correlation, most_decile_moves or most_label_flips"
+                "a divergence gate needs a bound: min_rank_correlation, max_decile_moves or max_label_flips"
             )
         return self
 
@@ -30,10 +30,10 @@ class Divergence(DivergenceBounds):
     def asks(self) -> str:
         """What the gate asks for, in words."""
         told = []
-        if self.least_rank_correlation is not None:
-            told.append(f"its rank correlation with the champion is at least {self.least_rank_correlation:g}")
-        if self.most_decile_moves is not None:
-            told.append(f"at most {self.most_decile_moves:.2%} of rows move to another tenth")
-        if self.most_label_flips is not None:
-            told.append(f"at most {self.most_label_flips:.2%} of labels flip")
+        if self.min_rank_correlation is not None:
+            told.append(f"its rank correlation with the champion is at least {self.min_rank_correlation:g}")
+        if self.max_decile_moves is not None:
+            told.append(f"at most {self.max_decile_moves:.2%} of rows move to another tenth")
+        if self.max_label_flips is not None:
+            told.append(f"at most {self.max_label_flips:.2%} of labels flip")
         return ", and ".join(told)

@@ -7,11 +7,11 @@ from functools import singledispatch
 from include.evaluation.intervals import quantile_of
 from include.records import Difference, Evidence, GateResult
 from include.spec import HIGHER_IS_BETTER
-from include.spec.words import Word
+from include.spec.base import SpecModel
 
 
 @singledispatch
-def weigh(gate: Word, evidence: Evidence) -> GateResult:  # the signature of all
+def weigh(gate: SpecModel, evidence: Evidence) -> GateResult:  # the signature of all
     """Weigh one gate; each kind registers its own way."""
     raise NotImplementedError(f"no way to weigh a gate of type {type(gate).__name__}")
 

@@ -8,10 +8,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from include.spec.words import Identifier, Length, Word
+from include.spec.base import Identifier, PositiveDuration, SpecModel
 
 
-class Slice(Word):
+class Slice(SpecModel):
     """Parts of the holdout that are looked at one by one.
 
     By each value of a categorical or boolean feature; of a numeric one, by the `cuts`, in ascending
@@ -28,7 +28,7 @@ class Slice(Word):
         return self
 
 
-class Judging(Word):
+class EvaluationConfig(SpecModel):
     """How sure the figures of an evaluation are, and where it looks closer.
 
     Rows of the same stretch of time (`block`) resemble each other, so resampling draws whole
@@ -38,7 +38,7 @@ class Judging(Word):
 
     level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=200, le=20_000)] = 2000
-    block: Length = timedelta(days=1)
+    block: PositiveDuration = timedelta(days=1)
     slices: tuple[Slice, ...] = ()
     slice_rows: Annotated[int, Field(ge=20)] = 200
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5

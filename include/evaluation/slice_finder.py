@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
 from include.evaluation.metrics import Truth, normalised
-from include.records import SliceFigure
+from include.records import SliceMetric
 from include.spec import Boolean, Categorical, Numeric, Task
 
 Floats = NDArray[np.float64]
@@ -78,7 +78,7 @@ def cut_features(features: tuple[Numeric | Categorical | Boolean, ...], matrix: 
 
 def worst_slices(
     task: Task, losses: dict[str, Floats], cuts: list[Cut], blocks: Blocks, fewest: int
-) -> tuple[SliceFigure, ...]:
+) -> tuple[SliceMetric, ...]:
     """Return the slices in which the candidate loses more than elsewhere, the largest excess first.
 
     Every part of every feature and of every pair of features with at least `fewest` rows is tested,
@@ -103,7 +103,7 @@ def worst_slices(
         return ()
     corrected = corrected_for_looking(np.array([each[0] for each in looked]))
     order = sorted(range(len(looked)), key=lambda i: -looked[i][1])
-    found: list[SliceFigure] = []
+    found: list[SliceMetric] = []
     told: list[frozenset[str]] = []
     for i in order:
         _, excess_here, rows_here, group, code = looked[i]
@@ -113,7 +113,7 @@ def worst_slices(
         inside = _crossed(group)[0] == code
         told.append(names)
         found.append(
-            SliceFigure(
+            SliceMetric(
                 name=" and ".join(_names(group, code)),
                 features=tuple(cut.feature for cut in group),
                 rows=rows_here,

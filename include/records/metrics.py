@@ -38,7 +38,7 @@ class Difference(Record):
     method: str
 
 
-class SliceFigure(Record):
+class SliceMetric(Record):
     """One metric on one part of the holdout.
 
     `p_value` is one-sided: of a declared slice, that the candidate is no worse there than the
@@ -65,7 +65,7 @@ class GroupRates(Record):
     feature: str
     group: str
     rows: int
-    answer_rate: float
+    selection_rate: float
     error_rate: float
     true_positive_rate: float | None = None
     false_positive_rate: float | None = None
@@ -82,7 +82,7 @@ class FeatureStrength(Record):
     holdout: float | None = None
 
 
-class DataFacts(Record):
+class DataChecks(Record):
     """What was seen of the rows that a candidate learned from and was judged on.
 
     Parameters

@@ -45,11 +45,11 @@ def _not_negative(length: timedelta) -> timedelta:
 
 
 Cron = Annotated[str, AfterValidator(_checked_cron)]
-Length = Annotated[timedelta, AfterValidator(_positive)]
-Delay = Annotated[timedelta, AfterValidator(_not_negative)]
+PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
+NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
 
 
-class Word(BaseModel):
+class SpecModel(BaseModel):
     """The parent of every word: frozen, and strict about names it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -14,7 +14,7 @@ from include.errors import RowsRejectedError
 from include.evaluation.metrics import Truth
 from include.inference import RowEncoder, Signature
 from include.inference.batch import encode_batch
-from include.records import DataFacts, FeatureStrength
+from include.records import DataChecks, FeatureStrength
 from include.spec import Task
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ def data_facts(
     newest: datetime | None,
     served: dict[str, float] | str,
     served_rows: int,
-) -> DataFacts:
+) -> DataChecks:
     """Gather what gates ask about the rows.
 
     Parameters
@@ -46,7 +46,7 @@ def data_facts(
     served : dict of str to float, or str
         What `served_differently` found, or why it could not look.
     """
-    return DataFacts(
+    return DataChecks(
         features=signature.names,
         constant=constant_features(signature.names, learned[0], judged[0]),
         strengths=strengths(task, signature.names, learned, judged)[:STRENGTHS_KEPT],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.evaluation.gates.verdict import not_measured, verdict, weigh
+from include.evaluation.gates.base import not_measured, verdict, weigh
 from include.inference import hold_to
 from include.records import Evidence, GateResult
 from include.spec import Divergence

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from include.evaluation.calibration import reliability, said_and_true
 from include.evaluation.metrics import Truth, normalised
-from include.evaluation.search import row_losses
+from include.evaluation.slice_finder import row_losses
 from include.inference import Scorer
 from include.records import Bin, CardData, Curve, Importance
 from include.spec import ModelSpec, Task
