@@ -51,7 +51,8 @@ def build(columns):
 spec = ModelSpec(
     name="thousand", task="binary", description="A thousand rows a day.", owner="benchmarks", source="source.thousand",
     entity_key=EntityKey(column="id", type="bigint"), event_time="seen_at",
-    features=(Numeric(name="size", unit="cm", minimum=0, maximum=100), Numeric(name="age", unit="d", minimum=0, maximum=100)),
+    features=(Numeric(name="size", unit="cm", minimum=0, maximum=100),
+              Numeric(name="age", unit="d", minimum=0, maximum=100)),
     target=Target(column="label", classes=("small", "large")), estimator=build,
     window=TrainingWindow(train=timedelta(days=20), holdout=timedelta(days=9)),
     contract=Contract(training_rows=(10, 100_000), partition_rows=(1, 10_000)),

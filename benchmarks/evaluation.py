@@ -92,7 +92,7 @@ def prepared(resources: Resources) -> tuple[ModelSpec, evaluation.EvaluationInpu
     judged = evaluation.EvaluationInput(
         holdout=data.holdout.slice(0, ROWS),
         truth=data.y_holdout[:ROWS],
-        learned=(data.x_train, data.y_train),
+        training=(data.x_train, data.y_train),
         baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout[:ROWS]),
         thresholds=fitted.thresholds,
         split=snapshot.split,
@@ -130,7 +130,8 @@ def report(
     kept = ours <= bound
     about = (
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {machine()}; load at the start {busy:.1f}. flight_delay, "
-        f"{found.rows:,} holdout rows, {found.n_blocks} blocks of a day, {spec.evaluation.n_resamples:,} resamples, three "
+        f"{found.rows:,} holdout rows, {found.n_blocks} blocks of a day, "
+        f"{spec.evaluation.n_resamples:,} resamples, three "
         f"models, {len(found.candidate)} metrics, {len(found.slices)} slices declared, {len(found.worst_slices)} found."
     )
     what = "scores, figures, intervals, differences, slices, search, facts, curves, importances"

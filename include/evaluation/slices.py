@@ -14,7 +14,7 @@ from include.evaluation.blocks import Blocks
 from include.evaluation.intervals import Manner, differences_of, intervals_of, measure_all
 from include.evaluation.metrics import Truth
 from include.records import Difference, GroupRates, SliceMetric
-from include.spec import HIGHER_IS_BETTER, Slice, Task
+from include.spec import METRICS, Slice, Task
 
 Floats = NDArray[np.float64]
 MISSING = "missing"
@@ -95,7 +95,7 @@ def worse_by(metric: str, gap: Difference, margin: float) -> float:
     """Return the one-sided p-value against "worse than the champion by no more than `margin`"."""
     from scipy.stats import norm, t
 
-    shortfall = (-gap.value if metric in HIGHER_IS_BETTER else gap.value) - margin
+    shortfall = (-gap.value if METRICS[metric].higher_is_better else gap.value) - margin
     if gap.error == 0:
         return 1.0 if shortfall <= 0 else 0.0
     ratio = shortfall / gap.error

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from include.records import Difference, Evaluation, Interval, SliceMetric
-from include.spec import HIGHER_IS_BETTER, Boolean, Categorical, Metric, Numeric
+from include.spec import METRICS, Boolean, Categorical, Numeric
 
 NOT_MEASURED = "not measured"
 MOST_CATEGORIES = 12
 # A database gives the metrics of a row back in an order of its own.
-_ORDER = {name: position for position, name in enumerate(get_args(Metric))}
+_ORDER = {name: position for position, name in enumerate(METRICS)}
 NBSP = "\N{NO-BREAK SPACE}"  # an interval is not broken in two
 
 
@@ -54,7 +54,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     return [
         MetricRow(
             metric,
-            "higher is better" if metric in HIGHER_IS_BETTER else "lower is better",
+            "higher is better" if METRICS[metric].higher_is_better else "lower is better",
             with_interval(evaluation.candidate.get(metric), evaluation.intervals.get(metric)),
             with_interval(champion.get(metric), evaluation.champion_intervals.get(metric)),
             with_interval(evaluation.baseline.get(metric), evaluation.baseline_intervals.get(metric)),

@@ -15,7 +15,7 @@ from include.local.memory import MemoryWatch
 from include.local.stack import Stack
 from include.records import Interval
 from include.registry import Ledger
-from include.spec import HIGHER_IS_BETTER
+from include.spec import METRICS
 from include.warehouse.embedded import binary
 
 RULE = "-" * 100
@@ -101,7 +101,7 @@ def metric_table(
     for name, figure in candidate.items():
         beside = baseline.get(name)
         told = f"{beside:>10.4f}" if beside is not None else f"{'-':>10}"
-        direction = "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
+        direction = "higher is better" if METRICS[name].higher_is_better else "lower is better"
         reach = f"{known[name].low:.4f} to {known[name].high:.4f}" if name in known else "-"
         yield f"  {name:<18} {figure:>10.4f} {reach:>18} {told}   {direction}"
 

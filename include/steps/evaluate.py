@@ -49,7 +49,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
         judged = evaluation.EvaluationInput(
             holdout=data.holdout,
             truth=data.y_holdout,
-            learned=(data.x_train, data.y_train),
+            training=(data.x_train, data.y_train),
             baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
             thresholds=thresholds,
             split=split,

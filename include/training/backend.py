@@ -99,7 +99,7 @@ class Backend:
         return TrainingBackendError(
             "ray",
             f"the cluster at {self.address} does not answer ({type(error).__name__})",
-            "Start it (`ray start --head`), or correct SLUICE_TRAIN_CLUSTER_ADDRESS; without one, Ray starts on this machine.",
+            "Start it (`ray start --head`), or correct SLUICE_TRAIN_CLUSTER_ADDRESS; without it, Ray starts here.",
         )
 
     def _library(self, module: str, package: str) -> ModuleType:

@@ -114,13 +114,13 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
         "training  2026-01-10 00:00 to 2026-02-19 00:00 UTC", "Gates: accepted", "roc_auc", "Rehearsal: not measured",
         "Parity: passed", "Trained twice: the same bytes", "Approval: not asked for",
         "signature: Ed25519, by trusted key", "was computed again and is the same", "card.html",
-        "Nobody was judged before on days of this holdout.",
+        "No earlier candidate was evaluated on this holdout.",
     ):  # fmt: skip
         assert words in said, words
     assert all(gate.sentence in said for gate in first.decision.gates)
 
     assert main(["explain-promotion", "parcels", "2"]) == 0
-    assert "This holdout overlaps those that judged version 1: 1 look(s) before." in capsys.readouterr().out
+    assert "Earlier candidates evaluated on overlapping holdouts: 1 (version 1)." in capsys.readouterr().out
 
     assert main(["explain-promotion", "parcels", "3"]) == 0
     said = capsys.readouterr().out

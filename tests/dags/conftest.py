@@ -26,7 +26,8 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow, Target, TrainingWindow
+from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow
+from include.spec import Target, TrainingWindow
 
 
 def estimator(columns):

@@ -41,7 +41,8 @@ spec = ModelSpec(
     estimator=build_estimator,
     window=TrainingWindow(train=timedelta(days=60), holdout=timedelta(days=20)),
     contract=Contract(training_rows=(200, 10_000), partition_rows=(1, 1_000)),
-    gates=(MetricThreshold(metric="r2", minimum=0.2), BetterThanBaseline(metric="mae", margin=-5.0), MinimumLabels(rows=50)),
+    gates=(MetricThreshold(metric="r2", minimum=0.2),
+           BetterThanBaseline(metric="mae", margin=-5.0), MinimumLabels(rows=50)),
     retrain_schedule=None,
     score_schedule=None,
 )

@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from include.evaluation.intervals import quantile_of
 from include.records import Difference, Evidence, GateResult
-from include.spec import HIGHER_IS_BETTER
+from include.spec import METRICS
 from include.spec.base import SpecModel
 
 
@@ -32,7 +32,7 @@ def not_measured(kind: str, metric: str, bound: float | None, why: str = "") -> 
 
 def gain(metric: str, value: float) -> float:
     """Return a difference of a metric such that more is better."""
-    return value if metric in HIGHER_IS_BETTER else -value
+    return value if METRICS[metric].higher_is_better else -value
 
 
 def surely_gained(metric: str, difference: Difference, level: float) -> float:

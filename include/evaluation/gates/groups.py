@@ -5,7 +5,7 @@ from __future__ import annotations
 from include.evaluation.gates.base import gain, not_measured, verdict, weigh
 from include.evaluation.slices import worse_by
 from include.records import Evidence, GateResult, SliceMetric
-from include.spec import HIGHER_IS_BETTER, FairnessGap, NoInferiorSlice, SliceThreshold
+from include.spec import METRICS, FairnessGap, NoInferiorSlice, SliceThreshold
 
 MOST_NAMED = 3
 
@@ -16,7 +16,7 @@ def _slice_floor(gate: SliceThreshold, evidence: Evidence) -> GateResult:
     if not found:
         return not_measured(gate.kind, gate.metric, gate.bound, "no declared slice has enough rows for it")
     ordered = sorted(found, key=lambda each: gain(gate.metric, each.candidate))
-    worst, word = ordered[0], "at least" if gate.metric in HIGHER_IS_BETTER else "at most"
+    worst, word = ordered[0], "at least" if gate.METRICS[metric].higher_is_better else "at most"
     below = [each for each in ordered if gain(gate.metric, each.candidate) < gain(gate.metric, gate.bound)]
     if below:
         told = "; ".join(f"{each.candidate:.4f} where {each.name} ({each.rows:,} rows)" for each in below[:MOST_NAMED])

@@ -59,7 +59,7 @@ def _better_than_baseline(gate: BetterThanBaseline, evidence: Evidence) -> GateR
             f"{gate.margin:g} is asked."
         )
         return verdict(gate.kind, metric, sure, gate.margin, passed=sure > gate.margin, sentence=sentence)
-    upward = metric in HIGHER_IS_BETTER
+    upward = METRICS[metric].higher_is_better
     bound = rival + gain(metric, gate.margin)
     passed = ours > bound if upward else ours < bound
     sentence = f"{metric} is {ours:.4f}; it must be {'above' if upward else 'below'} {bound:.4f} (baseline)."
@@ -91,7 +91,7 @@ def _usual_for_model(gate: WithinHistory, evidence: Evidence) -> GateResult:
     spread = max(TO_DEVIATION * median(abs(each - middle) for each in past), gate.least_spread)
     bound = middle - gain(metric, gate.deviations * spread)
     distance = gain(metric, ours - middle) / spread
-    word = "at least" if metric in HIGHER_IS_BETTER else "at most"
+    word = "at least" if METRICS[metric].higher_is_better else "at most"
     sentence = (
         f"{metric} is {ours:.4f}, {distance:+.1f} robust deviations from the median {middle:.4f} of {len(past)} "
         f"accepted versions; it must be {word} {bound:.4f}."

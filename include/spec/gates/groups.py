@@ -26,7 +26,7 @@ class SliceThreshold(SpecModel):
     @property
     def asks(self) -> str:
         """What the gate asks for, in words."""
-        word = "at least" if self.metric in HIGHER_IS_BETTER else "at most"
+        word = "at least" if self.METRICS[metric].higher_is_better else "at most"
         return f"{self.metric} is {word} {self.bound:g} on every slice {_by(self.feature)}"
 
 

@@ -121,7 +121,7 @@ class WithinHistory(SpecModel):
     @property
     def asks(self) -> str:
         """What the gate asks for, in words."""
-        worse = "below" if self.metric in HIGHER_IS_BETTER else "above"
+        worse = "below" if self.METRICS[metric].higher_is_better else "above"
         return (
             f"{self.metric} is no more than {self.deviations:g} robust deviations {worse} the median of the model's "
             f"accepted versions, once there are {self.fewest}"

@@ -128,7 +128,7 @@ def test_own_approval_is_refused_a_retraining_makes_one_void_and_another_person_
     (digest,) = airflow.sql("SELECT evidence_digest FROM sluice.model_version WHERE model = 'apple' AND version = 1")[0]
     assert digest in shown["body"]
     assert "| roc_auc |" in shown["body"]
-    assert "Nobody was judged before on days of this holdout." in shown["body"]
+    assert "No earlier candidate was evaluated on this holdout." in shown["body"]
     assert "The service was rehearsed with the candidate" in shown["body"]
 
     airflow.answer("ann", "apple", first, "Approve")
