@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from werkzeug.exceptions import BadRequest
 
-from include.inference import MOST_FAULTS, Fault, RowEncoder
-from include.inference.faults import member, rejection
+from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
+from include.inference.field_errors import member_path, rows_rejected
 from model_service.errors import MalformedBodyError, TooLargeError
 
 ROOT: Final = "$.features"
@@ -78,7 +78,7 @@ def features_of(body: bytes, most_rows: int, encoder: RowEncoder | None = None) 
     except (msgspec.DecodeError, RecursionError, ValueError):
         document = _document_of(body)
     if not isinstance(document, dict) or "features" not in document:
-        raise rejection(_faults_of_shape(document))
+        raise rows_rejected(_faults_of_shape(document))
     features = document["features"]
     many = isinstance(features, list) and bool(features) and isinstance(features[0], list | dict)
     if many and len(features) > most_rows:
@@ -88,8 +88,8 @@ def features_of(body: bytes, most_rows: int, encoder: RowEncoder | None = None) 
         document = _document_of(body)
         found = [*_faults_of_shape(document), *_faults_of_names("$", document)]
         if found:
-            wrong = encoder.faults(document["features"], many=many) if encoder else ()
-            raise rejection(chain(found, wrong))
+            wrong = encoder.find_errors(document["features"], many=many) if encoder else ()
+            raise rows_rejected(chain(found, wrong))
     return features, many
 
 
@@ -98,15 +98,15 @@ def _members(features: Any, *, many: bool) -> int:
     return sum(len(row) for row in rows if type(row) is dict)
 
 
-def _faults_of_shape(document: Any) -> Iterator[Fault]:
+def _faults_of_shape(document: Any) -> Iterator[FieldError]:
     if not isinstance(document, dict):
-        yield Fault.of("$", _WANTED, document)
+        yield FieldError.of("$", _WANTED, document)
         return
     if "features" not in document:
-        yield Fault(ROOT, "a list of values, an object of features by name, or a list of either", "no such member")
-    for name in list(document)[:MOST_FAULTS]:
+        yield FieldError(ROOT, "a list of values, an object of features by name, or a list of either", "no such member")
+    for name in list(document)[:MAX_FIELD_ERRORS]:
         if name != "features":
-            yield Fault(member("$", name), _WANTED, "an unknown member")
+            yield FieldError(member_path("$", name), _WANTED, "an unknown member")
 
 
 def check_members(body: bytes) -> None:
@@ -152,17 +152,17 @@ def _decode_thoroughly(body: bytes) -> Any:
     document = _document_of(body)
     faults = list(_faults_of_names("$", document))
     if faults:
-        raise rejection(faults)
+        raise rows_rejected(faults)
     return document
 
 
-def _faults_of_names(path: str, value: Any) -> Iterator[Fault]:
+def _faults_of_names(path: str, value: Any) -> Iterator[FieldError]:
     if isinstance(value, _Doubled):
         for name in value.doubled:
-            yield Fault(member(path, name), "each member once", "a member written more than once")
+            yield FieldError(member_path(path, name), "each member once", "a member written more than once")
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _faults_of_names(member(path, name), inner)
+            yield from _faults_of_names(member_path(path, name), inner)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _faults_of_names(f"{path}[{position}]", inner)

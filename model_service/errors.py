@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from include.errors import SluiceError
-from include.inference import MOST_FAULTS
+from include.inference import MAX_FIELD_ERRORS
 
 
 class MalformedBodyError(SluiceError):
@@ -105,7 +105,7 @@ class TensorsRejectedError(SluiceError):
     """An inference request is not one of the protocol, or its tensors are not those that the model takes."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults[:MOST_FAULTS]))
+        super().__init__("; ".join(faults[:MAX_FIELD_ERRORS]))
         self.faults = tuple(faults)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
-from include.inference import Fault
+from include.inference import FieldError
 from model_service.answers import encode, predictions_of
 from model_service.body import features_of
 from model_service.errors import TooLargeError
@@ -97,7 +97,7 @@ def _matrix_of(loaded: LoadedModel, part: Part) -> NDArray[np.float32]:
 
 def _in_whole_body(error: RowsRejectedError, part: Part) -> RowsRejectedError:
     def moved(fault: object) -> object:
-        if not isinstance(fault, Fault):
+        if not isinstance(fault, FieldError):
             return fault
         path = _FIRST_ROW.sub(lambda found: f"$.features[{int(found[1]) + part.first_row}]", fault.path, count=1)
         return dataclasses.replace(fault, path=path)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.errors import RowsRejectedError, SluiceError, UnknownModelError
-from include.inference.faults import told
+from include.inference.field_errors import render_errors
 from model_service import job_store as store
 from model_service.errors import LedgerUnavailableError
 from model_service.job_rows import answers_of
@@ -126,7 +126,7 @@ class JobWorker:
             detail = (
                 f"{len(error.faults)} value(s) are not what the model takes; see errors. Mend them and submit again."
             )
-            self._fail(job, detail, errors=told(error.faults, values=self._values))
+            self._fail(job, detail, errors=render_errors(error.faults, values=self._values))
         except SluiceError as error:
             self._fail(job, str(error))
 

@@ -10,7 +10,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from include.errors import NoChampionError, RowsRejectedError, UnknownModelError
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.settings import Settings
 from model_service.answers import Prediction, encode
 from model_service.body import read_body
@@ -142,7 +142,7 @@ def _submission(settings: Settings) -> Operation:
         body=Body(_ROWS),
     )  # fmt: skip
 
-    def of_model(signature: Signature) -> Operation:
+    def of_model(signature: ModelSignature) -> Operation:
         schema = request_schema(signature, settings.service_job_max_rows)
         body = Body(schema, example={"features": [example_row(signature)] * 2})
         return replace(general, summary=f"{summary}: '{signature.model}'", body=body)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flask import Blueprint
 
 from include.errors import NoChampionError, RowsRejectedError, UnknownModelError, UnknownVersionError
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.settings import Settings
 from model_service.answers import answer_of
 from model_service.body import features_of, read_body
@@ -88,7 +88,7 @@ def _operation(summary: str, settings: Settings, problems: tuple[Problem, ...]) 
     """Return what a prediction takes and answers: of any model, and of one by its signature."""
     problems += (MalformedBodyError, UnpackError, TooLargeError, 415, RowsRejectedError)
 
-    def of_model(signature: Signature) -> Operation:
+    def of_model(signature: ModelSignature) -> Operation:
         answer = answer_schema(prediction_schema(signature), {"const": signature.model})
         body = Body(request_schema(signature, settings.service_max_rows))
         return Operation(f"{summary}: '{signature.model}'", "predict", {200: answer}, problems=problems, body=body)

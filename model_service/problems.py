@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
-from include.inference.faults import sentence, told
+from include.inference.field_errors import format_error, render_errors
 from model_service.answers import encode, request_id_of
 from model_service.errors import (
     BadQueryError,
@@ -109,7 +109,7 @@ def _sluice_problem(error: SluiceError, about: tuple[str, str], *, values: bool)
     detail = str(error)
     if isinstance(error, RowsRejectedError):
         detail = f"{len(error.faults)} value(s) are not what the model takes; see errors."
-        more["errors"] = told(error.faults, values=values)
+        more["errors"] = render_errors(error.faults, values=values)
     elif isinstance(error, UnknownModelError):
         more["declared"] = error.declared
     elif isinstance(error, UnknownVersionError):
@@ -139,7 +139,7 @@ def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
 def _problem(about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
     path, request_id = about
     if path.startswith(OIP_ROOT):
-        faults = "; ".join(sentence(each) for each in more.get("errors", ()))
+        faults = "; ".join(format_error(each) for each in more.get("errors", ()))
         return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json", request_id)
     document = {
         "type": kind,

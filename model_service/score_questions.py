@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from include.inference import Fault
-from include.inference.faults import rejection
+from include.inference import FieldError
+from include.inference.field_errors import rows_rejected
 from model_service.body import document_of
 from model_service.errors import BadQueryError, TooLargeError
 from model_service.score_tables import Key, KeyKind
@@ -37,12 +37,12 @@ def key_of(text: str, kind: KeyKind) -> Key:
     """
     if kind == "text":
         if "\x00" in text:
-            raise rejection([Fault.of("key", "text without a NUL character", text)])
+            raise rows_rejected([FieldError.of("key", "text without a NUL character", text)])
         return text
     digits = text.removeprefix("-")
     if digits.isascii() and digits.isdigit() and len(digits) <= 19 and abs(int(text)) <= LARGEST_BIGINT:
         return int(text)
-    raise rejection([Fault.of("key", "a 64-bit integer", text)])
+    raise rows_rejected([FieldError.of("key", "a 64-bit integer", text)])
 
 
 def keys_of(body: bytes, kind: KeyKind, most: int) -> list[Key]:
@@ -59,15 +59,15 @@ def keys_of(body: bytes, kind: KeyKind, most: int) -> list[Key]:
     """
     document = document_of(body)
     if type(document) is not dict or set(document) != {"keys"} or type(document["keys"]) is not list:
-        raise rejection([Fault.of("$", 'an object with the one member "keys", a list', document)])
+        raise rows_rejected([FieldError.of("$", 'an object with the one member "keys", a list', document)])
     keys: list[Any] = document["keys"]
     if len(keys) > most:
         raise TooLargeError("keys", most, "SLUICE_SERVICE_MAX_KEYS")
     fits = _is_text if kind == "text" else _is_bigint
     wanted = "text without a NUL character" if kind == "text" else "a 64-bit integer"
-    faults = [Fault.of(f"$.keys[{place}]", wanted, key) for place, key in enumerate(keys) if not fits(key)]
+    faults = [FieldError.of(f"$.keys[{place}]", wanted, key) for place, key in enumerate(keys) if not fits(key)]
     if faults:
-        raise rejection(faults)
+        raise rows_rejected(faults)
     return keys
 
 

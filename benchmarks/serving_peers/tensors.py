@@ -47,10 +47,10 @@ def bare_call(found: Trained) -> Any:
     """Return a function that scores the same rows with onnxruntime alone, on one thread as a request of ours."""
     import onnxruntime
 
-    from include.inference import RowEncoder, Signature
+    from include.inference import ModelSignature, RowEncoder
 
     folder = found.artifact(MODEL)
-    signature = Signature.from_json((folder / "signature.json").read_bytes())
+    signature = ModelSignature.from_json((folder / "signature.json").read_bytes())
     matrix = RowEncoder(signature).encode(found.rows(MODEL, ROWS))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -39,9 +39,9 @@ class Trained:
 
         A few rows over and over would be answered in half the time: the processor learns their way through the trees.
         """
-        from include.inference import Signature
+        from include.inference import ModelSignature
 
-        names = Signature.from_json((self.artifact(model) / "signature.json").read_bytes()).names
+        names = ModelSignature.from_json((self.artifact(model) / "signature.json").read_bytes()).names
         (snapshot,) = (self.home / "snapshots" / model).glob("*.parquet")
         table = pq.read_table(snapshot, columns=list(names))
         found = table.slice(max(0, table.num_rows - count)).to_pylist()
@@ -109,10 +109,10 @@ def _write_pipeline(found: Trained, model: str) -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
-    from include.inference import Signature
+    from include.inference import ModelSignature
 
     estimator = joblib.load(found.artifact(model) / "model.joblib")
-    signature = Signature.from_json((found.artifact(model) / "signature.json").read_bytes())
+    signature = ModelSignature.from_json((found.artifact(model) / "signature.json").read_bytes())
     named = {each.name: each for each in signature.features if each.kind == "categorical"}
     if named:
         encoder = OrdinalEncoder(

@@ -219,7 +219,7 @@ class RowsRejectedError(SluiceError):
 
     Parameters
     ----------
-    faults : sequence of Fault
+    faults : sequence of FieldError
         Each names the JSON path, what was expected and what came; at most 20 are kept.
     """
 

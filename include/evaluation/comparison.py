@@ -19,7 +19,7 @@ from include.evaluation.intervals import Figures, Manner, differences_of, interv
 from include.evaluation.metrics import Truth
 from include.evaluation.slice_finder import LOSS, cut_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, slice_figures
-from include.inference import Scorer, divergence_of
+from include.inference import Scorer, compute_divergence
 from include.inference.batch import encode_batch
 from include.records import CardData, DataChecks, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
@@ -96,7 +96,7 @@ def evaluate(
         "champion_version": champion.to_version if champion else None,
         "champion_sequence": champion.sequence if champion else 0,
         "champion_note": note,
-        "divergence": divergence_of(scores["champion"], scores["candidate"], classes=bool(spec.target.classes))
+        "divergence": compute_divergence(scores["champion"], scores["candidate"], classes=bool(spec.target.classes))
         if "champion" in scores
         else None,
         "data": _facts(spec, judged, candidate, matrix),

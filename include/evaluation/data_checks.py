@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
 from include.evaluation.metrics import Truth
-from include.inference import RowEncoder, Signature
+from include.inference import ModelSignature, RowEncoder
 from include.inference.batch import encode_batch
 from include.records import DataChecks, FeatureStrength
 from include.spec import Task
@@ -28,7 +28,7 @@ STRENGTHS_KEPT = 60
 
 def data_facts(
     task: Task,
-    signature: Signature,
+    signature: ModelSignature,
     learned: tuple[Matrix, Truth],
     judged: tuple[Matrix, Truth],
     *,
@@ -89,7 +89,7 @@ def strengths(
     return tuple(sorted(found, key=lambda each: -(each.holdout if each.holdout is not None else -np.inf)))
 
 
-def served_differently(signature: Signature, judged: pa.Table, served: pa.Table) -> dict[str, float] | str:
+def served_differently(signature: ModelSignature, judged: pa.Table, served: pa.Table) -> dict[str, float] | str:
     """Return the features that differ between training and serving, with the share of rows that do.
 
     Parameters

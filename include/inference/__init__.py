@@ -1,39 +1,39 @@
 """An artifact becomes a `Scorer`: the one code path for batch and online answers.
 
 A row of JSON becomes numbers in `RowEncoder`, columns of tensors do in `ColumnEncoder`, the numbers
-become scores in `Scorer`. All read what they may expect from the artifact's `Signature`. Nothing
+become scores in `Scorer`. All read what they may expect from the artifact's `ModelSignature`. Nothing
 here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
-from include.inference.coded import Coder
-from include.inference.columns import Column, ColumnEncoder, Table
-from include.inference.divergence import Held, divergence_of, hold_to
+from include.inference.columns import Column, ColumnBlock, ColumnEncoder
+from include.inference.dictionary_codec import DictionaryCodec
+from include.inference.divergence import BoundCheck, check_bounds, compute_divergence
 from include.inference.encoder import RowEncoder
-from include.inference.faults import MOST_FAULTS, Fault
+from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError
+from include.inference.model_signature import ModelSignature
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
-from include.inference.signature import Signature
-from include.inference.words import LENGTH, PADDING, EvenWords, SpreadWords, with_length
+from include.inference.string_columns import LENGTH_PREFIX, PADDING, FixedWidthStrings, OffsetStrings, length_prefixed
 
 __all__ = [
-    "LENGTH",
-    "MOST_FAULTS",
+    "LENGTH_PREFIX",
+    "MAX_FIELD_ERRORS",
     "PADDING",
-    "Coder",
+    "DictionaryCodec",
     "Column",
     "ColumnEncoder",
-    "EvenWords",
-    "Fault",
+    "FixedWidthStrings",
+    "FieldError",
     "GoldenRow",
-    "Held",
+    "BoundCheck",
     "RowEncoder",
     "Scorer",
-    "Signature",
-    "SpreadWords",
-    "Table",
+    "ModelSignature",
+    "OffsetStrings",
+    "ColumnBlock",
     "check_golden",
-    "divergence_of",
-    "hold_to",
+    "compute_divergence",
+    "check_bounds",
     "load_golden",
     "load_scorer",
-    "with_length",
+    "length_prefixed",
 ]

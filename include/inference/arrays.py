@@ -13,8 +13,8 @@ from include.inference.encoder import bounds_of
 from include.spec import Boolean, Categorical, Numeric
 
 # Where a column could not be written: None, or a mask of the rows at fault.
-Bad = NDArray[np.bool_] | None
-WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], Bad]
+InvalidMask = NDArray[np.bool_] | None
+WriteArray = Callable[[NDArray[Any], NDArray[np.float32]], InvalidMask]
 
 
 def array_writer(feature: Numeric | Categorical | Boolean) -> WriteArray:
@@ -28,7 +28,7 @@ def _all_bad(column: NDArray[Any]) -> NDArray[np.bool_]:
     return np.ones(len(column), dtype=np.bool_)
 
 
-def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> Bad:
+def _no_category(column: NDArray[Any], _out: NDArray[np.float32]) -> InvalidMask:
     return _all_bad(column)  # an array holds numbers
 
 
@@ -37,7 +37,7 @@ def _numbers(feature: Numeric) -> WriteArray:
     low, high = bounds_of(feature)
     least, most = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin looks past NaN
 
-    def write(column: NDArray[Any], out: NDArray[np.float32]) -> Bad:
+    def write(column: NDArray[Any], out: NDArray[np.float32]) -> InvalidMask:
         kind = column.dtype.kind
         if kind not in "fiu":
             return _all_bad(column)
@@ -66,7 +66,7 @@ def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
 def _booleans(feature: Boolean) -> WriteArray:
     missing = feature.nullable
 
-    def write(column: NDArray[Any], out: NDArray[np.float32]) -> Bad:
+    def write(column: NDArray[Any], out: NDArray[np.float32]) -> InvalidMask:
         if column.dtype.kind == "b":
             out[:] = column
             return None

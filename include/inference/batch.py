@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.inference.signature import Signature
+from include.inference.model_signature import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
 
 Number = TypeVar("Number", bound=np.generic)
@@ -29,7 +29,7 @@ _NO_CODE = _scalar(np.int32(-1), pa.int32())
 _NO_NUMBER = _scalar(np.float64(np.nan), pa.float64())
 
 
-def encode_batch(batch: pa.RecordBatch | pa.Table, signature: Signature) -> NDArray[np.float32]:
+def encode_batch(batch: pa.RecordBatch | pa.Table, signature: ModelSignature) -> NDArray[np.float32]:
     """Encode rows that passed their data contract.
 
     Parameters
@@ -52,16 +52,16 @@ def encode_column(column: pa.Array | pa.ChunkedArray, feature: Numeric | Categor
     """Encode the values of one feature, a categorical one by its dictionary; shape (n_samples,)."""
     if feature.kind == "categorical":
         codes = pc.index_in(column, value_set=_dictionary(feature.categories))
-        return values_of(pc.fill_null(codes, _NO_CODE), np.int32).astype(np.float32)
+        return numpy_values(pc.fill_null(codes, _NO_CODE), np.int32).astype(np.float32)
     numbers = pc.cast(column, pa.float64())
     filled = pc.fill_null(numbers, _NO_NUMBER) if numbers.null_count else numbers
-    return values_of(filled, np.float64).astype(np.float32)
+    return numpy_values(filled, np.float64).astype(np.float32)
 
 
-def values_of(column: pa.Array | pa.ChunkedArray, kind: type[Number]) -> NDArray[Number]:
+def numpy_values(column: pa.Array | pa.ChunkedArray, kind: type[Number]) -> NDArray[Number]:
     """Return the values of a column without nulls, of the fixed-width type that is NumPy's `kind`."""
     if isinstance(column, pa.ChunkedArray):
-        chunks = [values_of(chunk, kind) for chunk in column.chunks]
+        chunks = [numpy_values(chunk, kind) for chunk in column.chunks]
         return np.concatenate(chunks) if chunks else np.empty(0, dtype=kind)
     if not len(column):
         return np.empty(0, dtype=kind)

@@ -12,23 +12,23 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.arrays import Bad, array_writer
-from include.inference.coded import Coded, Coder, coder_of
-from include.inference.encoder import UnfitError, bounds_of, expected_of, value_encoder
-from include.inference.faults import MOST_FAULTS, Fault, member, rejection
-from include.inference.signature import Signature
-from include.inference.words import Words, known_words, words_writer
+from include.inference.arrays import InvalidMask, array_writer
+from include.inference.dictionary_codec import DictionaryArray, DictionaryCodec, build_codec
+from include.inference.encoder import InvalidValueError, bounds_of, expected_of, value_encoder
+from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError, member_path, rows_rejected
+from include.inference.model_signature import ModelSignature
+from include.inference.string_columns import StringColumn, category_codes, string_writer
 from include.spec import Boolean, Categorical, Numeric
 
 Column = NDArray[Any] | Sequence[Any]
 # Writes a column of the matrix, and returns where it could not.
-_Write = Callable[[Column, NDArray[np.float32]], Bad]
+_Write = Callable[[Column, NDArray[np.float32]], InvalidMask]
 
 # Numbers of these types are themselves in single precision, so that they can be checked there, all at once.
 _EXACT: Final = frozenset(np.dtype(name) for name in ("f2", "f4", "i1", "i2", "u1", "u2"))
 
 
-class Table(NamedTuple):
+class ColumnBlock(NamedTuple):
     """Columns of numbers that lie in one array, so that they are written at once.
 
     Attributes
@@ -50,27 +50,31 @@ class ColumnEncoder:
     - an array of floats or integers: for a numeric feature; NaN is missing. Of 0, 1 and NaN, also for
       a boolean feature that may be missing: a tensor of booleans has no missing;
     - an array of bool: for a boolean feature;
-    - `Words`, or a list of bytes: strings in UTF-8, for a categorical feature;
-    - what the feature's `coders` made of a tensor;
+    - `StringColumn`, or a list of bytes: strings in UTF-8, for a categorical feature;
+    - what the feature's `codecs` made of a tensor;
     - a list of values as `RowEncoder` takes them.
 
     In the lists, the empty string is missing, where that is allowed and it is not a category.
 
     Parameters
     ----------
-    signature : Signature
+    signature : ModelSignature
         Says which features there are, in which order, and what each may hold.
 
     Attributes
     ----------
-    coders : mapping of str to Coder
+    codecs : mapping of str to DictionaryCodec
         What reads a tensor's bytes at once, for the categorical features of few categories.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: ModelSignature) -> None:
         self.names = signature.names
-        coders = {each.name: coder_of(known_words(each)) for each in signature.features if each.kind == "categorical"}
-        self.coders: Mapping[str, Coder] = {name: coder for name, coder in coders.items() if coder is not None}
+        codecs = {
+            each.name: build_codec(category_codes(each)) for each in signature.features if each.kind == "categorical"
+        }
+        self.codecs: Mapping[str, DictionaryCodec] = {
+            name: codec for name, codec in codecs.items() if codec is not None
+        }
         self._all = frozenset(range(len(self.names)))
         self._writers = tuple(_writer_of(feature) for feature in signature.features)
         bounds = [bounds_of(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
@@ -83,7 +87,7 @@ class ColumnEncoder:
         columns: Mapping[str, Column],
         rows: int,
         path_of: Callable[[int, int], str] | None = None,
-        tables: Sequence[Table] = (),
+        tables: Sequence[ColumnBlock] = (),
     ) -> NDArray[np.float32]:
         """Encode one column a feature, each of `rows` values.
 
@@ -94,7 +98,7 @@ class ColumnEncoder:
         rows : int
         path_of : callable, optional
             Says how row i of feature j is named in a fault; by default ``inputs.<feature>[i]``.
-        tables : sequence of Table
+        tables : sequence of ColumnBlock
             Where columns of numeric features lie together; each is among `columns`, too.
 
         Returns
@@ -128,7 +132,7 @@ class ColumnEncoder:
                 bad[position] = mask
         if bad:
             faults = self._faults(columns, bad, path_of or self._path)
-            raise rejection(faults)
+            raise rows_rejected(faults)
         return np.ascontiguousarray(block.T)
 
     def _unfit(self, block: NDArray[np.float32], positions: list[int]) -> list[int]:
@@ -147,17 +151,19 @@ class ColumnEncoder:
         return unfit
 
     def _path(self, row: int, position: int) -> str:
-        return f"{member('inputs', self.names[position])}[{row}]"
+        return f"{member_path('inputs', self.names[position])}[{row}]"
 
     def _faults(
         self, columns: Mapping[str, Column], bad: dict[int, NDArray[np.bool_]], path_of: Callable[[int, int], str]
-    ) -> Iterator[Fault]:
+    ) -> Iterator[FieldError]:
         found = sorted(
-            (row, position) for position, mask in bad.items() for row in np.flatnonzero(mask)[:MOST_FAULTS].tolist()
+            (row, position)
+            for position, mask in bad.items()
+            for row in np.flatnonzero(mask)[:MAX_FIELD_ERRORS].tolist()
         )
         for row, position in found:
             value = columns[self.names[position]][row]
-            yield Fault.of(path_of(row, position), self._expected[position], _plain(value))
+            yield FieldError.of(path_of(row, position), self._expected[position], _plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -167,15 +173,15 @@ def _plain(value: Any) -> Any:
 
 def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
     by_value, by_array = _by_value(feature), array_writer(feature)
-    by_word = words_writer(feature) if feature.kind == "categorical" else by_value
+    by_word = string_writer(feature) if feature.kind == "categorical" else by_value
 
-    def write(column: Column, out: NDArray[np.float32]) -> Bad:
+    def write(column: Column, out: NDArray[np.float32]) -> InvalidMask:
         if isinstance(column, np.ndarray):
             return by_array(column, out)
-        if type(column) is Coded:
+        if type(column) is DictionaryArray:
             out[:] = column.codes
             return None
-        if isinstance(column, Words) or type(column[0]) is bytes:
+        if isinstance(column, StringColumn) or type(column[0]) is bytes:
             return by_word(column, out)
         return by_value(column, out)
 
@@ -186,11 +192,11 @@ def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
     encode = value_encoder(feature)
     empty_is_missing = feature.kind == "categorical" and feature.nullable and "" not in feature.categories
 
-    def write(column: Column, out: NDArray[np.float32]) -> Bad:
+    def write(column: Column, out: NDArray[np.float32]) -> InvalidMask:
         values = [None if value == "" else value for value in column] if empty_is_missing else column
         try:
             out[:] = [encode(value) for value in values]
-        except UnfitError:
+        except InvalidValueError:
             return np.array([not _fits(encode, value) for value in values], dtype=np.bool_)
         return None
 
@@ -200,6 +206,6 @@ def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
 def _fits(encode: Callable[[Any], float], value: Any) -> bool:
     try:
         encode(value)
-    except UnfitError:
+    except InvalidValueError:
         return False
     return True

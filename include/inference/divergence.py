@@ -22,17 +22,17 @@ TENTHS = 10
 Floats = NDArray[np.float64]
 
 
-class Held(NamedTuple):
+class BoundCheck(NamedTuple):
     """One figure that was held against its bound; the words go into a sentence."""
 
     metric: str
-    figure: float | None
+    value: float | None
     bound: float
     passed: bool
-    words: str
+    description: str
 
 
-def divergence_of(champion: Floats, challenger: Floats, *, classes: bool) -> Divergence:
+def compute_divergence(champion: Floats, challenger: Floats, *, classes: bool) -> Divergence:
     """Measure two arrays of scores of the same rows, each of shape (n_rows, n_outputs).
 
     Parameters
@@ -52,14 +52,14 @@ def divergence_of(champion: Floats, challenger: Floats, *, classes: bool) -> Div
     )
 
 
-def hold_to(bounds: DivergenceBounds, seen: Divergence) -> tuple[Held, ...]:
+def check_bounds(bounds: DivergenceBounds, seen: Divergence) -> tuple[BoundCheck, ...]:
     """Hold each declared bound against what was seen; a figure that is not defined keeps to none."""
     held = []
     least, rank = bounds.min_rank_correlation, seen.rank_correlation
     if least is not None:
         told = "not defined" if rank is None else f"{rank:.4f}"
         words = f"its rank correlation with the champion is {told} (at least {least:g} is asked)"
-        held.append(Held("rank correlation", rank, least, rank is not None and rank >= least, words))
+        held.append(BoundCheck("rank correlation", rank, least, rank is not None and rank >= least, words))
     shares = (
         ("decile moves", seen.decile_moves, bounds.max_decile_moves, "of rows moved to another tenth"),
         ("label flips", seen.label_flips, bounds.max_label_flips, "of labels flipped"),
@@ -68,7 +68,7 @@ def hold_to(bounds: DivergenceBounds, seen: Divergence) -> tuple[Held, ...]:
         if most is not None:
             told = "an unknown share" if share is None else f"{share:.2%}"
             passed = share is not None and share <= most
-            held.append(Held(metric, share, most, passed, f"{told} {words} (at most {most:.2%} may)"))
+            held.append(BoundCheck(metric, share, most, passed, f"{told} {words} (at most {most:.2%} may)"))
     return tuple(held)
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.faults import Fault, member, rejection
-from include.inference.signature import Signature
+from include.inference.field_errors import FieldError, member_path, rows_rejected
+from include.inference.model_signature import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
 
-LARGEST: Final = float(np.finfo(np.float32).max)
+MAX_FLOAT32: Final = float(np.finfo(np.float32).max)
 MISSING: Final = float("nan")
 NO_CATEGORY: Final = -1.0
 _LISTED = 20  # categories named in a fault
@@ -26,7 +26,7 @@ Row = Sequence[Any] | Mapping[str, Any]
 _Encode = Callable[[Any], float]
 
 
-class UnfitError(Exception):
+class InvalidValueError(Exception):
     """A value does not fit its feature; the text is what was expected."""
 
 
@@ -35,11 +35,11 @@ class RowEncoder:
 
     Parameters
     ----------
-    signature : Signature
+    signature : ModelSignature
         Says which features there are, in which order, and what each may hold.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: ModelSignature) -> None:
         self._names = signature.names
         self._width = len(self._names)
         self._encoders = tuple(value_encoder(feature) for feature in signature.features)
@@ -71,8 +71,8 @@ class RowEncoder:
             return np.empty((0, self._width), dtype=np.float32)
         try:
             return np.array([self._encode_row(row) for row in rows], dtype=np.float32)
-        except (UnfitError, KeyError):
-            raise rejection(self.faults(rows, many=True, root=root)) from None
+        except (InvalidValueError, KeyError):
+            raise rows_rejected(self.find_errors(rows, many=True, root=root)) from None
 
     def encode_one(self, row: Row, root: str = "$.features") -> NDArray[np.float32]:
         """Encode one row as `encode` does, to shape (1, n_features); a fault's path starts with `root`."""
@@ -82,10 +82,10 @@ class RowEncoder:
         """Encode one row as `encode` does, to its `n_features` numbers before they are rounded to single precision."""
         try:
             return self._encode_row(row)
-        except (UnfitError, KeyError):
-            raise rejection(self.faults(row, many=False, root=root)) from None
+        except (InvalidValueError, KeyError):
+            raise rows_rejected(self.find_errors(row, many=False, root=root)) from None
 
-    def faults(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[Fault]:
+    def find_errors(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[FieldError]:
         """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
         rows = ((f"{root}[{position}]", row) for position, row in enumerate(features)) if many else ((root, features),)
         for path, row in rows:
@@ -95,49 +95,51 @@ class RowEncoder:
         kind = type(row)
         if kind is list or kind is tuple:
             if len(row) != self._width:
-                raise UnfitError
+                raise InvalidValueError
             return [encode(value) for encode, value in zip(self._encoders, row, strict=True)]
         if kind is dict or isinstance(row, Mapping):
             if len(row) != self._width:
-                raise UnfitError
+                raise InvalidValueError
             return [encode(row[name]) for name, encode in self._by_name]
-        raise UnfitError
+        raise InvalidValueError
 
-    def _faults(self, path: str, row: Any) -> Iterator[Fault]:
+    def _faults(self, path: str, row: Any) -> Iterator[FieldError]:
         if isinstance(row, Mapping):
             yield from self._faults_by_name(path, row)
         elif not isinstance(row, list | tuple):
-            yield Fault.of(path, f"a list of {self._width} values, or an object of features by name", row)
+            yield FieldError.of(path, f"a list of {self._width} values, or an object of features by name", row)
         elif len(row) != self._width:
             expected = f"{self._width} values in this order: {', '.join(self._names)}"
-            yield Fault.of(path, expected, row)
+            yield FieldError.of(path, expected, row)
         else:
             for position, (encode, value) in enumerate(zip(self._encoders, row, strict=True)):
                 yield from _fault_of(encode, value, f"{path}[{position}]")
 
-    def _faults_by_name(self, path: str, row: Mapping[str, Any]) -> Iterator[Fault]:
+    def _faults_by_name(self, path: str, row: Mapping[str, Any]) -> Iterator[FieldError]:
         for name, encode in self._by_name:
             if name in row:
-                yield from _fault_of(encode, row[name], member(path, name))
+                yield from _fault_of(encode, row[name], member_path(path, name))
             else:
-                yield Fault(member(path, name), expected_of(encode), "no such member")
+                yield FieldError(member_path(path, name), expected_of(encode), "no such member")
         for name in row:
             if name not in self._names:
-                yield Fault(member(path, name), f"only the features {', '.join(self._names)}", "an unknown feature")
+                yield FieldError(
+                    member_path(path, name), f"only the features {', '.join(self._names)}", "an unknown feature"
+                )
 
 
-def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[Fault]:
+def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[FieldError]:
     try:
         encode(value)
-    except UnfitError as unfit:
-        yield Fault.of(path, str(unfit), value)
+    except InvalidValueError as unfit:
+        yield FieldError.of(path, str(unfit), value)
 
 
 def expected_of(encode: _Encode) -> str:
     """Return in words what a feature's closure takes."""
     try:
         encode(_NOTHING)
-    except UnfitError as unfit:
+    except InvalidValueError as unfit:
         return str(unfit)
     raise AssertionError("a feature accepted what is no JSON value")
 
@@ -146,7 +148,7 @@ _NOTHING: Final = object()
 
 
 def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
-    """Return the closure that encodes one value of `feature`, or raises `UnfitError`."""
+    """Return the closure that encodes one value of `feature`, or raises `InvalidValueError`."""
     if feature.kind == "numeric":
         return _numeric(feature)
     if feature.kind == "categorical":
@@ -157,9 +159,9 @@ def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
 def bounds_of(feature: Numeric) -> tuple[float, float]:
     """Return the least and the largest number that fits."""
     if feature.out_of_range == "ignore":
-        return -LARGEST, LARGEST
+        return -MAX_FLOAT32, MAX_FLOAT32
     # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
-    return max(feature.minimum, -LARGEST), min(feature.maximum, LARGEST)
+    return max(feature.minimum, -MAX_FLOAT32), min(feature.maximum, MAX_FLOAT32)
 
 
 def _numeric(feature: Numeric) -> _Encode:
@@ -175,7 +177,7 @@ def _numeric(feature: Numeric) -> _Encode:
             return float(value)
         if value is None and missing:
             return MISSING
-        raise UnfitError(expected)
+        raise InvalidValueError(expected)
 
     return encode
 
@@ -195,7 +197,7 @@ def _categorical(feature: Categorical) -> _Encode:
                 return NO_CATEGORY
         if value is None and missing:
             return NO_CATEGORY
-        raise UnfitError(expected)
+        raise InvalidValueError(expected)
 
     return encode
 
@@ -217,6 +219,6 @@ def _boolean(feature: Boolean) -> _Encode:
             return 0.0
         if value is None and missing:
             return MISSING
-        raise UnfitError(expected)
+        raise InvalidValueError(expected)
 
     return encode

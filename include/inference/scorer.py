@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.errors import ArtifactError, RowsRejectedError
 from include.inference.encoder import RowEncoder
-from include.inference.order import ENTRY, FEWEST_ROWS, RowOrder, row_order
-from include.inference.signature import Signature
+from include.inference.model_signature import ModelSignature
+from include.inference.row_order import METADATA_KEY, MIN_ROWS, RowOrder, read_row_order
 from include.inference.single_row import SingleRow, Tensor
 from include.provenance import VerifiedFiles
 from include.records import Record
@@ -45,7 +45,7 @@ class Scorer:
     onnx_bytes : bytes
         A graph with one float32 input of shape (n, n_features), whose last output is the scores:
         float32 of shape (n, n_classes), or (n, 1) for a regression.
-    signature : Signature
+    signature : ModelSignature
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Scorer:
         If ONNX Runtime refuses the graph or cannot run it, or the graph is not of the signature's shape.
     """
 
-    def __init__(self, onnx_bytes: bytes, signature: Signature) -> None:
+    def __init__(self, onnx_bytes: bytes, signature: ModelSignature) -> None:
         self.signature = signature
         self._session = _open_session(onnx_bytes, signature.model)
         # What `InferenceSession.run` calls, after checks that hold here anyway and cost a fifth of a single row's time.
@@ -100,7 +100,7 @@ class Scorer:
             return np.empty((0, self.signature.outputs), dtype=np.float64)
         if rows == 1:
             return np.array([self.score_one(matrix[0].tolist())])
-        if self._order is None or rows < FEWEST_ROWS:
+        if self._order is None or rows < MIN_ROWS:
             found = self._run(self._output, {self._input: matrix}, None)[0]
             return np.asarray(found, dtype=np.float64).reshape(rows, -1)
         order = self._order.of(matrix)
@@ -122,7 +122,7 @@ def load_scorer(files: VerifiedFiles) -> Scorer:
     ArtifactError
         If either is missing or was changed, or they do not belong together.
     """
-    return Scorer(files.read("model.onnx"), Signature.from_json(files.read("signature.json")))
+    return Scorer(files.read("model.onnx"), ModelSignature.from_json(files.read("signature.json")))
 
 
 def load_golden(files: VerifiedFiles) -> tuple[GoldenRow, ...]:
@@ -196,10 +196,10 @@ def _run_by_onnxruntime(model: str, rows: str) -> Iterator[None]:
 
 def _row_order(session: onnxruntime.InferenceSession, width: int, model: str) -> RowOrder | None:
     try:
-        return row_order(session.get_modelmeta().custom_metadata_map, width)
+        return read_row_order(session.get_modelmeta().custom_metadata_map, width)
     except ValueError as error:
         raise ArtifactError(
-            f"model.onnx of '{model}': its metadata's {ENTRY}: {error}. Train the model again."
+            f"model.onnx of '{model}': its metadata's {METADATA_KEY}: {error}. Train the model again."
         ) from error
 
 

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from include.inference import GoldenRow, Signature
+from include.inference import GoldenRow, ModelSignature
 from include.rehearsal.client import Answer, Client, body_of
 
 
 def golden_faults(
-    client: Client, signature: Signature, golden: Sequence[GoldenRow], artifact_digest: str
+    client: Client, signature: ModelSignature, golden: Sequence[GoldenRow], artifact_digest: str
 ) -> Iterator[str]:
     """Ask each row alone, then all at once; yield a sentence for each answer that differs in any bit.
 
@@ -29,7 +29,7 @@ def golden_faults(
 
 
 def _held_against(
-    rows: Sequence[GoldenRow], answer: Answer, signature: Signature, artifact_digest: str, what: str
+    rows: Sequence[GoldenRow], answer: Answer, signature: ModelSignature, artifact_digest: str, what: str
 ) -> Iterator[str]:
     told = answer.document
     if answer.status != 200 or not isinstance(told, dict):  # HTTP's "OK"
@@ -48,7 +48,7 @@ def _held_against(
             return
 
 
-def _scores(prediction: Any, signature: Signature) -> tuple[float, ...] | None:
+def _scores(prediction: Any, signature: ModelSignature) -> tuple[float, ...] | None:
     """Return the scores of one prediction in the signature's order; None when it is no such prediction."""
     try:
         if not signature.classes:

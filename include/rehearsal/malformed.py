@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.rehearsal.client import Answer, Client, body_of
 from include.settings import Settings
 
@@ -24,12 +24,12 @@ class Malformed(NamedTuple):
     more: Mapping[str, str] = MappingProxyType({})
 
 
-def malformed_requests(signature: Signature, row: dict[str, Any], settings: Settings) -> Iterator[Malformed]:
+def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings: Settings) -> Iterator[Malformed]:
     """Yield one request of each kind, made from a `row` that would be answered.
 
     Parameters
     ----------
-    signature : Signature
+    signature : ModelSignature
         Of the candidate: values are spoilt as it forbids them.
     row : dict
         Features by name.
@@ -59,7 +59,9 @@ def malformed_requests(signature: Signature, row: dict[str, Any], settings: Sett
     yield Malformed("a token of nobody", good, more={"Authorization": "Bearer a.b.c"})
 
 
-def malformed_faults(client: Client, signature: Signature, row: dict[str, Any], settings: Settings) -> Iterator[str]:
+def malformed_faults(
+    client: Client, signature: ModelSignature, row: dict[str, Any], settings: Settings
+) -> Iterator[str]:
     """Send one request of each kind; yield a sentence for each that was not refused properly."""
     for each in malformed_requests(signature, row, settings):
         path = f"/v1/models/{each.model or signature.model}/predict"
@@ -83,7 +85,7 @@ def _refused(answer: Answer) -> bool:
     )
 
 
-def _unfit_values(signature: Signature) -> Iterator[tuple[str, Any, str]]:
+def _unfit_values(signature: ModelSignature) -> Iterator[tuple[str, Any, str]]:
     """Yield, for each kind of feature that the signature has, values that it forbids."""
     seen = set()
     for feature in signature.features:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from include.inference import GoldenRow, Signature
+from include.inference import GoldenRow, ModelSignature
 from include.records import Rehearsal
 from include.rehearsal.client import NO_ANSWER, Client, body_of
 from include.rehearsal.golden import golden_faults
@@ -36,14 +36,16 @@ class _Course:
     faults: list[str] = field(default_factory=list)
 
 
-def rehearse(sandbox: ServiceSandbox, signature: Signature, golden: Sequence[GoldenRow], onnx_digest: str) -> Rehearsal:
+def rehearse(
+    sandbox: ServiceSandbox, signature: ModelSignature, golden: Sequence[GoldenRow], onnx_digest: str
+) -> Rehearsal:
     """Start the service on the candidate, ask it, load it and stop it.
 
     Parameters
     ----------
     sandbox : ServiceSandbox
         With the candidate's artifact in place.
-    signature : Signature
+    signature : ModelSignature
         Of the candidate, as training wrote it.
     golden : sequence of GoldenRow
         The answers of training.
@@ -85,7 +87,7 @@ def rehearse(sandbox: ServiceSandbox, signature: Signature, golden: Sequence[Gol
 
 
 def _act(
-    sandbox: ServiceSandbox, service: Service, signature: Signature, golden: Sequence[GoldenRow], course: _Course
+    sandbox: ServiceSandbox, service: Service, signature: ModelSignature, golden: Sequence[GoldenRow], course: _Course
 ) -> None:
     client = Client(service.port, service.token)
     fault = _not_ready(client, service)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from include.inference.batch import values_of
+from include.inference.batch import numpy_values
 from include.scoring.row_digests import NOTHING, Sums, combine_sums, digest_of_words
 from include.scoring.rows import ScoredBatch
 
@@ -73,7 +73,7 @@ class CopyWriter:
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1)).tolist()
         for first, end in zip(starts, [*starts[1:], batch.rows], strict=True):
             length, label = divmod(int(codes[order[first]]), kinds)
-            content = _texts(keys, first, end, length) if text else values_of(keys[first:end], np.int64)
+            content = _texts(keys, first, end, length) if text else numpy_values(keys[first:end], np.int64)
             yield self._group(content, times[first:end], scores[first:end], label)
 
     def _group(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from include.errors import ReconciliationError
 from include.inference import Scorer
-from include.inference.batch import encode_batch, values_of
+from include.inference.batch import encode_batch, numpy_values
 from include.spec import ModelSpec
 
 
@@ -68,7 +68,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
             )
         yield ScoredBatch(
             keys=keys.cast(pa.string() if spec.entity_key.type == "text" else pa.int64()),
-            times=values_of(times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), np.int64),
+            times=numpy_values(times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), np.int64),
             scores=scores,
             labels=scores.argmax(axis=1) if scorer.signature.classes else None,
         )

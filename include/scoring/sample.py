@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, text
 
 from include.errors import ChallengerIncompatibleError, RowsRejectedError
-from include.inference import RowEncoder, Scorer, Signature, divergence_of
+from include.inference import ModelSignature, RowEncoder, Scorer, compute_divergence
 from include.records import ShadowDivergence
 from include.scoring.shadow_scores import store_divergence
 from include.scoring.tables import advisory_lock
@@ -43,7 +43,7 @@ class ComparedVersion(NamedTuple):
     scorer: Scorer
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> ModelSignature:
         """What it takes and answers."""
         return self.scorer.signature
 
@@ -88,7 +88,7 @@ def measure_sample(
             row_count=len(matrix),
             refused_rows=len(logged) - len(matrix),
             run_id=run_id,
-            **divergence_of(theirs, ours, classes=bool(champion.signature.classes)).model_dump(),
+            **compute_divergence(theirs, ours, classes=bool(champion.signature.classes)).model_dump(),
         )
         row = {"ids": [each.id for each in logged], "version": challenger.version}
         connection.execute(_SEEN, row | {"divergence": store_divergence(connection, measured)})
@@ -111,7 +111,7 @@ def _require_same_question(champion: ComparedVersion, challenger: ComparedVersio
         raise ChallengerIncompatibleError(answering.model, challenger.version, why)
 
 
-def _chosen(inputs: Any, asked: Signature, answering: Signature) -> dict[str, Any]:
+def _chosen(inputs: Any, asked: ModelSignature, answering: ModelSignature) -> dict[str, Any]:
     """Return the features that the challenger takes, by name: a list is in the champion's order."""
     by_name = inputs if isinstance(inputs, dict) else dict(zip(asked.names, inputs, strict=True))
     return {name: by_name[name] for name in answering.names}
@@ -136,7 +136,7 @@ def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[l
     return list(taken), np.concatenate(list(taken.values()))
 
 
-def _scores(outputs: Sequence[dict[str, Any]], signature: Signature) -> NDArray[np.float64]:
+def _scores(outputs: Sequence[dict[str, Any]], signature: ModelSignature) -> NDArray[np.float64]:
     """Return the answers as they were given, shape (n, n_outputs)."""
     if not signature.classes:
         return np.array([[each["value"]] for each in outputs], dtype=np.float64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 
 from include.errors import ReconciliationError
-from include.inference import divergence_of
+from include.inference import compute_divergence
 from include.records import PublishedPartition, ShadowDivergence
 from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
 from include.scoring.rows import ScoredBatch
@@ -65,7 +65,7 @@ def measure_divergence(
         When the two are not of the same rows.
     """
     champion, challenger = _pairs(engine, spec, published, version)
-    found = divergence_of(champion, challenger, classes=bool(spec.target.classes))
+    found = compute_divergence(champion, challenger, classes=bool(spec.target.classes))
     measured = ShadowDivergence(
         model=spec.name,
         version=version,

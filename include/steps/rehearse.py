@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from include.inference import Signature, load_golden
+from include.inference import ModelSignature, load_golden
 from include.provenance import VerifiedFiles
 from include.records import ExportedCandidate, Rehearsal
 from include.registry import ArtifactStore
@@ -34,7 +34,7 @@ def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             digest = store.save(folder, manifest_of(spec, exported, resources), VERSION)
             sandbox = ServiceSandbox(spec, home, digest, resources.settings, log)
             files = VerifiedFiles(folder, exported.digests)
-            signature = Signature.from_json(files.read("signature.json"))
+            signature = ModelSignature.from_json(files.read("signature.json"))
             return rehearse(sandbox, signature, load_golden(files), exported.digests["model.onnx"])
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -33,14 +33,14 @@ def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resour
 
     So does TrainingBudgetError: what is too large to train on is not even frozen.
     """
-    report = validate(spec, training.split_of(spec, as_of).whole, "train", run_id, resources)
+    report = validate(spec, training.split_by_time(spec, as_of).whole, "train", run_id, resources)
     training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
     return report
 
 
 def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> SnapshotRef:
     """Freeze the labelled rows of the training window in a file named by its digest."""
-    split = training.split_of(spec, as_of)
+    split = training.split_by_time(spec, as_of)
     query = rows_query(spec, split.whole, labelled=True)
     folder = resources.settings.home / "snapshots" / spec.name
     with resources.telemetry.step(spec.name, "snapshot"), open_rows(resources.database_url, query) as rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from include import scoring
 from include.errors import ShadowBoundsError
-from include.inference import hold_to, load_scorer
+from include.inference import check_bounds, load_scorer
 from include.records import Period, PublishedPartition, ShadowDivergence
 from include.registry import assign_shadow, assigned_shadow, read_divergences
 from include.resources import Resources
@@ -80,7 +80,7 @@ def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> 
         raise ShadowBoundsError(spec.name, version, [why])
     reasons = []
     for each in seen:
-        reasons += [f"on {each.rows_of} {held.words}" for held in hold_to(bounds, each) if not held.passed]
+        reasons += [f"on {each.rows_of} {held.description}" for held in check_bounds(bounds, each) if not held.passed]
         if each.refused_rows:
             reasons.append(f"of {each.rows_of} it refuses {each.refused_rows:,} rows that the champion answered")
     if reasons:

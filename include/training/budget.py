@@ -12,7 +12,7 @@ ROW_BYTES = 192
 BASE_MIB = 400  # the interpreter with scikit-learn, Arrow and ONNX
 
 
-def estimated_mib(spec: ModelSpec, rows: int) -> int:
+def estimate_memory_mib(spec: ModelSpec, rows: int) -> int:
     """Return how many MiB a training on `rows` rows, holdout included, will take: rather too many than too few.
 
     ``rows x (features x (4 + 8) + 192) bytes`` and what is loaded anyway; tests/training/test_budget.py holds
@@ -29,6 +29,6 @@ def require_budget(spec: ModelSpec, rows: int, budget_mib: int) -> None:
     TrainingBudgetError
         Naming the setting.
     """
-    wanted = estimated_mib(spec, rows)
+    wanted = estimate_memory_mib(spec, rows)
     if wanted > budget_mib:
         raise TrainingBudgetError(spec.name, rows, len(spec.features), wanted, budget_mib)

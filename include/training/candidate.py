@@ -18,9 +18,9 @@ from include.training.data import read_training_data
 from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
-from include.training.parity import blame, compare, crowded
+from include.training.onnx_parity import compare, find_collapsed_columns, find_divergent_step
+from include.training.reproducibility import single_threaded_blas
 from include.training.threshold import choose_thresholds
-from include.training.twice import same_order_of_sums
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
 IN_THE_TASK = Backend()
@@ -33,7 +33,7 @@ def fit_candidate(
     """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`."""
     data = read_training_data(spec, snapshot)
     started = time.monotonic()
-    with backend.active(), same_order_of_sums(spec):
+    with backend.active(), single_threaded_blas(spec):
         candidate = fit(spec, data)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
         return
     data = read_training_data(spec, exported.fitted.snapshot)
     advice = "Replace the step by one that converts faithfully, or do its work in features.sql."
-    blurred = [spec.features[position].name for position in crowded(data.x_holdout)]
+    blurred = [spec.features[position].name for position in find_collapsed_columns(data.x_holdout)]
     if blurred:
         advice = (
             f"Values of {', '.join(blurred)} lie as close as single precision can tell apart, and a threshold between "
@@ -98,7 +98,7 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
         )
     raise ConversionError(
         spec.name,
-        blame(_read(exported.fitted, "model.joblib"), data.x_holdout, spec.parity_tolerance),
+        find_divergent_step(_read(exported.fitted, "model.joblib"), data.x_holdout, spec.parity_tolerance),
         f"ONNX answers differently on the holdout's {parity.rows:,} rows: by up to {parity.largest_difference:.3g} "
         f"(allowed: {parity.tolerance:g}), with {parity.changed_labels:,} changed label(s)",
         advice,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
 from include.inference.batch import encode_column
-from include.inference.signature import Signature
+from include.inference.model_signature import ModelSignature
 from include.provenance import file_digest
 from include.records import Period, SnapshotRef
 from include.spec import Feature, ModelSpec
@@ -35,7 +35,7 @@ class TrainingData:
         The holdout rows as they were read.
     """
 
-    signature: Signature
+    signature: ModelSignature
     x_train: NDArray[np.float32]
     y_train: NDArray[np.int64] | NDArray[np.float64]
     x_holdout: NDArray[np.float32]
@@ -109,8 +109,8 @@ def _learned(feature: Feature, train: pa.ChunkedArray) -> Feature:
     return feature.model_copy(update={"categories": tuple(sorted(set(seen)))})
 
 
-def _signature(spec: ModelSpec, features: tuple[Feature, ...]) -> Signature:
-    return Signature(
+def _signature(spec: ModelSpec, features: tuple[Feature, ...]) -> ModelSignature:
+    return ModelSignature(
         model=spec.name,
         task=spec.task,
         entity_key=spec.entity_key,

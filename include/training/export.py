@@ -8,7 +8,7 @@ from typing import Any
 
 from include.errors import ConversionError
 from include.spec import ModelSpec
-from include.training.questions import with_row_order
+from include.training.tree_splits import with_row_order
 
 OPSET = 18
 

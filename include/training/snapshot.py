@@ -15,7 +15,7 @@ from include.errors import NotEnoughDataError
 from include.records import Period, SnapshotRef, Split
 from include.spec import ModelSpec
 
-FEWEST_ROWS = 10
+MIN_ROWS = 10
 
 
 def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Split, folder: Path) -> SnapshotRef:
@@ -71,10 +71,10 @@ def within(times: pa.Array | pa.ChunkedArray, period: Period) -> pa.Array | pa.C
 
 def _check_counts(spec: ModelSpec, split: Split, train_rows: int, holdout_rows: int) -> None:
     for part, period, rows in (("training", split.train, train_rows), ("holdout", split.holdout, holdout_rows)):
-        if rows < FEWEST_ROWS:
+        if rows < MIN_ROWS:
             raise NotEnoughDataError(
                 f"model '{spec.name}': the {part} period, {period}, holds {rows} labelled row(s); expected at least "
-                f"{FEWEST_ROWS}. Load the data of that period, or change `window` in spec.py."
+                f"{MIN_ROWS}. Load the data of that period, or change `window` in spec.py."
             )
 
 

@@ -8,7 +8,7 @@ from include.records import Period, Split
 from include.spec import ModelSpec
 
 
-def split_of(spec: ModelSpec, as_of: datetime) -> Split:
+def split_by_time(spec: ModelSpec, as_of: datetime) -> Split:
     """Return the training and holdout periods for a run at `as_of`.
 
     The holdout ends at the last midnight (UTC) whose labels are known by then, so all runs of a day

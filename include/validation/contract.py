@@ -68,7 +68,7 @@ def declared_columns(spec: ModelSpec, purpose: Purpose) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def checks_of(spec: ModelSpec, period: Period, purpose: Purpose, found: Mapping[str, str]) -> tuple[Check, ...]:
+def derive_checks(spec: ModelSpec, period: Period, purpose: Purpose, found: Mapping[str, str]) -> tuple[Check, ...]:
     """Derive the checks that can be made of a table.
 
     Parameters

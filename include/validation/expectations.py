@@ -18,7 +18,7 @@ from include.validation.scratch import SCHEMA, Scratch, session_of
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExpectationResult:
     """What Great Expectations answered to one check."""
 
     passed: bool
@@ -27,7 +27,7 @@ class Outcome:
     error: str | None = None
 
 
-def hold_against(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[tuple[Outcome, ...], str]:
+def run_checks(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[tuple[ExpectationResult, ...], str]:
     """Run the checks as one suite over the scratch table, in SQL.
 
     Returns
@@ -91,10 +91,10 @@ def _page(results: Any) -> str:
     return str(view.render(ValidationResultsPageRenderer().render(results)))
 
 
-def _outcome(result: Any) -> Outcome:
+def _outcome(result: Any) -> ExpectationResult:
     facts = result.result or {}
     observed = facts.get("observed_value")
-    return Outcome(
+    return ExpectationResult(
         passed=bool(result.success),
         failing_count=int(facts.get("unexpected_count") or 0),
         observed=None if observed is None else str(observed),

@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from include.records import CheckResult, Period, Purpose, ValidationReport
 from include.spec import ModelSpec
-from include.validation.contract import Check, checks_of
-from include.validation.docs import page_path, write_page
-from include.validation.expectations import Outcome, hold_against
+from include.validation.contract import Check, derive_checks
+from include.validation.data_docs import page_path, write_page
+from include.validation.expectations import ExpectationResult, run_checks
 from include.validation.scratch import Scratch, scratch_table
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ def validate(
     try:
         with scratch_table(spec, period, database_url) as scratch:
             rows = scratch.rows
-            checks = checks_of(spec, period, purpose, scratch.columns)
-            outcomes, page = hold_against(checks, scratch, spec.name)
+            checks = derive_checks(spec, period, purpose, scratch.columns)
+            outcomes, page = run_checks(checks, scratch, spec.name)
             results = tuple(_result(spec, *pair, scratch) for pair in zip(checks, outcomes, strict=True))
     except (OperationalError, InterfaceError):
         raise
@@ -64,7 +64,7 @@ def validate(
     return report
 
 
-def _result(spec: ModelSpec, check: Check, outcome: Outcome, scratch: Scratch) -> CheckResult:
+def _result(spec: ModelSpec, check: Check, outcome: ExpectationResult, scratch: Scratch) -> CheckResult:
     subject = "table" if check.column is None else f"column '{check.column}'"
     observed = outcome.observed
     keys: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def _result(spec: ModelSpec, check: Check, outcome: Outcome, scratch: Scratch) -
     )
 
 
-def _found(check: Check, outcome: Outcome, scratch: Scratch) -> str:
+def _found(check: Check, outcome: ExpectationResult, scratch: Scratch) -> str:
     """Say what was found: counts and names, no values of rows, since sentences end up in logs."""
     if outcome.error is not None:
         return f"that it cannot be checked ({outcome.error})"

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from model_service.oip.tensors import WordsWriter
 
 _encode = msgspec.json.Encoder().encode
@@ -49,10 +49,10 @@ class OutputWriter:
 
     Parameters
     ----------
-    signature : Signature
+    signature : ModelSignature
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: ModelSignature) -> None:
         self._classes = signature.classes
         self._words = _words_writer(signature.classes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.oip.answer import AnswerShown
 from model_service.oip.head import RequestHead
@@ -33,7 +33,7 @@ _MEDIA = {
 def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: bool = False) -> Operation:
     """Return what an inference takes and answers, whatever the model."""
 
-    def of_model(signature: Signature) -> Operation:
+    def of_model(signature: ModelSignature) -> Operation:
         return Operation(
             f"{summary}: '{signature.model}'",
             "oip",
@@ -55,7 +55,7 @@ def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: 
     )
 
 
-def request_schema(signature: Signature) -> dict[str, Any]:
+def request_schema(signature: ModelSignature) -> dict[str, Any]:
     """Return the JSON schema of an inference request to a model of this signature, with one row."""
     tensors = [_tensor_schema(feature) for feature in signature.features]
     return {

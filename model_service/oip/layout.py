@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.errors import TensorsRejectedError, TooLargeError
 from model_service.oip.head import RequestHead, TensorHead
@@ -80,7 +80,7 @@ class Layout:
         return _path_in(self.tensors[0].head.name) if self.matrix else None
 
 
-def layout_of(head: RequestHead, signature: Signature, most_rows: int) -> Layout:
+def layout_of(head: RequestHead, signature: ModelSignature, most_rows: int) -> Layout:
     """Return what `head` says of a request to the model with that signature.
 
     Raises
@@ -101,7 +101,7 @@ def layout_of(head: RequestHead, signature: Signature, most_rows: int) -> Layout
     return Layout(head.id, tensors, runs, alone, matrix is not None, rows, length, _asked(head, signature))
 
 
-def _runs(tensors: Sequence[Placed], rows: int, signature: Signature) -> Iterator[Run]:
+def _runs(tensors: Sequence[Placed], rows: int, signature: ModelSignature) -> Iterator[Run]:
     """Yield what can be read together of features' tensors, each of `rows` elements."""
     position_of = {feature.name: at for at, feature in enumerate(signature.features) if feature.kind == "numeric"}
 
@@ -119,7 +119,7 @@ def _runs(tensors: Sequence[Placed], rows: int, signature: Signature) -> Iterato
             yield Run(names, positions, NUMPY_TYPES[name], slice(places[0].start, places[-1].stop))
 
 
-def _asked(head: RequestHead, signature: Signature) -> tuple[tuple[str, bool], ...]:
+def _asked(head: RequestHead, signature: ModelSignature) -> tuple[tuple[str, bool], ...]:
     """Return the outputs asked for, all of the model unless told, and for each whether in binary form."""
     binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
     asked = tuple(
@@ -175,7 +175,7 @@ def _faults_of_head(head: TensorHead, size: Any) -> Iterator[str]:
         yield "expected data, or parameters.binary_data_size"
 
 
-def _matrix(heads: list[TensorHead], signature: Signature) -> TensorHead | None:
+def _matrix(heads: list[TensorHead], signature: ModelSignature) -> TensorHead | None:
     """Return the input that holds all features, if it is that form of the request and the model knows it."""
     if len(heads) != 1 or heads[0].name not in MATRIX_NAMES or heads[0].name in signature.names:
         return None
@@ -190,7 +190,7 @@ def _matrix(heads: list[TensorHead], signature: Signature) -> TensorHead | None:
     return head
 
 
-def takes_matrix(signature: Signature) -> bool:
+def takes_matrix(signature: ModelSignature) -> bool:
     """Whether the model takes its features as one tensor too."""
     return all(feature.kind == "numeric" for feature in signature.features)
 
@@ -199,7 +199,7 @@ def _path_in(name: str) -> Callable[[int, int], str]:
     return lambda row, position: f"inputs.{name}[{row}][{position}]"
 
 
-def _rows_of(heads: list[TensorHead], signature: Signature) -> int:
+def _rows_of(heads: list[TensorHead], signature: ModelSignature) -> int:
     """Return how many rows the inputs hold, having found that they are the model's features."""
     faults = list(_faults_of(heads, signature))
     if not faults and len({head.shape[0] for head in heads}) != 1:
@@ -210,7 +210,7 @@ def _rows_of(heads: list[TensorHead], signature: Signature) -> int:
     return heads[0].shape[0]
 
 
-def _faults_of(heads: list[TensorHead], signature: Signature) -> Iterator[str]:
+def _faults_of(heads: list[TensorHead], signature: ModelSignature) -> Iterator[str]:
     given = {head.name: head for head in heads}
     for feature in signature.features:
         head = given.pop(feature.name, None)

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
 from model_service.slots import LoadedModel
 
@@ -84,7 +84,7 @@ def datatype_of(feature: Numeric | Categorical | Boolean) -> str:
     return {"numeric": "FP32", "categorical": "BYTES", "boolean": "BOOL"}[feature.kind]
 
 
-def outputs_of(signature: Signature) -> list[TensorMetadata]:
+def outputs_of(signature: ModelSignature) -> list[TensorMetadata]:
     """Return the outputs of a model of this signature."""
     if not signature.classes:
         return [TensorMetadata("value", "FP64", [-1])]

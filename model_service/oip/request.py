@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from include.inference import Coder, Column, Table
+from include.inference import Column, ColumnBlock, DictionaryCodec
 from model_service.errors import TensorsRejectedError
 from model_service.oip.head import head_size, read_head
 from model_service.oip.layout import Layout, Placed, layout_of
@@ -70,13 +70,15 @@ class Layouts:
         return layout, memoryview(body)[size:]
 
 
-def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> tuple[Mapping[str, Column], Sequence[Table]]:
+def columns_of(
+    layout: Layout, rest: memoryview, loaded: LoadedModel
+) -> tuple[Mapping[str, Column], Sequence[ColumnBlock]]:
     """Return the tensors' data, one column a feature, each of as many values as the layout has rows.
 
     Returns
     -------
     columns : mapping of str to Column
-    tables : sequence of Table
+    tables : sequence of ColumnBlock
         Where columns lie together.
 
     Raises
@@ -87,12 +89,12 @@ def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> tuple[M
     if len(rest) != layout.length:
         told = f"binary_data_size: the inputs have {layout.length} byte(s) after the JSON part; found {len(rest)}"
         raise TensorsRejectedError([told])
-    coders = loaded.columns.coders
+    codecs = loaded.columns.codecs
     columns: dict[str, Column] = {}
     faults: list[str] = []
     for each in layout.alone:
         try:
-            columns[each.head.name] = _column(each, rest, coders.get(each.head.name))
+            columns[each.head.name] = _column(each, rest, codecs.get(each.head.name))
         except UnfitTensorError as unfit:
             faults.append(f"input '{each.head.name[:60]}': {unfit}")
     if faults:
@@ -100,17 +102,17 @@ def columns_of(layout: Layout, rest: memoryview, loaded: LoadedModel) -> tuple[M
     if layout.matrix:
         (block,) = columns.values()
         names, values = loaded.columns.names, np.asarray(block).reshape(layout.tensors[0].head.shape).T
-        return dict(zip(names, values, strict=True)), (Table(np.arange(len(names)), values),)
-    tables: list[Table] = []
+        return dict(zip(names, values, strict=True)), (ColumnBlock(np.arange(len(names)), values),)
+    tables: list[ColumnBlock] = []
     for names, positions, dtype, place in layout.runs:
         values = np.frombuffer(rest[place], dtype=dtype).reshape(len(names), layout.rows)
         columns.update(zip(names, values, strict=True))
-        tables.append(Table(positions, values))
+        tables.append(ColumnBlock(positions, values))
     return columns, tables
 
 
-def _column(tensor: Placed, rest: memoryview, coder: Coder | None) -> Column:
+def _column(tensor: Placed, rest: memoryview, codec: DictionaryCodec | None) -> Column:
     head, place = tensor
     if place is None:
         return from_json(head.data, head.datatype, head.shape)
-    return from_binary(rest[place], head.datatype, prod(head.shape), coder)
+    return from_binary(rest[place], head.datatype, prod(head.shape), codec)

@@ -11,7 +11,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import LENGTH, PADDING, Coder, Column, EvenWords, SpreadWords, with_length
+from include.inference import (
+    LENGTH_PREFIX,
+    PADDING,
+    Column,
+    DictionaryCodec,
+    FixedWidthStrings,
+    OffsetStrings,
+    length_prefixed,
+)
 
 # Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
@@ -88,10 +96,10 @@ def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]
     return values
 
 
-def from_binary(data: memoryview, datatype: str, elements: int, coder: Coder | None = None) -> Column:
-    """Return the elements of a tensor in the binary form; `coder` reads those of a feature of few categories."""
+def from_binary(data: memoryview, datatype: str, elements: int, codec: DictionaryCodec | None = None) -> Column:
+    """Return the elements of a tensor in the binary form; `codec` reads those of a feature of few categories."""
     if datatype == BYTES:
-        return _strings(data, elements, coder)
+        return _strings(data, elements, codec)
     dtype = NUMPY_TYPES[datatype]
     if len(data) != elements * dtype.itemsize:
         raise UnfitTensorError(
@@ -104,32 +112,32 @@ def from_binary(data: memoryview, datatype: str, elements: int, coder: Coder | N
     return np.frombuffer(data, dtype=dtype)
 
 
-def _strings(data: memoryview, elements: int, coder: Coder | None) -> Column:
+def _strings(data: memoryview, elements: int, codec: DictionaryCodec | None) -> Column:
     """Return strings that each follow their length, as 4 bytes."""
     octets = b"".join((data, PADDING))
     size = len(data)
     found: Column | None = _uniform(octets, size, elements)
-    if found is None and coder is not None:
-        found = coder.read(octets[:size], elements)
+    if found is None and codec is not None:
+        found = codec.read(octets[:size], elements)
     if found is None:
         found = _by_zeros(octets, size, elements)
     return _one_by_one(octets, size, elements) if found is None else found
 
 
-def _uniform(octets: bytes, size: int, elements: int) -> EvenWords | None:
+def _uniform(octets: bytes, size: int, elements: int) -> FixedWidthStrings | None:
     """Return strings that are all as long, without looking at each; None if they are not."""
     if not elements or size < 4:
         return None
-    width = LENGTH.unpack_from(octets)[0]
+    width = LENGTH_PREFIX.unpack_from(octets)[0]
     if size != elements * (4 + width):
         return None
     lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
     if np.count_nonzero(lengths == width) != elements:  # in C; `all` goes through Python
         return None
-    return EvenWords(octets, elements, width)
+    return FixedWidthStrings(octets, elements, width)
 
 
-def _by_zeros(octets: bytes, size: int, elements: int) -> SpreadWords | None:
+def _by_zeros(octets: bytes, size: int, elements: int) -> OffsetStrings | None:
     """Return strings shorter than 256 bytes and without a zero byte, found by their lengths' zeros, all at once.
 
     A length is then its first byte and three zeros. So a run of three zeros belongs to one length, whose first
@@ -153,13 +161,13 @@ def _by_zeros(octets: bytes, size: int, elements: int) -> SpreadWords | None:
         return None
     starts, sizes = heads + 4, values[heads].astype(np.int64)
     ends = starts + sizes
-    return SpreadWords(octets, starts, sizes) if ends[-1] == size and (ends[:-1] == heads[1:]).all() else None
+    return OffsetStrings(octets, starts, sizes) if ends[-1] == size and (ends[:-1] == heads[1:]).all() else None
 
 
 def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
     found: list[bytes] = []
     at = 0
-    length_at, add = LENGTH.unpack_from, found.append
+    length_at, add = LENGTH_PREFIX.unpack_from, found.append
     while at + 4 <= size:
         start = at + 4
         at = start + length_at(octets, at)[0]
@@ -178,7 +186,7 @@ class WordsWriter:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._words = [with_length(word.encode()) for word in words]
+        self._words = [length_prefixed(word.encode()) for word in words]
         used = set(b"".join(self._words))
         marks = [octet for octet in range(256) if octet not in used][: len(words)]
         # Each word is first a byte that is in none of them, and then put in its place, by a search in C.

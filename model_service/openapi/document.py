@@ -13,7 +13,7 @@ from typing import Any, Final
 from flask import Flask
 from werkzeug.routing import Rule
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from model_service.openapi.headers import headers_of
 from model_service.openapi.operation import (
     EVERYWHERE,
@@ -64,7 +64,7 @@ OIP_ERROR: Final = {
 def openapi_document(
     app: Flask,
     default_model: str,
-    signatures: dict[str, Signature],
+    signatures: dict[str, ModelSignature],
     *,
     authenticates: bool,
     open_scopes: Collection[str],
@@ -76,7 +76,7 @@ def openapi_document(
     app : Flask
     default_model : str
         The model that ``POST /predict`` asks.
-    signatures : dict of str to Signature
+    signatures : dict of str to ModelSignature
         Of the loaded models that the caller may know of.
     authenticates : bool
         Whether tokens are asked for.
@@ -122,7 +122,7 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str, Any]]:
 
 
 def _expanded(
-    rule: Rule, general: Operation, signatures: dict[str, Signature], default_model: str
+    rule: Rule, general: Operation, signatures: dict[str, ModelSignature], default_model: str
 ) -> Iterator[tuple[str, Operation, str]]:
     path = path_of(rule)
     if general.per_model is None:

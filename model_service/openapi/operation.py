@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from include.errors import SluiceError
-from include.inference import Signature
+from include.inference import ModelSignature
 from model_service.errors import TooLargeError, TooLateError
 from model_service.refusals import (
     ForbiddenError,
@@ -119,7 +119,7 @@ class Operation:
     headers: tuple[Parameter, ...] = ()
     path: Mapping[str, Parameter] = field(default_factory=dict)
     faults: Literal["problem", "oip"] = "problem"
-    per_model: Callable[[Signature], Operation] | None = None
+    per_model: Callable[[ModelSignature], Operation] | None = None
 
 
 def documented(operation: Operation) -> Callable[[View], View]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, request
 
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.settings import Settings
 from model_service.answers import encode
 from model_service.guard import Guard, asks
@@ -29,12 +29,12 @@ def openapi_routes(settings: Settings, slots: ModelSlots, guard: Guard) -> Bluep
     """
     routes = Blueprint("openapi", __name__)
 
-    def signatures() -> tuple[Signature, ...]:
+    def signatures() -> tuple[ModelSignature, ...]:
         may_ask = guard.trusted_models(request.environ, "models")
         loaded = [slot.current for slot in slots if slot.current is not None and may_ask and may_ask(slot.name)]
         return tuple(each.scorer.signature for each in loaded)
 
-    def document(told: tuple[Signature, ...]) -> dict[str, Any]:
+    def document(told: tuple[ModelSignature, ...]) -> dict[str, Any]:
         return openapi_document(
             current_app,
             settings.default_model,
@@ -45,11 +45,11 @@ def openapi_routes(settings: Settings, slots: ModelSlots, guard: Guard) -> Bluep
 
     # Made once for all who are told the same: these routes know no limits, and making it takes milliseconds.
     @lru_cache(maxsize=_KEPT)
-    def as_json(told: tuple[Signature, ...]) -> bytes:
+    def as_json(told: tuple[ModelSignature, ...]) -> bytes:
         return encode(document(told))
 
     @lru_cache(maxsize=_KEPT)
-    def as_page(told: tuple[Signature, ...]) -> str:
+    def as_page(told: tuple[ModelSignature, ...]) -> str:
         return page_of(document(told), models_are_hidden=guard.authenticates and not told)
 
     @routes.get("/openapi.json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.inference import Signature
-from include.inference.encoder import LARGEST
+from include.inference import ModelSignature
+from include.inference.encoder import MAX_FLOAT32
 from include.spec import Boolean, Categorical, Numeric
 
 
@@ -14,7 +14,7 @@ def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
     schema: dict[str, Any]
     if feature.kind == "numeric":
         open_ended = feature.out_of_range == "ignore"
-        low, high = (-LARGEST, LARGEST) if open_ended else (feature.minimum, feature.maximum)
+        low, high = (-MAX_FLOAT32, MAX_FLOAT32) if open_ended else (feature.minimum, feature.maximum)
         schema = {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
     elif feature.kind == "boolean":
         schema = {"type": "boolean"}
@@ -27,7 +27,7 @@ def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def row_schema(signature: Signature) -> dict[str, Any]:
+def row_schema(signature: ModelSignature) -> dict[str, Any]:
     """Return what a row may be: an object by name, or a list in the declared order."""
     values = {feature.name: value_schema(feature) for feature in signature.features}
     return {
@@ -49,7 +49,7 @@ def row_schema(signature: Signature) -> dict[str, Any]:
     }
 
 
-def request_schema(signature: Signature, most_rows: int) -> dict[str, Any]:
+def request_schema(signature: ModelSignature, most_rows: int) -> dict[str, Any]:
     """Return what the body of a prediction may be."""
     row = row_schema(signature)
     rows = {"type": "array", "items": row, "minItems": 1, "description": f"At most {most_rows} rows."}
@@ -61,7 +61,7 @@ def request_schema(signature: Signature, most_rows: int) -> dict[str, Any]:
     }
 
 
-def example_row(signature: Signature) -> list[Any]:
+def example_row(signature: ModelSignature) -> list[Any]:
     """Return a row that the model takes, in the declared order."""
     return [_example_of(feature) for feature in signature.features]
 
@@ -74,7 +74,7 @@ def _example_of(feature: Numeric | Categorical | Boolean) -> Any:
     return feature.categories[0] if feature.categories else "unknown"
 
 
-def prediction_schema(signature: Signature) -> dict[str, Any]:
+def prediction_schema(signature: ModelSignature) -> dict[str, Any]:
     """Return what is answered to one row."""
     if not signature.classes:
         return _object({"value": {"type": "number"}})

@@ -12,7 +12,7 @@ from include.evaluation.data_checks import constant_features, served_differently
 from include.evaluation.intervals import Manner
 from include.evaluation.slice_finder import corrected_for_looking, cut_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, parts_of, slice_figures
-from include.inference import Scorer, Signature
+from include.inference import ModelSignature, Scorer
 from include.inference.batch import encode_batch
 from include.spec import Boolean, Categorical, EntityKey, Numeric, Slice
 from include.training.export import convert
@@ -23,7 +23,7 @@ FEATURES = (
     Categorical(name="colour", categories=("blue", "green", "red")),
     Boolean(name="old"),
 )
-SIGNATURE = Signature(
+SIGNATURE = ModelSignature(
     model="m",
     task="binary",
     entity_key=EntityKey(column="key"),

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from include.inference import Scorer, Signature
+from include.inference import ModelSignature, Scorer
 from include.spec import EntityKey, Numeric
 
 IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
@@ -25,7 +25,7 @@ def exported(estimator: Any, matrix: np.ndarray) -> bytes:
     return to_onnx(estimator, matrix[:1], options=options).SerializeToString()
 
 
-def sign(**changes: Any) -> Signature:
+def sign(**changes: Any) -> ModelSignature:
     fields: dict[str, Any] = {
         "model": "iris",
         "task": "multiclass",
@@ -34,11 +34,11 @@ def sign(**changes: Any) -> Signature:
         "features": tuple(Numeric(name=name, unit="cm", minimum=0, maximum=100) for name in IRIS),
         "classes": ("setosa", "versicolor", "virginica"),
     }
-    return Signature(**(fields | changes))
+    return ModelSignature(**(fields | changes))
 
 
 @pytest.fixture(scope="session")
-def iris_signature() -> Callable[..., Signature]:
+def iris_signature() -> Callable[..., ModelSignature]:
     return sign
 
 

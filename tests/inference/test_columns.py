@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import RowsRejectedError
-from include.inference import ColumnEncoder, RowEncoder, Signature, SpreadWords
+from include.inference import ColumnEncoder, ModelSignature, OffsetStrings, RowEncoder
 from include.spec import Boolean, Categorical, EntityKey, Feature, Numeric
 
 WORDS = st.text(alphabet="ABé\x00", max_size=9)
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
 
 
-def signature_of(*features: Feature) -> Signature:
-    return Signature(
+def signature_of(*features: Feature) -> ModelSignature:
+    return ModelSignature(
         model="trip", task="regression", entity_key=EntityKey(column="id"), event_time="at", features=features
     )
 
@@ -68,9 +68,9 @@ def strings(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
     values = draw(st.lists(st.sampled_from(sorted(known)) | WORDS, max_size=6))
     rows = [None if value == "" and feature.nullable and "" not in known else value for value in values]
     encoded = [value.encode() for value in values]
-    coder = ColumnEncoder(signature_of(feature)).coders.get("f")
-    coded = coder.read(b"".join(struct.pack("<I", len(each)) + each for each in encoded), len(rows)) if coder else None
-    return feature, draw(st.sampled_from([values, encoded, SpreadWords.of(encoded), coded or encoded])), rows
+    codec = ColumnEncoder(signature_of(feature)).codecs.get("f")
+    coded = codec.read(b"".join(struct.pack("<I", len(each)) + each for each in encoded), len(rows)) if codec else None
+    return feature, draw(st.sampled_from([values, encoded, OffsetStrings.of(encoded), coded or encoded])), rows
 
 
 @st.composite
@@ -124,7 +124,7 @@ def test_a_column_of_another_kind_is_refused_as_a_row_would_be() -> None:
     assert refusal_of(number, ["1"]) == [
         "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
     ]
-    assert refusal_of(number, SpreadWords.of([b"1"])) == [
+    assert refusal_of(number, OffsetStrings.of([b"1"])) == [
         "inputs.f[0]: expected a number from 0 to 9 (km); found a string of 1 character"
     ]
     assert refusal_of(category, np.array([1.0])) == ['inputs.f[0]: expected one of "A"; found a number']

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import RowsRejectedError
-from include.inference import Fault, RowEncoder, Signature
+from include.inference import FieldError, ModelSignature, RowEncoder
 from include.spec import Boolean, Categorical, EntityKey, Feature, Numeric
 
 TRIP = (
@@ -29,13 +29,13 @@ GOOD: dict[str, Any] = {
 
 def encoder_of(*features: Feature) -> RowEncoder:
     return RowEncoder(
-        Signature(
+        ModelSignature(
             model="trip", task="regression", entity_key=EntityKey(column="id"), event_time="at", features=features
         )
     )
 
 
-def faults_of(row: Any) -> list[Fault]:
+def faults_of(row: Any) -> list[FieldError]:
     with pytest.raises(RowsRejectedError) as rejected:
         encoder_of(*TRIP).encode_one(row)
     return list(rejected.value.faults)
@@ -109,13 +109,13 @@ def test_of_what_came_the_kind_is_told_and_not_the_value(changes: dict[str, Any]
 
 def test_a_feature_left_out_is_named_even_when_null_would_do() -> None:
     row = {name: value for name, value in GOOD.items() if name != "holiday"}
-    assert faults_of(row) == [Fault("$.features.holiday", "true or false, or null", "no such member")]
+    assert faults_of(row) == [FieldError("$.features.holiday", "true or false, or null", "no such member")]
 
 
 def test_a_list_is_faulted_by_position_and_its_length_with_the_declared_order() -> None:
-    assert faults_of([10.5, -3, "BB", "N2", True, 0]) == [Fault.of("$.features[5]", "true or false, or null", 0)]
+    assert faults_of([10.5, -3, "BB", "N2", True, 0]) == [FieldError.of("$.features[5]", "true or false, or null", 0)]
     assert faults_of([10.5]) == [
-        Fault.of("$.features", "6 values in this order: distance, delay, carrier, tail, weekend, holiday", [10.5])
+        FieldError.of("$.features", "6 values in this order: distance, delay, carrier, tail, weekend, holiday", [10.5])
     ]
 
 

@@ -11,11 +11,11 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from include.errors import ArtifactError
-from include.inference import GoldenRow, Scorer, Signature, check_golden, load_golden, load_scorer
+from include.inference import GoldenRow, ModelSignature, Scorer, check_golden, load_golden, load_scorer
 from include.provenance import VerifiedFiles, file_digest
 from tests.graphs import failing_graph
 
-Sign = Callable[..., Signature]
+Sign = Callable[..., ModelSignature]
 Export = Callable[[Any, np.ndarray], bytes]
 
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from include.errors import ArtifactError
-from include.inference import Scorer, Signature
+from include.inference import ModelSignature, Scorer
 from tests.graphs import failing_graph
 
-Sign = Callable[..., Signature]
+Sign = Callable[..., ModelSignature]
 
 
 def alone(scorer: Scorer, matrix: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LinearRegression
 from sqlalchemy import Engine
 
-from include.inference import GoldenRow, RowEncoder, Scorer, Signature
+from include.inference import GoldenRow, ModelSignature, RowEncoder, Scorer
 from include.ports import any_free_port
 from include.records import Decision, Evaluation, ModelVersion, Promotion
 from include.registry import ArtifactStore, Ledger, Manifest, file_digest
@@ -56,7 +56,7 @@ spec = ModelSpec(
 QUERY = "SELECT * FROM t WHERE at >= :period_start AND at < :period_end"
 
 
-def signature_of(name: str) -> Signature:
+def signature_of(name: str) -> ModelSignature:
     fields: dict[str, Any] = {"model": name, "event_time": "at", "entity_key": EntityKey(column="id", type="bigint")}
     if name == "iris":
         fields |= {"task": "multiclass", "classes": ("setosa", "versicolor", "virginica")}
@@ -71,7 +71,7 @@ def signature_of(name: str) -> Signature:
     else:
         fields |= {"task": "regression", "single_row_exact": False}
         fields["features"] = tuple(Numeric(name=f"f{i}", unit="1", minimum=-1, maximum=1) for i in range(10))
-    return Signature(**fields)
+    return ModelSignature(**fields)
 
 
 def estimator_of(name: str, seed: int) -> tuple[Any, np.ndarray, list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.errors import RowsRejectedError, SluiceError
-from include.inference import Fault
+from include.inference import FieldError
 from model_service.body import features_of
 from model_service.errors import BadQueryError
 from model_service.job_rows import parts_of
@@ -121,4 +121,4 @@ def _rows(body: bytes, *, many: bool) -> list[object]:
 
 
 def _within_a_row(fault: object) -> bool:
-    return isinstance(fault, Fault) and fault.expected == "each member once" and fault.path != "$.features"
+    return isinstance(fault, FieldError) and fault.expected == "each member once" and fault.path != "$.features"

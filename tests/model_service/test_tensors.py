@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.inference.coded import MOST_WORDS, coder_of
+from include.inference.dictionary_codec import MAX_STRINGS, build_codec
 from model_service.oip.tensors import BYTES, UnfitTensorError, WordsWriter, from_binary
 
 # Short and long ones, empty ones, and ones with the zeros that lengths consist of.
@@ -48,12 +48,12 @@ def test_strings_are_read_as_they_were_written(words: list[bytes]) -> None:
     assert list(from_binary(memoryview(written(words)), BYTES, len(words))) == words
 
 
-@given(st.sets(WORD, min_size=1, max_size=MOST_WORDS), st.data())
-def test_a_coder_reads_what_is_made_of_its_words_and_leaves_the_rest(words: set[bytes], data: st.DataObject) -> None:
-    coder = coder_of({word: float(code) for code, word in enumerate(sorted(words))})
+@given(st.sets(WORD, min_size=1, max_size=MAX_STRINGS), st.data())
+def test_a_codec_reads_what_is_made_of_its_words_and_leaves_the_rest(words: set[bytes], data: st.DataObject) -> None:
+    codec = build_codec({word: float(code) for code, word in enumerate(sorted(words))})
     drawn = data.draw(st.lists(st.sampled_from(sorted(words)) | WORD, max_size=12))
-    coded = None if coder is None else coder.read(written(drawn), len(drawn))
-    if coder is None:
+    coded = None if codec is None else codec.read(written(drawn), len(drawn))
+    if codec is None:
         assert any(len(word) > 64 or not word.isascii() for word in words)
     elif set(drawn) <= words:
         assert coded is not None
@@ -66,11 +66,11 @@ def test_a_coder_reads_what_is_made_of_its_words_and_leaves_the_rest(words: set[
 @given(PIECES, st.integers(0, 6))
 @example([b"\1\0\0\0A", b"\0\0\0\0"], 2)
 @example([b"\x80"], 1)
-def test_a_coder_takes_no_bytes_that_a_reader_one_by_one_would_not(pieces: list[bytes], elements: int) -> None:
+def test_a_codec_takes_no_bytes_that_a_reader_one_by_one_would_not(pieces: list[bytes], elements: int) -> None:
     words = [b"", b"A", b"\1", b"\0"]
-    coder = coder_of({word: float(code) for code, word in enumerate(words)})
-    assert coder is not None
-    coded, wanted = coder.read(b"".join(pieces), elements), read_one_by_one(b"".join(pieces))
+    codec = build_codec({word: float(code) for code, word in enumerate(words)})
+    assert codec is not None
+    coded, wanted = codec.read(b"".join(pieces), elements), read_one_by_one(b"".join(pieces))
     if coded is not None:
         assert list(coded) == wanted
         assert len(coded) == elements

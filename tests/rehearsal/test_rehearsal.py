@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from include import pipeline
-from include.inference import GoldenRow, RowEncoder, Signature, load_golden, load_scorer
+from include.inference import GoldenRow, ModelSignature, RowEncoder, load_golden, load_scorer
 from include.provenance import VerifiedFiles, file_digest
 from include.records import Evaluation, ExportedCandidate, Rehearsal
 from include.registry import ArtifactStore
@@ -201,7 +201,7 @@ def test_a_service_that_ends_by_itself_is_told_with_its_last_words(
     stage.home.mkdir()
     stage.artifact.mkdir(parents=True)
     files = VerifiedFiles(Path(candidate.fitted.folder), candidate.digests)
-    report = rehearse(stage, Signature.from_json(files.read("signature.json")), load_golden(files), "0" * 64)
+    report = rehearse(stage, ModelSignature.from_json(files.read("signature.json")), load_golden(files), "0" * 64)
     assert not report.passed
     assert report.faults[0].startswith("the service ended before it was ready")
     assert "SLUICE_SERVICE_MAX_DEPTH" in report.faults[0]

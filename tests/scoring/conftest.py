@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy import Engine, text
 
 from include import pipeline, scoring
-from include.inference import Scorer, Signature
+from include.inference import ModelSignature, Scorer
 from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard
 from include.resources import Resources
 from include.spec import EntityKey, ModelSpec
@@ -42,7 +42,7 @@ def small_scorer(spec: ModelSpec) -> Scorer:
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    signature = Signature(
+    signature = ModelSignature(
         model=spec.name,
         task=spec.task,
         entity_key=EntityKey(column=spec.entity_key.column, type=spec.entity_key.type),

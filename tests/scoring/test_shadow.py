@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ReconciliationError, ShadowBoundsError
-from include.inference import divergence_of
+from include.inference import compute_divergence
 from include.records import Period
 from include.resources import Resources
 from include.scoring import measure_divergence
@@ -104,7 +104,7 @@ SCORES = arrays(np.float64, st.tuples(st.integers(2, 60), st.just(2)), elements=
 
 @given(SCORES)
 def test_a_challenger_that_answers_the_same_diverges_in_nothing(scores: np.ndarray) -> None:
-    found = divergence_of(scores, scores, classes=True)
+    found = compute_divergence(scores, scores, classes=True)
     assert (found.decile_moves, found.label_flips) == (0, 0)
     assert found.rank_correlation is None or found.rank_correlation == pytest.approx(1)
 
@@ -114,8 +114,8 @@ def test_figures_are_bounded_and_blind_to_the_order_of_rows(scores: np.ndarray, 
     rng = np.random.default_rng(seed)
     other = rng.random(scores.shape)
     order = rng.permutation(len(scores))
-    found = divergence_of(scores, other, classes=True)
-    shuffled = divergence_of(scores[order], other[order], classes=True)
+    found = compute_divergence(scores, other, classes=True)
+    shuffled = compute_divergence(scores[order], other[order], classes=True)
     for name, value in found.to_plain().items():
         assert getattr(shuffled, name) == (None if value is None else pytest.approx(value))
         assert value is None or -1 - 1e-9 <= value <= 1 + 1e-9

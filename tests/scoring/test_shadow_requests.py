@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ChallengerIncompatibleError, ShadowBoundsError
-from include.inference import RowEncoder, Scorer, divergence_of, load_scorer
+from include.inference import RowEncoder, Scorer, compute_divergence, load_scorer
 from include.ports import any_free_port
 from include.records import Period
 from include.resources import Resources
@@ -137,7 +137,7 @@ def test_what_the_service_sampled_is_answered_by_the_challenger_and_counts_once(
     found = pipeline.shadow_requests(rivals, "run", resources)
     challenger = scorer_of(2, resources)
     theirs = challenger.score(RowEncoder(challenger.signature).encode(rows[:150]))
-    expected = divergence_of(np.array(got), theirs, classes=True)
+    expected = compute_divergence(np.array(got), theirs, classes=True)
     assert found is not None
     assert (found.version, found.champion_version, found.source) == (2, 1, "online")
     assert (found.row_count, found.refused_rows, found.partition_start) == (150, 0, None)

@@ -13,7 +13,7 @@ from include import pipeline
 from include.errors import TrainingBudgetError
 from include.resources import Resources, open_resources
 from include.settings import REPOSITORY, Settings
-from include.training import estimated_mib, require_budget
+from include.training import estimate_memory_mib, require_budget
 from tests.builders import TODAY, declare_model, load_parcels
 
 MEASURED = """
@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.models import read_spec
-from include.training import estimated_mib, fit_candidate, split_of, write_snapshot
+from include.training import estimate_memory_mib, fit_candidate, split_by_time, write_snapshot
 from tests.builders import TODAY
 
 folder, rows, batch = Path(sys.argv[1]), int(sys.argv[2]), 50_000
@@ -47,10 +47,10 @@ def batches():
         })
 
 
-taken = write_snapshot(batches(), spec, split_of(spec, TODAY), folder)
+taken = write_snapshot(batches(), spec, split_by_time(spec, TODAY), folder)
 fit_candidate(spec, "run", taken, folder / "run")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print("REPORT", json.dumps({"peak": peak, "estimate": estimated_mib(spec, rows)}))
+print("REPORT", json.dumps({"peak": peak, "estimate": estimate_memory_mib(spec, rows)}))
 """
 
 
@@ -78,8 +78,8 @@ def test_a_snapshot_over_budget_is_not_read(resources: Resources, tmp_path: Path
 
 def test_the_estimate_grows_with_rows_and_is_said_in_the_error(tmp_path: Path) -> None:
     spec = declare_model(tmp_path / "models")
-    assert estimated_mib(spec, 10_000_000) > estimated_mib(spec, 1_000_000) > estimated_mib(spec, 0)
-    wanted = estimated_mib(spec, 10_000_000)
+    assert estimate_memory_mib(spec, 10_000_000) > estimate_memory_mib(spec, 1_000_000) > estimate_memory_mib(spec, 0)
+    wanted = estimate_memory_mib(spec, 10_000_000)
     require_budget(spec, 10_000_000, wanted)
     with pytest.raises(TrainingBudgetError, match=f"Set SLUICE_TRAIN_MEMORY_MIB to {wanted} or more"):
         require_budget(spec, 10_000_000, wanted - 1)

@@ -26,11 +26,11 @@ from include.training import (
     fit_candidate,
     read_training_data,
     require_parity,
-    split_of,
+    split_by_time,
     write_snapshot,
 )
 from include.training.export import export_onnx
-from include.training.parity import compare
+from include.training.onnx_parity import compare
 from tests.builders import TODAY, declare_model
 
 PER_DAY = 4
@@ -60,23 +60,23 @@ def rows(days: int = 50, **columns: list[object]) -> pa.RecordBatch:
 
 
 def snapshot(spec: ModelSpec, batch: pa.RecordBatch, folder: Path) -> SnapshotRef:
-    return write_snapshot([batch], spec, split_of(spec, TODAY), folder)
+    return write_snapshot([batch], spec, split_by_time(spec, TODAY), folder)
 
 
 def test_the_holdout_is_the_last_days_whose_labels_are_known(spec: ModelSpec) -> None:
     delayed = spec.model_copy(update={"target": spec.target.model_copy(update={"label_delay": timedelta(days=3)})})
-    split = split_of(delayed, TODAY)
+    split = split_by_time(delayed, TODAY)
     assert split.holdout.end == datetime(2026, 2, 26, tzinfo=UTC)
     assert split.holdout.start == split.train.end == datetime(2026, 2, 16, tzinfo=UTC)
 
 
 def test_all_runs_of_a_day_have_the_same_split(spec: ModelSpec) -> None:
-    assert split_of(spec, TODAY.replace(hour=0)) == split_of(spec, TODAY.replace(hour=23, minute=59))
+    assert split_by_time(spec, TODAY.replace(hour=0)) == split_by_time(spec, TODAY.replace(hour=23, minute=59))
 
 
 def test_an_embargo_keeps_training_away_from_the_holdout(spec: ModelSpec) -> None:
     window = spec.window.model_copy(update={"gap": timedelta(days=2)})
-    split = split_of(spec.model_copy(update={"window": window}), TODAY)
+    split = split_by_time(spec.model_copy(update={"window": window}), TODAY)
     assert split.holdout.start - split.train.end == timedelta(days=2)
 
 
@@ -189,7 +189,7 @@ def test_whatever_is_chosen_is_chosen_on_training_rows_alone(spec: ModelSpec, tm
     """Estimator, early stopping, baseline and threshold: nothing sees the holdout, nor the gap before it."""
     window = spec.window.model_copy(update={"gap": timedelta(days=2)})
     built = spec.model_copy(update={"window": window, "estimator": lambda _: Watched(max_depth=3)})
-    split = split_of(built, TODAY)
+    split = split_by_time(built, TODAY)
     numbered = rows(weight=[float(n) for n in range(50 * PER_DAY)])
     times = numbered.column("sent_at").to_pylist()
     Watched.shown.clear()

@@ -27,10 +27,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import LinearSVC
 
 from include.errors import ConversionError
-from include.inference import Scorer, Signature
+from include.inference import ModelSignature, Scorer
 from include.spec import ModelSpec
 from include.training.export import export_onnx
-from include.training.parity import blame, compare, crowded
+from include.training.onnx_parity import compare, find_collapsed_columns, find_divergent_step
 from tests.builders import declare_model
 
 ROWS = 3000
@@ -58,12 +58,12 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def signature(spec: ModelSpec, task: str = "binary") -> Signature:
+def signature(spec: ModelSpec, task: str = "binary") -> ModelSignature:
     features = [
         f.model_copy(update={"categories": tuple(sorted(f.categories))}) if f.kind == "categorical" else f
         for f in spec.features
     ]
-    return Signature(
+    return ModelSignature(
         model=spec.name,
         task=task,
         entity_key=spec.entity_key,
@@ -210,9 +210,9 @@ def test_neighbours_in_single_precision_are_not_told_apart_by_a_tree_and_parity_
     report = compare(Scorer(export_onnx(spec, estimator), signature(spec)), estimator, seconds, spec.parity_tolerance)
     assert report.changed_labels > 0
     assert not report.passed
-    assert blame(estimator, seconds, spec.parity_tolerance) == "HistGradientBoostingClassifier"
-    assert crowded(seconds) == [0]
-    assert crowded(rows[0]) == []
+    assert find_divergent_step(estimator, seconds, spec.parity_tolerance) == "HistGradientBoostingClassifier"
+    assert find_collapsed_columns(seconds) == [0]
+    assert find_collapsed_columns(rows[0]) == []
 
 
 def test_a_classifier_without_probabilities_is_refused(spec, rows) -> None:
@@ -230,7 +230,7 @@ def test_a_step_that_does_not_convert_is_named(spec, rows) -> None:
 def test_the_step_after_which_the_two_part_is_named(rows) -> None:
     x, y = rows
     estimator = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler(), LogisticRegression()).fit(x, y)
-    assert blame(estimator, x, 1e-5) == "simpleimputer (SimpleImputer)"
+    assert find_divergent_step(estimator, x, 1e-5) == "simpleimputer (SimpleImputer)"
 
 
 def test_the_same_estimator_gives_the_same_bytes(spec: ModelSpec, rows, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from include.evaluation.gates.base import not_measured, verdict, weigh
-from include.inference import hold_to
+from include.inference import check_bounds
 from include.records import Evidence, GateResult
 from include.spec import Divergence
 
@@ -17,11 +17,11 @@ def _divergence(gate: Divergence, evidence: Evidence) -> GateResult:
     if told.divergence is None:
         why = told.champion_note or "its answers were not held against the champion's"
         return not_measured(gate.kind, "divergence", None, why)
-    held = hold_to(gate, told.divergence)
+    held = check_bounds(gate, told.divergence)
     shown = next((each for each in held if not each.passed), held[0])
     sentence = (
         f"On {told.rows:,} rows beside the champion (version {told.champion_version}), "
-        f"{', and '.join(each.words for each in held)}."
+        f"{', and '.join(each.description for each in held)}."
     )
     passed = all(each.passed for each in held)
-    return verdict(gate.kind, shown.metric, shown.figure, shown.bound, passed=passed, sentence=sentence)
+    return verdict(gate.kind, shown.metric, shown.value, shown.bound, passed=passed, sentence=sentence)

@@ -45,7 +45,7 @@ def compare(scorer: Scorer, estimator: Any, matrix: NDArray[np.float32], toleran
     )
 
 
-def blame(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
+def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
     """Name the first step of a pipeline after which ONNX and scikit-learn differ; the whole estimator otherwise."""
     import onnxruntime
 
@@ -64,7 +64,7 @@ def blame(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
     return f"{last[0]} ({type(last[1]).__name__})" if steps else type(estimator).__name__
 
 
-def crowded(matrix: NDArray[np.float32]) -> list[int]:
+def find_collapsed_columns(matrix: NDArray[np.float32]) -> list[int]:
     """Return the columns in which many values have the very next number of single precision beside them.
 
     A tree's threshold half-way between two such values becomes one of them in ONNX, and then one of the two is on the

@@ -13,7 +13,7 @@ from include.spec import EntityKey, Feature, Task
 FORMAT_VERSION = 1
 
 
-class Signature(Record):
+class ModelSignature(Record):
     """Inputs and outputs of one artifact, fixed when it was trained.
 
     Parameters

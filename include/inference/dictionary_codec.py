@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.words import Strings, with_length
+from include.inference.string_columns import StringSequence, length_prefixed
 
-MOST_WORDS: Final = 8  # each costs a search
+MAX_STRINGS: Final = 8  # each costs a search
 _LONGEST: Final = 64
 _FIRST_MARK: Final = 128
 _MARKS: Final = bytes(range(_FIRST_MARK, 256))
 
 
-class Coded(Strings):
+class DictionaryArray(StringSequence):
     """Strings, each known by its mark.
 
     Parameters
@@ -45,23 +45,23 @@ class Coded(Strings):
         return self._words[int(self._marks[at]) - _FIRST_MARK]
 
 
-class Coder:
+class DictionaryCodec:
     """Reads tensors of the strings that a feature knows.
 
     Parameters
     ----------
     known : mapping of bytes to float
-        Each with its code. No more than `MOST_WORDS`, of ASCII; see `coder_of`.
+        Each with its code. No more than `MAX_STRINGS`, of ASCII; see `build_codec`.
     """
 
     def __init__(self, known: Mapping[bytes, float]) -> None:
         self._words = tuple(known)
         marks = range(_FIRST_MARK, _FIRST_MARK + len(known))
-        self._steps = [(with_length(word), bytes((mark,))) for word, mark in zip(known, marks, strict=True)]
+        self._steps = [(length_prefixed(word), bytes((mark,))) for word, mark in zip(known, marks, strict=True)]
         self._codes = np.zeros(256, dtype=np.float32)
         self._codes[list(marks)] = list(known.values())
 
-    def read(self, data: bytes, elements: int) -> Coded | None:
+    def read(self, data: bytes, elements: int) -> DictionaryArray | None:
         """Return the strings of a tensor; None if others may be among them, or not so many."""
         if not data.isascii():
             return None
@@ -70,10 +70,10 @@ class Coder:
         if len(data) != elements or data.translate(None, _MARKS):
             return None
         marks = np.frombuffer(data, dtype=np.uint8)
-        return Coded(marks, self._words, self._codes.take(marks))
+        return DictionaryArray(marks, self._words, self._codes.take(marks))
 
 
-def coder_of(known: Mapping[bytes, float]) -> Coder | None:
+def build_codec(known: Mapping[bytes, float]) -> DictionaryCodec | None:
     """Return what reads tensors of these strings, if there are few enough, and all short and of ASCII."""
     fit = all(len(word) <= _LONGEST and word.isascii() for word in known)
-    return Coder(known) if fit and len(known) <= MOST_WORDS else None
+    return DictionaryCodec(known) if fit and len(known) <= MAX_STRINGS else None

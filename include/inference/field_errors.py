@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from include.errors import RowsRejectedError
 
-MOST_FAULTS: Final = 20
+MAX_FIELD_ERRORS: Final = 20
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER: Final = "a number"
@@ -23,7 +23,7 @@ _SHOWN = 60  # characters of a value: enough to recognise it, too few to flood a
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One thing wrong with a request.
 
     Parameters
@@ -42,7 +42,7 @@ class Fault:
     value: str | None = None
 
     @classmethod
-    def of(cls, path: str, expected: str, value: Any) -> Fault:
+    def of(cls, path: str, expected: str, value: Any) -> FieldError:
         """Return the fault of a `value` that is not what was expected at `path`."""
         found = kind_of(value)
         if found == _NUMBER and expected.startswith(_NUMBER):
@@ -50,15 +50,15 @@ class Fault:
         return cls(path, expected, found, shown(value))
 
     def __str__(self) -> str:
-        return sentence({"path": self.path, "expected": self.expected, "found": self.found})
+        return format_error({"path": self.path, "expected": self.expected, "found": self.found})
 
 
-def rejection(faults: Iterable[Fault]) -> RowsRejectedError:
+def rows_rejected(faults: Iterable[FieldError]) -> RowsRejectedError:
     """Return the error that holds all `faults`, or the first 20 of them; no more are looked for."""
-    return RowsRejectedError(list(islice(faults, MOST_FAULTS)))
+    return RowsRejectedError(list(islice(faults, MAX_FIELD_ERRORS)))
 
 
-def told(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:
+def render_errors(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:
     """Return what an answer tells of `faults`; `values` are told to those who asked for them."""
     return [
         {
@@ -67,16 +67,16 @@ def told(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:
             "found": fault.value if values and fault.value is not None else fault.found,
         }
         for fault in faults
-        if isinstance(fault, Fault)
+        if isinstance(fault, FieldError)
     ]
 
 
-def sentence(told_of: Mapping[str, str]) -> str:
-    """Return one of those that `told` returns as a sentence."""
+def format_error(told_of: Mapping[str, str]) -> str:
+    """Return one of those that `render_errors` returns as a sentence."""
     return "{path}: expected {expected}; found {found}".format_map(told_of)
 
 
-def member(path: str, name: object) -> str:
+def member_path(path: str, name: object) -> str:
     """Return the JSON path of the member `name` of the object at `path`."""
     text = str(name)
     if len(text) > _SHOWN:

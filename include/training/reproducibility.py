@@ -20,7 +20,7 @@ from include.training.export import export_onnx
 from include.training.fit import fit
 
 
-def same_order_of_sums(spec: ModelSpec) -> AbstractContextManager[object]:
+def single_threaded_blas(spec: ModelSpec) -> AbstractContextManager[object]:
     """Return a context in which BLAS sums in one order, if the model is declared reproducible."""
     if not spec.reproducible:
         return contextlib.nullcontext()
@@ -40,7 +40,7 @@ def train_again(spec: ModelSpec, snapshot: SnapshotRef, first_digest: str, backe
     """
     started = time.monotonic()
     data: TrainingData = read_training_data(spec, snapshot)
-    with backend.active(), same_order_of_sums(spec):
+    with backend.active(), single_threaded_blas(spec):
         estimator = fit(spec, data)
     second = hashlib.sha256(export_onnx(spec, estimator)).hexdigest()
     return Reproducibility(first_digest=first_digest, second_digest=second, seconds=time.monotonic() - started)

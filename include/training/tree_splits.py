@@ -1,4 +1,4 @@
-"""What a forest asks most, noted in its graph for whoever answers batches (see `include.inference.order`)."""
+"""What a forest asks most, noted in its graph for whoever answers batches (see `include.inference.row_order`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from include.inference.order import ENTRY, MOST_QUESTIONS, Question, written
+from include.inference.row_order import MAX_SPLITS, METADATA_KEY, SplitNode, format_row_order
 
 
 def with_row_order(onnx_bytes: bytes) -> bytes:
@@ -25,7 +25,7 @@ def with_row_order(onnx_bytes: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(onnx_bytes)
-    asked: defaultdict[Question, float] = defaultdict(float)
+    asked: defaultdict[SplitNode, float] = defaultdict(float)
     for node in model.graph.node:
         if node.op_type.startswith("TreeEnsemble") and node.input[0] == model.graph.input[0].name:
             attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
@@ -34,15 +34,15 @@ def with_row_order(onnx_bytes: bytes) -> bytes:
     if not asked:
         return onnx_bytes
     # Ties by the question itself, so that the same estimator always gives the same bytes.
-    most = sorted(asked, key=lambda question: (-asked[question], question))[:MOST_QUESTIONS]
-    onnx.helper.set_model_props(model, {ENTRY: written(most)})
+    most = sorted(asked, key=lambda question: (-asked[question], question))[:MAX_SPLITS]
+    onnx.helper.set_model_props(model, {METADATA_KEY: format_row_order(most)})
     return bytes(model.SerializeToString())
 
 
-def _questions(forest: dict[str, Any]) -> Iterator[tuple[Question, int]]:
+def _questions(forest: dict[str, Any]) -> Iterator[tuple[SplitNode, int]]:
     """Yield each inner node's question, and how many were asked before it."""
     columns = ("treeids", "nodeids", "featureids", "values", "truenodeids", "falsenodeids", "modes")
-    inner: dict[tuple[int, int], tuple[Question, tuple[int, int]]] = {}
+    inner: dict[tuple[int, int], tuple[SplitNode, tuple[int, int]]] = {}
     for tree, node, feature, threshold, yes, no, mode in zip(
         *(forest[f"nodes_{each}"] for each in columns), strict=True
     ):

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from include.inference.order import ENTRY, MOST_QUESTIONS
+from include.inference.row_order import MAX_SPLITS, METADATA_KEY
 from include.training.export import convert
-from include.training.questions import with_row_order
+from include.training.tree_splits import with_row_order
 
 WIDTH = 4
 
@@ -29,7 +29,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 def noted(graph: bytes) -> list[tuple[int, float]] | None:
     entries = {each.key: each.value for each in onnx.load_from_string(with_row_order(graph)).metadata_props}
-    return [tuple(each) for each in json.loads(entries[ENTRY])] if ENTRY in entries else None
+    return [tuple(each) for each in json.loads(entries[METADATA_KEY])] if METADATA_KEY in entries else None
 
 
 def test_the_question_of_a_stump_is_its_own(rows) -> None:
@@ -61,7 +61,7 @@ def test_what_is_asked_first_comes_first(rows) -> None:
 def test_a_forest_that_sees_the_features_has_its_questions_noted_always_the_same_ones(rows, forest) -> None:
     graph = convert(forest.fit(*rows), WIDTH)
     asked = noted(graph)
-    assert len(asked) == MOST_QUESTIONS
+    assert len(asked) == MAX_SPLITS
     assert {feature for feature, _ in asked} <= set(range(WIDTH))
     assert with_row_order(graph) == with_row_order(convert(forest.fit(*rows), WIDTH))
 

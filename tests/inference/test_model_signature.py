@@ -2,11 +2,11 @@ import pytest
 from pydantic import ValidationError
 
 from include.errors import ArtifactError
-from include.inference import Signature
+from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, EntityKey, Numeric
 
 
-def signature_with(*features: object, **changes: object) -> Signature:
+def signature_with(*features: object, **changes: object) -> ModelSignature:
     fields = {
         "model": "trip",
         "task": "binary",
@@ -15,7 +15,7 @@ def signature_with(*features: object, **changes: object) -> Signature:
         "features": features,
         "classes": ("on_time", "late"),
     }
-    return Signature.model_validate(fields | changes)
+    return ModelSignature.model_validate(fields | changes)
 
 
 def test_a_signature_comes_back_from_its_file_as_it_was() -> None:
@@ -25,7 +25,7 @@ def test_a_signature_comes_back_from_its_file_as_it_was() -> None:
         Boolean(name="weekend"),
         single_row_exact=False,
     )
-    assert Signature.from_json(signature.to_json()) == signature
+    assert ModelSignature.from_json(signature.to_json()) == signature
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_signature_comes_back_from_its_file_as_it_was() -> None:
 )
 def test_a_file_that_is_no_signature_of_this_format_is_refused_by_name(text: str, named: str) -> None:
     with pytest.raises(ArtifactError, match=named):
-        Signature.from_json(text)
+        ModelSignature.from_json(text)
 
 
 @pytest.mark.parametrize("categories", [("b", "a"), ("a", "a")])

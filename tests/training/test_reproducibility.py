@@ -77,12 +77,12 @@ def test_the_number_of_threads_changes_no_byte_of_a_model_declared_reproducible(
     from include.training.data import read_training_data
     from include.training.export import export_onnx
     from include.training.fit import fit
-    from include.training.twice import same_order_of_sums
+    from include.training.reproducibility import single_threaded_blas
 
     spec = declared(resources, LINEAR)
     data = read_training_data(spec, pipeline.take_snapshot(spec, TODAY, resources))
     digests = set()
     for threads in (1, 2, 4):
-        with threadpool_limits(threads), same_order_of_sums(spec):
+        with threadpool_limits(threads), single_threaded_blas(spec):
             digests.add(hashlib.sha256(export_onnx(spec, fit(spec, data))).hexdigest())
     assert len(digests) == 1

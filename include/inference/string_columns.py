@@ -19,9 +19,9 @@ from include.spec import Categorical
 
 Codes = NDArray[np.float32]
 Integers = NDArray[np.uint64]
-Bad = NDArray[np.bool_] | None
+InvalidMask = NDArray[np.bool_] | None
 
-LENGTH: Final = Struct("<I")  # of a string, before it in a tensor
+LENGTH_PREFIX: Final = Struct("<I")  # of a string, before it in a tensor
 PADDING: Final = bytes(16)
 _SHORT: Final = 7  # bytes of a string that fits one integer beside its length
 _LONGEST: Final = 15  # and two integers
@@ -37,12 +37,12 @@ _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth
 _NOBODY: Final = np.uint64(2**64 - 1)  # an integer of no string
 
 
-def with_length(word: bytes) -> bytes:
+def length_prefixed(word: bytes) -> bytes:
     """Return a string as it stands in a tensor: after its length."""
-    return LENGTH.pack(len(word)) + word
+    return LENGTH_PREFIX.pack(len(word)) + word
 
 
-class Strings(Sequence[bytes]):
+class StringSequence(Sequence[bytes]):
     """Strings of which one becomes a Python object only when somebody looks at it."""
 
     __slots__ = ()
@@ -63,7 +63,7 @@ class Strings(Sequence[bytes]):
         return self._one(at)
 
 
-class Words(Strings):
+class StringColumn(StringSequence):
     """Strings that lie in one piece of memory, which ends with `PADDING` that belongs to no string."""
 
     __slots__ = ()
@@ -91,8 +91,8 @@ class Words(Strings):
         """Return of each string the eight bytes from `offset` on, whether they are its own or not."""
 
 
-class EvenWords(Words):
-    """Strings that are all as long, each after its length in `LENGTH.size` bytes.
+class FixedWidthStrings(StringColumn):
+    """Strings that are all as long, each after its length in `LENGTH_PREFIX.size` bytes.
 
     Parameters
     ----------
@@ -113,15 +113,17 @@ class EvenWords(Words):
         return self._count
 
     def _one(self, at: int) -> bytes:
-        step = LENGTH.size + self._sizes
-        start = range(LENGTH.size, LENGTH.size + self._count * step, step)[at]
+        step = LENGTH_PREFIX.size + self._sizes
+        start = range(LENGTH_PREFIX.size, LENGTH_PREFIX.size + self._count * step, step)[at]
         return self._octets[start : start + self._sizes]
 
     def _from(self, offset: int) -> Integers:
-        return np.ndarray((self._count,), "<u8", self._octets, LENGTH.size + offset, (LENGTH.size + self._sizes,))
+        return np.ndarray(
+            (self._count,), "<u8", self._octets, LENGTH_PREFIX.size + offset, (LENGTH_PREFIX.size + self._sizes,)
+        )
 
 
-class SpreadWords(Words):
+class OffsetStrings(StringColumn):
     """Strings of which each has a place and a length of its own.
 
     Parameters
@@ -139,7 +141,7 @@ class SpreadWords(Words):
         self._octets, self._starts, self._sizes = octets, starts, sizes
 
     @classmethod
-    def of(cls, words: Sequence[bytes]) -> SpreadWords:
+    def of(cls, words: Sequence[bytes]) -> OffsetStrings:
         """Put `words` into one piece."""
         sizes = np.array([len(word) for word in words], dtype=np.int64)
         return cls(b"".join(words) + PADDING, np.cumsum(sizes) - sizes, sizes)
@@ -178,7 +180,7 @@ def _places(low: Integers, high: Integers | None, multiplier: Integers, shift: n
     return ((mixed * multiplier) >> shift).view(np.int64)
 
 
-def known_words(feature: Categorical) -> dict[bytes, float]:
+def category_codes(feature: Categorical) -> dict[bytes, float]:
     """Return the strings that a feature knows, each with its code."""
     known = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
     if feature.nullable:
@@ -189,7 +191,7 @@ def known_words(feature: Categorical) -> dict[bytes, float]:
 def _table(known: Mapping[bytes, float]) -> _Table | None:
     """Return a table of the words that fit, found by trying; None when there are too many words for that."""
     words = [word for word in known if len(word) <= _LONGEST]
-    if len(words) > _MOST_WORDS or (packed := SpreadWords.of(words).packed()) is None:
+    if len(words) > _MOST_WORDS or (packed := OffsetStrings.of(words).packed()) is None:
         return None
     low, high = packed[0], np.zeros_like(packed[0]) if packed[1] is None else packed[1]
     draw = np.random.default_rng(len(words))
@@ -207,13 +209,13 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
     return None
 
 
-def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad]:
+def string_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], InvalidMask]:
     """Return what writes strings' codes, or says where it could not."""
-    known = known_words(feature)
+    known = category_codes(feature)
     rejects = feature.handle_unknown == "error"
     table = _table(known)
 
-    def write_each(column: Sequence[bytes], out: Codes) -> Bad:
+    def write_each(column: Sequence[bytes], out: Codes) -> InvalidMask:
         try:
             out[:] = [known[word] for word in column]
         except KeyError:
@@ -222,8 +224,8 @@ def words_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], Bad
             out[:] = [known.get(word, NO_CATEGORY) for word in column]
         return None
 
-    def write(column: Sequence[bytes], out: Codes) -> Bad:
-        packed = column.packed() if isinstance(column, Words) and table is not None else None
+    def write(column: Sequence[bytes], out: Codes) -> InvalidMask:
+        packed = column.packed() if isinstance(column, StringColumn) and table is not None else None
         if packed is None or table is None:
             return write_each(column, out)
         codes, found = table.find(*packed)

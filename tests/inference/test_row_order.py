@@ -13,14 +13,14 @@ from hypothesis.extra.numpy import arrays
 
 from include.errors import ArtifactError
 from include.inference import Scorer
-from include.inference.order import ENTRY, FEWEST_ROWS, MOST_QUESTIONS, RowOrder, row_order, written
+from include.inference.row_order import MAX_SPLITS, METADATA_KEY, MIN_ROWS, RowOrder, format_row_order, read_row_order
 
 FEATURES = 3
 numbers = st.floats(width=32, allow_infinity=False)
 questions = st.lists(
     st.tuples(st.integers(0, FEATURES - 1), st.floats(width=32, allow_nan=False, allow_infinity=False)),
     min_size=1,
-    max_size=MOST_QUESTIONS,
+    max_size=MAX_SPLITS,
 )
 matrices = st.integers(0, 40).flatmap(lambda rows: arrays(np.float32, (rows, FEATURES), elements=numbers))
 
@@ -35,14 +35,14 @@ def test_rows_of_the_same_answers_stand_together_and_each_row_once(matrix, asked
 
 @given(questions)
 def test_what_is_written_is_read(asked) -> None:
-    read = row_order({ENTRY: written(asked), "another": "entry"}, FEATURES)
+    read = read_row_order({METADATA_KEY: format_row_order(asked), "another": "entry"}, FEATURES)
     matrix = np.random.default_rng(0).normal(size=(50, FEATURES)).astype(np.float32)
     assert read is not None
     assert (read.of(matrix) == RowOrder(asked).of(matrix)).all()
 
 
 def test_a_graph_without_the_entry_asks_for_no_order() -> None:
-    assert row_order({"sluice.row_order.2": "[[0, 1.0]]"}, FEATURES) is None
+    assert read_row_order({"sluice.row_order.2": "[[0, 1.0]]"}, FEATURES) is None
 
 
 BROKEN = ["", "{}", "[]", "[[0]]", "[[4, 1.0]]", "[[-1, 1.0]]", '[["0", 1.0]]', "[[true, 1.0]]", "[[0, 1.0, 2]]",
@@ -55,7 +55,7 @@ def test_an_entry_of_another_form_is_refused_when_the_artifact_is_loaded(text: s
         Scorer(noted(forest, text), iris_signature())
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3 * FEWEST_ROWS))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3 * MIN_ROWS))
 def test_a_row_gets_the_same_bits_in_any_order_and_company(forest, iris, iris_signature, seed: int, rows: int) -> None:
     plain, ordered = (Scorer(each, iris_signature()) for each in (forest, noted(forest, "[[2, 2.5], [3, 1.65]]")))
     drawn = iris[np.random.default_rng(seed).integers(0, len(iris), rows)]
@@ -64,5 +64,5 @@ def test_a_row_gets_the_same_bits_in_any_order_and_company(forest, iris, iris_si
 
 def noted(graph: bytes, text: str) -> bytes:
     model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, {ENTRY: text})
+    onnx.helper.set_model_props(model, {METADATA_KEY: text})
     return model.SerializeToString()

@@ -2,7 +2,7 @@
 
 A tree's cost is that of branches that the processor guesses wrongly, and it guesses by what the last rows did. So the
 rows are sorted by their answers to the questions that the forest asks most. The answers to the rows do not depend on
-it; the questions come with the graph, see `include.training.questions`.
+it; the questions come with the graph, see `include.training.tree_splits`.
 
 Format, version 1
 -----------------
@@ -21,12 +21,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-ENTRY: Final = "sluice.row_order.1"
-MOST_QUESTIONS: Final = 16
-FEWEST_ROWS: Final = 300
+METADATA_KEY: Final = "sluice.row_order.1"
+MAX_SPLITS: Final = 16
+MIN_ROWS: Final = 300
 """Fewer rows are answered before they would be sorted."""
 
-Question = tuple[int, float]
+SplitNode = tuple[int, float]
 
 
 class RowOrder:
@@ -38,9 +38,9 @@ class RowOrder:
         From 1 to 16, the weightiest first; a feature is a column of the matrix.
     """
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    def __init__(self, questions: Sequence[SplitNode]) -> None:
         # As many as an answer has bits, so that the answers of all rows are packed as one piece: no value is -inf.
-        asked = [*questions, *[(0, -math.inf)] * (MOST_QUESTIONS - len(questions))]
+        asked = [*questions, *[(0, -math.inf)] * (MAX_SPLITS - len(questions))]
         self._features = np.array([feature for feature, _ in asked], dtype=np.intp)
         self._thresholds = np.array([threshold for _, threshold in asked], dtype=np.float32)
 
@@ -51,12 +51,12 @@ class RowOrder:
         return answers.argsort(kind="stable")  # of 16 bits: by counting, not by comparing
 
 
-def written(questions: Sequence[Question]) -> str:
+def format_row_order(questions: Sequence[SplitNode]) -> str:
     """Return the entry's text."""
     return json.dumps([[feature, threshold] for feature, threshold in questions])
 
 
-def row_order(metadata: Mapping[str, str], width: int) -> RowOrder | None:
+def read_row_order(metadata: Mapping[str, str], width: int) -> RowOrder | None:
     """Return the order that a graph's metadata asks for, or None when it asks for none.
 
     Parameters
@@ -71,17 +71,13 @@ def row_order(metadata: Mapping[str, str], width: int) -> RowOrder | None:
     ValueError
         When the entry is not of the format.
     """
-    text = metadata.get(ENTRY)
+    text = metadata.get(METADATA_KEY)
     if text is None:
         return None
     found = json.loads(text)
-    if (
-        not isinstance(found, list)
-        or not 0 < len(found) <= MOST_QUESTIONS
-        or not all(_asks(each, width) for each in found)
-    ):
+    if not isinstance(found, list) or not 0 < len(found) <= MAX_SPLITS or not all(_asks(each, width) for each in found):
         raise ValueError(
-            f"expected 1 to {MOST_QUESTIONS} pairs [feature from 0 to {width - 1}, threshold]; found {text[:200]!r}"
+            f"expected 1 to {MAX_SPLITS} pairs [feature from 0 to {width - 1}, threshold]; found {text[:200]!r}"
         )
     return RowOrder([(feature, threshold) for feature, threshold in found])
 
