@@ -1,6 +1,6 @@
 """The online service: champions answer over HTTP. It serves ONNX only, and cannot unpickle anything."""
 
 from model_service.app import create_app
-from model_service.slots import LoadedModel, ModelSlot, ModelSlots
+from model_service.models.registry import LoadedModel, ModelRegistry, ServedModel
 
-__all__ = ["LoadedModel", "ModelSlot", "ModelSlots", "create_app"]
+__all__ = ["LoadedModel", "ServedModel", "ModelRegistry", "create_app"]

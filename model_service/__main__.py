@@ -19,16 +19,21 @@ from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
-from model_service.cores import Cores
-from model_service.lifeline import Lifeline
-from model_service.memory import give_back, keep_few_arenas, keep_small_caches
-from model_service.observing.shared import share_metrics
+from model_service.observability.multiprocess import prepare_multiprocess_dir
+from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
+from model_service.server.cpu_affinity import CpuPinner
+from model_service.server.parent_death import ParentDeathPipe
 
 log = logging.getLogger("model_service")
 
 # What workers need and would import by themselves: imported before the fork, they share its memory. The first
-# must not be imported before `share_metrics`, the others come by the URL of an engine only.
-SHARED = ("model_service.observing.exposition", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "encodings.idna")
+# must not be imported before `prepare_multiprocess_dir`, the others come by the URL of an engine only.
+SHARED = (
+    "model_service.observability.prometheus",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "psycopg",
+    "encodings.idna",
+)
 
 
 def main() -> int:
@@ -55,12 +60,12 @@ def main() -> int:
 
 def serve(settings: Settings) -> None:
     """Run the workers; return when they were told to stop and what they were doing is done."""
-    keep_few_arenas()
-    keep_small_caches()
+    limit_malloc_arenas()
+    limit_tcache()
     from granian import Granian
     from granian.constants import Interfaces
 
-    from model_service.handover import hand_over
+    from model_service.server.granian_patch import install
 
     server = Granian(
         "model_service",
@@ -74,14 +79,14 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.service_shutdown_timeout_seconds,
     )
-    lifeline = Lifeline()
-    cores = Cores(settings.service_workers if settings.service_cpu_affinity else 0)
-    metrics_folder = share_metrics(settings)
+    parent_death = ParentDeathPipe()
+    pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
+    metrics_folder = prepare_multiprocess_dir(settings)
     for each in SHARED:
         import_module(each)
 
     def stop(*_: object) -> None:
-        lifeline.cut()
+        parent_death.close()
         server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian's is not annotated
 
     @server.on_startup
@@ -96,24 +101,26 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
-    hand_over()
+    install()
     # What was imported lives as long as the process: a collector that need not look through it again
     # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.
     gc.collect()
     gc.freeze()
-    give_back()
+    trim_heap()
     # Each worker makes its own application, after the fork: threads and connections don't cross one.
     try:
-        server.serve(target_loader=partial(_in_worker, settings, lifeline, cores, metrics_folder), wrap_loader=False)
+        server.serve(
+            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder), wrap_loader=False
+        )
     except SystemExit:
         # Granian takes a worker for failed that ended before granian itself had told it to.
-        if not lifeline.is_cut:
+        if not parent_death.is_closed:
             raise
 
 
-def _in_worker(settings: Settings, lifeline: Lifeline, cores: Cores, metrics_folder: Path) -> Flask:
-    cores.take()
-    lifeline.follow()
+def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, metrics_folder: Path) -> Flask:
+    pinner.pin()
+    parent_death.watch()
     app = serving_app(settings, metrics_folder)
     gc.freeze()  # as `serve` does: this lives as long as the worker, and the collector need not look through it
     return app

@@ -12,7 +12,7 @@ from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 
-from model_service.cores import Cores
+from model_service.server.cpu_affinity import CpuPinner
 
 BODY = b'{"prediction":null}'
 
@@ -44,10 +44,10 @@ if __name__ == "__main__":
         workers=int(workers),
         blocking_threads=int(threads),
     )
-    cores = Cores(int(workers))
+    cores = CpuPinner(int(workers))
 
     def in_worker() -> Any:
-        cores.take()
+        cores.pin()
         return empty_flask() if kind == "flask" else empty_wsgi()
 
     server.serve(target_loader=in_worker, wrap_loader=False)

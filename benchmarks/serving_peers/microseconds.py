@@ -39,50 +39,50 @@ def _least(call: Callable[[], Any]) -> float:
 
 
 def _parts(found: Trained, model: str) -> dict[str, float]:
-    from model_service.answers import OneAnswer, encode, prediction_of
-    from model_service.body import features_of, read_body
-    from model_service.limits import check_depth
-    from model_service.visit import STAGES, Visit
+    from model_service.http.body import parse_features, read_body
+    from model_service.http.limits import check_depth
+    from model_service.http.request_context import PHASES, RequestContext
+    from model_service.http.responses import SinglePrediction, encode, to_prediction
 
     path, body = f"/v1/models/{model}/predict", found.body(model, 1).read_bytes()
     environ = _environ(path, body)
     nothing = _least(lambda: _asked(_answers_nothing, environ, body))
-    express, flask = (_service(found, way) for way in (True, False))
-    guard = express.wsgi_app._guard
-    visit = Visit(environ, path)
-    loaded = express.slots[model].loaded()
-    features, _ = features_of(body, 10)
+    fast_path, flask = (_service(found, way) for way in (True, False))
+    middleware = fast_path.wsgi_app._middleware
+    context = RequestContext(environ, path)
+    loaded = fast_path.registry[model].require_loaded()
+    features, _ = parse_features(body, 10)
     values = loaded.encoder.values(features)
     scores = loaded.scorer.score_one(values)
-    about = (loaded.model, loaded.version, loaded.artifact_digest, visit.request_id, loaded.registered.created_at)
+    about = (loaded.model, loaded.version, loaded.artifact_digest, context.request_id, loaded.registered.created_at)
     bound = loaded.scorer._one._free[-1].binding
 
     def pass_guard() -> None:
-        one = Visit(environ, path)
-        guard.admit(one, environ, "predict", model)
-        one.laps = visit.laps
+        one = RequestContext(environ, path)
+        middleware.before_request(one, environ, "predict", model)
+        one.timings = context.timings
         one.model, one.version, one.rows = model, 1, 1
-        guard.dismiss(one, 200)
+        middleware.after_request(one, 200)
 
     def decode() -> None:
         environ["wsgi.input"] = io.BytesIO(body)
         read_body(environ, 10_000)
         check_depth(body, 64)
-        features_of(body, 10)
+        parse_features(body, 10)
 
-    for stage in STAGES:
-        visit.lap(stage)
+    for phase in PHASES:
+        context.mark(phase)
     parts = {
-        "guard: id, token, limits, metrics, access log": _least(pass_guard),
+        "middleware: id, token, limits, metrics, access log": _least(pass_guard),
         "decode: body, depth, JSON, doubled names": _least(decode),
         "validate and encode the row": _least(lambda: loaded.encoder.values(features)),
         "predict": _least(lambda: loaded.scorer.score_one(values)),
         "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._one._run(bound, None)),
-        "encode the answer": _least(lambda: encode(OneAnswer(*about, prediction_of(loaded, scores)))),
+        "encode the answer": _least(lambda: encode(SinglePrediction(*about, to_prediction(loaded, scores)))),
     }
-    whole = _least(lambda: _asked(express, environ, body)) - nothing
+    whole = _least(lambda: _asked(fast_path, environ, body)) - nothing
     named = sum(value for name, value in parts.items() if not name.startswith("("))
-    parts["the rest: path, headers, laps, calls"] = max(0.0, whole - named)
+    parts["the rest: path, headers, timings, calls"] = max(0.0, whole - named)
     parts["**the whole, before Flask's dispatcher**"] = whole
     parts["the same by Flask's route"] = _least(lambda: _asked(flask, environ, body)) - nothing
     empty = empty_flask()
@@ -95,20 +95,20 @@ def _service(found: Trained, way: bool) -> Any:
     from include.registry import ArtifactStore, Ledger
     from include.settings import Settings
     from include.warehouse import open_engine
-    from model_service import ModelSlots, create_app
-    from model_service.loading import load_version
-    from model_service.slots import LoadedModel
+    from model_service import ModelRegistry, create_app
+    from model_service.models.loading import load_version
+    from model_service.models.registry import LoadedModel
 
     engine = open_engine(found.database_url)
     settings = Settings(home=found.home, database_url=found.database_url, service_fast_path=way, auth_secret=SECRET)
-    slots = ModelSlots(MODELS)
+    registry = ModelRegistry(MODELS)
     for model in MODELS:
         champion = Ledger(engine).champion(model)
         registered = Ledger(engine).version(model, champion.to_version)
         scorer = load_version(ArtifactStore.of(settings), registered)
-        slots[model].current = LoadedModel(scorer, registered, champion)
-    app: Any = create_app(settings, slots, engine)
-    app.slots = slots
+        registry[model].current = LoadedModel(scorer, registered, champion)
+    app: Any = create_app(settings, registry, engine)
+    app.registry = registry
     return app
 
 

@@ -121,7 +121,7 @@ def _not_ready(client: Client, service: Service) -> str | None:
             return None
         told = answer.document
         said = answer.body[:500].decode(errors="replace")
-        faults = [each["fault"] for each in (told or {}).get("models", {}).values() if each.get("fault")]
+        faults = [each["load_error"] for each in (told or {}).get("models", {}).values() if each.get("load_error")]
         if faults:  # a pinned service does not try a refused artifact again
             return f"the service refused the candidate: {'; '.join(faults)}"
         time.sleep(LOOK_EVERY)

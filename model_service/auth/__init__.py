@@ -1,8 +1,8 @@
 """Who asks, and what they may: bearer tokens (JWT), checked once and remembered until they expire."""
 
-from model_service.auth.caller import Caller
-from model_service.auth.door import Door, check_exposure, open_door
+from model_service.auth.authenticator import BearerAuthenticator, build_authenticator, check_exposure
+from model_service.auth.token_cache import TokenCache
 from model_service.auth.tokens import TokenVerifier
-from model_service.auth.verified import VerifiedTokens
+from model_service.http.principal import Principal
 
-__all__ = ["Caller", "Door", "TokenVerifier", "VerifiedTokens", "check_exposure", "open_door"]
+__all__ = ["Principal", "BearerAuthenticator", "TokenVerifier", "TokenCache", "check_exposure", "build_authenticator"]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from include.errors import SettingsError
-from model_service.refusals import KeysUnavailableError
+from model_service.http.refusals import JWKSUnavailableError
 
 Key = Any  # what PyJWT takes: bytes, a public key, or a PyJWK
 
@@ -95,7 +95,7 @@ class RotatingKeys:
 
         Raises
         ------
-        KeysUnavailableError
+        JWKSUnavailableError
             If the set must be read, and cannot be.
         """
         kid = jwt.get_unverified_header(token).get("kid")
@@ -104,7 +104,7 @@ class RotatingKeys:
         try:
             return self._client.get_signing_key(kid)
         except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError) as error:
-            raise KeysUnavailableError from error
+            raise JWKSUnavailableError from error
 
 
 class _PatientClient(jwt.PyJWKClient):

@@ -1,4 +1,4 @@
-"""A token is a caller, or it is refused.
+"""A token is a principal, or it is refused.
 
 Sources: RFC 7519 (JWT), RFC 8725 (its best current practice: algorithms are pinned here, never taken
 from the token), RFC 8693 section 4.2 (``scope``: names separated by spaces).
@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 
 import jwt
 
-from model_service.auth.caller import Caller
 from model_service.auth.keys import Key
-from model_service.refusals import InvalidTokenError
+from model_service.http.principal import Principal
+from model_service.http.refusals import InvalidTokenError
 
 REQUIRED: Final = ("exp", "iss", "aud", "sub")
 LONGEST_TOKEN: Final = 8192
@@ -45,14 +45,14 @@ class TokenVerifier:
         self._keys = keys
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
 
-    def verify(self, token: str) -> Caller:
+    def verify(self, token: str) -> Principal:
         """Return who bears `token`.
 
         Raises
         ------
         InvalidTokenError
             If the signature, a claim or the time is not right; it says which.
-        KeysUnavailableError
+        JWKSUnavailableError
             If the keys cannot be had now.
         """
         if len(token) > LONGEST_TOKEN:
@@ -69,9 +69,9 @@ class TokenVerifier:
             )
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise InvalidTokenError(_reason_of(error)) from None
-        return self._caller_of(claims)
+        return self._principal_of(claims)
 
-    def _caller_of(self, claims: dict[str, Any]) -> Caller:
+    def _principal_of(self, claims: dict[str, Any]) -> Principal:
         subject = claims["sub"]
         if not 0 < len(subject) <= LONGEST_SUBJECT:
             raise InvalidTokenError(f"expected sub of 1 to {LONGEST_SUBJECT} characters; found {len(subject)}")
@@ -80,7 +80,7 @@ class TokenVerifier:
             raise InvalidTokenError("expected scope as text, names separated by spaces")
         if models is not None and not (isinstance(models, list) and all(isinstance(each, str) for each in models)):
             raise InvalidTokenError("expected models as a list of names")
-        return Caller(
+        return Principal(
             subject,
             frozenset(scope.split()),
             None if models is None else frozenset(models),

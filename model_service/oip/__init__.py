@@ -10,6 +10,6 @@ The protocol: https://github.com/kserve/open-inference-protocol/blob/main/specif
 Its binary tensors: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
-from model_service.oip.routes import oip_routes
+from model_service.routes.oip import oip_routes
 
 __all__ = ["oip_routes"]

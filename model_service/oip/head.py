@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from model_service.body import check_members
-from model_service.errors import TensorsRejectedError
-from model_service.limits import check_depth
+from model_service.http.body import check_duplicate_keys
+from model_service.http.errors import TensorsRejectedError
+from model_service.http.limits import check_depth
 
 _NO_DATA: Final = msgspec.Raw()
 
@@ -72,7 +72,7 @@ def read_head(text: bytes, most_depth: int) -> RequestHead:
         raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
     # Every member is written with a colon. As many colons as members: no name was written twice.
     if text.count(b":") != _members(head):
-        check_members(text)
+        check_duplicate_keys(text)
     return head
 
 

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from include.inference import Column
-from model_service.answers import predictions_of
-from model_service.observing.prediction_log import MOST_ROWS_OF_A_REQUEST
-from model_service.oip.answer import InferAnswer, OutputWriter
-from model_service.oip.request import Layouts, columns_of
-from model_service.slots import LoadedModel
-from model_service.visit import Visit
+from model_service.http.request_context import RequestContext
+from model_service.http.responses import to_predictions
+from model_service.models.registry import LoadedModel
+from model_service.observability.prediction_log import MOST_ROWS_OF_A_REQUEST
+from model_service.oip.request import LayoutCache, columns_of
+from model_service.oip.response import EncodedResponse, OutputWriter
 
 
-def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit, layouts: Layouts) -> InferAnswer:
-    """Answer an inference request; see `Layouts.read` and `columns_of` for its form and the errors.
+def infer(
+    loaded: LoadedModel, body: bytes, head_bytes: str | None, context: RequestContext, layouts: LayoutCache
+) -> EncodedResponse:
+    """ResponseSpec an inference request; see `LayoutCache.read` and `columns_of` for its form and the errors.
 
     Raises
     ------
@@ -26,18 +28,18 @@ def infer(loaded: LoadedModel, body: bytes, head_bytes: str | None, visit: Visit
     """
     layout, rest = layouts.read(body, head_bytes, loaded)
     columns, tables = columns_of(layout, rest, loaded)
-    visit.rows = layout.rows
-    visit.lap("decode")
+    context.rows = layout.rows
+    context.mark("decode")
     matrix = loaded.columns.encode(columns, layout.rows, layout.path_of, tables)
-    visit.lap("validate")
+    context.mark("validate")
     scores = loaded.scorer.score(matrix)
-    visit.lap("predict")
+    context.mark("predict")
     about = (loaded.model, str(loaded.version), layout.id)
     answer = OutputWriter(loaded.scorer.signature).write(about, scores, layout.outputs)
-    visit.lap("encode")
-    if visit.wants_values:
-        visit.inputs = _rows_of(columns)
-        visit.outputs = predictions_of(loaded, scores[:MOST_ROWS_OF_A_REQUEST])
+    context.mark("encode")
+    if context.capture_payload:
+        context.inputs = _rows_of(columns)
+        context.outputs = to_predictions(loaded, scores[:MOST_ROWS_OF_A_REQUEST])
     return answer
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
-from model_service.errors import TensorsRejectedError, TooLargeError
+from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
 from model_service.oip.head import RequestHead, TensorHead
 from model_service.oip.metadata import outputs_of
 from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES
@@ -23,14 +23,14 @@ _NUMBERS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kin
 _FLOATS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind == "f")
 
 
-class Placed(NamedTuple):
+class TensorSlice(NamedTuple):
     """A tensor, and which of the bytes after the JSON part are its own; None: its data are in the JSON part."""
 
     head: TensorHead
     place: slice | None
 
 
-class Run(NamedTuple):
+class TensorRun(NamedTuple):
     """Tensors of numbers of one type, one after the other, all of as many rows: one array, of a row a tensor."""
 
     names: tuple[str, ...]
@@ -40,17 +40,17 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RequestLayout:
     """All that the JSON part says, found to fit the model.
 
     Attributes
     ----------
     id : str or None
-    tensors : tuple of Placed
+    tensors : tuple of TensorSlice
         One a feature; or one that holds all features, if `matrix`.
-    runs : tuple of Run
+    runs : tuple of TensorRun
         Of the tensors that can be read together.
-    alone : tuple of Placed
+    alone : tuple of TensorSlice
         The other tensors.
     matrix : bool
     rows : int
@@ -61,9 +61,9 @@ class Layout:
     """
 
     id: str | None
-    tensors: tuple[Placed, ...]
-    runs: tuple[Run, ...]
-    alone: tuple[Placed, ...]
+    tensors: tuple[TensorSlice, ...]
+    runs: tuple[TensorRun, ...]
+    alone: tuple[TensorSlice, ...]
     matrix: bool
     rows: int
     length: int
@@ -80,32 +80,32 @@ class Layout:
         return _path_in(self.tensors[0].head.name) if self.matrix else None
 
 
-def layout_of(head: RequestHead, signature: ModelSignature, most_rows: int) -> Layout:
+def build_layout(head: RequestHead, signature: ModelSignature, most_rows: int) -> RequestLayout:
     """Return what `head` says of a request to the model with that signature.
 
     Raises
     ------
     TensorsRejectedError
         If its tensors are not those that the model takes, or it asks for other outputs than the model has.
-    TooLargeError
+    PayloadTooLargeError
         If there are more than `most_rows` rows.
     """
     tensors, length = _placed(head.inputs)
     matrix = _matrix(head.inputs, signature)
     rows = _rows_of(head.inputs, signature) if matrix is None else matrix.shape[0]
     if rows > most_rows:
-        raise TooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
+        raise PayloadTooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
     runs = () if matrix else tuple(_runs(tensors, rows, signature))
     together = {name for run in runs for name in run.names}
     alone = tuple(each for each in tensors if each.head.name not in together)
-    return Layout(head.id, tensors, runs, alone, matrix is not None, rows, length, _asked(head, signature))
+    return RequestLayout(head.id, tensors, runs, alone, matrix is not None, rows, length, _asked(head, signature))
 
 
-def _runs(tensors: Sequence[Placed], rows: int, signature: ModelSignature) -> Iterator[Run]:
+def _runs(tensors: Sequence[TensorSlice], rows: int, signature: ModelSignature) -> Iterator[TensorRun]:
     """Yield what can be read together of features' tensors, each of `rows` elements."""
     position_of = {feature.name: at for at, feature in enumerate(signature.features) if feature.kind == "numeric"}
 
-    def datatype(tensor: Placed) -> str:
+    def datatype(tensor: TensorSlice) -> str:
         head, place = tensor
         dtype = NUMPY_TYPES.get(head.datatype)
         fits = dtype is not None and place is not None and place.stop - place.start == rows * dtype.itemsize
@@ -116,7 +116,7 @@ def _runs(tensors: Sequence[Placed], rows: int, signature: ModelSignature) -> It
             heads, places = zip(*run, strict=True)
             names = tuple(head.name for head in heads)
             positions = np.array([position_of[each] for each in names], dtype=np.intp)
-            yield Run(names, positions, NUMPY_TYPES[name], slice(places[0].start, places[-1].stop))
+            yield TensorRun(names, positions, NUMPY_TYPES[name], slice(places[0].start, places[-1].stop))
 
 
 def _asked(head: RequestHead, signature: ModelSignature) -> tuple[tuple[str, bool], ...]:
@@ -142,18 +142,18 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str
     return value
 
 
-def _placed(heads: list[TensorHead]) -> tuple[tuple[Placed, ...], int]:
+def _placed(heads: list[TensorHead]) -> tuple[tuple[TensorSlice, ...], int]:
     """Return the tensors, and how many bytes of them follow; binary ones lie one after the other."""
-    tensors: list[Placed] = []
+    tensors: list[TensorSlice] = []
     faults: list[str] = []
     at = 0
     for head in heads:
         size = head.parameters.get("binary_data_size")
         faults += [f"input '{head.name[:60]}': {fault}" for fault in _faults_of_head(head, size)]
         if size is None or faults:
-            tensors.append(Placed(head, None))
+            tensors.append(TensorSlice(head, None))
         else:
-            tensors.append(Placed(head, slice(at, at + size)))
+            tensors.append(TensorSlice(head, slice(at, at + size)))
             at += size
     if not faults and len({head.name for head in heads}) != len(heads):
         faults.append("an input is given twice")
@@ -218,15 +218,15 @@ def _faults_of(heads: list[TensorHead], signature: ModelSignature) -> Iterator[s
             yield f"input '{feature.name}' is missing"
         elif len(head.shape) != 1 and head.shape[1:] != [1]:
             yield f"input '{feature.name}': shape must be [n] or [n, 1]; found {head.shape}"
-        elif head.datatype not in taken_by(feature):
-            expected = " or ".join(taken_by(feature))
+        elif head.datatype not in accepted_datatypes(feature):
+            expected = " or ".join(accepted_datatypes(feature))
             yield f"input '{feature.name}': datatype must be {expected}; found {head.datatype}"
     for name in given:
         more = " (or all of them as one tensor, 'X')" if takes_matrix(signature) else ""
         yield f"input '{name[:60]}' is none of the features {', '.join(signature.names)}{more}"
 
 
-def taken_by(feature: Numeric | Categorical | Boolean) -> tuple[str, ...]:
+def accepted_datatypes(feature: Numeric | Categorical | Boolean) -> tuple[str, ...]:
     """Return the datatypes of which a feature's tensor may be."""
     if feature.kind == "numeric":
         return _NUMBERS

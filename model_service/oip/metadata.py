@@ -8,12 +8,12 @@ import msgspec
 
 from include.inference import ModelSignature
 from include.spec import Boolean, Categorical, Numeric
-from model_service.slots import LoadedModel
+from model_service.models.registry import LoadedModel
 
 PLATFORM = "onnxruntime_onnx"
 
 
-class ServerShown(msgspec.Struct):
+class ServerMetadata(msgspec.Struct):
     """The service."""
 
     name: str
@@ -39,13 +39,13 @@ class ModelMetadata(msgspec.Struct):
     outputs: list[TensorMetadata]
 
 
-class Live(msgspec.Struct):
+class ServerLive(msgspec.Struct):
     """Whether the service answers at all."""
 
     live: bool
 
 
-class Ready(msgspec.Struct):
+class ServerReady(msgspec.Struct):
     """Whether the service can answer for every model that it should."""
 
     ready: bool
@@ -58,13 +58,13 @@ class ModelReady(msgspec.Struct):
     ready: bool
 
 
-def server() -> ServerShown:
+def server() -> ServerMetadata:
     """Return what ``GET /v2`` answers."""
     try:
         number = version("sluice")
     except PackageNotFoundError:  # it runs from a folder that nobody installed
         number = "unknown"
-    return ServerShown("sluice", number, ["binary_tensor_data"])
+    return ServerMetadata("sluice", number, ["binary_tensor_data"])
 
 
 def model(loaded: LoadedModel, versions: list[int]) -> ModelMetadata:

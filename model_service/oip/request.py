@@ -9,17 +9,17 @@ from typing import Final
 import numpy as np
 
 from include.inference import Column, ColumnBlock, DictionaryCodec
-from model_service.errors import TensorsRejectedError
+from model_service.http.errors import TensorsRejectedError
+from model_service.models.registry import LoadedModel
 from model_service.oip.head import head_size, read_head
-from model_service.oip.layout import Layout, Placed, layout_of
-from model_service.oip.tensors import UnfitTensorError, from_binary, from_json
-from model_service.slots import LoadedModel
+from model_service.oip.layout import RequestLayout, TensorSlice, build_layout
+from model_service.oip.tensors import InvalidTensorError, from_binary, from_json
 
-MOST_KEPT: Final = 64
-LONGEST_KEPT: Final = 16_384  # bytes of a JSON part
+MAX_CACHED: Final = 64
+MAX_CACHED_BYTES: Final = 16_384  # bytes of a JSON part
 
 
-class Layouts:
+class LayoutCache:
     """Reads the JSON part of requests, and remembers what the latest ones said.
 
     Who asks for the same features and as many rows again sends the same JSON part, and only other tensors: reading
@@ -34,9 +34,9 @@ class Layouts:
     def __init__(self, most_rows: int, most_depth: int) -> None:
         self._most_rows, self._most_depth = most_rows, most_depth
         # Filled and emptied under the interpreter's lock, one entry at a time; a lost one is read again.
-        self._kept: dict[tuple[str, bytes], Layout] = {}
+        self._kept: dict[tuple[str, bytes], RequestLayout] = {}
 
-    def read(self, body: bytes, head_bytes: str | None, loaded: LoadedModel) -> tuple[Layout, memoryview]:
+    def read(self, body: bytes, head_bytes: str | None, loaded: LoadedModel) -> tuple[RequestLayout, memoryview]:
         """Return what the JSON part says, and the bytes that follow it.
 
         Parameters
@@ -54,24 +54,24 @@ class Layouts:
             If the JSON part is nested too deeply.
         TensorsRejectedError
             If it is not a request of the protocol, or its tensors are not those that the model takes.
-        TooLargeError
+        PayloadTooLargeError
             If there are too many rows.
         """
         size = head_size(body, head_bytes)
         key = (loaded.artifact_digest, body[:size])
-        kept = head_bytes is not None and size <= LONGEST_KEPT
+        kept = head_bytes is not None and size <= MAX_CACHED_BYTES
         layout = self._kept.get(key) if kept else None
         if layout is None:
-            layout = layout_of(read_head(key[1], self._most_depth), loaded.scorer.signature, self._most_rows)
+            layout = build_layout(read_head(key[1], self._most_depth), loaded.scorer.signature, self._most_rows)
             if kept and layout.lasts:
-                if len(self._kept) >= MOST_KEPT:
+                if len(self._kept) >= MAX_CACHED:
                     self._kept.clear()
                 self._kept[key] = layout
         return layout, memoryview(body)[size:]
 
 
 def columns_of(
-    layout: Layout, rest: memoryview, loaded: LoadedModel
+    layout: RequestLayout, rest: memoryview, loaded: LoadedModel
 ) -> tuple[Mapping[str, Column], Sequence[ColumnBlock]]:
     """Return the tensors' data, one column a feature, each of as many values as the layout has rows.
 
@@ -95,7 +95,7 @@ def columns_of(
     for each in layout.alone:
         try:
             columns[each.head.name] = _column(each, rest, codecs.get(each.head.name))
-        except UnfitTensorError as unfit:
+        except InvalidTensorError as unfit:
             faults.append(f"input '{each.head.name[:60]}': {unfit}")
     if faults:
         raise TensorsRejectedError(faults)
@@ -111,7 +111,7 @@ def columns_of(
     return columns, tables
 
 
-def _column(tensor: Placed, rest: memoryview, codec: DictionaryCodec | None) -> Column:
+def _column(tensor: TensorSlice, rest: memoryview, codec: DictionaryCodec | None) -> Column:
     head, place = tensor
     if place is None:
         return from_json(head.data, head.datatype, head.shape)

@@ -51,7 +51,7 @@ _NO_JSON: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 MOST_MARKED: Final = 8
 
 
-class UnfitTensorError(Exception):
+class InvalidTensorError(Exception):
     """A tensor's data are not what its head says; the text says how."""
 
 
@@ -65,9 +65,9 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
     except msgspec.ValidationError:
         values = _nested(data, datatype, shape)
     except _NO_JSON as error:
-        raise UnfitTensorError(f"its data are not JSON: {error}") from None
+        raise InvalidTensorError(f"its data are not JSON: {error}") from None
     if len(values) != prod(shape):
-        raise UnfitTensorError(f"shape {list(shape)} has {prod(shape)} elements; found {len(values)}")
+        raise InvalidTensorError(f"shape {list(shape)} has {prod(shape)} elements; found {len(values)}")
     if datatype == BYTES:
         return values
     dtype = NUMPY_TYPES[datatype]
@@ -77,22 +77,24 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
         with np.errstate(over="ignore"):  # too large a number becomes infinity, which no feature takes
             return np.array(values, dtype=dtype)
     except OverflowError:
-        raise UnfitTensorError(f"an element is beyond {datatype}") from None
+        raise InvalidTensorError(f"an element is beyond {datatype}") from None
 
 
 def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]:
     try:
         level = [msgspec.json.decode(data)]
     except _NO_JSON as error:  # what is skipped while the head is read is looked at here only
-        raise UnfitTensorError(f"its data are not JSON: {error}") from None
+        raise InvalidTensorError(f"its data are not JSON: {error}") from None
     for size in shape:
         if any(type(each) is not list or len(each) != size for each in level):
-            raise UnfitTensorError(f"its data must be {datatype} in a list, flat or nested as shape {list(shape)} says")
+            raise InvalidTensorError(
+                f"its data must be {datatype} in a list, flat or nested as shape {list(shape)} says"
+            )
         level = list(chain.from_iterable(level))
     try:
         values: list[Any] = msgspec.convert(level, _FLAT[datatype])
     except msgspec.ValidationError as error:
-        raise UnfitTensorError(f"its data are not {datatype}: {error}") from None
+        raise InvalidTensorError(f"its data are not {datatype}: {error}") from None
     return values
 
 
@@ -102,13 +104,13 @@ def from_binary(data: memoryview, datatype: str, elements: int, codec: Dictionar
         return _strings(data, elements, codec)
     dtype = NUMPY_TYPES[datatype]
     if len(data) != elements * dtype.itemsize:
-        raise UnfitTensorError(
+        raise InvalidTensorError(
             f"{elements} element(s) of {datatype} take {elements * dtype.itemsize} bytes; found {len(data)}"
         )
     if datatype == "BOOL":
         octets = np.frombuffer(data, dtype=np.uint8)
         if elements and octets.max() > 1:
-            raise UnfitTensorError("an element of BOOL is a byte of 0 or 1")
+            raise InvalidTensorError("an element of BOOL is a byte of 0 or 1")
     return np.frombuffer(data, dtype=dtype)
 
 
@@ -173,11 +175,11 @@ def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
         at = start + length_at(octets, at)[0]
         add(octets[start:at])
     if at != size or len(found) != elements:
-        raise UnfitTensorError(f"{size} bytes are not {elements} string(s), each after its length in 4 bytes")
+        raise InvalidTensorError(f"{size} bytes are not {elements} string(s), each after its length in 4 bytes")
     return found
 
 
-class WordsWriter:
+class StringTensorWriter:
     """Writes words of a few kinds as elements of BYTES, whole columns at once.
 
     Parameters

@@ -10,8 +10,8 @@ Every view says beside its route what it takes and answers, so that a route cann
         Operation(
             summary="How far a job is",
             tag="jobs",
-            answers={200: JobState},                  # a msgspec.Struct, any type msgspec knows, or a JSON schema
-            problems=(UnknownJobError, DatabaseGoneError),  # the types; `problems.py` knows their statuses
+            responses={200: JobState},                  # a msgspec.Struct, any type msgspec knows, or a JSON schema
+            problems=(JobNotFoundError, DatabaseGoneError),  # the types; `problems.py` knows their statuses
             query=(Parameter("page", {"type": "integer", "minimum": 1}, "Which page."),),
             path={"job": Parameter("job", {"type": "string", "format": "uuid"}, "The job's id.")},
         )
@@ -19,14 +19,14 @@ Every view says beside its route what it takes and answers, so that a route cann
     def job(job: str) -> Response: ...
 
 - ``documented`` stands directly above the function; it only marks it, a request never meets it.
-- A body: ``body=Body(schema)``; an answer that is not JSON: ``answers={200: Answer("text", schema, media_type=...)}``;
-  an answer without a body: ``answers={204: Answer("It is gone")}``.
+- A body: ``body=RequestBody(schema)``; an answer that is not JSON: ``responses={200: ResponseSpec("text", schema, media_type=...)}``;
+  an answer without a body: ``responses={204: ResponseSpec("It is gone")}``.
 - ``problems`` may hold bare statuses too (``415``), for what has no error type of its own.
-- What every guarded route can answer (401, 403, 429, 503, ...) is said once, in ``EVERYWHERE`` and ``GUARDED`` of
-  ``operation.py``; an open route (``@asks("open")``) answers none of them.
+- What every guarded route can answer (401, 403, 429, 503, ...) is said once, in ``COMMON_PROBLEMS`` and ``PROTECTED_PROBLEMS`` of
+  ``operation.py``; an open route (``@requires_scope("open")``) answers none of them.
 - ``name`` in a path is known to be a model's name; other path variables without an entry in ``path`` are strings.
 """
 
-from model_service.openapi.operation import Answer, Body, Operation, Parameter, documented
+from model_service.openapi.operation import Operation, Parameter, RequestBody, ResponseSpec, documented
 
-__all__ = ["Answer", "Body", "Operation", "Parameter", "documented"]
+__all__ = ["ResponseSpec", "RequestBody", "Operation", "Parameter", "documented"]

@@ -14,20 +14,20 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from include.inference import ModelSignature
+from model_service.http.problems import MEDIA_TYPE, kind_of
 from model_service.openapi.headers import headers_of
 from model_service.openapi.operation import (
-    EVERYWHERE,
-    GUARDED,
-    WITH_BODY,
-    WITH_VARIABLES,
-    Answer,
+    BODY_PROBLEMS,
+    COMMON_PROBLEMS,
+    PATH_PROBLEMS,
+    PROTECTED_PROBLEMS,
     Operation,
     Parameter,
     Problem,
+    ResponseSpec,
     operation_of,
 )
-from model_service.openapi.types import Schemas
-from model_service.problems import MEDIA_TYPE, kind_of
+from model_service.openapi.types import SchemaRegistry
 
 OPENAPI: Final = "3.1.0"
 PROBLEM: Final = {
@@ -83,7 +83,7 @@ def openapi_document(
     open_scopes : collection of str
         Those that need none, and know no limits, either way.
     """
-    schemas = Schemas()
+    schemas = SchemaRegistry()
     schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
     writer = _Writer(schemas, signatures, authenticates=authenticates, open_scopes=open_scopes)
     paths: dict[str, dict[str, Any]] = {}
@@ -139,7 +139,7 @@ def _expanded(
 
 class _Writer:
     def __init__(
-        self, schemas: Schemas, models: Iterable[str], *, authenticates: bool, open_scopes: Collection[str]
+        self, schemas: SchemaRegistry, models: Iterable[str], *, authenticates: bool, open_scopes: Collection[str]
     ) -> None:
         self._schemas = schemas
         self._models = list(models)
@@ -184,19 +184,19 @@ class _Writer:
 
     def _responses(self, path: str, operation: Operation, *, guarded: bool) -> dict[str, Any]:
         responses: dict[str, Any] = {}
-        for status, answer in sorted(operation.answers.items()):
+        for status, answer in sorted(operation.responses.items()):
             responses[str(status)] = self._answer(status, answer)
-        problems = [*operation.problems, *EVERYWHERE]
-        problems += GUARDED if guarded else ()
-        problems += WITH_VARIABLES if "{" in path else ()
-        problems += WITH_BODY if operation.body is not None else ()
+        problems = [*operation.problems, *COMMON_PROBLEMS]
+        problems += PROTECTED_PROBLEMS if guarded else ()
+        problems += PATH_PROBLEMS if "{" in path else ()
+        problems += BODY_PROBLEMS if operation.body is not None else ()
         for status, titles in sorted(_by_status(problems).items()):
             self._add_problem(responses, status, titles, operation)
         return responses
 
     def _answer(self, status: int, answer: Any) -> dict[str, Any]:
-        if not isinstance(answer, Answer):
-            answer = Answer(HTTPStatus(status).phrase, answer)
+        if not isinstance(answer, ResponseSpec):
+            answer = ResponseSpec(HTTPStatus(status).phrase, answer)
         response: dict[str, Any] = {"description": answer.description, "headers": headers_of(status, answer.headers)}
         if answer.links:
             response["links"] = {
@@ -209,7 +209,9 @@ class _Writer:
         return response
 
     def _add_problem(self, responses: dict[str, Any], status: int, titles: list[str], operation: Operation) -> None:
-        name, media_type = ("OipError", "application/json") if operation.faults == "oip" else ("Problem", MEDIA_TYPE)
+        name, media_type = (
+            ("OipError", "application/json") if operation.error_format == "oip" else ("Problem", MEDIA_TYPE)
+        )
         reference = {"$ref": f"#/components/schemas/{name}"}
         text = "; ".join(titles) + "."
         known = responses.get(str(status))

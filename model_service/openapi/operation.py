@@ -8,14 +8,14 @@ from typing import Any, Final, Literal, TypeVar
 
 from include.errors import SluiceError
 from include.inference import ModelSignature
-from model_service.errors import TooLargeError, TooLateError
-from model_service.refusals import (
-    ForbiddenError,
+from model_service.http.errors import PayloadTooLargeError, RequestTimeoutError
+from model_service.http.refusals import (
+    AuthenticationRequiredError,
     InvalidTokenError,
-    KeysUnavailableError,
-    NoTokenError,
+    JWKSUnavailableError,
     OverloadedError,
-    TooManyRequestsError,
+    PermissionDeniedError,
+    RateLimitedError,
 )
 
 Schema = Mapping[str, Any]
@@ -24,20 +24,20 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _MARK: Final = "__sluice_operation__"
 
-# What any route can answer, and what any route behind the guard can: error types, or bare statuses.
-EVERYWHERE: Final[tuple[Problem, ...]] = (500,)
-GUARDED: Final[tuple[Problem, ...]] = (
-    NoTokenError,
+# What any route can answer, and what any route behind the middleware can: error types, or bare statuses.
+COMMON_PROBLEMS: Final[tuple[Problem, ...]] = (500,)
+PROTECTED_PROBLEMS: Final[tuple[Problem, ...]] = (
+    AuthenticationRequiredError,
     InvalidTokenError,
-    ForbiddenError,
-    TooManyRequestsError,
+    PermissionDeniedError,
+    RateLimitedError,
     OverloadedError,
-    KeysUnavailableError,
+    JWKSUnavailableError,
 )
 # A variable of a path that holds a slash, or other things that name another route, finds that one or none.
-WITH_VARIABLES: Final[tuple[Problem, ...]] = (404, 405)
+PATH_PROBLEMS: Final[tuple[Problem, ...]] = (404, 405)
 # Reading a body can always fail so.
-WITH_BODY: Final[tuple[Problem, ...]] = (400, TooLateError, TooLargeError)
+BODY_PROBLEMS: Final[tuple[Problem, ...]] = (400, RequestTimeoutError, PayloadTooLargeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseSpec:
     """One answer that is no error.
 
     Parameters
@@ -77,7 +77,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """What a request carries: media type to a type that msgspec knows, or to a JSON schema."""
 
     schema: Any
@@ -94,15 +94,15 @@ class Operation:
     summary, description : str
     tag : str
         Under which heading it stands in the docs.
-    answers : mapping of int to (Answer, type or JSON schema)
+    responses : mapping of int to (ResponseSpec, type or JSON schema)
         Each answer that is no error, by status.
     problems : tuple of (error type or int)
-        Each error it can answer with, beside those of `EVERYWHERE` and `GUARDED`.
-    body : Body, optional
+        Each error it can answer with, beside those of `COMMON_PROBLEMS` and `PROTECTED_PROBLEMS`.
+    body : RequestBody, optional
     query, headers : tuple of Parameter
     path : mapping of str to Parameter
         What is to be said of the path's variables.
-    faults : {"problem", "oip"}
+    error_format : {"problem", "oip"}
         The form of errors: RFC 9457, or the ``{"error": ...}`` of the Open Inference Protocol.
     per_model : callable, optional
         Given a loaded model's signature, the operation as it is for that model alone: it is listed
@@ -111,14 +111,14 @@ class Operation:
 
     summary: str
     tag: str
-    answers: Mapping[int, Any]
+    responses: Mapping[int, Any]
     description: str = ""
     problems: tuple[Problem, ...] = ()
-    body: Body | None = None
+    body: RequestBody | None = None
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     path: Mapping[str, Parameter] = field(default_factory=dict)
-    faults: Literal["problem", "oip"] = "problem"
+    error_format: Literal["problem", "oip"] = "problem"
     per_model: Callable[[ModelSignature], Operation] | None = None
 
 

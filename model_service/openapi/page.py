@@ -26,7 +26,7 @@ _HIDDEN: Final = """
 """
 
 
-def page_of(document: dict[str, Any], *, models_are_hidden: bool = False) -> str:
+def render_page(document: dict[str, Any], *, models_are_hidden: bool = False) -> str:
     """Return an HTML page that holds what an OpenAPI document says, and how to see models if some may be hidden."""
     info = document["info"]
     tags: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ def page_of(document: dict[str, Any], *, models_are_hidden: bool = False) -> str
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
         f"<body><h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
         f'<p>The same for programs: <a href="/openapi.json">openapi.json</a>.</p>{_HIDDEN if models_are_hidden else ""}'
-        f"<main>{groups}<section><h2>Schemas</h2>{schemas}</section></main></body></html>\n"
+        f"<main>{groups}<section><h2>SchemaRegistry</h2>{schemas}</section></main></body></html>\n"
     )
 
 
@@ -62,7 +62,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
         yield f"<h3>Parameters</h3><table>{rows}</table>"
     if "requestBody" in operation:
         for media_type, body in operation["requestBody"]["content"].items():
-            yield f"<h3>Body <code>{escape(media_type)}</code></h3>{_json(body['schema'])}"
+            yield f"<h3>RequestBody <code>{escape(media_type)}</code></h3>{_json(body['schema'])}"
     yield "<h3>Answers</h3><table>"
     for status, response in operation["responses"].items():
         schemas = "".join(

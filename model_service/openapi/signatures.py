@@ -88,7 +88,7 @@ def prediction_schema(signature: ModelSignature) -> dict[str, Any]:
     )
 
 
-def answer_schema(prediction: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+def response_schema(prediction: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """Return what is answered to one row, or to many."""
     about = {
         "model": model,

@@ -25,8 +25,8 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 }
 
 
-class Schemas:
-    """Schemas of types, and the components that they refer to.
+class SchemaRegistry:
+    """SchemaRegistry of types, and the components that they refer to.
 
     Attributes
     ----------

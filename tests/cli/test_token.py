@@ -6,8 +6,8 @@ import pytest
 
 from include.cli import main
 from include.settings import Settings
-from model_service.auth import open_door
-from model_service.refusals import ForbiddenError
+from model_service.auth import build_authenticator
+from model_service.http.refusals import PermissionDeniedError
 
 SECRET = "a secret of the tests, long enough"  # noqa: S105
 
@@ -27,12 +27,12 @@ def mint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 def test_a_minted_token_opens_the_door_for_its_scopes_and_models(mint) -> None:
     code, token, _ = mint("shop", "--scope", "predict models", "--model", "iris", "--model", "flight_delay")
     assert code == 0
-    door = open_door(Settings())
-    assert door is not None
-    caller = door.admit(f"Bearer {token}", "predict", "iris")
+    authenticator = build_authenticator(Settings())
+    assert authenticator is not None
+    caller = authenticator.authenticate(f"Bearer {token}", "predict", "iris")
     assert (caller.subject, caller.scopes, caller.models) == ("shop", {"predict", "models"}, {"iris", "flight_delay"})
-    with pytest.raises(ForbiddenError):
-        door.admit(f"Bearer {token}", "scores", "iris")
+    with pytest.raises(PermissionDeniedError):
+        authenticator.authenticate(f"Bearer {token}", "scores", "iris")
 
 
 def test_by_default_it_is_good_for_all_models_and_an_hour(mint) -> None:

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from include.cli.main import build_parser
 from include.settings import REPOSITORY, Settings
-from model_service import ModelSlots, create_app
+from model_service import ModelRegistry, create_app
 from tests.house.tree import tracked
 
 PAGES = tracked("*.md")
@@ -73,7 +73,7 @@ def test_every_table_and_function_mentioned_exists(engine: Engine) -> None:
 
 
 def test_every_route_mentioned_exists() -> None:
-    routes = create_app(Settings(), ModelSlots()).url_map.bind("localhost")
+    routes = create_app(Settings(), ModelRegistry()).url_map.bind("localhost")
     missing = []
     for where, words in mentions(r"\b((?:GET|POST) /(?:[^\s`'\",;)|]*[^\s`'\",;)|.:])?)", SOURCES):
         if where.startswith("include/local/airflow_api.py"):

@@ -17,7 +17,8 @@ from include.cli.main import build_parser
 from include.models import read_spec
 from include.scoring.tables import ensure_score_table
 from include.settings import REPOSITORY, Settings
-from model_service import ModelSlots, answers, create_app, problems
+from model_service import ModelRegistry, create_app
+from model_service.http import problems, responses
 
 REFERENCE = REPOSITORY / "docs" / "reference"
 
@@ -111,7 +112,7 @@ def test_every_option_of_a_command_is_in_its_section(name: str) -> None:
 
 
 def routes() -> Iterator[str]:
-    app = create_app(Settings(), ModelSlots())
+    app = create_app(Settings(), ModelRegistry())
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             yield f"{method} {rule.rule.replace('<path:', '<')}"
@@ -135,7 +136,7 @@ def test_every_route_has_an_example_request_of_itself_with_an_answer(route: str)
 
 
 def test_the_answers_shown_have_the_members_of_real_answers() -> None:
-    one, many = answers.OneAnswer.__struct_fields__, answers.ManyAnswers.__struct_fields__
+    one, many = responses.SinglePrediction.__struct_fields__, responses.BatchPrediction.__struct_fields__
     shown = [
         json.loads(each)
         for name in sections(page("service.md"))
@@ -144,7 +145,9 @@ def test_the_answers_shown_have_the_members_of_real_answers() -> None:
     predictions = [each for each in shown if "timestamp" in each]
     assert {tuple(each) for each in predictions} == {one, many}
     assert all(
-        tuple(each["prediction"]) == answers.ClassPrediction.__struct_fields__ for each in shown if "prediction" in each
+        tuple(each["prediction"]) == responses.ClassPrediction.__struct_fields__
+        for each in shown
+        if "prediction" in each
     )
 
 

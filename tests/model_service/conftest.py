@@ -31,8 +31,8 @@ from include.registry import ArtifactStore, Ledger, Manifest, file_digest
 from include.settings import Settings
 from include.spec import Boolean, Categorical, EntityKey, Numeric
 from include.warehouse import open_engine
-from model_service import ModelSlots, create_app
-from model_service.watcher import ChampionWatcher
+from model_service import ModelRegistry, create_app
+from model_service.models.champion_watcher import ChampionWatcher
 
 IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 SETOSA = dict(zip(IRIS, (5.1, 3.5, 1.4, 0.2), strict=True))
@@ -203,7 +203,7 @@ class InProcess:
     """The application in this process, with its watcher turned by hand."""
 
     harness: Harness
-    slots: ModelSlots
+    registry: ModelRegistry
     watcher: ChampionWatcher
     client: FlaskClient
 
@@ -212,12 +212,12 @@ class InProcess:
 
 
 def service_on(harness: Harness) -> InProcess:
-    slots = ModelSlots()
+    registry = ModelRegistry()
     settings = harness.settings
     watcher = ChampionWatcher(
-        slots, harness.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir
+        registry, harness.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir
     )
-    return InProcess(harness, slots, watcher, create_app(settings, slots, harness.engine).test_client())
+    return InProcess(harness, registry, watcher, create_app(settings, registry, harness.engine).test_client())
 
 
 @pytest.fixture
@@ -236,18 +236,18 @@ def settled(
         for name in ("iris", "trip", "sugar"):
             harness.champion(name)
         service = service_on(harness)
-        service.watcher.look()
+        service.watcher.poll_once()
         yield service
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["express", "flask"])
+@pytest.fixture(scope="module", params=[True, False], ids=["fast_path", "flask"])
 def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
     """The settled service, its predictions answered before Flask's dispatcher, and then by Flask's routes.
 
     A module's tests run over both when its own fixture ``settled`` is this one.
     """
     settings = settled.harness.settings.model_copy(update={"service_fast_path": request.param})
-    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+    client = create_app(settings, settled.registry, settled.harness.engine).test_client()
     return replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 
 

@@ -21,9 +21,14 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from include.errors import SettingsError
 from include.settings import Settings
-from model_service import ModelSlots, create_app
-from model_service.auth import Caller, Door, VerifiedTokens, check_exposure, open_door
-from model_service.refusals import ForbiddenError, InvalidTokenError, KeysUnavailableError, NoTokenError
+from model_service import ModelRegistry, create_app
+from model_service.auth import BearerAuthenticator, Principal, TokenCache, build_authenticator, check_exposure
+from model_service.http.refusals import (
+    AuthenticationRequiredError,
+    InvalidTokenError,
+    JWKSUnavailableError,
+    PermissionDeniedError,
+)
 
 SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
 RSA = rsa.generate_private_key(65537, 2048)
@@ -46,31 +51,31 @@ def token(key: Any = SECRET, algorithm: str = "HS256", headers: dict[str, Any] |
     return jwt.encode(claims(**changes), key, algorithm, headers=headers)
 
 
-def door(**settings: Any) -> Door:
-    opened = open_door(Settings(**settings))
+def authenticator(**settings: Any) -> BearerAuthenticator:
+    opened = build_authenticator(Settings(**settings))
     assert opened is not None
     return opened
 
 
-def admit(at: Door, bearer: str, scope: str = "predict", model: str | None = "iris") -> Caller:
-    return at.admit(f"Bearer {bearer}", scope, model)
+def admit(at: BearerAuthenticator, bearer: str, scope: str = "predict", model: str | None = "iris") -> Principal:
+    return at.authenticate(f"Bearer {bearer}", scope, model)
 
 
 @pytest.fixture
-def shared() -> Door:
-    return door(auth_secret=SECRET)
+def shared() -> BearerAuthenticator:
+    return authenticator(auth_secret=SECRET)
 
 
 # -- claims ----------------------------------------------------------------------------------------
 
 
-def test_a_good_token_says_who_asks(shared: Door) -> None:
+def test_a_good_token_says_who_asks(shared: BearerAuthenticator) -> None:
     caller = admit(shared, token())
     assert (caller.subject, caller.scopes, caller.models) == ("shop", {"predict", "models"}, None)
 
 
 @pytest.mark.parametrize("claim", ["exp", "iss", "aud", "sub"])
-def test_a_claim_that_is_missing_is_named(shared: Door, claim: str) -> None:
+def test_a_claim_that_is_missing_is_named(shared: BearerAuthenticator, claim: str) -> None:
     with pytest.raises(InvalidTokenError, match=f"the claim {claim} is missing"):
         admit(shared, token(**{claim: None}))
 
@@ -91,13 +96,15 @@ def test_a_claim_that_is_missing_is_named(shared: Door, claim: str) -> None:
         ({"exp": "soon"}, "not a well-formed token"),
     ],
 )
-def test_a_claim_that_is_wrong_is_refused_with_the_reason(shared: Door, changes: dict[str, Any], reason: str) -> None:
+def test_a_claim_that_is_wrong_is_refused_with_the_reason(
+    shared: BearerAuthenticator, changes: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(InvalidTokenError, match=reason):
         admit(shared, token(**changes))
 
 
 def test_clocks_may_differ_by_the_leeway_and_no_more() -> None:
-    patient = door(auth_secret=SECRET, auth_leeway_seconds=30)
+    patient = authenticator(auth_secret=SECRET, auth_leeway_seconds=30)
     now = int(time.time())
     assert admit(patient, token(exp=now - 20)).expires == now + 10
     with pytest.raises(InvalidTokenError, match="expired"):
@@ -125,7 +132,7 @@ def test_the_leeway_is_bounded() -> None:
         "A" * 9000,
     ],
 )
-def test_another_key_algorithm_or_form_is_refused(shared: Door, bearer: str) -> None:
+def test_another_key_algorithm_or_form_is_refused(shared: BearerAuthenticator, bearer: str) -> None:
     with pytest.raises(InvalidTokenError):
         admit(shared, bearer)
 
@@ -138,7 +145,7 @@ def pem(folder: Path, key: Any) -> Path:
 
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
 def test_a_public_key_in_pem_verifies_with_its_own_algorithm_only(tmp_path: Path, key: Any, algorithm: str) -> None:
-    public = door(auth_public_key=pem(tmp_path, key))
+    public = authenticator(auth_public_key=pem(tmp_path, key))
     assert admit(public, token(key, algorithm)).subject == "shop"
     for other in ((RSA_2, "RS256"), (ec.generate_private_key(ec.SECP256R1()), "ES256"), (SECRET, "HS256")):
         with pytest.raises(InvalidTokenError):
@@ -154,7 +161,7 @@ def test_the_public_key_is_not_taken_as_a_shared_secret(tmp_path: Path) -> None:
     )
     forged = f"{header}.{body}.{jwt.utils.base64url_encode(signature).decode()}"
     with pytest.raises(InvalidTokenError):
-        admit(door(auth_public_key=file), forged)
+        admit(authenticator(auth_public_key=file), forged)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_the_public_key_is_not_taken_as_a_shared_secret(tmp_path: Path) -> None:
 )
 def test_what_is_not_safe_is_refused_at_the_start(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
-        open_door(Settings(**settings))
+        build_authenticator(Settings(**settings))
 
 
 WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505  # it is to be refused
@@ -177,7 +184,7 @@ WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505  # it is to be refuse
 @pytest.mark.parametrize("key", [WEAK, ec.generate_private_key(ec.SECP384R1())])
 def test_a_weak_or_strange_public_key_is_refused_at_the_start(tmp_path: Path, key: Any) -> None:
     with pytest.raises(SettingsError, match="at least 2048 bits"):
-        open_door(Settings(auth_public_key=pem(tmp_path, key)))
+        build_authenticator(Settings(auth_public_key=pem(tmp_path, key)))
 
 
 def test_a_secret_is_not_shown_with_the_settings() -> None:
@@ -232,7 +239,7 @@ def signed(kid: str, key: Any = RSA, algorithm: str = "RS256", **changes: Any) -
 
 def test_keys_of_a_set_verify_and_new_ones_are_found_when_the_issuer_rotates(issuer: Issuer) -> None:
     issuer.keys = {"old": RSA, "curve": EC}
-    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
+    rotating = authenticator(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
     assert admit(rotating, signed("old")).subject == "shop"
     assert admit(rotating, signed("curve", EC, "ES256")).subject == "shop"
     assert issuer.asked == 1
@@ -245,7 +252,7 @@ def test_keys_of_a_set_verify_and_new_ones_are_found_when_the_issuer_rotates(iss
 
 def test_made_up_key_ids_do_not_make_us_call_the_issuer(issuer: Issuer) -> None:
     issuer.keys = {"a": RSA}
-    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
+    rotating = authenticator(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
     for attempt in range(50):
         with pytest.raises(InvalidTokenError):
             admit(rotating, signed(f"made-up-{attempt}"))
@@ -255,7 +262,7 @@ def test_made_up_key_ids_do_not_make_us_call_the_issuer(issuer: Issuer) -> None:
 
 def test_the_key_of_another_id_does_not_verify(issuer: Issuer) -> None:
     issuer.keys = {"a": RSA, "b": RSA_2}
-    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
+    rotating = authenticator(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0)
     for bearer in (signed("b"), token(RSA, "RS256"), token(SECRET, "HS256", {"kid": "a"}), signed("a", EC, "ES256")):
         with pytest.raises(InvalidTokenError):
             admit(rotating, bearer)
@@ -263,14 +270,14 @@ def test_the_key_of_another_id_does_not_verify(issuer: Issuer) -> None:
 
 def test_with_the_issuer_down_known_keys_and_known_tokens_go_on_and_it_is_asked_rarely(issuer: Issuer) -> None:
     issuer.keys = {"a": RSA}
-    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0.5)
+    rotating = authenticator(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=0.5)
     known = signed("a")
     admit(rotating, known)
     issuer.up = False
     time.sleep(0.6)
     asked = issuer.asked
     for attempt in range(20):
-        with pytest.raises(KeysUnavailableError):
+        with pytest.raises(JWKSUnavailableError):
             admit(rotating, signed(f"new-{attempt}", RSA_2))
     assert issuer.asked <= asked + 2
     assert admit(rotating, known).subject == admit(rotating, signed("a", jti="another")).subject == "shop"
@@ -299,7 +306,7 @@ def test_a_key_that_is_withdrawn_is_good_for_five_minutes_at_most(
     for module in ("jwk_set_cache", "api_jwk", "jwks_client"):
         monkeypatch.setattr(f"jwt.{module}.time", clock)
     issuer.keys = {"withdrawn": RSA, "kept": RSA_2}
-    rotating = door(auth_jwks_url=issuer.url)
+    rotating = authenticator(auth_jwks_url=issuer.url)
     rotating._tokens._clock = clock.time
     withdrawn_at = clock.now
     admit(rotating, signed("kept", RSA_2, exp=withdrawn_at + 3600))
@@ -318,9 +325,9 @@ def test_a_key_that_is_withdrawn_is_good_for_five_minutes_at_most(
 
 def test_an_issuer_that_was_never_reached_is_503_and_not_asked_on_and_on(issuer: Issuer) -> None:
     issuer.up = False
-    rotating = door(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
+    rotating = authenticator(auth_jwks_url=issuer.url, auth_jwks_cooldown_seconds=30)
     for _ in range(20):
-        with pytest.raises(KeysUnavailableError):
+        with pytest.raises(JWKSUnavailableError):
             admit(rotating, signed("a"))
     assert issuer.asked == 1
 
@@ -338,68 +345,68 @@ def test_what_is_remembered_answers_as_verifying_would_and_is_bounded(
 ) -> None:
     now = 0.0
 
-    def verify(bearer: str) -> Caller:
+    def verify(bearer: str) -> Principal:
         if bearer not in tokens or now >= tokens[bearer]:
             raise InvalidTokenError("no")
-        return Caller(bearer, frozenset(), None, tokens[bearer])
+        return Principal(bearer, frozenset(), None, tokens[bearer])
 
-    def outcome(ask: Any, bearer: str) -> Caller | None:
+    def outcome(ask: Any, bearer: str) -> Principal | None:
         try:
             return ask(bearer)
         except InvalidTokenError:
             return None
 
-    remembered = VerifiedTokens(verify, most, lambda: now)
+    remembered = TokenCache(verify, most, lambda: now)
     for bearer, later in asked:
         now += later
-        assert outcome(remembered.caller_of, bearer) == outcome(verify, bearer)
+        assert outcome(remembered.principal_of, bearer) == outcome(verify, bearer)
         assert len(remembered) <= most
 
 
 def test_a_token_is_verified_once_and_again_when_its_key_may_have_been_withdrawn() -> None:
     clock, verified = [0.0], []
 
-    def verify(bearer: str) -> Caller:
+    def verify(bearer: str) -> Principal:
         verified.append(bearer)
-        return Caller("shop", frozenset(), None, 86_400)
+        return Principal("shop", frozenset(), None, 86_400)
 
-    remembered = VerifiedTokens(verify, clock=lambda: clock[0])
+    remembered = TokenCache(verify, clock=lambda: clock[0])
     for clock[0] in (0.0, 1.0, 59.0):
-        remembered.caller_of("a")
+        remembered.principal_of("a")
     assert verified == ["a"]
     clock[0] = 61.0
-    remembered.caller_of("a")
+    remembered.principal_of("a")
     assert verified == ["a", "a"]
 
 
 def test_very_long_tokens_are_not_kept() -> None:
-    remembered = VerifiedTokens(lambda _: Caller("shop", frozenset(), None, 1e12))
-    remembered.caller_of("a" * 5000)
+    remembered = TokenCache(lambda _: Principal("shop", frozenset(), None, 1e12))
+    remembered.principal_of("a" * 5000)
     assert len(remembered) == 0
 
 
 # -- scopes and models -----------------------------------------------------------------------------
 
 
-def test_a_token_is_good_for_its_scopes_and_models_only(shared: Door) -> None:
+def test_a_token_is_good_for_its_scopes_and_models_only(shared: BearerAuthenticator) -> None:
     narrow = token(scope="predict", models=["iris"])
     assert admit(shared, narrow, "predict", "iris")
     assert admit(shared, narrow, "predict", None)
     for scope, model in (("scores", "iris"), ("predict", "trip"), ("models", None), ("undeclared", None)):
-        with pytest.raises(ForbiddenError):
+        with pytest.raises(PermissionDeniedError):
             admit(shared, narrow, scope, model)
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(PermissionDeniedError):
         admit(shared, token(scope="predict", models=[]))
 
 
 @pytest.mark.parametrize("header", [None, "", "Basic dTpw", "bearer", "Token abc"])
-def test_without_a_bearer_token_none_is_seen(shared: Door, header: str | None) -> None:
-    with pytest.raises(NoTokenError):
-        shared.admit(header, "predict", "iris")
+def test_without_a_bearer_token_none_is_seen(shared: BearerAuthenticator, header: str | None) -> None:
+    with pytest.raises(AuthenticationRequiredError):
+        shared.authenticate(header, "predict", "iris")
 
 
-def test_the_name_of_the_scheme_may_be_written_in_any_case(shared: Door) -> None:
-    assert shared.admit(f"bEARER  {token()} ", "predict", "iris").subject == "shop"
+def test_the_name_of_the_scheme_may_be_written_in_any_case(shared: BearerAuthenticator) -> None:
+    assert shared.authenticate(f"bEARER  {token()} ", "predict", "iris").subject == "shop"
 
 
 # -- over HTTP -------------------------------------------------------------------------------------
@@ -408,7 +415,7 @@ def test_the_name_of_the_scheme_may_be_written_in_any_case(shared: Door) -> None
 @pytest.fixture(scope="module")
 def guarded(settled: Any) -> Any:
     settings = settled.harness.settings.model_copy(update={"auth_secret": Settings(auth_secret=SECRET).auth_secret})
-    return create_app(settings, settled.slots, settled.harness.engine).test_client()
+    return create_app(settings, settled.registry, settled.harness.engine).test_client()
 
 
 def ask(client: Any, path: str, bearer: str | None, **body: Any) -> Any:
@@ -450,7 +457,7 @@ def test_probes_need_no_token_and_a_path_that_is_none_is_404(guarded: Any) -> No
 
 
 def test_every_route_says_what_it_asks_for() -> None:
-    app = create_app(Settings(auth_secret=SECRET), ModelSlots())
+    app = create_app(Settings(auth_secret=SECRET), ModelRegistry())
     silent = [rule for rule in app.url_map.iter_rules() if not hasattr(app.view_functions[rule.endpoint], "scope")]
     assert not silent
 
@@ -459,7 +466,7 @@ OPEN = {"/health", "/ready", "/v2/health/live", "/v2/health/ready", "/openapi.js
 
 
 def test_only_probes_and_the_description_are_open() -> None:
-    app = create_app(Settings(auth_secret=SECRET), ModelSlots())
+    app = create_app(Settings(auth_secret=SECRET), ModelRegistry())
     scopes = {rule.rule: getattr(app.view_functions[rule.endpoint], "scope", None) for rule in app.url_map.iter_rules()}
     assert {rule for rule, scope in scopes.items() if scope == "open"} == OPEN
     assert set(scopes.values()) <= {"open", "predict", "scores", "models", "metrics"}
@@ -515,20 +522,20 @@ def test_a_list_of_models_shows_those_that_the_token_is_for(guarded: Any) -> Non
 
 
 @pytest.fixture(scope="module")
-def faulty(settled: Any) -> ModelSlots:
+def faulty(settled: Any) -> ModelRegistry:
     """Slots of two models that were refused, of a broken declaration, and a ledger that is away."""
-    slots = ModelSlots()
-    slots.declare({}, {"iris": "/srv/models/iris/spec.py: no such word", "trip": "/srv/models/trip/spec.py: nor here"})
-    slots.ledger_fault = "connection to server at db.internal, port 5432, user sluice failed"
+    registry = ModelRegistry()
+    registry.sync({}, {"iris": "/srv/models/iris/spec.py: no such word", "trip": "/srv/models/trip/spec.py: nor here"})
+    registry.ledger_error = "connection to server at db.internal, port 5432, user sluice failed"
     for name in ("iris", "trip"):
-        slots[name].champion = settled.slots[name].champion
-        slots[name].champion_known = True
-        slots[name].fault = f"/srv/artifacts/{name}/1/model.onnx: expected SHA-256 abc"
-    slots["trip"].current = settled.slots["trip"].current
-    return slots
+        registry[name].champion = settled.registry[name].champion
+        registry[name].champion_known = True
+        registry[name].load_error = f"/srv/artifacts/{name}/1/model.onnx: expected SHA-256 abc"
+    registry["trip"].current = settled.registry["trip"].current
+    return registry
 
 
-def readiness(faulty: ModelSlots, settled: Any, authorization: str | None, **changes: Any) -> Any:
+def readiness(faulty: ModelRegistry, settled: Any, authorization: str | None, **changes: Any) -> Any:
     settings = settled.harness.settings.model_copy(
         update={"auth_secret": Settings(auth_secret=SECRET).auth_secret, **changes}
     )
@@ -551,7 +558,7 @@ def readiness(faulty: ModelSlots, settled: Any, authorization: str | None, **cha
     ],
 )
 def test_without_a_good_token_readiness_tells_states_and_versions_and_no_fault(
-    faulty: ModelSlots, settled: Any, authorization: str | None
+    faulty: ModelRegistry, settled: Any, authorization: str | None
 ) -> None:
     answer = readiness(faulty, settled, authorization)
     assert answer.status_code == 503
@@ -566,26 +573,26 @@ def test_without_a_good_token_readiness_tells_states_and_versions_and_no_fault(
 
 
 def test_with_a_token_for_models_readiness_tells_what_it_tells_where_nobody_needs_one(
-    faulty: ModelSlots, settled: Any
+    faulty: ModelRegistry, settled: Any
 ) -> None:
     told = readiness(faulty, settled, f"Bearer {token(scope='models')}")
     unguarded = readiness(faulty, settled, None, auth_secret=None)
     assert told.status_code == unguarded.status_code == 503
     assert told.get_json() == unguarded.get_json()
-    assert told.get_json()["models"]["iris"]["fault"] == faulty["iris"].fault
-    assert told.get_json()["ledger_fault"] == faulty.ledger_fault
+    assert told.get_json()["models"]["iris"]["load_error"] == faulty["iris"].load_error
+    assert told.get_json()["ledger_error"] == faulty.ledger_error
     assert told.get_json()["broken"] == faulty.broken
 
 
-def test_of_models_that_a_token_is_not_for_readiness_tells_no_fault(faulty: ModelSlots, settled: Any) -> None:
+def test_of_models_that_a_token_is_not_for_readiness_tells_no_fault(faulty: ModelRegistry, settled: Any) -> None:
     told = readiness(faulty, settled, f"Bearer {token(models=['trip'])}").get_json()
     assert told["models"]["iris"] == {"state": "refused", "version": None, "champion": 1}
-    assert told["models"]["trip"]["fault"] == faulty["trip"].fault
+    assert told["models"]["trip"]["load_error"] == faulty["trip"].load_error
     assert set(told["broken"]) == {"trip"}
 
 
 def test_readiness_is_told_while_the_issuers_keys_cannot_be_had(
-    faulty: ModelSlots, settled: Any, issuer: Issuer
+    faulty: ModelRegistry, settled: Any, issuer: Issuer
 ) -> None:
     issuer.up = False
     answer = readiness(faulty, settled, f"Bearer {signed('a')}", auth_secret=None, auth_jwks_url=issuer.url)

@@ -184,18 +184,18 @@ def test_a_database_that_hangs_is_left_alone_just_so(
 
 
 def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None:
-    from model_service.door import DatabaseDoor, DoorShutError
+    from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
 
     engine = open_engine(own_server.url)
-    door = DatabaseDoor(engine, patience=0.2)
-    assert door.ask(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
+    executor = QueryExecutor(engine, timeout=0.2)
+    assert executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
     own_server.freeze()
     try:
         waits = []
         for _ in range(30):
             started = time.monotonic()
-            with pytest.raises(DoorShutError):
-                door.ask(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+            with pytest.raises(DatabaseUnavailableError):
+                executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
             waits.append(time.monotonic() - started)
             time.sleep(0.1)
     finally:
@@ -205,9 +205,9 @@ def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:
-            assert door.ask(lambda connection: connection.execute(text("SELECT 2")).scalar_one()) == 2
+            assert executor.run(lambda connection: connection.execute(text("SELECT 2")).scalar_one()) == 2
             break
-        except DoorShutError:
+        except DatabaseUnavailableError:
             time.sleep(0.1)
     else:
         raise AssertionError("it did not open again")

@@ -24,14 +24,14 @@ from sqlalchemy import text
 from include.records import ModelVersion
 from include.registry import ArtifactStore
 from include.settings import Pin
-from model_service import ModelSlots, create_app
+from model_service import ModelRegistry, create_app
 from model_service.app import JOB_WORKER
-from model_service.job_rows import PART_ROWS, parts_of
-from model_service.job_store import Served
-from model_service.job_worker import JobWorker
-from model_service.loading import load_artifact
-from model_service.slots import LoadedModel
-from model_service.watcher import ChampionWatcher
+from model_service.jobs.chunks import CHUNK_ROWS, split_chunks
+from model_service.jobs.repository import JobFilter
+from model_service.jobs.worker import JobWorker
+from model_service.models.champion_watcher import ChampionWatcher
+from model_service.models.loading import load_artifact
+from model_service.models.registry import LoadedModel
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 VIRGINICA = [6.7, 3.0, 5.2, 2.3]
@@ -44,7 +44,7 @@ def jobs(service: Any, harness: Any) -> Any:
     harness.declare("iris", "trip", "empty_one")
     harness.champion("iris")
     harness.champion("trip")
-    service.watcher.look()
+    service.watcher.poll_once()
     return service
 
 
@@ -53,7 +53,7 @@ def submit(service: Any, features: Any, name: str = "iris") -> Any:
 
 
 def turn(service: Any) -> bool:
-    return bool(service.client.application.extensions[JOB_WORKER].turn())
+    return bool(service.client.application.extensions[JOB_WORKER].run_once())
 
 
 def job_of(service: Any, answer: Any) -> Any:
@@ -75,7 +75,7 @@ def test_a_job_is_accepted_worked_off_and_fetched(jobs: Any) -> None:
     assert not turn(jobs), "there is nothing more to do"
 
 
-@pytest.mark.parametrize("count", [1, PART_ROWS - 1, PART_ROWS, PART_ROWS + 1, 3 * PART_ROWS + 7])
+@pytest.mark.parametrize("count", [1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 3 * CHUNK_ROWS + 7])
 def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, count: int) -> None:
     rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(count)]
     accepted = submit(jobs, rows)
@@ -97,7 +97,7 @@ def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(j
     before = jobs.predict("iris", [BORDER]).get_json()["predictions"]
     accepted = submit(jobs, [BORDER])
     harness.champion("iris", seed=1)
-    jobs.watcher.look()
+    jobs.watcher.poll_once()
     assert jobs.predict("iris", [BORDER]).get_json()["version"] == 2
     turn(jobs)
     done = job_of(jobs, accepted)
@@ -116,22 +116,22 @@ def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, harness: Any) -> 
 
 
 def test_what_is_wrong_further_on_fails_the_job_and_names_the_rows(jobs: Any) -> None:
-    rows = [SETOSA] * (PART_ROWS + 3)
-    rows[PART_ROWS + 1] = [5.1, None, 1.4, 0.2]
+    rows = [SETOSA] * (CHUNK_ROWS + 3)
+    rows[CHUNK_ROWS + 1] = [5.1, None, 1.4, 0.2]
     accepted = submit(jobs, rows)
     assert accepted.status_code == 202
     turn(jobs)
     failed = job_of(jobs, accepted)
-    assert (failed["state"], failed["rows_done"]) == ("failed", PART_ROWS)
+    assert (failed["state"], failed["rows_done"]) == ("failed", CHUNK_ROWS)
     assert failed["error"]["errors"][0] == {
-        "path": f"$.features[{PART_ROWS + 1}][1]", "expected": "a number from 0 to 100 (cm)", "found": "null",
+        "path": f"$.features[{CHUNK_ROWS + 1}][1]", "expected": "a number from 0 to 100 (cm)", "found": "null",
     }  # fmt: skip
     assert "predictions" not in failed
 
 
 def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
     few = jobs.harness.settings.model_copy(update={"service_job_max_rows": 3, "service_job_max_bytes": 2000})
-    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
+    client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
     assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 3}).status_code == 202
     for rows, setting in ((4, "SLUICE_SERVICE_JOB_MAX_ROWS"), (1000, "SLUICE_SERVICE_JOB_MAX_BYTES")):
         refused = client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * rows})
@@ -141,7 +141,7 @@ def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
 
 def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: Any) -> None:
     few = jobs.harness.settings.model_copy(update={"service_job_max_bytes": 2000})
-    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
+    client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
     for rows, status in ((50, 202), (1_000, 413)):
         body = gzip.compress(json.dumps({"features": [SETOSA] * rows}, separators=(",", ":")).encode(), 9)
         where, headers = "/v1/models/iris/predict_async", {"Content-Encoding": "gzip"}
@@ -153,7 +153,7 @@ def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: 
 
 def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
     few = jobs.harness.settings.model_copy(update={"service_job_queue_limit": 2})
-    client = create_app(few, jobs.slots, jobs.harness.engine).test_client()
+    client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
     statuses = [client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code for _ in range(3)]
     assert statuses == [202, 202, 503]
     turn(jobs)
@@ -172,9 +172,9 @@ def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, har
 
 
 def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, monkeypatch: Any) -> None:
-    from model_service import job_worker
+    from model_service.jobs import worker as job_worker
 
-    accepted = submit(jobs, [SETOSA] * (3 * PART_ROWS))
+    accepted = submit(jobs, [SETOSA] * (3 * CHUNK_ROWS))
     worked: list[int] = []
 
     def cancelled_meanwhile(loaded: Any, part: Any) -> bytes:
@@ -182,8 +182,8 @@ def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, 
         jobs.client.delete(accepted.headers["Location"])
         return original(loaded, part)
 
-    original = job_worker.answers_of
-    monkeypatch.setattr(job_worker, "answers_of", cancelled_meanwhile)
+    original = job_worker.predict_chunk
+    monkeypatch.setattr(job_worker, "predict_chunk", cancelled_meanwhile)
     turn(jobs)
     assert worked == [0]
     after = job_of(jobs, accepted)
@@ -195,7 +195,7 @@ def test_a_job_that_is_over_is_not_cancelled(jobs: Any) -> None:
     turn(jobs)
     refused = jobs.client.delete(accepted.headers["Location"])
     assert refused.status_code == 409
-    assert refused.get_json()["type"] == "urn:sluice:problem:job-over"
+    assert refused.get_json()["type"] == "urn:sluice:problem:job-finished"
     assert job_of(jobs, accepted)["state"] == "done"
 
 
@@ -217,7 +217,7 @@ def test_a_job_is_unknown_to_everybody_else(jobs: Any, harness: Any) -> None:
 def test_with_authentication_a_job_is_its_subjects_and_its_models(jobs: Any) -> None:
     secret = "0123456789abcdef0123456789abcdef"  # noqa: S105  # of this test
     guarded = jobs.harness.settings.model_copy(update={"auth_secret": SecretStr(secret)})
-    client = create_app(guarded, jobs.slots, jobs.harness.engine).test_client()
+    client = create_app(guarded, jobs.registry, jobs.harness.engine).test_client()
 
     def bearer(subject: str, **more: Any) -> dict[str, str]:
         about = {"iss": "sluice", "aud": "sluice", "sub": subject, "exp": int(time.time()) + 60, "scope": "predict"}
@@ -252,8 +252,8 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: An
 
 
 def worker_of(service: Any, lease: float = 30, answer: Callable[..., Any] | None = None) -> JobWorker:
-    load = answer or (lambda job: service.slots[job.model].loaded())
-    return JobWorker(service.harness.engine, load, lambda: Served(service.slots.names), lease_seconds=lease)
+    load = answer or (lambda job: service.registry[job.model].require_loaded())
+    return JobWorker(service.harness.engine, load, lambda: JobFilter(service.registry.names), lease_seconds=lease)
 
 
 class Killed(BaseException):
@@ -261,9 +261,9 @@ class Killed(BaseException):
 
 
 def test_a_job_whose_worker_died_is_taken_again_and_goes_on_where_it_was(jobs: Any, monkeypatch: Any) -> None:
-    from model_service import job_worker
+    from model_service.jobs import worker as job_worker
 
-    accepted = submit(jobs, [SETOSA] * (3 * PART_ROWS))
+    accepted = submit(jobs, [SETOSA] * (3 * CHUNK_ROWS))
     worked: list[int] = []
 
     def dies_at_the_second_part(loaded: Any, part: Any) -> bytes:
@@ -272,33 +272,33 @@ def test_a_job_whose_worker_died_is_taken_again_and_goes_on_where_it_was(jobs: A
             raise Killed
         return original(loaded, part)
 
-    original = job_worker.answers_of
-    monkeypatch.setattr(job_worker, "answers_of", dies_at_the_second_part)
+    original = job_worker.predict_chunk
+    monkeypatch.setattr(job_worker, "predict_chunk", dies_at_the_second_part)
     with pytest.raises(Killed):
-        worker_of(jobs, lease=0.5).turn()
-    assert not worker_of(jobs).turn(), "while the lease lasts it is the dead one's"
-    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("running", PART_ROWS)
+        worker_of(jobs, lease=0.5).run_once()
+    assert not worker_of(jobs).run_once(), "while the lease lasts it is the dead one's"
+    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("running", CHUNK_ROWS)
     time.sleep(0.6)
-    assert worker_of(jobs).turn()
-    assert worked == [0, PART_ROWS, PART_ROWS, 2 * PART_ROWS], "the part that was done is not done again"
+    assert worker_of(jobs).run_once()
+    assert worked == [0, CHUNK_ROWS, CHUNK_ROWS, 2 * CHUNK_ROWS], "the part that was done is not done again"
     done = job_of(jobs, accepted)
-    assert (done["state"], done["rows_done"], len(done["predictions"])) == ("done", 3 * PART_ROWS, 3 * PART_ROWS)
+    assert (done["state"], done["rows_done"], len(done["predictions"])) == ("done", 3 * CHUNK_ROWS, 3 * CHUNK_ROWS)
 
 
 def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(jobs: Any, monkeypatch: Any) -> None:
-    from model_service import job_worker
+    from model_service.jobs import worker as job_worker
 
     accepted = submit(jobs, [SETOSA] * 2)
 
     def overtaken(loaded: Any, part: Any) -> bytes:
-        monkeypatch.setattr(job_worker, "answers_of", original)
+        monkeypatch.setattr(job_worker, "predict_chunk", original)
         time.sleep(0.2)
-        assert worker_of(jobs).turn(), "the other one takes it and does it"
+        assert worker_of(jobs).run_once(), "the other one takes it and does it"
         return b'["what the slow one says"]'
 
-    original = job_worker.answers_of
-    monkeypatch.setattr(job_worker, "answers_of", overtaken)
-    worker_of(jobs, lease=0.1).turn()
+    original = job_worker.predict_chunk
+    monkeypatch.setattr(job_worker, "predict_chunk", overtaken)
+    worker_of(jobs, lease=0.1).run_once()
     done = job_of(jobs, accepted)
     assert (done["state"], done["rows_done"]) == ("done", 2)
     assert done["predictions"] == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
@@ -311,28 +311,28 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs: Any) -> None:
     accepted = submit(jobs, SETOSA)
     for _ in range(5):
         with pytest.raises(Killed):
-            worker_of(jobs, lease=0.01, answer=deadly).turn()
+            worker_of(jobs, lease=0.01, answer=deadly).run_once()
         time.sleep(0.05)
-    assert worker_of(jobs, answer=deadly).turn()
+    assert worker_of(jobs, answer=deadly).run_once()
     failed = job_of(jobs, accepted)
     assert failed["state"] == "failed"
     assert "given up after 5 attempts" in failed["error"]["detail"]
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_job_back(jobs: Any, monkeypatch: Any) -> None:
-    from model_service import job_worker
+    from model_service.jobs import worker as job_worker
 
-    accepted = submit(jobs, [SETOSA] * (2 * PART_ROWS))
+    accepted = submit(jobs, [SETOSA] * (2 * CHUNK_ROWS))
     stopped = worker_of(jobs)
 
     def told_to_stop(loaded: Any, part: Any) -> bytes:
         stopped.stop()
         return original(loaded, part)
 
-    original = job_worker.answers_of
-    monkeypatch.setattr(job_worker, "answers_of", told_to_stop)
-    stopped.turn()
-    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("queued", PART_ROWS)
+    original = job_worker.predict_chunk
+    monkeypatch.setattr(job_worker, "predict_chunk", told_to_stop)
+    stopped.run_once()
+    assert (job_of(jobs, accepted)["state"], job_of(jobs, accepted)["rows_done"]) == ("queued", CHUNK_ROWS)
 
 
 def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
@@ -341,7 +341,7 @@ def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
     accepted = [submit(jobs, SETOSA) for _ in range(20)]
     workers = [worker_of(jobs) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        turns = list(pool.map(lambda number: workers[number % 4].turn(), range(20)))
+        turns = list(pool.map(lambda number: workers[number % 4].run_once(), range(20)))
     assert turns == [True] * 20
     assert {job_of(jobs, each)["state"] for each in accepted} == {"done"}
     with jobs.harness.engine.connect() as connection:
@@ -351,7 +351,7 @@ def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
 def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     harness.champion("iris", seed=1)
-    jobs.watcher.look()
+    jobs.watcher.poll_once()
     graph = harness.store.folder("iris", 1) / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1])
     turn(jobs)
@@ -363,29 +363,29 @@ def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> 
 # -- whose jobs a worker takes ---------------------------------------------------------------------
 
 
-def over(service: Any, slots: ModelSlots, **settings: Any) -> Any:
-    """Return a service on another host, over the same database, which serves what is in `slots`."""
+def over(service: Any, registry: ModelRegistry, **settings: Any) -> Any:
+    """Return a service on another host, over the same database, which serves what is in `registry`."""
     own = service.harness.settings.model_copy(update=settings)
-    return replace(service, slots=slots, client=create_app(own, slots, service.harness.engine).test_client())
+    return replace(service, registry=registry, client=create_app(own, registry, service.harness.engine).test_client())
 
 
 def with_the_folder_of(name: str, service: Any, tmp_path: Path) -> Any:
     """Return a service on a host that has the declaration of one model alone."""
-    settings, slots = service.harness.settings, ModelSlots()
+    settings, registry = service.harness.settings, ModelRegistry()
     shutil.copytree(settings.models_dir / name, tmp_path / "elsewhere" / name)
     ChampionWatcher(
-        slots, service.harness.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
-    ).look()
-    return over(service, slots)
+        registry, service.harness.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
+    ).poll_once()
+    return over(service, registry)
 
 
 def pinned_to(registered: ModelVersion, service: Any, number: int | None = None) -> Any:
     """Return a service that is pinned to an artifact of iris, under its own number or another."""
     pin = Pin(version=number or registered.version, artifact_digest=registered.artifact_digest)
-    slots = ModelSlots(["iris"])
+    registry = ModelRegistry(["iris"])
     scorer = load_artifact(service.harness.store, "iris", registered.version, registered.artifact_digest)
-    slots["iris"].pin, slots["iris"].current = pin, LoadedModel(scorer, pin)
-    return over(service, slots, service_pinned_versions={"iris": pin})
+    registry["iris"].pin, registry["iris"].current = pin, LoadedModel(scorer, pin)
+    return over(service, registry, service_pinned_versions={"iris": pin})
 
 
 def test_a_worker_takes_jobs_of_the_models_that_it_serves_and_leaves_others_to_others(
@@ -402,7 +402,7 @@ def test_a_worker_takes_jobs_of_the_models_that_it_serves_and_leaves_others_to_o
 
 
 def test_a_worker_with_nothing_in_memory_takes_no_job(jobs: Any) -> None:
-    just_started = over(jobs, ModelSlots(["iris", "trip"]))
+    just_started = over(jobs, ModelRegistry(["iris", "trip"]))
     accepted = submit(jobs, SETOSA)
     assert not turn(just_started)
     assert job_of(jobs, accepted)["state"] == "queued"
@@ -410,17 +410,17 @@ def test_a_worker_with_nothing_in_memory_takes_no_job(jobs: Any) -> None:
 
 def test_a_model_that_is_given_up_while_its_job_is_taken_leaves_the_job_to_others(jobs: Any) -> None:
     accepted = submit(jobs, SETOSA)
-    alone = over(jobs, ModelSlots(["iris"]))
-    alone.slots["iris"].current = jobs.slots["iris"].current
+    alone = over(jobs, ModelRegistry(["iris"]))
+    alone.registry["iris"].current = jobs.registry["iris"].current
     worker = alone.client.application.extensions[JOB_WORKER]
     load = worker._load
 
     def given_up(job: Any) -> Any:
-        alone.slots.declare({}, {})
+        alone.registry.sync({}, {})
         return load(job)
 
     worker._load = given_up
-    worker.turn()
+    worker.run_once()
     assert job_of(jobs, accepted)["state"] == "queued"
     assert turn(jobs)
     assert job_of(jobs, accepted)["state"] == "done"
@@ -453,7 +453,7 @@ def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any
     failed = job_of(jobs, accepted)
     assert (failed["state"], failed["rows_done"]) == ("failed", 0)
     assert f"expected the artifact {'f' * 64}" in failed["error"]["detail"]
-    assert f"found {jobs.slots['iris'].loaded().artifact_digest}" in failed["error"]["detail"]
+    assert f"found {jobs.registry['iris'].require_loaded().artifact_digest}" in failed["error"]["detail"]
     assert "predictions" not in failed
 
 
@@ -469,7 +469,7 @@ def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, harnes
 
 def test_with_the_database_down_jobs_are_503_and_predictions_go_on(settled: Any) -> None:
     gone = settled.harness.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
-    client = create_app(gone, settled.slots).test_client()
+    client = create_app(gone, settled.registry).test_client()
     for response in (
         client.post("/v1/models/iris/predict_async", json={"features": SETOSA}),
         client.get(f"/v1/jobs/{uuid.uuid4()}"),
@@ -484,7 +484,7 @@ def test_with_the_database_down_jobs_are_503_and_predictions_go_on(settled: Any)
 def test_a_body_is_cut_without_changing_a_row() -> None:
     rows = [{"name": f'a "{number}", [x]: {{é}}', "values": [number, 1e300, None, True]} for number in range(1203)]
     body = json.dumps({"features": rows}, indent=1).encode()
-    parts = parts_of(body, 10_000)
+    parts = split_chunks(body, 10_000)
     assert [part.first_row for part in parts] == [0, 500, 1000]
     assert [row for part in parts for row in json.loads(part.body)["features"]] == rows
     assert [part.row_count for part in parts] == [500, 500, 203]

@@ -19,13 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from model_service import create_app, limits
-from model_service.errors import MalformedBodyError
-from model_service.limits import SMALL_BYTES, InFlight, RateLimiter, Turns, check_depth
+from model_service import create_app
+from model_service.http import limits
+from model_service.http.errors import MalformedBodyError
+from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter, check_depth
+from model_service.http.refusals import OverloadedError, RateLimitedError
+from model_service.http.request_context import RequestContext
 from model_service.openapi.document import OIP_ERROR, PROBLEM
-from model_service.patience import Patience, too_late
-from model_service.refusals import OverloadedError, TooManyRequestsError
-from model_service.visit import Visit
+from model_service.server.request_timeout import SlowRequestReaper, timeout_response
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
@@ -40,8 +41,8 @@ def settled(both_ways: Any) -> Any:
 
 def taken(limiter: RateLimiter, caller: str) -> bool:
     try:
-        limiter.take(caller)
-    except TooManyRequestsError:
+        limiter.acquire(caller)
+    except RateLimitedError:
         return False
     return True
 
@@ -98,10 +99,10 @@ def test_whoever_waits_as_told_gets_in(waits: list[float]) -> None:
     for wait in waits:
         now += wait
         try:
-            limiter.take("shop")
-        except TooManyRequestsError as refused:
+            limiter.acquire("shop")
+        except RateLimitedError as refused:
             now += float(refused.headers["Retry-After"])
-            limiter.take("shop")
+            limiter.acquire("shop")
 
 
 def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
@@ -109,7 +110,7 @@ def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
     limiter = RateLimiter(1, 2, lambda: now, most=100)
     for number in range(10_000):
         now += 0.001
-        limiter.take(f"caller-{number}")
+        limiter.acquire(f"caller-{number}")
         assert len(limiter) <= 100
 
 
@@ -122,11 +123,11 @@ def test_too_many_requests_of_one_caller_are_429_and_say_when_to_come_back(settl
             "service_access_log": "off",
         }
     )
-    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+    client = create_app(settings, settled.registry, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(4)]
     assert [each.status_code for each in answers] == [200, 200, 200, 429]
     assert answers[-1].headers["Retry-After"] == "2"
-    assert answers[-1].get_json()["type"] == "urn:sluice:problem:too-many-requests"
+    assert answers[-1].get_json()["type"] == "urn:sluice:problem:rate-limited"
     assert client.get("/health").status_code == 200
 
 
@@ -139,7 +140,7 @@ def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_wor
             "service_access_log": "off",
         }
     )
-    client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+    client = create_app(settings, settled.registry, settled.harness.engine).test_client()
     answers = [client.post("/predict", json={"features": SETOSA}) for _ in range(3)]
     assert [each.status_code for each in answers] == [200, 200, 429]
     assert answers[-1].headers["Retry-After"] == "4"
@@ -159,8 +160,8 @@ def test_large_bodies_wait_for_each_other_and_small_ones_for_nobody(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, at_once: int
 ) -> None:
     monkeypatch.setattr(limits, "usable_cores", lambda: cores)
-    turns = Turns(workers)
-    large, small = bytes(SMALL_BYTES + 1), bytes(SMALL_BYTES)
+    turns = LargeBodySemaphore(workers)
+    large, small = bytes(SMALL_BODY_BYTES + 1), bytes(SMALL_BODY_BYTES)
     one_more = threading.Event()
 
     def ask() -> None:
@@ -223,20 +224,20 @@ def test_deep_json_is_400_and_quickly_so(settled: Any) -> None:
 
 @given(st.lists(st.booleans(), max_size=100), st.integers(1, 5))
 def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> None:
-    gate = InFlight(most)
-    under_way: list[Visit] = []
+    gate = ConcurrencyLimiter(most)
+    under_way: list[RequestContext] = []
     for arrives in steps:
-        visit = Visit({"REQUEST_METHOD": "POST"}, "/predict")
+        context = RequestContext({"REQUEST_METHOD": "POST"}, "/predict")
         if arrives and len(under_way) == most:
             with pytest.raises(OverloadedError):
-                gate.enter(visit)
+                gate.enter(context)
         elif arrives:
-            gate.enter(visit)
-            under_way.append(visit)
+            gate.enter(context)
+            under_way.append(context)
         elif under_way:
             gate.leave(under_way.pop(0))
         assert len(gate) == len(under_way)
-        assert set(gate.visits()) == set(under_way)
+        assert set(gate.contexts()) == set(under_way)
         assert (gate.oldest() > 0) == bool(under_way)
 
 
@@ -266,7 +267,9 @@ def in_flight(port: int) -> float:
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
-    return float(next(line.split()[1] for line in text.splitlines() if line.startswith("sluice_in_flight ")))
+    return float(
+        next(line.split()[1] for line in text.splitlines() if line.startswith("sluice_http_requests_in_flight "))
+    )
 
 
 def test_one_request_more_than_may_be_under_way_is_503_with_retry_after(
@@ -361,17 +364,17 @@ def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_
 
 
 def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
-    patience = Patience(1, 1.0, InFlight(1))
+    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1))
     descriptors = Path("/proc/self/fd")
     with socket.socket(), Path(os.devnull).open():
         before = len(list(descriptors.iterdir()))
         for _ in range(3):
-            patience.look()
+            reaper.sweep()
         assert len(list(descriptors.iterdir())) == before
 
 
-def visit_to(path: str, request_id: str) -> Visit:
-    return Visit({"REQUEST_METHOD": "POST", "PATH_INFO": path, "HTTP_X_REQUEST_ID": request_id}, path)
+def visit_to(path: str, request_id: str) -> RequestContext:
+    return RequestContext({"REQUEST_METHOD": "POST", "PATH_INFO": path, "HTTP_X_REQUEST_ID": request_id}, path)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +389,7 @@ def visit_to(path: str, request_id: str) -> Visit:
 def test_whose_request_is_not_known_is_told_nothing_of_anybodys(
     paths: tuple[str, ...], waiting: int, media_type: str
 ) -> None:
-    answer = too_late(2, [visit_to(path, f"shop-{path}") for path in paths], waiting)
+    answer = timeout_response(2, [visit_to(path, f"shop-{path}") for path in paths], waiting)
     assert (answer.status_code, answer.mimetype) == (408, media_type)
     assert not any(path in answer.get_data(as_text=True) for path in paths)
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])

@@ -19,8 +19,8 @@ from tritonclient.utils import InferenceServerException
 from werkzeug.serving import make_server
 
 from include.settings import Settings
-from model_service import ModelSlots, create_app
-from model_service.oip.request import MOST_KEPT
+from model_service import ModelRegistry, create_app
+from model_service.oip.request import MAX_CACHED
 
 IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
@@ -446,7 +446,7 @@ def test_a_json_part_is_remembered_for_one_model_only(client: FlaskClient) -> No
 
 
 def test_more_json_parts_than_are_remembered_are_all_answered(client: FlaskClient) -> None:
-    for rows in [*range(1, MOST_KEPT + 5), 1]:
+    for rows in [*range(1, MAX_CACHED + 5), 1]:
         body, size = whole_trip([1.0] * rows, strings(*[b"AA"] * rows), bytes(rows))
         outputs = infer(client, body, "trip", Inference_Header_Content_Length=size).get_json()["outputs"]
         assert outputs[0]["shape"] == [rows]
@@ -530,7 +530,7 @@ def test_errors_of_every_kind_have_the_protocols_form(client: FlaskClient) -> No
 
 
 def test_a_server_without_models_is_live_but_not_ready() -> None:
-    client = create_app(Settings(), ModelSlots(["iris"])).test_client()
+    client = create_app(Settings(), ModelRegistry(["iris"])).test_client()
     assert client.get("/v2/health/live").get_json() == {"live": True}
     assert (client.get("/v2/health/ready").status_code, client.get("/v2/models/iris/ready").status_code) == (503, 503)
 

@@ -21,7 +21,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from include.settings import Settings
-from model_service import ModelSlots, create_app
+from model_service import ModelRegistry, create_app
 from model_service.openapi.document import path_of
 
 MODELS = ("iris", "trip", "sugar")
@@ -39,7 +39,7 @@ def settled(settled: Any) -> Iterator[Any]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model_service.app.JOB_SECONDS", 60.0)
-        client = create_app(settings, settled.slots, settled.harness.engine).test_client()
+        client = create_app(settings, settled.registry, settled.harness.engine).test_client()
         yield replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 
 
@@ -70,7 +70,7 @@ def test_every_route_is_described_and_every_description_has_its_route(client: Fl
 
 
 def test_without_a_model_in_memory_every_route_is_described_all_the_same() -> None:
-    app = create_app(Settings(), ModelSlots(["iris"]))
+    app = create_app(Settings(), ModelRegistry(["iris"]))
     paths = app.test_client().get("/openapi.json").get_json()["paths"]
     assert {(path, method) for path, methods in paths.items() for method in methods} == routes(app)
 
@@ -246,7 +246,7 @@ def asking_for_tokens(settled: Any) -> tuple[Any, dict[str, str]]:
     """Return the service as it asks for tokens, and the header with a good one."""
     settings = settled.harness.settings.model_copy(update={"auth_secret": SecretStr(SECRET)})
     headers = {"Authorization": f"Bearer {token_for('predict scores models')}"}
-    return create_app(settings, settled.slots, settled.harness.engine), headers
+    return create_app(settings, settled.registry, settled.harness.engine), headers
 
 
 def token_for(scope: str, **more: Any) -> str:
@@ -299,11 +299,11 @@ def test_readiness_is_described_as_it_is_told_with_and_without_a_token(settled: 
     ready = document["paths"]["/ready"]["get"]
     assert "security" not in ready
     assert "the scope models" in ready["description"]
-    schema = {"$ref": "#/components/schemas/Readiness", "components": document["components"]}
+    schema = {"$ref": "#/components/schemas/ReadinessResponse", "components": document["components"]}
     for given in ({}, headers):
         told = client.get("/ready", headers=given).get_json()
         Draft202012Validator(schema).validate(told)
-        assert ("ledger_fault" in told) == ("fault" in told["models"]["iris"]) == bool(given)
+        assert ("ledger_error" in told) == ("load_error" in told["models"]["iris"]) == bool(given)
 
 
 def assert_all_phases(asked: Counter[str]) -> None:

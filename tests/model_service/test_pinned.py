@@ -13,7 +13,7 @@ import pytest
 from include.errors import SettingsError
 from include.registry import Manifest, file_digest
 from include.settings import Pin, load_settings
-from model_service.pinned import pinned_slots
+from model_service.models.pinned import pinned_registry
 from tests.graphs import failing_graph, with_graph
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
@@ -36,7 +36,7 @@ def test_it_serves_the_pins_and_asks_no_database(harness: Any, run_service: Call
 
     ready = service.ask("GET", "/ready")[1]
     assert ready["models"] == {
-        "iris": {"state": "serving the pinned version", "version": 7, "champion": None, "fault": None}
+        "iris": {"state": "serving the pinned version", "version": 7, "champion": None, "load_error": None}
     }
     status, answer = service.ask("POST", "/predict", {"features": SETOSA})
     assert (status, answer["version"], answer["artifact_digest"]) == (200, 7, pin["artifact_digest"])
@@ -76,7 +76,7 @@ def test_a_pinned_artifact_that_was_changed_is_refused_and_told(harness: Any, ru
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     status, told = service.ask("GET", "/ready")
     assert (status, told["models"]["iris"]["state"]) == (503, "refused")
-    assert "model.onnx: expected SHA-256" in told["models"]["iris"]["fault"]
+    assert "model.onnx: expected SHA-256" in told["models"]["iris"]["load_error"]
     assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 503
 
 
@@ -87,12 +87,12 @@ def test_a_pinned_graph_that_fails_when_it_runs_is_refused_and_the_others_are_se
     failing = with_graph(harness.candidates("iris", 0), tmp_path / "failing", failing_graph(4, 3))
     monkeypatch.setattr(harness, "candidates", lambda *_: failing)
     pins["iris"] = saved(harness, "iris", 7, seed=0)
-    slots = pinned_slots(
+    registry = pinned_registry(
         harness.settings.model_copy(update={"service_pinned_versions": {m: Pin(**pin) for m, pin in pins.items()}})
     )
-    assert slots["iris"].current is None
-    assert "ONNX Runtime fails when it runs" in str(slots["iris"].fault)
-    assert slots["trip"].current is not None
+    assert registry["iris"].current is None
+    assert "ONNX Runtime fails when it runs" in str(registry["iris"].load_error)
+    assert registry["trip"].current is not None
 
 
 @pytest.mark.parametrize("text", ["iris", '{"iris": 3}', '{"iris": {"version": 1, "artifact_digest": "x"}}'])

@@ -187,7 +187,7 @@ def test_no_answer_and_no_log_repeats_a_refused_value(
 
 def test_an_operator_may_have_refused_values_repeated(settled: Any, client: FlaskClient) -> None:
     shows = settled.harness.settings.model_copy(update={"service_errors_include_values": True})
-    asked = create_app(shows, settled.slots).test_client()
+    asked = create_app(shows, settled.registry).test_client()
     body = {"features": TRIP | {"carrier": PRIVATE, "distance": 98765.25}}
     for answering, found in ((client, ["one out of range", "a string of 11 characters"]),
                              (asked, ["98765.25", 'the string "a diagnosis"'])):  # fmt: skip
@@ -265,7 +265,7 @@ def test_a_wrong_method_or_route_is_a_problem_document_too(
 def test_a_fault_of_our_own_is_500_without_a_trace_of_the_code(
     client: FlaskClient, settled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settled.slots["iris"].current, "encoder", None)  # break it from within
+    monkeypatch.setattr(settled.registry["iris"].current, "encoder", None)  # break it from within
     response = client.post("/predict", json={"features": SETOSA})
     assert response.status_code == 500
     assert "Traceback" not in response.text

@@ -160,7 +160,7 @@ def test_a_version_signed_by_nobody_who_is_trusted_is_refused_and_the_old_one_go
     harness.promote("iris", forged.version)
 
     def told() -> str:
-        return service.ask("GET", "/ready")[1]["models"]["iris"]["fault"] or ""
+        return service.ask("GET", "/ready")[1]["models"]["iris"]["load_error"] or ""
 
     service.wait_until(lambda: "version 2 was refused" in told())
     assert "trusted" in told()

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import InternalError, OperationalError
 
 from model_service import create_app
-from model_service.connections import open_scores
+from model_service.db.connections import open_scores
 
 DAY_1, DAY_2 = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 2, tzinfo=UTC)
 IRIS = """
@@ -75,7 +75,7 @@ def test_a_key_never_scored_is_404_with_the_newest_partition(client: Any) -> Non
     response = client.get("/v1/models/iris/scores/8")
     problem = response.get_json()
     assert response.status_code == 404
-    assert problem["type"] == "urn:sluice:problem:never-scored"
+    assert problem["type"] == "urn:sluice:problem:score-not-found"
     assert datetime.fromisoformat(problem["newest_partition"]) == DAY_2
 
 
@@ -108,7 +108,7 @@ def test_the_score_of_a_model_that_is_not_declared_is_404(client: Any) -> None:
 
 def test_with_the_database_down_look_ups_are_503_and_predictions_go_on(settled: Any) -> None:
     gone = settled.harness.settings.model_copy(update={"database_url": "postgresql://nobody:x@127.0.0.1:1/gone"})
-    client = create_app(gone, settled.slots).test_client()
+    client = create_app(gone, settled.registry).test_client()
     for _ in range(5):
         for response in (
             client.get("/v1/models/iris/scores/7"),
@@ -151,7 +151,7 @@ def test_a_key_that_a_partition_does_not_hold_is_404_with_the_newest_partition(c
 def test_a_parameter_that_is_not_understood_is_refused_and_never_ignored(client: Any, query: str) -> None:
     response = client.get(f"/v1/models/iris/scores/7?{query}")
     assert response.status_code == 400
-    assert response.get_json()["type"] == "urn:sluice:problem:bad-query"
+    assert response.get_json()["type"] == "urn:sluice:problem:invalid-parameter"
 
 
 # -- history ---------------------------------------------------------------------------------------
@@ -264,6 +264,6 @@ def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any)
 
 def test_look_ups_are_made_where_the_service_reads_and_jobs_where_it_may_write(settled: Any) -> None:
     elsewhere = {"service_database_url": "postgresql://nobody:x@127.0.0.1:1/gone"}
-    client = create_app(settled.harness.settings.model_copy(update=elsewhere), settled.slots).test_client()
+    client = create_app(settled.harness.settings.model_copy(update=elsewhere), settled.registry).test_client()
     assert client.get("/v1/models/iris/scores/7").status_code == 503
     assert client.post("/v1/models/iris/predict_async", json={"features": [5.1, 3.5, 1.4, 0.2]}).status_code == 202

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.inference.dictionary_codec import MAX_STRINGS, build_codec
-from model_service.oip.tensors import BYTES, UnfitTensorError, WordsWriter, from_binary
+from model_service.oip.tensors import BYTES, InvalidTensorError, StringTensorWriter, from_binary
 
 # Short and long ones, empty ones, and ones with the zeros that lengths consist of.
 WORD = (
@@ -81,7 +81,7 @@ def test_bytes_that_are_no_such_strings_are_refused_and_others_are_not(pieces: l
     data = b"".join(pieces)
     wanted = read_one_by_one(data)
     if wanted is None or len(wanted) != elements:
-        with pytest.raises(UnfitTensorError, match="string"):
+        with pytest.raises(InvalidTensorError, match="string"):
             from_binary(memoryview(data), BYTES, elements)
     else:
         assert list(from_binary(memoryview(data), BYTES, elements)) == wanted
@@ -91,4 +91,4 @@ def test_bytes_that_are_no_such_strings_are_refused_and_others_are_not(pieces: l
 def test_labels_are_written_each_after_its_length(labels: list[str], data: st.DataObject) -> None:
     positions = data.draw(st.lists(st.integers(0, len(labels) - 1), max_size=20))
     wanted = written([labels[position].encode() for position in positions])
-    assert WordsWriter(labels).write(np.array(positions, dtype=np.int64)) == wanted
+    assert StringTensorWriter(labels).write(np.array(positions, dtype=np.int64)) == wanted

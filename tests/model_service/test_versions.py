@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
-from model_service import shelf as shelf_module
-from model_service.door import DatabaseDoor
-from model_service.ledger_reads import LedgerReads
-from model_service.shelf import VersionShelf
+from model_service.db.executor import QueryExecutor
+from model_service.db.ledger_reads import LedgerReads
+from model_service.models import version_cache as version_cache_module
+from model_service.models.version_cache import VersionCache
 from tests.graphs import failing_graph, with_graph
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
@@ -31,7 +31,7 @@ def three(service: Any) -> Any:
     service.harness.champion("iris", 0)
     service.harness.champion("iris", 1)
     service.harness.register("iris", 2)
-    service.watcher.look()
+    service.watcher.poll_once()
     return service
 
 
@@ -61,7 +61,7 @@ def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(t
     onnx.write_bytes(onnx.read_bytes()[:-1] + b"x")
     response = ask(three, 3)
     assert response.status_code == 503
-    assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
+    assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
     assert ask(three, 1).status_code == 200
 
 
@@ -75,7 +75,7 @@ def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one
     three.harness.register("iris")
     response = ask(three, 4)
     assert response.status_code == 503
-    assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
+    assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
     assert "ONNX Runtime fails when it runs" in response.get_json()["detail"]
 
 
@@ -85,38 +85,40 @@ def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None
     folder.write_text("a file where a folder was")
     response = ask(three, 3)
     assert response.status_code == 503
-    assert response.get_json()["type"] == "urn:sluice:problem:version-refused"
+    assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
 
 
-def shelf_of(service: Any, capacity: int) -> VersionShelf:
-    door = DatabaseDoor(service.harness.engine, patience=5)
-    return VersionShelf(LedgerReads(service.harness.ledger, door), service.harness.store, capacity)
+def shelf_of(service: Any, capacity: int) -> VersionCache:
+    executor = QueryExecutor(service.harness.engine, timeout=5)
+    return VersionCache(LedgerReads(service.harness.ledger, executor), service.harness.store, capacity)
 
 
 def test_only_so_many_versions_are_kept_and_the_one_not_asked_the_longest_makes_way(three: Any) -> None:
-    slot = three.slots["iris"]
-    shelf = shelf_of(three, capacity=2)
+    served = three.registry["iris"]
+    version_cache = shelf_of(three, capacity=2)
     three.harness.register("iris", 3)
     for version in ("1", "3", "1", "4"):
-        assert shelf.loaded(slot, version).version == int(version)
-    assert [each.version for each in shelf] == [1, 4]
-    shelf.loaded(slot, "2")  # the champion is in memory already
-    assert len(shelf) == 2
+        assert version_cache.get(served, version).version == int(version)
+    assert [each.version for each in version_cache] == [1, 4]
+    version_cache.get(served, "2")  # the champion is in memory already
+    assert len(version_cache) == 2
 
 
 def test_many_first_requests_at_once_load_a_version_once(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[int] = []
-    really = shelf_module.load_version
+    really = version_cache_module.load_version
 
     def counted(artifacts: Any, version: Any) -> Any:
         loads.append(version.version)
         time.sleep(0.05)
         return really(artifacts, version)
 
-    monkeypatch.setattr(shelf_module, "load_version", counted)
-    shelf = shelf_of(three, capacity=2)
+    monkeypatch.setattr(version_cache_module, "load_version", counted)
+    version_cache = shelf_of(three, capacity=2)
     found: list[Any] = []
-    threads = [threading.Thread(target=lambda: found.append(shelf.loaded(three.slots["iris"], "1"))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(version_cache.get(three.registry["iris"], "1"))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,14 +129,14 @@ def test_many_first_requests_at_once_load_a_version_once(three: Any, monkeypatch
 
 
 def test_without_a_database_what_is_in_memory_answers_and_the_rest_is_503(three: Any) -> None:
-    slot = three.slots["iris"]
-    shelf = shelf_of(three, capacity=2)
-    shelf.loaded(slot, "1")
-    shelf._ledger = None
-    assert shelf.loaded(slot, "1").version == 1
-    assert shelf.loaded(slot, "2").version == 2
-    with pytest.raises(shelf_module.LedgerUnavailableError):
-        shelf.loaded(slot, "3")
+    served = three.registry["iris"]
+    version_cache = shelf_of(three, capacity=2)
+    version_cache.get(served, "1")
+    version_cache._ledger = None
+    assert version_cache.get(served, "1").version == 1
+    assert version_cache.get(served, "2").version == 2
+    with pytest.raises(version_cache_module.LedgerUnavailableError):
+        version_cache.get(served, "3")
 
 
 def test_the_versions_of_a_model_are_told_with_how_they_did_and_who_promoted_them(three: Any) -> None:
@@ -169,7 +171,7 @@ def test_which_version_was_champion_at_a_time_is_one_question(three: Any) -> Non
 def test_a_time_that_is_none_is_400_and_says_how_one_is_written(three: Any, at: str) -> None:
     response = three.client.get("/v1/models/iris/versions", query_string={"at": at})
     assert response.status_code == 400
-    assert response.get_json()["type"] == "urn:sluice:problem:bad-query"
+    assert response.get_json()["type"] == "urn:sluice:problem:invalid-parameter"
     assert "RFC 3339" in response.get_json()["detail"]
 
 

@@ -14,7 +14,7 @@ from include.models import read_spec
 from include.scoring.tables import ensure_score_table
 from include.settings import REPOSITORY
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
-from model_service.connections import open_scores
+from model_service.db.connections import open_scores
 
 PASSWORD = "pw"  # noqa: S105  # of a server that lives for this file
 READS = (

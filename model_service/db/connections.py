@@ -1,0 +1,90 @@
+"""The service's connections to the database: few, short of timeout, and reading only unless they must write."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+
+from include.warehouse import open_engine
+
+READING: Final = "-c default_transaction_read_only=on"
+
+# A peer that is gone without a word is noticed within seconds, not after TCP's own quarter of an hour.
+_GONE: Final = {"tcp_user_timeout": 2000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
+
+
+def open_reader(url: str) -> Engine:
+    """Return a small pool for reading the ledger."""
+    return _as_reader(
+        open_engine(
+            url,
+            pool_size=2,
+            max_overflow=2,
+            pool_timeout=2,
+            connect_args=_session(f"{READING} -c statement_timeout=2000"),
+        )
+    )
+
+
+def open_scores(url: str, seconds: float) -> Engine:
+    """Return a pool for looking scores up; a statement is stopped after `seconds`.
+
+    No transaction is opened around a statement: it would cost two round trips more.
+    """
+    options = f"{READING} -c statement_timeout={max(1, round(seconds * 1000))}"
+    return _as_reader(
+        open_engine(
+            url,
+            pool_size=4,
+            max_overflow=0,
+            pool_timeout=1,
+            isolation_level="AUTOCOMMIT",
+            connect_args=_session(options),
+        )
+    )
+
+
+def open_jobs(url: str, seconds: float) -> Engine:
+    """Return a pool that may write: for jobs, whose rows are larger than what else is asked for.
+
+    A statement is stopped after `seconds`.
+    """
+    options = f"-c statement_timeout={round(seconds * 1000)}"
+    return open_engine(url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session(options))
+
+
+def open_notes(url: str) -> Engine:
+    """Return one connection for what the service notes: sampled predictions and alerts."""
+    return open_engine(url, pool_size=1, max_overflow=0, connect_args=_session("-c statement_timeout=5000"))
+
+
+# A superuser who only reads had better be less. Anybody else was given rights on purpose, and keeps them.
+_BE_LESS: Final = """
+    SELECT set_config('role', rolname, false) FROM pg_roles
+    WHERE rolname = 'sluice_reader' AND current_setting('is_superuser') = 'on' AND EXISTS (
+        SELECT FROM pg_namespace
+        WHERE nspname = 'sluice' AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
+    )
+"""
+
+
+def _as_reader(engine: Engine) -> Engine:
+    """Have sessions of a superuser, such as the embedded server's, take the role that may only read."""
+
+    @event.listens_for(engine, "connect")
+    def take_role(connection: Any, _: object) -> None:
+        before, connection.autocommit = connection.autocommit, True  # a transaction's end would give the role back
+        connection.execute(_BE_LESS)
+        connection.autocommit = before
+
+    return engine
+
+
+def _session(options: str) -> dict[str, Any]:
+    return {
+        "options": f"-c timezone=UTC {options}",
+        "connect_timeout": 2,
+        "application_name": "sluice service",
+        **_GONE,
+    }

@@ -1,0 +1,5 @@
+"""What the service shows of itself: metrics, the access log, a sample of its predictions, alerts."""
+
+from model_service.observability.recorder import RequestRecorder, build_recorder
+
+__all__ = ["RequestRecorder", "build_recorder"]

@@ -1,0 +1,85 @@
+"""RequestStats kept in plain memory between two flushes, since a request can't wait for shared files.
+
+A buffer of a request costs about a microsecond; observing it at once in Prometheus's shared files, with
+its four phases, ten.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from time import time
+from typing import Final
+
+from model_service.http.request_context import RequestContext
+
+# From a single row on a quiet machine to a batch on a busy one, in seconds.
+BOUNDS: Final = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+_BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in BOUNDS)
+
+# (route, model, version, status)
+RequestKey = tuple[str, str, int, int]
+# (nanoseconds, trace id or "", request id, seconds since the epoch)
+ExemplarRecord = tuple[int, str, str, float]
+
+
+class DurationHistogram:
+    """A histogram of durations in nanoseconds, with the latest request of each bucket."""
+
+    __slots__ = ("buckets", "exemplars", "total")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.exemplars: list[ExemplarRecord | None] = [None] * (len(BOUNDS) + 1)
+        self.total = 0
+
+    def add(self, nanoseconds: int, trace: str, request_id: str, now: float) -> None:
+        """Count one duration."""
+        bucket = bisect_left(_BOUNDS_NS, nanoseconds)
+        self.buckets[bucket] += 1
+        self.exemplars[bucket] = (nanoseconds, trace, request_id, now)
+        self.total += nanoseconds
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return sum(self.buckets)
+
+
+class RequestStats:
+    """What is counted of the requests of one route, model, version and status."""
+
+    __slots__ = ("request", "rows", "phases")
+
+    def __init__(self) -> None:
+        self.request = DurationHistogram()
+        self.phases: dict[str, DurationHistogram] = {}
+        self.rows = 0
+
+
+class MetricsBuffer:
+    """What was counted since the last flush, by `RequestKey`."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[RequestKey, RequestStats] = {}
+
+    def add(self, context: RequestContext, status: int, nanoseconds: int) -> None:
+        """Count a request that was answered."""
+        key = (context.route, context.model, context.version, status)
+        found = self.counts.get(key)
+        if found is None:
+            found = self.counts[key] = RequestStats()
+        request_id, now = context.request_id, time()
+        trace = "" if context.traceparent is None else context.traceparent[3:35]
+        found.request.add(nanoseconds, trace, request_id, now)
+        phases = found.phases
+        for phase, spent in context.timings:
+            durations = phases.get(phase)
+            if durations is None:
+                durations = phases[phase] = DurationHistogram()
+            durations.add(spent, trace, request_id, now)
+        if status < 300:
+            found.rows += context.rows

@@ -1,0 +1,29 @@
+"""The route that Prometheus asks."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from model_service.http.middleware import requires_scope
+from model_service.observability.recorder import RequestRecorder
+from model_service.openapi import Operation, ResponseSpec, documented
+
+
+def metrics_routes(recorder: RequestRecorder) -> Blueprint:
+    """Return the blueprint of ``GET /metrics``."""
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    @requires_scope("metrics")
+    @documented(
+        Operation(
+            "What is counted and timed, for Prometheus",
+            "health",
+            {200: ResponseSpec("Of all workers.", {"type": "string"}, media_type="text/plain")},
+        )
+    )
+    def metrics() -> Response:
+        text, media_type = recorder.metrics(request.headers.get("Accept", ""))
+        return Response(text, content_type=media_type)
+
+    return routes
