@@ -16,11 +16,11 @@ help: ## this list
 	@printf 'PYTHON=/path/to/python3.12 chooses the interpreter of .venv; README.md says the rest.\n'
 
 run: setup ## start everything, train, score, serve; stays up until Ctrl-C (ONCE=1: exits after the summary)
-	@$(py) -m include.local --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
+	@$(py) -m deploy.local_stack --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 distributed: setup ## two Celery workers and a broker beside it all, one partition in 8 shards across both (ONCE=1)
 	@deploy/bootstrap/program.sh redis-server "the broker between Airflow and its workers" "make distributed" redis
-	@$(py) -m include.local --distributed --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
+	@$(py) -m deploy.local_stack --distributed --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup-tests ## the tests, without the slow ones
 	@$(pytest) -m "not slow"

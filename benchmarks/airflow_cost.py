@@ -20,11 +20,11 @@ from typing import Any
 from serving_peers.report import write_between_markers
 from sqlalchemy import text
 
+from deploy.local_stack.airflow_api import AirflowApi
+from deploy.local_stack.polling import poll_until
+from deploy.local_stack.ports import free_port
+from deploy.local_stack.stack import Stack
 from include import pipeline
-from include.local.airflow_api import AirflowApi
-from include.local.ports import free_port
-from include.local.stack import Stack
-from include.local.waiting import wait_for
 from include.models import read_spec
 from include.resources import open_resources
 from include.settings import REPOSITORY, Settings, set_for_libraries
@@ -100,12 +100,12 @@ def measured(stack: Stack, day: date) -> dict[str, float]:
     run_id = api.trigger(DAG_ID, {"partition": day.isoformat()}, "benchmark")
 
     def event() -> datetime | None:
-        stack.watch()
+        stack.check_processes()
         if api.run_state(DAG_ID, run_id) == "failed":
             raise SystemExit(f"{DAG_ID} {run_id} failed; its log is in {stack.airflow.folder / 'logs'}")
         return event_of(api, run_id)
 
-    arrived = wait_for(event, stack.stop, seconds=300, otherwise=TimeoutError, every=0.2)
+    arrived = poll_until(event, stack.stop, timeout=300, on_timeout=TimeoutError, interval=0.2)
     path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
     tasks: dict[str, Any] = {each["task_id"]: each for each in api.get(path)["task_instances"]}
     seconds, former = {"all": (arrived - began).total_seconds()}, began
@@ -161,7 +161,7 @@ def main() -> None:
     airflow = free_port(18080)
     settings = Settings(
         home=home, models_dir=home / "models", airflow_port=airflow, airflow_url=f"http://127.0.0.1:{airflow}",
-        service_port=free_port(18190, spoken_for=(airflow,)), database_url=None,
+        service_port=free_port(18190, reserved=(airflow,)), database_url=None,
     )  # fmt: skip
     # Airflow's processes inherit it: they read the models that are declared there.
     set_for_libraries("SLUICE_MODELS_DIR", str(settings.models_dir))
@@ -170,7 +170,7 @@ def main() -> None:
     try:
         prepared(stack, today)
         stack.start_airflow(say)
-        wait_for(lambda: DAG_ID in stack.api.dags() or None, stack.stop, seconds=120, otherwise=TimeoutError)
+        poll_until(lambda: DAG_ID in stack.api.dags() or None, stack.stop, timeout=120, on_timeout=TimeoutError)
         measured(stack, (today - timedelta(days=1)).date())  # the first run after a start pays for what is cold
         rounds = []
         for number in range(options.runs):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from deploy.local_stack.ports import free_port
 from include import pipeline
-from include.local.ports import free_port
 from include.models import read_spec
 from include.records import ModelVersion
 from include.resources import Resources

@@ -13,8 +13,8 @@ fail() {
 running() { [ -f "$1" ] && pid=$(head -n 1 "$1") && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
 
 if [ -d .sluice ]; then
-    if [ -x .venv/bin/python ] && .venv/bin/python -c 'import include.local' 2>/dev/null; then
-        SLUICE_HOME=$(pwd -P)/.sluice .venv/bin/python -m include.local --stop ||
+    if [ -x .venv/bin/python ] && .venv/bin/python -c 'import deploy.local_stack' 2>/dev/null; then
+        SLUICE_HOME=$(pwd -P)/.sluice .venv/bin/python -m deploy.local_stack --stop ||
             fail "something that runs from .sluice could not be stopped (see above); nothing was removed."
     else
         for file in .sluice/local/launcher.lock .sluice/*/postmaster.pid .sluice/*/*/postmaster.pid; do

@@ -76,7 +76,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SLUICE_"))}
     env |= {"SLUICE_HOME": str(home), "SLUICE_MODELS_DIR": str(models)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "include.local"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "deploy.local_stack"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True
     )
     try:
         stack = connected(process, home, models, read_until_up(process))

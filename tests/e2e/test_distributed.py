@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from include.local.airflow_api import MappedTask
-from include.local.airflow_home import WORKERS
+from deploy.local_stack.airflow_api import MappedTask
+from deploy.local_stack.airflow_home import WORKERS
 from tests.e2e.conftest import REPOSITORY, RunningStack, connected, read_until_up, wait_for
 from tests.e2e.diabetes import MEASURES, declare_diabetes, load_diabetes
 
@@ -49,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SLUICE_"))}
     env |= {"SLUICE_HOME": str(home), "SLUICE_MODELS_DIR": str(models)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "include.local", "--distributed"],
+        [sys.executable, "-m", "deploy.local_stack", "--distributed"],
         cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.local.broker import Broker
+from deploy.local_stack.broker import Broker
 from include.settings import REPOSITORY
 
 LAID_OVER: dict[str, Any] = yaml.safe_load((REPOSITORY / "deploy/compose/distributed.yaml").read_text(encoding="utf-8"))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.local.airflow_home import write_private
-from include.local.database import stop_database
-from include.local.ports import free_port
-from include.local.stack import Stack
+from deploy.local_stack.airflow_home import write_private
+from deploy.local_stack.database import stop_database
+from deploy.local_stack.ports import free_port
+from deploy.local_stack.stack import Stack
 from include.settings import Settings
 
 PASSWORDS = {"ann": "ann's password", "bob": "bob's password"}

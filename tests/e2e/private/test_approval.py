@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from include.local.stack import Stack
+from deploy.local_stack.stack import Stack
 from tests.dags.conftest import TINY_TABLE, write_model
 from tests.e2e.conftest import wait_for
 from tests.e2e.private.conftest import PASSWORDS

@@ -24,11 +24,11 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
+from deploy.local_stack.airflow_home import COMMANDS
+from deploy.local_stack.progress import ProgressReporter
+from deploy.local_stack.restart_policy import RestartPolicy
+from deploy.local_stack.stack import Stack
 from include.inference import Scorer, load_scorer
-from include.local.airflow_home import COMMANDS
-from include.local.progress import Progress
-from include.local.restarts import Restarts
-from include.local.stack import Stack
 from include.models import declared_models
 from include.registry import ArtifactStore, Ledger
 from include.scoring.binary_copy import CopyWriter
@@ -190,8 +190,10 @@ def chaos(private: Stack) -> Iterator[Chaos]:
     registered = Ledger(private.warehouse).version(MODEL, 1)
     files = ArtifactStore.of(private.settings).verified(MODEL, 1, registered.artifact_digest)
     stop = threading.Event()
-    keeper = Restarts(private.supervisor, Progress(), lasted=10)  # none of the kills is in a row with another
-    keeping = threading.Thread(target=keeper.keep, args=(stop,))
+    keeper = RestartPolicy(
+        private.supervisor, ProgressReporter(), stable_seconds=10
+    )  # none of the kills is in a row with another
+    keeping = threading.Thread(target=keeper.supervise, args=(stop,))
     keeping.start()
     try:
         yield Chaos(private, declared_models(private.settings.models_dir).specs[MODEL], load_scorer(files), 1)

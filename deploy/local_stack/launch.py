@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
 
+from deploy.local_stack.database import stop_database
+from deploy.local_stack.lock import only_launcher, stop_launcher
+from deploy.local_stack.logs import log_to
+from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.ports import free_port
+from deploy.local_stack.progress import ProgressReporter
+from deploy.local_stack.restart_policy import RestartPolicy
+from deploy.local_stack.stack import Stack
+from deploy.local_stack.steps import Failure, Step, StepRunner
+from deploy.local_stack.supervisor import register_of
 from include.errors import SluiceError
-from include.local.database import stop_database
-from include.local.leftovers import leftovers, stop_leftovers
-from include.local.lock import only_launcher, stop_launcher
-from include.local.logs import log_to
-from include.local.memory import MemoryWatch
-from include.local.ports import free_port
-from include.local.processes import register_of
-from include.local.progress import Progress
-from include.local.restarts import Restarts
-from include.local.stack import Stack
-from include.local.steps import Failure, Step, StepRunner
+from include.processes.orphans import leftovers, stop_leftovers
 from include.settings import Settings
 
 INTERRUPTED = 130
@@ -83,7 +83,7 @@ def launch(
         0 when every part succeeded, 1 when one failed, 130 when it was interrupted before the summary.
     """
     home = settings.home.resolve()
-    progress = Progress()
+    progress = ProgressReporter()
     signals = Signals()
     with only_launcher(home), signals.caught():
         log_to(home / "logs" / "launcher.log")
@@ -102,7 +102,7 @@ def launch(
 def halt(settings: Settings) -> int:
     """Stop the home's stack, whoever started it, and whatever a killed launcher left; return 0."""
     home = settings.home.resolve()
-    progress = Progress()
+    progress = ProgressReporter()
     pid = stop_launcher(home)
     if pid is not None:
         progress.text(f"stopped the stack that process {pid} had started")
@@ -116,7 +116,7 @@ def halt(settings: Settings) -> int:
 def _run(
     stack: Stack,
     undertaking: Undertaking,
-    progress: Progress,
+    progress: ProgressReporter,
     signals: Signals,
     memory: MemoryWatch,
     *,
@@ -135,7 +135,7 @@ def _run(
             memory.stop()  # it was told of; a stack that stays up for weeks is not measured all the time
             if not once:
                 progress.text("All is up; it stays up until Ctrl-C.")
-                failure = Restarts(stack.supervisor, progress).keep(signals.stop)
+                failure = RestartPolicy(stack.supervisor, progress).keep(signals.stop)
         elif failure is None:
             code = INTERRUPTED
         if failure is not None:
@@ -151,7 +151,7 @@ def _run(
     return code
 
 
-def _close(stack: Stack, progress: Progress, signals: Signals) -> int:
+def _close(stack: Stack, progress: ProgressReporter, signals: Signals) -> int:
     """Stop everything, look whether anything was left, and say so."""
     began = time.monotonic()
     progress.line("stopping every process" + (" (Ctrl-C again: at once)" if signals.asked else ""))
@@ -166,10 +166,10 @@ def _close(stack: Stack, progress: Progress, signals: Signals) -> int:
     return 0
 
 
-def _with_free_ports(settings: Settings, progress: Progress) -> Settings:
+def _with_free_ports(settings: Settings, progress: ProgressReporter) -> Settings:
     """Return `settings` with ports that are free, telling of each that had to be another."""
     airflow = free_port(settings.airflow_port)
-    service = free_port(settings.service_port, settings.service_host, spoken_for=(airflow,))
+    service = free_port(settings.service_port, settings.service_host, reserved=(airflow,))
     for name, variable, wanted, found in (
         ("Airflow", "SLUICE_AIRFLOW_PORT", settings.airflow_port, airflow),
         ("the service", "SLUICE_SERVICE_PORT", settings.service_port, service),

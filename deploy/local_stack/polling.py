@@ -14,7 +14,7 @@ class StoppedError(Exception):
     """Somebody asked us to stop while a step was waiting."""
 
 
-def wait_for(
+def poll_until(
     look: Callable[[], Found | None],
     stop: threading.Event,
     *,

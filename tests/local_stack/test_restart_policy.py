@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.local import processes, restarts
-from include.local.ending import lives
-from include.local.processes import Managed, Supervisor, register_of
-from include.local.progress import Progress
-from include.local.restarts import MOST_IN_A_ROW, Restarts
-from tests.local.test_processes import born, environment, python
+from deploy.local_stack import restart_policy, supervisor
+from deploy.local_stack.progress import ProgressReporter
+from deploy.local_stack.restart_policy import MOST_IN_A_ROW, RestartPolicy
+from deploy.local_stack.supervisor import Managed, Supervisor, register_of
+from include.processes.termination import lives
+from tests.local_stack.test_supervisor import born, environment, python
 
 # A leader with a child that outlives it, as a scheduler's workers do: they hear of its death by nothing.
 SCHEDULER = """
@@ -53,11 +53,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keeper(supervisor: Supervisor, clock: Clock) -> Restarts:
-    return Restarts(supervisor, Progress(io.StringIO()), lasted=60, clock=clock)
+def keeper(supervisor: Supervisor, clock: Clock) -> RestartPolicy:
+    return RestartPolicy(supervisor, ProgressReporter(io.StringIO()), stable_seconds=60, clock=clock)
 
 
-def said(keeper: Restarts) -> str:
+def said(keeper: RestartPolicy) -> str:
     assert isinstance(keeper.progress.stream, io.StringIO)
     return keeper.progress.stream.getvalue()
 
@@ -73,7 +73,7 @@ def kill(supervisor: Supervisor, name: str) -> None:
 
 
 def test_a_killed_scheduler_comes_back_without_the_children_it_left_and_it_is_said_aloud(
-    supervisor: Supervisor, keeper: Restarts, tmp_path: Path
+    supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path
 ) -> None:
     first = supervisor.start("scheduler", python(SCHEDULER), environment(tmp_path), tmp_path)
     (orphan,) = born(tmp_path, "child")
@@ -94,7 +94,7 @@ def test_a_killed_scheduler_comes_back_without_the_children_it_left_and_it_is_sa
 
 
 def test_who_dies_again_and_again_is_given_up_with_reason_log_and_advice(
-    supervisor: Supervisor, keeper: Restarts, clock: Clock, tmp_path: Path
+    supervisor: Supervisor, keeper: RestartPolicy, clock: Clock, tmp_path: Path
 ) -> None:
     broken = python("print('error: the port is made of cheese'); raise SystemExit(3)")
     managed = supervisor.start("service", broken, environment(tmp_path), tmp_path)
@@ -112,7 +112,9 @@ def test_who_dies_again_and_again_is_given_up_with_reason_log_and_advice(
     assert said(keeper).count("AGAIN") == MOST_IN_A_ROW
 
 
-def test_deaths_far_apart_are_no_row(supervisor: Supervisor, keeper: Restarts, clock: Clock, tmp_path: Path) -> None:
+def test_deaths_far_apart_are_no_row(
+    supervisor: Supervisor, keeper: RestartPolicy, clock: Clock, tmp_path: Path
+) -> None:
     sleeper(supervisor, tmp_path)
     for _ in range(2 * MOST_IN_A_ROW):
         kill(supervisor, "service")
@@ -121,7 +123,7 @@ def test_deaths_far_apart_are_no_row(supervisor: Supervisor, keeper: Restarts, c
     assert said(keeper).count("1 of 3 times in a row") == 2 * MOST_IN_A_ROW
 
 
-def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, keeper: Restarts, tmp_path: Path) -> None:
+def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path) -> None:
     names = ("service", "api-server")
     for name in names:
         sleeper(supervisor, tmp_path, name)
@@ -136,13 +138,13 @@ def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, keeper: R
 
 
 def test_the_stack_is_looked_after_until_somebody_asks_to_stop(
-    supervisor: Supervisor, keeper: Restarts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restarts, "LOOK_EVERY", 0.05)
     first = sleeper(supervisor, tmp_path)
     stop = threading.Event()
     outcome: list[object] = []
-    keeping = threading.Thread(target=lambda: outcome.append(keeper.keep(stop)))
+    keeping = threading.Thread(target=lambda: outcome.append(keeper.supervise(stop)))
     keeping.start()
     first.popen.kill()
     deadline = time.monotonic() + 20

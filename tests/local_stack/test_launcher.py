@@ -16,19 +16,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local_stack.airflow_home import AirflowHome
+from deploy.local_stack.lock import lock_file, only_launcher, stop_launcher
+from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.summary import metric_table, psql_line
 from include.errors import LocalStackError
-from include.local.airflow_home import AirflowHome
-from include.local.lock import lock_file, only_launcher, stop_launcher
-from include.local.memory import MemoryWatch
-from include.local.summary import metric_table, psql_line
 from include.records import Interval
 from include.settings import REPOSITORY, Settings, child_environment
 
 HOLDER = """
 import signal, sys, time
 from pathlib import Path
-from include.local.lock import only_launcher
-from include.local.launch import Signals
+from deploy.local_stack.lock import only_launcher
+from deploy.local_stack.launch import Signals
 signals = Signals()
 with only_launcher(Path(sys.argv[1])), signals.caught():
     print("held", flush=True)
@@ -52,7 +52,7 @@ def hold(home: Path) -> subprocess.Popen[str]:
 def test_a_second_launcher_of_the_same_home_is_refused_and_told_who_runs(home: Path) -> None:
     with hold(home) as holder:
         second = subprocess.run(
-            [sys.executable, "-m", "include.local", "--once"],
+            [sys.executable, "-m", "deploy.local_stack", "--once"],
             env=child_environment({"SLUICE_HOME": str(home)}),
             cwd=REPOSITORY,
             capture_output=True,
@@ -80,7 +80,7 @@ def test_within_one_process_too_there_is_one_launcher_a_home(home: Path) -> None
 
 
 def test_the_first_signal_asks_to_stop_and_the_second_to_hurry() -> None:
-    from include.local.launch import Signals
+    from deploy.local_stack.launch import Signals
 
     signals, before = Signals(), signal.getsignal(signal.SIGINT)  # ignored, where a shell started us in the background
     with signals.caught():

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 
+from deploy.local_stack.airflow_api import MappedTask
+from deploy.local_stack.airflow_home import ADMIN, WORKERS
+from deploy.local_stack.broker import redis_server
+from deploy.local_stack.dag_runs import SCORED, Jobs
+from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.partitions import last_days
+from deploy.local_stack.smoke_checks import Calls
+from deploy.local_stack.stack import Note, Stack
+from deploy.local_stack.steps import Outcome, Step
+from deploy.local_stack.summary import RULE
+from deploy.local_stack.workers import Workers
 from include.errors import LocalStackError
-from include.local.airflow_api import MappedTask
-from include.local.airflow_home import ADMIN, WORKERS
-from include.local.broker import redis_server
-from include.local.calls import Calls
-from include.local.jobs import SCORED, Jobs
-from include.local.memory import MemoryWatch
-from include.local.partitions import last_days
-from include.local.stack import Note, Stack
-from include.local.steps import Outcome, Step
-from include.local.summary import RULE
-from include.local.workers import Workers
 
 SHARDS = 8
 SHARD_TASK = "score"

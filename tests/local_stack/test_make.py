@@ -20,9 +20,9 @@ MADE = (
     ".hypothesis/x",
     "sluice.egg-info/PKG-INFO",
     "include/__pycache__/a.pyc",
-    "include/local/__pycache__/a.pyc",
+    "deploy/local_stack/__pycache__/a.pyc",
     "dags/__pycache__/a.pyc",
-    "tests/local/__pycache__/a.pyc",
+    "tests/local_stack/__pycache__/a.pyc",
 )
 OURS = (
     "include/a.py",

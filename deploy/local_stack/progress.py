@@ -29,7 +29,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class Progress:
+class ProgressReporter:
     """Writes lines about steps; on a terminal also one line that is redrawn, elsewhere a heartbeat.
 
     Parameters

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local_stack.polling import StoppedError
+from deploy.local_stack.progress import ProgressReporter
 from include.errors import LocalStackError, SluiceError
-from include.local.progress import Progress
-from include.local.waiting import StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class StepRunner:
     ----------
     steps : sequence of Step
         In the order in which they are told of; what a step needs stands before it.
-    progress : Progress
+    progress : ProgressReporter
         Where they are told of.
     stop : Event
         Set from outside to give up; set by the runner when a step failed. Steps look at it.
@@ -90,7 +90,7 @@ class StepRunner:
     """
 
     steps: Sequence[Step]
-    progress: Progress
+    progress: ProgressReporter
     stop: threading.Event
     launcher_log: Path
     watch: Callable[[], None] = lambda: None

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from include.local.ending import end, lives, session_of
-from include.local.processes import GRACE_SECONDS, MARK
+from deploy.local_stack.supervisor import GRACE_SECONDS, MARK
+from include.processes.termination import end, lives, session_of
 
 
 def leftovers(home: Path, register: Path) -> list[psutil.Process]:

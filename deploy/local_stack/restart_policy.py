@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from deploy.local_stack.progress import ProgressReporter
+from deploy.local_stack.steps import Failure
+from deploy.local_stack.supervisor import Managed, Supervisor, death_of
 from include.errors import LocalStackError
-from include.local.processes import Managed, Supervisor, death_of
-from include.local.progress import Progress
-from include.local.steps import Failure
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ COSTS: Mapping[str, str] = {
 
 
 @dataclass(slots=True)
-class Restarts:
+class RestartPolicy:
     """Looks after the processes of a stack that is up.
 
     A process that dies again before it has `lasted` is in a row of deaths; one that lasted begins anew.
@@ -36,7 +36,7 @@ class Restarts:
     ----------
     supervisor : Supervisor
         Who started them.
-    progress : Progress
+    progress : ProgressReporter
         Where deaths and restarts are told of; they are written to the launcher's log, too.
     lasted : float
         Seconds.
@@ -45,7 +45,7 @@ class Restarts:
     """
 
     supervisor: Supervisor
-    progress: Progress
+    progress: ProgressReporter
     lasted: float = LASTED_SECONDS
     clock: Callable[[], float] = time.monotonic
     _in_a_row: dict[str, int] = field(default_factory=dict)

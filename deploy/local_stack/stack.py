@@ -15,14 +15,14 @@ import httpx
 import psutil
 from sqlalchemy import Engine, make_url, text
 
+from deploy.local_stack.airflow_api import AirflowApi
+from deploy.local_stack.airflow_home import ADMIN, COMMANDS, WORKERS, AirflowHome, airflow_command, stack_environment
+from deploy.local_stack.database import database_processes, stop_database
+from deploy.local_stack.logs import told_as_notes
+from deploy.local_stack.polling import poll_until
+from deploy.local_stack.steps import Outcome
+from deploy.local_stack.supervisor import Supervisor, death_of, register_of
 from include.errors import LocalStackError
-from include.local.airflow_api import AirflowApi
-from include.local.airflow_home import ADMIN, COMMANDS, WORKERS, AirflowHome, airflow_command, stack_environment
-from include.local.database import database_processes, stop_database
-from include.local.logs import told_as_notes
-from include.local.processes import Supervisor, death_of, register_of
-from include.local.steps import Outcome
-from include.local.waiting import wait_for
 from include.settings import DATABASE_POOL, POOL_NOTE, Settings
 from include.warehouse import migrate, open_engine, start_embedded
 
@@ -166,7 +166,7 @@ class Stack:
             note("waiting for " + ", ".join(name.replace("_", " ") for name in names))
             return None if missing else True
 
-        wait_for(look, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=0.3)
+        poll_until(look, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=0.3)
 
     def airflow_environment(self) -> dict[str, str]:
         """Return the environment of Airflow's processes."""
@@ -201,7 +201,7 @@ class Stack:
             return None
 
         note("waiting for /health")
-        wait_for(
+        poll_until(
             alive,
             self.stop,
             seconds=60,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from deploy.local_stack.airflow_home import ADMIN
+from deploy.local_stack.dag_runs import RETRAINED, SCORED, Jobs
+from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.stack import Stack
 from include.errors import DatabaseError
-from include.local.airflow_home import ADMIN
-from include.local.jobs import RETRAINED, SCORED, Jobs
-from include.local.memory import MemoryWatch
-from include.local.stack import Stack
 from include.records import Interval
 from include.registry import Ledger
 from include.spec import METRICS

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deploy.local_stack.airflow_home import WORKERS, airflow_command
+from deploy.local_stack.broker import Broker
+from deploy.local_stack.polling import poll_until
+from deploy.local_stack.ports import free_port
+from deploy.local_stack.stack import Note, Stack
+from deploy.local_stack.steps import Outcome
+from deploy.local_stack.supervisor import MARK
 from include.errors import LocalStackError
-from include.local.airflow_home import WORKERS, airflow_command
-from include.local.broker import Broker
-from include.local.ports import free_port
-from include.local.processes import MARK
-from include.local.stack import Note, Stack
-from include.local.steps import Outcome
-from include.local.waiting import wait_for
 
 TASKS_A_WORKER = 4
 BOOT_SECONDS = 300.0  # 25 s on two cores that nobody else uses
@@ -30,7 +30,7 @@ class Workers:
         taken = (settings.airflow_port, settings.service_port)
         self.broker = Broker(
             settings.home / "broker",
-            free_port(BROKER_PORT, spoken_for=taken),
+            free_port(BROKER_PORT, reserved=taken),
             self.stack.airflow.secrets.broker_password,
         )
         self.stack.airflow_options = self.broker.airflow_options
@@ -42,11 +42,11 @@ class Workers:
         started = self.stack.supervisor.start("broker", self.broker.command, mark, self.broker.folder)
 
         def answers() -> bool | None:
-            self.stack.watch()
+            self.stack.check_processes()
             return self.broker.answers() or None
 
         note("waiting for it to answer")
-        wait_for(
+        poll_until(
             answers,
             self.stack.stop,
             seconds=30,
@@ -65,12 +65,12 @@ class Workers:
         waiting = list(WORKERS)
 
         def ready() -> bool | None:
-            self.stack.watch()
+            self.stack.check_processes()
             waiting[:] = [name for name in waiting if not self.is_ready(name)]
             note("waiting for " + ", ".join(waiting))
             return None if waiting else True
 
-        wait_for(
+        poll_until(
             ready,
             self.stack.stop,
             seconds=BOOT_SECONDS,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from deploy.local_stack.airflow_api import AirflowApi, TaskState
+from deploy.local_stack.partitions import Partitions
+from deploy.local_stack.polling import poll_until
+from deploy.local_stack.stack import Note, Stack
+from deploy.local_stack.steps import Outcome
+from deploy.local_stack.supervisor import last_words
 from include.errors import LocalStackError
-from include.local.airflow_api import AirflowApi, TaskState
-from include.local.partitions import Partitions
-from include.local.processes import last_words
-from include.local.stack import Note, Stack
-from include.local.steps import Outcome
-from include.local.waiting import wait_for
 from include.registry import Ledger
 
 RETRAINED = ("iris", "flight_delay")
@@ -97,7 +97,7 @@ class Jobs:
         told: dict[str, str] = {}
 
         def finished() -> bool | None:
-            self.stack.watch()
+            self.stack.check_processes()
             for run_id, name in list(remaining.items()):
                 state = self.stack.api.run_state(dag_id, run_id)
                 if state == "success":
@@ -112,21 +112,23 @@ class Jobs:
             note(count + ", ".join(each for each in told.values() if not each.endswith(": ")))
             return None if remaining else True
 
-        wait_for(finished, self.stack.stop, seconds=RUN_SECONDS, otherwise=lambda: self._slow(dag_id, told), every=0.4)
+        poll_until(
+            finished, self.stack.stop, seconds=RUN_SECONDS, otherwise=lambda: self._slow(dag_id, told), every=0.4
+        )
 
     def wait_for_dag(self, dag_id: str, note: Note) -> None:
         """Wait until Airflow has read the DAG, and see that it is not paused."""
         api = self.stack.api
 
         def known() -> bool | None:
-            self.stack.watch()
+            self.stack.check_processes()
             paused = api.dags().get(dag_id)
             if paused:
                 api.unpause(dag_id)
             return None if paused is None else True
 
         note(f"waiting for Airflow to read the DAG {dag_id}")
-        wait_for(known, self.stack.stop, seconds=120, otherwise=lambda: _no_such_dag(api, dag_id), every=0.3)
+        poll_until(known, self.stack.stop, seconds=120, otherwise=lambda: _no_such_dag(api, dag_id), every=0.3)
 
     def _under_way(self, dag_id: str) -> str | None:
         """Return a run that has not ended: of an interrupted start, or the one that the schedule is due.
@@ -145,7 +147,7 @@ class Jobs:
             return None if due else (None,)
 
         with suppress(TimeoutError):
-            return wait_for(settled, self.stack.stop, seconds=DUE_SECONDS, otherwise=TimeoutError)[0]
+            return poll_until(settled, self.stack.stop, seconds=DUE_SECONDS, otherwise=TimeoutError)[0]
         return None
 
     def _failure(self, dag_id: str, run_id: str, name: str, tasks: Sequence[TaskState]) -> LocalStackError:

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from deploy.local_stack.airflow_api import AirflowApi, TaskState
+from deploy.local_stack.dag_runs import describe
 from include.errors import LocalStackError
-from include.local.airflow_api import AirflowApi, TaskState
-from include.local.jobs import describe
 
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
 RUN = "/api/v2/dags/retrain_iris/dagRuns"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
-from include.local.processes import MARK
+from deploy.local_stack.supervisor import MARK
 from include.settings import REPOSITORY, Settings, child_environment
 from include.warehouse import under_role
 

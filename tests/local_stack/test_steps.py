@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local_stack import steps
+from deploy.local_stack.polling import StoppedError, poll_until
+from deploy.local_stack.progress import ProgressReporter
+from deploy.local_stack.steps import Failure, Outcome, Step, StepRunner
 from include.errors import LocalStackError, NoChampionError
-from include.local import steps
-from include.local.progress import Progress
-from include.local.steps import Failure, Outcome, Step, StepRunner
-from include.local.waiting import StoppedError, wait_for
 
 Note = Callable[[str], None]
 
 
 def runner(*given: Step, watch: Callable[[], None] = lambda: None) -> StepRunner:
-    return StepRunner(given, Progress(io.StringIO()), threading.Event(), Path("launcher.log"), watch)
+    return StepRunner(given, ProgressReporter(io.StringIO()), threading.Event(), Path("launcher.log"), watch)
 
 
 def told(run: StepRunner) -> str:
@@ -55,7 +55,7 @@ def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_oth
         raise LocalStackError("expected an oven; found none.", "Buy one.", Path("/var/log/oven.log"))
 
     def waiting(_: Note) -> Outcome:
-        return wait_for(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+        return poll_until(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
 
     run = runner(Step("heat", failing), Step("wait", waiting), Step("bake", waiting, ("heat",)))
     began = time.monotonic()
@@ -89,7 +89,7 @@ def test_a_process_that_dies_while_steps_run_is_the_failure() -> None:
         raise LocalStackError("scheduler was killed by SIGKILL", "Read its log.", Path("scheduler.log"))
 
     def waiting(_: Note) -> Outcome:
-        return wait_for(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+        return poll_until(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
 
     run = runner(Step("retrain", waiting), watch=dead)
     failure = run.run()
@@ -117,8 +117,8 @@ def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_c
 
 def test_waiting_gives_up_with_the_error_it_was_given_or_at_once_when_stopped() -> None:
     with pytest.raises(TimeoutError):
-        wait_for(lambda: None, threading.Event(), seconds=0.1, otherwise=TimeoutError, every=0.02)
+        poll_until(lambda: None, threading.Event(), seconds=0.1, otherwise=TimeoutError, every=0.02)
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedError):
-        wait_for(lambda: None, stop, seconds=30, otherwise=TimeoutError)
+        poll_until(lambda: None, stop, seconds=30, otherwise=TimeoutError)

@@ -8,8 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local_stack.airflow_home import write_private
 from include.errors import LocalStackError
-from include.local.airflow_home import write_private
 
 # Longer than any task may take (`retrain`: two hours): a message is given out again after this time though its task
 # runs. A dead worker's tasks do not wait for it: the scheduler misses their heartbeat long before.

@@ -1,4 +1,4 @@
-"""``python -m include.local``: what `make run`, `make distributed` and `make clean` call."""
+"""``python -m deploy.local_stack``: what `make run`, `make distributed` and `make clean` call."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import argparse
 import sys
 import time
 
+from deploy.local_stack.distributed import DistributedJob
+from deploy.local_stack.launch import halt, launch
+from deploy.local_stack.main_scenario import MainJob
 from include.errors import LocalStackError, SluiceError
-from include.local.distributed import DistributedJob
-from include.local.launch import halt, launch
-from include.local.main_job import MainJob
 from include.settings import load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Start or stop the local stack; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m include.local", description="The local stack of Sluice.")
+    parser = argparse.ArgumentParser(prog="python -m deploy.local_stack", description="The local stack of Sluice.")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--once", action="store_true", help="stop everything after the summary")
     either.add_argument("--stop", action="store_true", help="stop what runs from the home")

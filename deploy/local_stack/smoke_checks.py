@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
+from deploy.local_stack.polling import poll_until
+from deploy.local_stack.stack import Note, Stack
+from deploy.local_stack.steps import Outcome
 from include.errors import LocalStackError
-from include.local.stack import Note, Stack
-from include.local.steps import Outcome
-from include.local.waiting import wait_for
 from include.registry import Ledger
 
 LOAD_SECONDS = 60.0
@@ -71,7 +71,7 @@ class Calls:
         return Outcome(f"{row['entity_key']}: '{prediction.get('label', '')}' ({_shares(prediction)}), as in the table")
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response | None:
-        self.stack.watch()
+        self.stack.check_processes()
         try:
             return httpx.request(method, self.stack.service_address + path, timeout=10, trust_env=False, **arguments)
         except httpx.TransportError:
@@ -93,7 +93,7 @@ class Calls:
             body: dict[str, Any] = answer.json() if answer.is_success else {}
             return body if answer.is_success and enough(body) else None
 
-        return wait_for(
+        return poll_until(
             look,
             self.stack.stop,
             seconds=LOAD_SECONDS,

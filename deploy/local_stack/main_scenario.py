@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from include.local.calls import Calls
-from include.local.jobs import PARTITIONS, RETRAINED, SCORED, Jobs
-from include.local.memory import MemoryWatch
-from include.local.partitions import last_days
-from include.local.stack import Stack
-from include.local.steps import Step
-from include.local.summary import Summary
+from deploy.local_stack.dag_runs import PARTITIONS, RETRAINED, SCORED, Jobs
+from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.partitions import last_days
+from deploy.local_stack.smoke_checks import Calls
+from deploy.local_stack.stack import Stack
+from deploy.local_stack.steps import Step
+from deploy.local_stack.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

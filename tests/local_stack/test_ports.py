@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.local_stack import ports
+from deploy.local_stack.ports import free_port
 from include.errors import LocalStackError
-from include.local import ports
-from include.local.ports import free_port
 from include.ports import any_free_port, is_free
 
 
@@ -45,7 +45,7 @@ def test_a_port_taken_on_every_address_counts_as_taken() -> None:
 
 def test_a_port_promised_to_another_process_is_left_alone(taken: int) -> None:
     first = free_port(taken)
-    assert free_port(taken, spoken_for=(first,)) > first
+    assert free_port(taken, reserved=(first,)) > first
 
 
 def test_when_none_is_free_the_error_says_which_variables_to_set(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:

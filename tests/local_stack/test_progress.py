@@ -6,7 +6,7 @@ import io
 import re
 import time
 
-from include.local.progress import Progress
+from deploy.local_stack.progress import ProgressReporter
 
 
 class Terminal(io.StringIO):
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 def test_every_step_has_a_line_when_it_begins_and_one_when_it_ends() -> None:
     out = io.StringIO()
-    progress = Progress(out)
+    progress = ProgressReporter(out)
     progress.plan(["make dough", "bake"])
     progress.began("make dough")
     progress.ended("make dough", "done", "1 kg")
@@ -33,7 +33,7 @@ def test_every_step_has_a_line_when_it_begins_and_one_when_it_ends() -> None:
 
 def test_off_a_terminal_a_long_step_gives_a_sign_of_life_with_its_note_and_what_is_next() -> None:
     out = io.StringIO()
-    progress = Progress(out, heartbeat=0.1)
+    progress = ProgressReporter(out, heartbeat=0.1)
     progress.plan(["knead", "bake"])
     with progress.ticking():
         progress.began("knead")
@@ -47,7 +47,7 @@ def test_off_a_terminal_a_long_step_gives_a_sign_of_life_with_its_note_and_what_
 
 def test_on_a_terminal_one_line_is_drawn_again_and_erased_in_the_end() -> None:
     out = Terminal()
-    progress = Progress(out)
+    progress = ProgressReporter(out)
     progress.plan(["knead"])
     with progress.ticking():
         progress.began("knead")
@@ -60,6 +60,6 @@ def test_on_a_terminal_one_line_is_drawn_again_and_erased_in_the_end() -> None:
 
 def test_a_reader_that_went_away_does_not_stop_us() -> None:
     out = io.StringIO()
-    progress = Progress(out)
+    progress = ProgressReporter(out)
     out.close()
     progress.line("anybody there?")

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local_stack import supervisor
+from deploy.local_stack.polling import StoppedError
+from deploy.local_stack.supervisor import MARK, Supervisor, register_of
 from include.errors import LocalStackError
-from include.local import processes
-from include.local.ending import lives
-from include.local.leftovers import leftovers, stop_leftovers
-from include.local.processes import MARK, Supervisor, register_of
-from include.local.waiting import StoppedError
+from include.processes.orphans import leftovers, stop_leftovers
+from include.processes.termination import lives
 from include.settings import child_environment
 
 # A leader with a child and a grandchild in a session of its own; all but the leader ignore what asks them to end.
@@ -168,7 +168,7 @@ def test_what_a_killed_launcher_left_is_found_by_the_next_and_stopped(
         python(f"""
             import time
             from pathlib import Path
-            from include.local.processes import MARK, Supervisor, register_of
+            from deploy.local_stack.supervisor import MARK, Supervisor, register_of
             from include.settings import child_environment
             home = Path({str(home)!r})
             supervisor = Supervisor(register_of(home), home / "logs")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from deploy.local_stack.polling import StoppedError
 from include.errors import LocalStackError
-from include.local.ending import end, members
-from include.local.waiting import StoppedError
+from include.processes.termination import end, members
 
 MARK = "SLUICE_LOCAL_STACK"
 EARLY_GRACE_SECONDS = 6.0
