@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from include.alerting import AlertDispatcher
-from include.registry import ArtifactStore, Ledger
+from include.registry import ArtifactStore, Ledger, open_artifact_store
 from include.settings import Settings, load_settings
 from include.telemetry import Telemetry
 from include.warehouse import embedded_server, migrate, open_engine
@@ -67,7 +67,7 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
             database_url=url,
             engine=engine,
             ledger=Ledger(engine),
-            artifacts=ArtifactStore.of(settings),
+            artifacts=open_artifact_store(settings),
             alerts=AlertDispatcher(engine, settings, settings.log_dir / "alerts.log"),
             telemetry=telemetry,
             clock=lambda: datetime.now(UTC),

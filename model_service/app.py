@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import Engine
 
-from include.registry import ArtifactStore, Ledger
+from include.registry import Ledger, open_artifact_store
 from include.settings import Settings
 from model_service.db.connections import open_jobs, open_notes, open_reader, open_scores
 from model_service.db.executor import QueryExecutor
@@ -64,7 +64,7 @@ def create_app(
     scores = _scores_executor(settings, url)
     ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
     large_bodies = LargeBodySemaphore(settings.service_workers)
-    version_cache = VersionCache(ledger, ArtifactStore.of(settings), settings.service_version_cache_size)
+    version_cache = VersionCache(ledger, open_artifact_store(settings), settings.service_version_cache_size)
     if recorder is None:
         recorder = build_recorder(settings, registry, None, None)
     middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(settings, recorder, registry)
@@ -166,7 +166,7 @@ def _start_watcher(settings: Settings, registry: ModelRegistry, engine: Engine, 
         registry,
         engine,
         listener=recorder,
-        artifacts=ArtifactStore.of(settings),
+        artifacts=open_artifact_store(settings),
         models_dir=settings.models_dir,
         poll_seconds=settings.service_poll_seconds,
     )

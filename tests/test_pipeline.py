@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -67,7 +68,7 @@ def test_from_rows_to_a_champion_to_scores(spec: ModelSpec, resources: Resources
 
 def test_a_version_s_evidence_and_card_are_signed_files_of_its_artifact(spec: ModelSpec, resources: Resources) -> None:
     version = retrain(spec, "run 1", resources)
-    artifact = resources.artifacts.verified(spec.name, version.version, version.artifact_digest)
+    artifact = resources.artifacts.open(spec.name, version.version, version.artifact_digest)
     pack = read_pack(artifact.read("evidence.json"))
     assert (pack.version, pack.run_id) == (version.version, "run 1")
     assert (pack.evaluation, pack.decision) == (version.evaluation, version.decision)
@@ -80,7 +81,7 @@ def test_a_score_row_holds_the_number_that_the_served_artifact_answers(spec: Mod
     version = retrain(spec, "run 1", resources)
     pipeline.promote_candidate(spec, version, "ann", resources)
     score(spec, "score 1", resources)
-    scorer = load_scorer(resources.artifacts.verified(spec.name, version.version, version.artifact_digest))
+    scorer = load_scorer(resources.artifacts.open(spec.name, version.version, version.artifact_digest))
     query = text(
         "SELECT weight, distance, carrier, fragile, p_late"
         " FROM source.parcels JOIN scores.parcels ON entity_key = parcel_id"
@@ -100,7 +101,7 @@ def test_the_same_data_give_the_same_artifact_and_the_same_run_no_second_version
     second = retrain(spec, "run 2", resources)
     assert second.version == 2
     assert second.data_digest == first.data_digest
-    onnx = [resources.artifacts.folder(spec.name, n) / "model.onnx" for n in (1, 2)]
+    onnx = [Path(resources.artifacts.locate(spec.name, n)) / "model.onnx" for n in (1, 2)]
     assert onnx[0].read_bytes() == onnx[1].read_bytes()
 
 

@@ -92,7 +92,7 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
 
 def _service(found: Trained, way: bool) -> Any:
     """Return the service as a worker has it, in this process; nobody carries its notes away."""
-    from include.registry import ArtifactStore, Ledger
+    from include.registry import Ledger, open_artifact_store
     from include.settings import Settings
     from include.warehouse import open_engine
     from model_service import ModelRegistry, create_app
@@ -105,7 +105,7 @@ def _service(found: Trained, way: bool) -> Any:
     for model in MODELS:
         champion = Ledger(engine).champion(model)
         registered = Ledger(engine).version(model, champion.to_version)
-        scorer = load_version(ArtifactStore.of(settings), registered)
+        scorer = load_version(open_artifact_store(settings), registered)
         registry[model].current = LoadedModel(scorer, registered, champion)
     app: Any = create_app(settings, registry, engine)
     app.registry = registry

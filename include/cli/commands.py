@@ -171,7 +171,7 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
-    file = resources.artifacts.folder(model, version) / CARD
+    file = resources.artifacts.locate(model, version, CARD)
     return str(file) if file.exists() else "none: the artifact has no card"
 
 

@@ -96,7 +96,7 @@ def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
 def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources) -> None:
     """Hold what was shown against what is; most of it is looked at again when the version is promoted."""
     check_declaration(spec, shown)
-    resources.artifacts.verified(shown.model, shown.version, shown.artifact_digest)
+    resources.artifacts.open(shown.model, shown.version, shown.artifact_digest)
     champion = resources.ledger.champion(shown.model)
     sequence = champion.sequence if champion else 0
     if sequence != shown.evaluation.champion_sequence:

@@ -81,7 +81,7 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
 
 
 def _artifact(registered: ModelVersion, resources: Resources) -> VerifiedArtifact:
-    return resources.artifacts.verified(registered.model, registered.version, registered.artifact_digest)
+    return resources.artifacts.open(registered.model, registered.version, registered.artifact_digest)
 
 
 def _golden(artifact: VerifiedArtifact) -> str:

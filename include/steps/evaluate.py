@@ -80,7 +80,7 @@ def gather_evidence(
 def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:
     """Return what the champion answers with, and the threshold that was chosen for it when it was trained."""
     registered = resources.ledger.version(spec.name, version)
-    artifact = resources.artifacts.verified(spec.name, version, registered.artifact_digest)
+    artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
     return load_scorer(artifact), registered.evaluation.threshold
 
 

@@ -43,7 +43,7 @@ def promote(
     if champion is not None and champion.to_version == version.version:
         return champion
     model = version.model
-    resources.artifacts.verified(model, version.version, version.artifact_digest)
+    resources.artifacts.open(model, version.version, version.artifact_digest)
     promotion = resources.ledger.promote(
         model,
         version.version,

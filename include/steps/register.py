@@ -72,7 +72,7 @@ def register_candidate(
             (folder / name).write_bytes(content)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
         whole = manifest.model_copy(update={"files": manifest.files | digests})
-        return resources.artifacts.save(folder, whole, version)
+        return resources.artifacts.put(folder, whole, version)
 
     version = resources.ledger.register(
         manifest,
@@ -88,7 +88,7 @@ def register_candidate(
         version.version,
         spec.name,
         resources.settings.card_url(spec.name, version.version),
-        resources.artifacts.folder(spec.name, version.version) / CARD,
+        resources.artifacts.locate(spec.name, version.version, CARD),
     )
     return version
 

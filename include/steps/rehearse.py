@@ -9,7 +9,7 @@ from pathlib import Path
 from include.inference import ModelSignature, load_golden
 from include.provenance import VerifiedFiles
 from include.records import ExportedCandidate, Rehearsal
-from include.registry import ArtifactStore
+from include.registry import LocalArtifactStore
 from include.rehearsal import ServiceSandbox, rehearse
 from include.rehearsal.sandbox import VERSION
 from include.resources import Resources
@@ -30,8 +30,8 @@ def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     home = Path(tempfile.mkdtemp(prefix="sluice-rehearsal-"))
     try:
         with resources.telemetry.step(spec.name, "rehearse"):
-            store = ArtifactStore(home / "artifacts", resources.artifacts.keys)
-            digest = store.save(folder, manifest_of(spec, exported, resources), VERSION)
+            store = LocalArtifactStore(home / "artifacts", resources.artifacts.keys)
+            digest = store.put(folder, manifest_of(spec, exported, resources), VERSION)
             sandbox = ServiceSandbox(spec, home, digest, resources.settings, log)
             files = VerifiedFiles(folder, exported.digests)
             signature = ModelSignature.from_json(files.read("signature.json"))

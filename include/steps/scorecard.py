@@ -39,7 +39,7 @@ def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[st
     if champion is None:
         raise NoChampionError(model)
     registered = resources.ledger.version(model, champion.to_version)
-    artifact = resources.artifacts.verified(model, registered.version, registered.artifact_digest)
+    artifact = resources.artifacts.open(model, registered.version, registered.artifact_digest)
     facts = ScoreCardInput(
         model=model,
         version=registered.version,

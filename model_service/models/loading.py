@@ -37,15 +37,15 @@ def load_artifact(artifacts: ArtifactStore, model: str, version: int, artifact_d
         log_unexpected(log, f"version {version} of '{model}' could not be loaded", error)
         raise ArtifactError(
             f"version {version} of '{model}': expected an artifact that can be loaded; loading it fails: "
-            f"{type(error).__name__}: {error}. Have {artifacts.folder(model, version)} whole and readable, "
+            f"{type(error).__name__}: {error}. Have {artifacts.locate(model, version)} whole and readable, "
             "or roll back to another version."
         ) from error
 
 
 def _checked(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
-    artifact = artifacts.verified(model, version, artifact_digest)
+    artifact = artifacts.open(model, version, artifact_digest)
     scorer = load_scorer(artifact)
     if scorer.signature.model != model:
-        raise ArtifactError(f"{artifact.folder}: expected an artifact of '{model}'; found '{scorer.signature.model}'")
+        raise ArtifactError(f"{artifact.location}: expected an artifact of '{model}'; found '{scorer.signature.model}'")
     check_golden(scorer, load_golden(artifact))
     return scorer

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from include.errors import ArtifactError
 from include.models import declared_models
-from include.registry import ArtifactStore
+from include.registry import ArtifactStore, open_artifact_store
 from include.settings import Pin, Settings
 from model_service.models.loading import load_artifact
 from model_service.models.registry import LoadedModel, ModelRegistry, ServedModel
@@ -31,7 +31,7 @@ def pinned_registry(settings: Settings) -> ModelRegistry:
     registry = ModelRegistry(sorted(pins))
     registry.ledger_error = NOT_ASKED
     specs = declared_models(settings.models_dir).specs
-    artifacts = ArtifactStore.of(settings)
+    artifacts = open_artifact_store(settings)
     for served in registry:
         served.spec = specs.get(served.name)
         _fill(served, pins, artifacts)

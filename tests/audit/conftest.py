@@ -30,7 +30,7 @@ class Life:
     @contextmanager
     def tampered(self, version: int) -> Iterator[Path]:
         """Give out a version's folder to do harm in, and put it right again."""
-        folder = self.resources.artifacts.folder(self.spec.name, version)
+        folder = Path(self.resources.artifacts.locate(self.spec.name, version))
         kept = folder.with_name(f"kept-{version}")
         shutil.copytree(folder, kept)
         try:

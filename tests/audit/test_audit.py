@@ -54,7 +54,7 @@ def test_a_changed_file_is_named_and_the_rest_is_still_checked(life: Life) -> No
         assert failed(life) == {"signature", "artifact", "golden rows", "evidence"}
     with life.tampered(1) as folder:
         shutil.rmtree(folder)
-        shutil.copytree(life.resources.artifacts.folder(life.spec.name, 2), folder)
+        shutil.copytree(Path(life.resources.artifacts.locate(life.spec.name, 2)), folder)
         assert {"manifest", "artifact"} <= failed(life)
     with life.tampered(1) as folder:
         shutil.rmtree(folder)
@@ -87,7 +87,7 @@ def test_a_version_registered_before_signatures_is_told_as_such(life: Life) -> N
     old = life.versions[0]
 
     def save(version: int) -> str:
-        shutil.copytree(FIRST_FORMAT, store.folder("iris", version))
+        shutil.copytree(FIRST_FORMAT, Path(store.locate("iris", version)))
         return FIRST_DIGEST
 
     manifest = Manifest.model_validate_json((FIRST_FORMAT / "manifest.json").read_bytes())

@@ -33,5 +33,5 @@ def test_a_regression_is_judged_registered_promoted_and_scored(resources: Resour
     assert (first, second) == (1, 2)
     assert set(alone.intervals) >= {"mae", "rmse", "r2"}
     assert beside.differences["mae"].value == 0, "the same rows and the same seed make the same model"
-    card = resources.artifacts.folder("diabetes", second) / "card.html"
+    card = Path(resources.artifacts.locate("diabetes", second)) / "card.html"
     assert "mae" in card.read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from include.inference import GoldenRow, ModelSignature, RowEncoder, Scorer
 from include.ports import any_free_port
 from include.records import Decision, Evaluation, ModelVersion, Promotion
-from include.registry import ArtifactStore, Ledger, Manifest, file_digest
+from include.registry import ArtifactStore, Ledger, Manifest, file_digest, open_artifact_store
 from include.settings import Settings
 from include.spec import Boolean, Categorical, EntityKey, Numeric
 from include.warehouse import open_engine
@@ -135,7 +135,7 @@ class Harness:
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore.of(self.settings)
+        return open_artifact_store(self.settings)
 
     def declare(self, *names: str) -> None:
         for name in names:
@@ -163,7 +163,7 @@ class Harness:
             f"run-{self.runs}",
             Evaluation(model=name, rows=1, candidate={}, baseline={}),
             Decision(accepted=True, gates=()),
-            lambda version: self.store.save(source, manifest, version),
+            lambda version: self.store.put(source, manifest, version),
         )
 
     def promote(self, name: str, version: int) -> Promotion:
@@ -215,7 +215,7 @@ def service_on(harness: Harness) -> InProcess:
     registry = ModelRegistry()
     settings = harness.settings
     watcher = ChampionWatcher(
-        registry, harness.engine, artifacts=ArtifactStore.of(settings), models_dir=settings.models_dir
+        registry, harness.engine, artifacts=open_artifact_store(settings), models_dir=settings.models_dir
     )
     return InProcess(harness, registry, watcher, create_app(settings, registry, harness.engine).test_client())
 

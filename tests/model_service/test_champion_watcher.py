@@ -91,7 +91,7 @@ def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_o
     harness.champion("iris")
     service.watcher.poll_once()
     harness.champion("iris", seed=1)
-    graph = harness.store.folder("iris", 2) / "model.onnx"
+    graph = Path(harness.store.locate("iris", 2)) / "model.onnx"
     content = bytearray(graph.read_bytes())
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
@@ -107,14 +107,16 @@ def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_o
 def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(service: Any, harness: Any) -> None:
     harness.declare("iris")
     harness.champion("iris")
-    graph = harness.store.folder("iris", 1) / "model.onnx"
+    graph = Path(harness.store.locate("iris", 1)) / "model.onnx"
     content = graph.read_bytes()
     graph.write_bytes(content[:-1])
     service.watcher.poll_once()
     refused = service.predict("iris", SETOSA)
     assert refused.status_code == 503
     assert "its champion could not be loaded. GET /ready tells why" in refused.get_json()["detail"]
-    assert str(harness.store.folder("iris", 1)) not in refused.text, "a path is for those who may ask about models"
+    assert str(Path(harness.store.locate("iris", 1))) not in refused.text, (
+        "a path is for those who may ask about models"
+    )
     ready = service.client.get("/ready")
     assert ready.status_code == 503
     assert "was refused" in ready.get_json()["models"]["iris"]["load_error"]
@@ -199,7 +201,7 @@ def test_an_artifact_that_cannot_be_read_is_refused_and_told(service: Any, harne
     service.watcher.poll_once()
     harness.champion("iris", seed=1)
     harness.champion("trip")
-    folder = harness.store.folder("iris", 2)
+    folder = Path(harness.store.locate("iris", 2))
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("a file where a folder was")
     refused_but_the_others_are_followed(service, told, "loading it fails: NotADirectoryError")
@@ -266,14 +268,14 @@ def test_a_malicious_joblib_in_the_folder_is_never_loaded(
     service.watcher.poll_once()
     assert version_of(service) == 1
     assert not trace.exists()
-    pickle.loads((harness.store.folder("iris", 1) / "model.joblib").read_bytes())  # noqa: S301  # the bomb is live
+    pickle.loads((Path(harness.store.locate("iris", 1)) / "model.joblib").read_bytes())  # noqa: S301  # the bomb is live
     assert trace.exists()
 
 
 def test_a_joblib_planted_after_registration_keeps_the_artifact_out(service: Any, harness: Any, tmp_path: Path) -> None:
     harness.declare("iris")
     harness.champion("iris")
-    folder = harness.store.folder("iris", 1)
+    folder = Path(harness.store.locate("iris", 1))
     (folder / "model.joblib").write_bytes(pickle.dumps(Bomb(tmp_path / "trace")))
     service.watcher.poll_once()
     assert service.predict("iris", SETOSA).status_code == 503

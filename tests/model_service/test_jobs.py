@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from include.records import ModelVersion
-from include.registry import ArtifactStore
+from include.registry import open_artifact_store
 from include.settings import Pin
 from model_service import ModelRegistry, create_app
 from model_service.app import JOB_WORKER
@@ -352,7 +352,7 @@ def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> 
     accepted = submit(jobs, SETOSA)
     harness.champion("iris", seed=1)
     jobs.watcher.poll_once()
-    graph = harness.store.folder("iris", 1) / "model.onnx"
+    graph = Path(harness.store.locate("iris", 1)) / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1])
     turn(jobs)
     failed = job_of(jobs, accepted)
@@ -374,7 +374,7 @@ def with_the_folder_of(name: str, service: Any, tmp_path: Path) -> Any:
     settings, registry = service.harness.settings, ModelRegistry()
     shutil.copytree(settings.models_dir / name, tmp_path / "elsewhere" / name)
     ChampionWatcher(
-        registry, service.harness.engine, artifacts=ArtifactStore.of(settings), models_dir=tmp_path / "elsewhere"
+        registry, service.harness.engine, artifacts=open_artifact_store(settings), models_dir=tmp_path / "elsewhere"
     ).poll_once()
     return over(service, registry)
 

@@ -217,7 +217,7 @@ def test_levels_tell_what_is_ready_loaded_and_refused(harness: Any) -> None:
     assert value(shown, "sluice_model_version", model="iris") == 1
     assert value(shown, "sluice_model_reloads_total", model="iris") == 1
     bad = harness.register("iris", seed=1)
-    (harness.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    (Path(harness.store.locate("iris", bad.version)) / "model.onnx").write_bytes(b"not what was registered")
     harness.promote("iris", bad.version)
     watcher.poll_once()
     shown = recorder.metrics()[0].decode()
@@ -230,7 +230,7 @@ def test_levels_tell_what_is_ready_loaded_and_refused(harness: Any) -> None:
 def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(harness: Any) -> None:
     harness.declare("iris")
     bad = harness.register("iris")
-    (harness.store.folder("iris", bad.version) / "model.onnx").write_bytes(b"not what was registered")
+    (Path(harness.store.locate("iris", bad.version)) / "model.onnx").write_bytes(b"not what was registered")
     harness.promote("iris", bad.version)
     for _worker in range(3):
         registry = ModelRegistry()

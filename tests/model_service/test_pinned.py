@@ -25,7 +25,7 @@ def saved(harness: Any, name: str, version: int, seed: int) -> dict[str, Any]:
     files = {file.name: file_digest(file) for file in source.iterdir()}
     about = {"spec_digest": "s", "data_digest": "d", "code_digest": "c", "libraries": {}}
     manifest = Manifest(model=name, files=files, created_at=datetime.now(UTC), **about)
-    return {"version": version, "artifact_digest": harness.store.save(source, manifest, version)}
+    return {"version": version, "artifact_digest": harness.store.put(source, manifest, version)}
 
 
 def test_it_serves_the_pins_and_asks_no_database(harness: Any, run_service: Callable[..., Any]) -> None:
@@ -70,7 +70,7 @@ def test_a_pin_is_served_although_another_version_is_champion(harness: Any, run_
 def test_a_pinned_artifact_that_was_changed_is_refused_and_told(harness: Any, run_service: Callable[..., Any]) -> None:
     harness.declare("iris")
     pin = saved(harness, "iris", 7, seed=1)
-    with (harness.store.folder("iris", 7) / "model.onnx").open("ab") as graph:
+    with (Path(harness.store.locate("iris", 7)) / "model.onnx").open("ab") as graph:
         graph.write(b"x")
     service = run_service(SLUICE_SERVICE_PINNED_VERSIONS=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)

@@ -154,7 +154,7 @@ def test_a_version_signed_by_nobody_who_is_trusted_is_refused_and_the_old_one_go
     service = run_service()
     service.wait_until(lambda: ready(service))
     forged = harness.register("iris", seed=1)
-    folder = harness.store.folder("iris", forged.version)
+    folder = Path(harness.store.locate("iris", forged.version))
     stranger = Keyring(tmp_path / "stranger").signer()
     (folder / "manifest.sig").write_bytes(stranger.sign((folder / "manifest.json").read_bytes()))
     harness.promote("iris", forged.version)

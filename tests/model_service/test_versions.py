@@ -57,7 +57,7 @@ def test_a_version_of_an_unknown_model_is_404_too(three: Any) -> None:
 
 
 def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(three: Any) -> None:
-    onnx = three.harness.store.folder("iris", 3) / "model.onnx"
+    onnx = Path(three.harness.store.locate("iris", 3)) / "model.onnx"
     onnx.write_bytes(onnx.read_bytes()[:-1] + b"x")
     response = ask(three, 3)
     assert response.status_code == 503
@@ -80,7 +80,7 @@ def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one
 
 
 def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None:
-    folder = three.harness.store.folder("iris", 3)
+    folder = Path(three.harness.store.locate("iris", 3))
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("a file where a folder was")
     response = ask(three, 3)

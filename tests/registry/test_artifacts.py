@@ -22,7 +22,7 @@ FIRST_DIGEST = "d0bc1cb8ff1215e7f02e38b8b0edc06832300ab0e44b4dc822fe2d7f2e191848
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
+    return LocalArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def digest(store: ArtifactStore, source: Path) -> str:
-    return store.save(source, manifest_of(source), 1)
+    return store.put(source, manifest_of(source), 1)
 
 
 def manifest_of(folder: Path, model: str = "parcels") -> Manifest:
@@ -49,7 +49,7 @@ def manifest_of(folder: Path, model: str = "parcels") -> Manifest:
 
 
 def test_what_was_saved_is_verified_and_says_who_signed_it(store: ArtifactStore, digest: str) -> None:
-    artifact = store.verified("parcels", 1, digest)
+    artifact = store.open("parcels", 1, digest)
     assert {path.name for path in artifact.folder.iterdir()} == {
         "manifest.json", "manifest.sig", "model.joblib", "model.onnx", "signature.json"
     }  # fmt: skip
@@ -152,52 +152,52 @@ SIGNATURES += [pose_as_the_trusted_key]
 
 @pytest.mark.parametrize("tamper", FILES, ids=lambda each: each.__name__)
 def test_a_tampered_artifact_is_refused(store: ArtifactStore, digest: str, tamper) -> None:
-    tamper(store.folder("parcels", 1))
+    tamper(Path(store.locate("parcels", 1)))
     with pytest.raises(ArtifactError, match=r"[Rr]estore"):
-        store.verified("parcels", 1, digest)
+        store.open("parcels", 1, digest)
 
 
 @pytest.mark.parametrize("tamper", SIGNATURES, ids=lambda each: each.__name__)
 def test_an_artifact_without_a_trusted_signature_is_refused(store: ArtifactStore, digest: str, tamper) -> None:
-    tamper(store.folder("parcels", 1))
+    tamper(Path(store.locate("parcels", 1)))
     with pytest.raises(SignatureError, match=r"[Rr]estore"):
-        store.verified("parcels", 1, digest)
+        store.open("parcels", 1, digest)
 
 
 def test_another_version_s_whole_folder_is_refused(store: ArtifactStore, source: Path, digest: str) -> None:
-    second = store.save(source, manifest_of(source), 2)
-    shutil.rmtree(store.folder("parcels", 1))
-    shutil.copytree(store.folder("parcels", 2), store.folder("parcels", 1))
+    second = store.put(source, manifest_of(source), 2)
+    shutil.rmtree(Path(store.locate("parcels", 1)))
+    shutil.copytree(Path(store.locate("parcels", 2)), Path(store.locate("parcels", 1)))
     with pytest.raises(ArtifactError, match="expected SHA-256"):
-        store.verified("parcels", 1, digest)
+        store.open("parcels", 1, digest)
     # Even if the ledger's digest was changed with it: the number was signed.
     with pytest.raises(ArtifactError, match=r"expected the artifact of 'parcels' version 1; found .* version 2"):
-        store.verified("parcels", 1, second)
+        store.open("parcels", 1, second)
 
 
 def test_another_model_s_whole_folder_is_refused(store: ArtifactStore, source: Path) -> None:
-    letters = store.save(source, manifest_of(source, "letters"), 1)
-    shutil.copytree(store.folder("letters", 1), store.folder("parcels", 1))
+    letters = store.put(source, manifest_of(source, "letters"), 1)
+    shutil.copytree(Path(store.locate("letters", 1)), Path(store.locate("parcels", 1)))
     with pytest.raises(ArtifactError, match="found that of 'letters'"):
-        store.verified("parcels", 1, letters)
+        store.open("parcels", 1, letters)
 
 
 def test_a_manifest_of_an_unknown_format_is_refused(store: ArtifactStore, digest: str) -> None:
-    folder = store.folder("parcels", 1)
+    folder = Path(store.locate("parcels", 1))
     content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 3')
     (folder / "manifest.json").write_bytes(content)
     (folder / "manifest.sig").write_bytes(store.keys.signer().sign(content))
     with pytest.raises(ArtifactError, match="expected format 2 or older"):
-        store.verified("parcels", 1, hashlib.sha256(content).hexdigest())
+        store.open("parcels", 1, hashlib.sha256(content).hexdigest())
 
 
 def test_taking_the_signature_away_and_calling_it_the_old_format_is_refused(store: ArtifactStore, digest: str) -> None:
-    folder = store.folder("parcels", 1)
+    folder = Path(store.locate("parcels", 1))
     content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 1')
     (folder / "manifest.json").write_bytes(content)
     (folder / "manifest.sig").unlink()
     with pytest.raises(ArtifactError, match="expected SHA-256"):
-        store.verified("parcels", 1, digest)
+        store.open("parcels", 1, digest)
 
 
 # -- between check and use -------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_taking_the_signature_away_and_calling_it_the_old_format_is_refused(stor
 def test_what_is_read_is_what_was_checked_even_if_the_file_changes_in_between(
     store: ArtifactStore, digest: str, source: Path
 ) -> None:
-    artifact = store.verified("parcels", 1, digest)
+    artifact = store.open("parcels", 1, digest)
     for name in ("model.onnx", "model.joblib"):
         (artifact.folder / name).write_bytes(b"swapped after the check")
     assert artifact.read("model.onnx") == (source / "model.onnx").read_bytes()
@@ -215,7 +215,7 @@ def test_what_is_read_is_what_was_checked_even_if_the_file_changes_in_between(
 
 
 def test_a_file_that_the_manifest_does_not_name_cannot_be_read(store: ArtifactStore, digest: str) -> None:
-    artifact = store.verified("parcels", 1, digest)
+    artifact = store.open("parcels", 1, digest)
     for name in ("manifest.sig", "../1/model.onnx", "golden.json"):
         with pytest.raises(ArtifactError, match=r"found model\.joblib, model\.onnx, signature\.json"):
             artifact.read(name)
@@ -230,50 +230,50 @@ def test_a_file_that_changed_while_it_was_saved_is_refused_and_nothing_appears(
     manifest = manifest_of(source)
     change(source)
     with pytest.raises(ArtifactError):
-        store.save(source, manifest, 1)
-    assert not store.folder("parcels", 1).exists()
+        store.put(source, manifest, 1)
+    assert not Path(store.locate("parcels", 1)).exists()
 
 
 def test_without_a_key_to_sign_with_nothing_is_saved(tmp_path: Path, source: Path) -> None:
     _, public = write_pair(tmp_path / "pair")
-    store = ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys", trusted_keys=str(public)))
+    store = LocalArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys", trusted_keys=str(public)))
     with pytest.raises(SettingsError, match="SLUICE_SIGNING_KEY"):
-        store.save(source, manifest_of(source), 1)
+        store.put(source, manifest_of(source), 1)
     assert not (tmp_path / "artifacts").exists()
 
 
 def test_a_folder_that_the_ledger_never_came_to_know_is_replaced(store: ArtifactStore, source: Path) -> None:
-    orphan = store.folder("parcels", 1)
+    orphan = Path(store.locate("parcels", 1))
     orphan.mkdir(parents=True)
     (orphan / "left behind").write_text("by a kill")
-    assert store.verified("parcels", 1, store.save(source, manifest_of(source), 1)).folder == orphan
+    assert store.open("parcels", 1, store.put(source, manifest_of(source), 1)).folder == orphan
 
 
 # -- an artifact made before there were signatures ---------------------------------------------------
 
 
 def test_an_artifact_of_the_first_format_is_still_read(tmp_path: Path) -> None:
-    store = ArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys"))
-    artifact = store.verified("iris", 1, FIRST_DIGEST)
+    store = LocalArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys"))
+    artifact = store.open("iris", 1, FIRST_DIGEST)
     assert (artifact.manifest.format_version, artifact.key_id) == (1, None)
     check_golden(load_scorer(artifact), load_golden(artifact))
 
 
 def test_an_artifact_of_the_first_format_is_refused_where_signatures_are_required(tmp_path: Path) -> None:
-    store = ArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys", require_signatures=True))
+    store = LocalArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys", require_signatures=True))
     with pytest.raises(SignatureError, match="SLUICE_REQUIRE_SIGNATURES"):
-        store.verified("iris", 1, FIRST_DIGEST)
+        store.open("iris", 1, FIRST_DIGEST)
 
 
 def test_an_artifact_of_the_first_format_is_held_to_the_ledger_s_digest(tmp_path: Path) -> None:
     shutil.copytree(FIRST_FORMAT, tmp_path / "artifacts")
-    store = ArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
-    change(store.folder("iris", 1))
+    store = LocalArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
+    change(Path(store.locate("iris", 1)))
     with pytest.raises(ArtifactError, match=r"model\.onnx: expected SHA-256"):
-        store.verified("iris", 1, FIRST_DIGEST)
-    rewrite_manifest(store.folder("iris", 1))
+        store.open("iris", 1, FIRST_DIGEST)
+    rewrite_manifest(Path(store.locate("iris", 1)))
     with pytest.raises(ArtifactError, match=r"manifest\.json: expected SHA-256"):
-        store.verified("iris", 1, FIRST_DIGEST)
+        store.open("iris", 1, FIRST_DIGEST)
 
 
 def test_a_candidate_s_files_are_read_by_their_digests(source: Path) -> None:

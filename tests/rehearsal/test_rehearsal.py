@@ -19,7 +19,7 @@ from include import pipeline
 from include.inference import GoldenRow, ModelSignature, RowEncoder, load_golden, load_scorer
 from include.provenance import VerifiedFiles, file_digest
 from include.records import Evaluation, ExportedCandidate, Rehearsal
-from include.registry import ArtifactStore
+from include.registry import LocalArtifactStore
 from include.rehearsal import ServiceSandbox, rehearse
 from include.rehearsal.environment import service_environment
 from include.rehearsal.sandbox import VERSION
@@ -159,8 +159,8 @@ def test_so_is_one_whose_golden_answers_were_changed_along_with_it(
     ]
     (folder / "golden.json").write_text(json.dumps(forged))
     spoilt = digested_again(candidate)
-    store = ArtifactStore(tmp_path / "scratch" / "artifacts", trained.resources.artifacts.keys)
-    digest = store.save(folder, manifest_of(trained.spec, spoilt, trained.resources), VERSION)
+    store = LocalArtifactStore(tmp_path / "scratch" / "artifacts", trained.resources.artifacts.keys)
+    digest = store.put(folder, manifest_of(trained.spec, spoilt, trained.resources), VERSION)
     stage = ServiceSandbox(trained.spec, tmp_path / "scratch", digest, trained.resources.settings, tmp_path / "log")
     report = rehearse(stage, scorer.signature, told_by_training, spoilt.digests["model.onnx"])
     assert report.ready
@@ -211,9 +211,9 @@ def test_a_service_that_ends_by_itself_is_told_with_its_last_words(
 def test_the_service_ends_when_whoever_rehearses_fails_or_is_killed(
     trained: Trained, candidate: ExportedCandidate, tmp_path: Path
 ) -> None:
-    store = ArtifactStore(tmp_path / "artifacts", trained.resources.artifacts.keys)
+    store = LocalArtifactStore(tmp_path / "artifacts", trained.resources.artifacts.keys)
     manifest = manifest_of(trained.spec, candidate, trained.resources)
-    digest = store.save(Path(candidate.fitted.folder), manifest, VERSION)
+    digest = store.put(Path(candidate.fitted.folder), manifest, VERSION)
     stage = ServiceSandbox(trained.spec, tmp_path, digest, trained.resources.settings, tmp_path / "log")
     with pytest.raises(ZeroDivisionError), stage.service():
         _ = 1 / 0

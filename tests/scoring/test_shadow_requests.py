@@ -44,7 +44,7 @@ def rows(rivals: ModelSpec, resources: Resources) -> list[Row]:
 
 def scorer_of(version: int, resources: Resources) -> Scorer:
     registered = resources.ledger.version("parcels", version)
-    return load_scorer(resources.artifacts.verified("parcels", version, registered.artifact_digest))
+    return load_scorer(resources.artifacts.open("parcels", version, registered.artifact_digest))
 
 
 def log(resources: Resources, rows: list[Row], *, version: int = 1, request: str = "r") -> None:

@@ -30,7 +30,7 @@ from deploy.local_stack.restart_policy import RestartPolicy
 from deploy.local_stack.stack import Stack
 from include.inference import Scorer, load_scorer
 from include.models import declared_models
-from include.registry import ArtifactStore, Ledger
+from include.registry import Ledger, open_artifact_store
 from include.scoring.binary_copy import CopyWriter
 from include.scoring.row_digests import format_digest
 from include.scoring.rows import ScoredBatch, score_batches
@@ -188,7 +188,7 @@ def chaos(private: Stack) -> Iterator[Chaos]:
     run = private.api.trigger(f"retrain_{MODEL}", {}, "Started by a test.")
     wait_for(lambda: private.api.run_state(f"retrain_{MODEL}", run) == "success", 300, "the champion")
     registered = Ledger(private.warehouse).version(MODEL, 1)
-    files = ArtifactStore.of(private.settings).verified(MODEL, 1, registered.artifact_digest)
+    files = open_artifact_store(private.settings).open(MODEL, 1, registered.artifact_digest)
     stop = threading.Event()
     keeper = RestartPolicy(
         private.supervisor, ProgressReporter(), stable_seconds=10

@@ -84,11 +84,11 @@ class ArtifactStore:
         """Return the store that the environment asks for."""
         return cls(settings.artifacts_dir, Keyring.of(settings))
 
-    def folder(self, model: str, version: int) -> Path:
+    def locate(self, model: str, version: int) -> Path:
         """Return where the artifact lies, or would lie."""
         return self._root / model / str(version)
 
-    def save(self, source: Path, manifest: Manifest, version: int) -> str:
+    def put(self, source: Path, manifest: Manifest, version: int) -> str:
         """Copy the files that `manifest` names from `source`, as one step, and return the artifact's digest.
 
         The folder appears by a rename after everything was written, signed and flushed to disk; a
@@ -121,7 +121,7 @@ class ArtifactStore:
         _flush(final.parent)
         return hashlib.sha256(content).hexdigest()
 
-    def verified(self, model: str, version: int, artifact_digest: str) -> VerifiedArtifact:
+    def open(self, model: str, version: int, artifact_digest: str) -> VerifiedArtifact:
         """Return the artifact after checking every byte of it against the ledger's digest and its signature.
 
         Raises
