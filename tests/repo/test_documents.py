@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from include.cli.main import build_parser
 from include.settings import REPOSITORY, Settings
 from model_service import ModelRegistry, create_app
-from tests.house.tree import tracked
+from tests.repo.tree import tracked
 
 PAGES = tracked("*.md")
 SOURCES = [

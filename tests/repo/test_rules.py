@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import REPOSITORY
-from tests.house.tree import tracked
+from tests.repo.tree import tracked
 
 PINS = (
     "requirements.txt",
