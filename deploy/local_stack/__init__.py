@@ -1,4 +1,8 @@
-"""The local stack behind `make run`: what is started, in which order, and how it is stopped again.
+"""The launcher behind `make run`: it starts the local stack in order, supervises its processes and stops them.
 
-Airflow is driven as people drive it, by its commands and its REST API; nothing here imports it.
+It calls the library (`include`) and is no part of it. Airflow is driven as people drive it, by its commands and its
+REST API, and the service by HTTP: nothing here imports either.
+
+`launch` reads from top to bottom: what is started (`stack`), for which purpose (`main_scenario`, `distributed`), in
+which order (`steps`), and how it is kept running (`supervisor`, `restart_policy`).
 """

@@ -1,4 +1,4 @@
-"""The broker of a distributed start: a Redis of our own, on loopback, with a password, that keeps nothing."""
+"""The broker of `make distributed`: a Redis of the stack, on loopback, with a password, that stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local_stack.airflow_home import write_private
-from include.errors import LocalStackError
+from deploy.local_stack.errors import LocalStackError
 
-# Longer than any task may take (`retrain`: two hours): a message is given out again after this time though its task
-# runs. A dead worker's tasks do not wait for it: the scheduler misses their heartbeat long before.
-REDELIVERED_AFTER_SECONDS = 3 * 3600
+# After this time a message is delivered again, even if its task still runs: so it is longer than any task may take
+# (`retrain`: two hours). The tasks of a dead worker do not wait for it: the scheduler misses their heartbeat earlier.
+VISIBILITY_TIMEOUT_SECONDS = 3 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker listens, what opens it, and the folder that holds its configuration."""
+    """The broker's port, its password, and the folder of its configuration."""
 
     folder: Path
     port: int
@@ -26,23 +26,23 @@ class Broker:
 
     @property
     def command(self) -> list[str]:
-        """The command line that runs it; the password is in a file, since anybody may list command lines.
+        """The command line that runs it. The password is in a file: every user can list command lines.
 
         Raises
         ------
         LocalStackError
-            When there is no Redis on this machine.
+            When Redis is not installed.
         """
         return [redis_server(), str(self.folder / "redis.conf")]
 
     def configure(self) -> None:
-        """Write its configuration, for the owner alone."""
+        """Write its configuration, readable by the owner only."""
         lines = (
             "bind 127.0.0.1",
             f"port {self.port}",
             f"requirepass {self.password}",
             f'dir "{self.folder}"',
-            # What is queued is in Airflow's database too: a broker that starts empty loses nothing for good.
+            # Airflow's database has the queued tasks, too: a broker that starts empty loses none.
             'save ""',
             "appendonly no",
             "daemonize no",
@@ -50,14 +50,14 @@ class Broker:
         write_private(self.folder / "redis.conf", "\n".join(lines) + "\n")
 
     def url(self, number: int) -> str:
-        """Return the address of one of its databases."""
+        """Return the URL of one of its databases."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{number}"
 
-    def answers(self) -> bool:
-        """Tell whether it takes the password and answers."""
-        question = f"AUTH {self.password}\r\nPING\r\n".encode("ascii")
+    def is_ready(self) -> bool:
+        """Return whether it accepts the password and answers."""
+        request = f"AUTH {self.password}\r\nPING\r\n".encode("ascii")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-            connection.sendall(question)
+            connection.sendall(request)
             connection.settimeout(1)
             answer = b""
             while answer.count(b"\r\n") < 2 and (more := connection.recv(64)):
@@ -67,7 +67,7 @@ class Broker:
 
     @property
     def airflow_options(self) -> dict[str, str]:
-        """What makes Airflow hand its tasks to workers, and notice within a minute that one died."""
+        """The options with which Airflow gives its tasks to workers, and notices within a minute that one has died."""
         return {
             "CORE__EXECUTOR": "CeleryExecutor",
             "CORE__HOSTNAME_CALLABLE": "include.workers.worker_name",
@@ -75,22 +75,22 @@ class Broker:
             "CELERY__RESULT_BACKEND": self.url(1),
             "CELERY__TASK_ACKS_LATE": "True",
             "CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
-            # Within one process: a pool of processes is made anew for each batch of tasks, at 0.3 s each.
+            # In one process: Airflow would start a new pool of processes for each batch of tasks, which takes 0.3 s.
             "CELERY__SYNC_PARALLELISM": "1",
-            # On a machine whose cores are busy the broker may be slow to answer; the default is a second.
+            # On a busy machine the broker may answer slowly; the default is one second.
             "CELERY__OPERATION_TIMEOUT": "10",
-            "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": str(REDELIVERED_AFTER_SECONDS),
+            "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": str(VISIBILITY_TIMEOUT_SECONDS),
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-            # A task that a worker took and died with before it began is still 'queued' in Airflow's books.
+            # If a worker dies between taking a task and starting it, the task is still 'queued' in Airflow's database.
             "SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
             "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
         }
 
 
 def redis_server() -> str:
-    """Return the program.
+    """Return the path of the program.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def redis_server() -> str:
     found = shutil.which("redis-server")
     if found is None:
         raise LocalStackError(
-            "expected the program redis-server on PATH, the broker between Airflow and its workers; found none.",
+            "expected the program redis-server, the broker between Airflow and its workers, on PATH; it is not there.",
             "Debian and Ubuntu: sudo apt-get install -y redis-server. macOS: brew install redis. "
             "Then run `make distributed` again.",
         )

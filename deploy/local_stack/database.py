@@ -1,4 +1,4 @@
-"""The embedded server, seen as processes: which they are, and that they end."""
+"""The embedded PostgreSQL server as processes: which they are, and stopping them."""
 
 from __future__ import annotations
 

@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from deploy.local_stack.database import stop_database
-from deploy.local_stack.lock import only_launcher, stop_launcher
-from deploy.local_stack.logs import log_to
-from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.lock import launcher_lock, stop_launcher
+from deploy.local_stack.logs import configure_logging
+from deploy.local_stack.memory import MemoryMonitor
 from deploy.local_stack.ports import free_port
 from deploy.local_stack.progress import ProgressReporter
 from deploy.local_stack.restart_policy import RestartPolicy
 from deploy.local_stack.stack import Stack
 from deploy.local_stack.steps import Failure, Step, StepRunner
-from deploy.local_stack.supervisor import register_of
+from deploy.local_stack.supervisor import orphans_of, stop_orphans
 from include.errors import SluiceError
-from include.processes.orphans import leftovers, stop_leftovers
 from include.settings import Settings
 
 INTERRUPTED = 130
@@ -30,112 +30,112 @@ INTERRUPTED = 130
 
 @dataclass(slots=True)
 class Signals:
-    """Ctrl-C and TERM: the first asks to stop in order, the second to stop at once."""
+    """Ctrl-C and SIGTERM: the first stops the stack in order, the second kills it."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    hurry: threading.Event = field(default_factory=threading.Event)
-    asked: bool = False
+    kill_now: threading.Event = field(default_factory=threading.Event)
+    received: bool = False
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Catch the signals while the body runs."""
+    def handled(self) -> Iterator[None]:
+        """Handle the signals while the body runs."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        former = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in former.items():
                 signal.signal(number, handler)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        (self.hurry if self.asked else self.stop).set()
-        self.asked = True
+        (self.kill_now if self.received else self.stop).set()
+        self.received = True
 
 
-class Undertaking(Protocol):
-    """What a start is for: the steps that lead there, and what is told when they are done."""
+class Scenario(Protocol):
+    """What the stack is started for: the steps that lead there, and the summary when they are done."""
 
     def steps(self) -> list[Step]:
-        """Return the steps, each with what it needs."""
+        """Return the steps, each with what it depends on."""
 
-    def lines(self, seconds: float, setup_seconds: float, memory: MemoryWatch) -> Iterator[str]:
-        """Yield the summary; `seconds` were spent since the first step, `setup_seconds` before it."""
+    def summary(self, seconds: float, setup_seconds: float, memory: MemoryMonitor) -> Iterator[str]:
+        """Yield the summary's lines; `seconds` passed since the first step, `setup_seconds` before it."""
 
 
-def launch(
-    settings: Settings, undertaking: Callable[[Stack], Undertaking], *, once: bool, setup_seconds: float = 0.0
-) -> int:
-    """Start the stack, do the job, tell of it, and stay up until told to stop.
+def launch(settings: Settings, scenario: Callable[[Stack], Scenario], *, once: bool, setup_seconds: float = 0.0) -> int:
+    """Start the stack, run the scenario's steps, print the summary, and keep the stack running until a signal.
 
     Parameters
     ----------
     settings : Settings
-    undertaking : callable
-        Takes the stack that is to be started, and returns what to do with it.
+    scenario : callable
+        Takes the stack that is about to be started, and returns the scenario.
     once : bool
         Stop after the summary.
     setup_seconds : float
-        What was spent before this process began; told in the summary.
+        Seconds spent before this process started; reported in the summary.
 
     Returns
     -------
     int
-        0 when every part succeeded, 1 when one failed, 130 when it was interrupted before the summary.
+        0 when every step succeeded, 1 when one failed, 130 when it was interrupted before the summary.
     """
     home = settings.home.resolve()
     progress = ProgressReporter()
     signals = Signals()
-    with only_launcher(home), signals.caught():
-        log_to(home / "logs" / "launcher.log")
-        left = stop_leftovers(home, register_of(home))
-        if left:
-            progress.line(f"stopped {left} processes that an earlier start had left behind")
+    with launcher_lock(home), signals.handled():
+        configure_logging(home / "logs" / "launcher.log")
+        _stop_orphans(home, progress.line)
         stack = Stack(_with_free_ports(settings.model_copy(update={"home": home}), progress), signals.stop)
-        memory = MemoryWatch(stack.processes)
+        memory = MemoryMonitor(stack.processes)
         memory.start()
         try:
-            return _run(stack, undertaking(stack), progress, signals, memory, once=once, setup_seconds=setup_seconds)
+            return _run(stack, scenario(stack), progress, signals, memory, once=once, setup_seconds=setup_seconds)
         finally:
             memory.stop()
 
 
-def halt(settings: Settings) -> int:
-    """Stop the home's stack, whoever started it, and whatever a killed launcher left; return 0."""
+def stop(settings: Settings) -> int:
+    """Stop the home's stack, whoever started it, and the processes that a killed launcher left; return 0."""
     home = settings.home.resolve()
     progress = ProgressReporter()
     pid = stop_launcher(home)
     if pid is not None:
         progress.text(f"stopped the stack that process {pid} had started")
-    left = stop_leftovers(home, register_of(home))
-    if left:
-        progress.text(f"stopped {left} processes that an earlier start had left behind")
+    _stop_orphans(home, progress.text)
     stop_database(home)
     return 0
 
 
+def _stop_orphans(home: Path, report: Callable[[str], None]) -> None:
+    stopped = stop_orphans(home)
+    if stopped:
+        report(f"stopped {stopped} processes of an earlier start that was killed")
+
+
 def _run(
     stack: Stack,
-    undertaking: Undertaking,
+    scenario: Scenario,
     progress: ProgressReporter,
     signals: Signals,
-    memory: MemoryWatch,
+    memory: MemoryMonitor,
     *,
     once: bool,
     setup_seconds: float,
 ) -> int:
     launcher_log = stack.settings.log_dir / "launcher.log"
-    runner = StepRunner(undertaking.steps(), progress, signals.stop, launcher_log, stack.watch)
+    runner = StepRunner(scenario.steps(), progress, signals.stop, launcher_log, stack.check_processes)
     code = 0
     try:
-        with progress.ticking():
+        with progress.live():
             failure = runner.run()
-        if failure is None and not signals.asked:
-            for line in undertaking.lines(progress.elapsed, setup_seconds, memory):
+        if failure is None and not signals.received:
+            for line in scenario.summary(progress.elapsed, setup_seconds, memory):
                 progress.text(line)
-            memory.stop()  # it was told of; a stack that stays up for weeks is not measured all the time
+            memory.stop()  # the summary has reported it; a stack that runs for weeks is not measured all the time
             if not once:
-                progress.text("All is up; it stays up until Ctrl-C.")
-                failure = RestartPolicy(stack.supervisor, progress).keep(signals.stop)
+                progress.text("The stack is up. It stays up until Ctrl-C.")
+                failure = RestartPolicy(stack.supervisor, progress).supervise(signals.stop)
         elif failure is None:
             code = INTERRUPTED
         if failure is not None:
@@ -144,7 +144,7 @@ def _run(
                 progress.text(line)
     except SluiceError as error:
         code = 1
-        for line in Failure.of("summary", error, launcher_log).lines():
+        for line in Failure.from_error("summary", error, launcher_log).lines():
             progress.text(line)
     finally:
         code = _close(stack, progress, signals) or code
@@ -152,29 +152,27 @@ def _run(
 
 
 def _close(stack: Stack, progress: ProgressReporter, signals: Signals) -> int:
-    """Stop everything, look whether anything was left, and say so."""
+    """Stop everything, check that no process is left, and report it."""
     began = time.monotonic()
-    progress.line("stopping every process" + (" (Ctrl-C again: at once)" if signals.asked else ""))
-    survivors = stack.close(signals.hurry)
-    home = stack.settings.home
-    survivors += leftovers(home, register_of(home))
+    progress.line("stopping every process" + (" (press Ctrl-C again to kill them)" if signals.received else ""))
+    survivors = stack.close(signals.kill_now) + orphans_of(stack.settings.home)
     if survivors:
-        named = ", ".join(f"{each.pid}" for each in survivors)
-        progress.line(f"could not stop these processes: {named}; stop them with kill -9, as the user who owns them")
+        ids = " ".join(sorted({str(process.pid) for process in survivors}))
+        progress.line(f"could not stop every process; run this as the user who owns them: kill -9 {ids}")
         return 1
     progress.line(f"stopped after {time.monotonic() - began:.1f} s; no process is left")
     return 0
 
 
 def _with_free_ports(settings: Settings, progress: ProgressReporter) -> Settings:
-    """Return `settings` with ports that are free, telling of each that had to be another."""
+    """Return `settings` with ports that are free; report each that differs from the preferred one."""
     airflow = free_port(settings.airflow_port)
     service = free_port(settings.service_port, settings.service_host, reserved=(airflow,))
-    for name, variable, wanted, found in (
+    for name, variable, preferred, chosen in (
         ("Airflow", "SLUICE_AIRFLOW_PORT", settings.airflow_port, airflow),
         ("the service", "SLUICE_SERVICE_PORT", settings.service_port, service),
     ):
-        if wanted != found:
-            progress.line(f"port {wanted} is taken: {name} will listen on {found} ({variable} chooses another)")
+        if preferred != chosen:
+            progress.line(f"port {preferred} is taken: {name} will use {chosen} (set {variable} to choose another)")
     changes = {"airflow_port": airflow, "service_port": service, "airflow_url": f"http://127.0.0.1:{airflow}"}
     return settings.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""The launcher's own log, and log records shown to the person who waits."""
+"""The launcher's own log, and log records of the library shown as progress."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def log_to(file: Path) -> None:
-    """Send this process's log records to `file`."""
+def configure_logging(file: Path) -> None:
+    """Write this process's log records to `file`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", encoding="utf-8"
     )
-    # Every request of the REST clients is no news.
+    # httpx logs every request; the steps poll several times a second.
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager
-def told_as_notes(logger: str, note: Callable[[str], None]) -> Iterator[None]:
-    """Pass what `logger` says to `note` while the body runs."""
+def forward_log_records(logger: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Pass each message of `logger` to `note` while the body runs."""
 
-    class Teller(logging.Handler):
+    class Forwarder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             note(record.getMessage())
 
-    teller, source = Teller(logging.INFO), logging.getLogger(logger)
-    source.addHandler(teller)
+    handler, source = Forwarder(logging.INFO), logging.getLogger(logger)
+    source.addHandler(handler)
     try:
         yield
     finally:
-        source.removeHandler(teller)
+        source.removeHandler(handler)

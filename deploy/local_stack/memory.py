@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 
 import psutil
 
-SHARE_OF_TIME = 0.05  # looking may cost at most this part of one core
+from include.processes import memory_in_use
+
+MAX_SHARE_OF_A_CORE = 0.05  # measuring may cost this much
 
 
 @dataclass(slots=True)
-class MemoryWatch:
-    """Adds up, about every second, what the processes hold, and keeps the greatest sum.
-
-    The measure is PSS: a page that n processes share counts 1/n for each, so that the sum is what
-    the machine really gave. Where the system has no PSS (macOS) it is USS, private pages only.
+class MemoryMonitor:
+    """Adds up, about every second, the memory of the processes, and keeps the largest sum.
 
     Parameters
     ----------
@@ -29,34 +28,31 @@ class MemoryWatch:
     processes: Callable[[], Iterable[psutil.Process]]
     peak: int = 0
     measure: str = "PSS"
-    _over: threading.Event = field(default_factory=threading.Event)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Begin to watch, in a thread that ends with the program."""
-        threading.Thread(target=self._watch, name="memory", daemon=True).start()
+        """Begin to measure, in a thread that ends with the program."""
+        threading.Thread(target=self._run, name="memory", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no longer."""
-        self._over.set()
+        """Measure no longer."""
+        self._stopped.set()
 
-    def look(self) -> int:
+    def sample(self) -> int:
         """Add up once, and return the sum in bytes."""
-        total = sum(self._of(process) for process in self.processes())
+        total = sum(self._memory_of(process) for process in self.processes())
         self.peak = max(self.peak, total)
         return total
 
-    def _of(self, process: psutil.Process) -> int:
+    def _memory_of(self, process: psutil.Process) -> int:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-            held = process.memory_full_info()
-            if hasattr(held, "pss"):
-                return int(held.pss)
-            self.measure = "USS"
-            return int(held.uss)
+            size, self.measure = memory_in_use(process)
+            return size
         return 0
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         pause = 1.0
-        while not self._over.wait(pause):
+        while not self._stopped.wait(pause):
             began = time.thread_time()
-            self.look()
-            pause = max(1.0, (time.thread_time() - began) / SHARE_OF_TIME)
+            self.sample()
+            pause = max(1.0, (time.thread_time() - began) / MAX_SHARE_OF_A_CORE)

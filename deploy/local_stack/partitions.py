@@ -1,4 +1,4 @@
-"""Published score partitions, counted against the source."""
+"""Published score partitions, and their rows compared with the source."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from include.errors import LocalStackError
+from deploy.local_stack.errors import LocalStackError
 from include.models import declared_models
 from include.records import Period
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A published day: the version that scored it, its rows, and the rows of the source."""
+class PartitionCount:
+    """A published day: the version that scored it, its score rows, and the rows of the source."""
 
     day: date
     version: int
@@ -25,8 +25,8 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Partitions:
-    """The partitions of declared models.
+class PublishedPartitions:
+    """The published partitions of declared models.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Partitions:
     models_dir: Path
 
     def published(self, model: str) -> dict[date, tuple[int, int]]:
-        """Return the days that are published, each with version and row count."""
+        """Return the published days, each with version and row count."""
         query = text(
             "SELECT DISTINCT ON (partition_start) partition_start, version, row_count "
             "FROM sluice.partition_publication WHERE model = :model ORDER BY partition_start, sequence DESC"
@@ -48,8 +48,8 @@ class Partitions:
             rows = connection.execute(query, {"model": model}).all()
         return {start.astimezone(UTC).date(): (int(version), int(count)) for start, version, count in rows}
 
-    def counts(self, model: str, days: Sequence[date]) -> list[Scored]:
-        """Count, for each day that is published, the rows of the score table and those of the source."""
+    def row_counts(self, model: str, days: Sequence[date]) -> list[PartitionCount]:
+        """Count, for each of `days` that is published, the rows of the score table and those of the source."""
         published = self.published(model)
         spec = declared_models(self.models_dir)[model]
         counted = []
@@ -64,7 +64,7 @@ class Partitions:
                     text(f"SELECT count(*) FROM ({spec.query}) AS q"),  # noqa: S608  # the model's own query
                     {"period_start": period.start, "period_end": period.end},
                 )
-                counted.append(Scored(day, published[day][0], int(scored), int(source.scalar_one())))
+                counted.append(PartitionCount(day, published[day][0], int(scored), int(source.scalar_one())))
         return counted
 
     def reconcile(self, model: str, days: Sequence[date]) -> None:
@@ -73,14 +73,14 @@ class Partitions:
         Raises
         ------
         LocalStackError
-            Naming the first day that has not.
+            For the first day that has more or fewer.
         """
-        for each in self.counts(model, days):
+        for each in self.row_counts(model, days):
             if each.rows != each.source_rows:
                 raise LocalStackError(
                     f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
                     f"source; found {each.rows}.",
-                    f"Run score_{model} for that day again in Airflow, and look at sluice.partition_publication.",
+                    f"Run score_{model} for that day again in Airflow. Its publications are in sluice.partition_publication.",
                 )
 
 

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, for a bounded time, and giving up at once when told to."""
+"""Waiting for a condition: for a limited time, and no longer once the stack is being stopped."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Found = TypeVar("Found")
+from deploy.local_stack.errors import StoppedError
 
-
-class StoppedError(Exception):
-    """Somebody asked us to stop while a step was waiting."""
+Result = TypeVar("Result")
 
 
 def poll_until(
-    look: Callable[[], Found | None],
+    check: Callable[[], Result | None],
     stop: threading.Event,
     *,
-    seconds: float,
-    otherwise: Callable[[], Exception],
-    every: float = 0.2,
-) -> Found:
-    """Call `look` until it returns something, and return that.
+    timeout: float,
+    on_timeout: Callable[[], Exception],
+    interval: float = 0.2,
+) -> Result:
+    """Call `check` every `interval` seconds until it returns something else than None, and return that.
 
     Raises
     ------
     StoppedError
-        When `stop` was set first.
+        When `stop` is set first.
     Exception
-        What `otherwise` returns, when `seconds` went by first.
+        The one that `on_timeout` returns, after `timeout` seconds.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout
     while True:
-        found = look()
-        if found is not None:
-            return found
+        result = check()
+        if result is not None:
+            return result
         if time.monotonic() > deadline:
-            raise otherwise()
-        if stop.wait(every):
+            raise on_timeout()
+        if stop.wait(interval):
             raise StoppedError

@@ -1,33 +1,33 @@
-"""Ports: the one that was asked for, or the next that is free."""
+"""Ports: the preferred one, or the next that is free."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from include.errors import LocalStackError
+from deploy.local_stack.errors import LocalStackError
 from include.ports import is_free
 
-TRIED = 200
+MAX_OFFSET = 200
 
 
-def free_port(wanted: int, host: str = "127.0.0.1", *, spoken_for: Collection[int] = ()) -> int:
-    """Return `wanted`, or the first free port after it.
+def free_port(preferred: int, host: str = "127.0.0.1", *, reserved: Collection[int] = ()) -> int:
+    """Return `preferred`, or the first free port after it.
 
     Parameters
     ----------
-    spoken_for : collection of int
-        Ports that were promised to a process that does not listen yet.
+    reserved : collection of int
+        Ports that were given to a process that does not listen yet.
 
     Raises
     ------
     LocalStackError
-        When none of the next 200 is free.
+        When none of the next 200 ports is free.
     """
-    last = min(wanted + TRIED, 65535)
-    for port in range(wanted, last + 1):
-        if port not in spoken_for and is_free(port, host):
+    last = min(preferred + MAX_OFFSET, 65535)
+    for port in range(preferred, last + 1):
+        if port not in reserved and is_free(port, host):
             return port
     raise LocalStackError(
-        f"expected a free port on {host} from {wanted} to {last}; found every one taken.",
+        f"expected a free port on {host} from {preferred} to {last}; all of them are in use.",
         "Set SLUICE_AIRFLOW_PORT and SLUICE_SERVICE_PORT to ports that are free.",
     )

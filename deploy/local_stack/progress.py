@@ -1,9 +1,13 @@
-"""What a person sees while the stack starts: a line when a step begins or ends, and a sign of life between."""
+"""Shows how far the start has come: a line when a step starts or ends, and what is running in between.
+
+On a terminal the running steps are shown below the lines and updated. Elsewhere, in a pipe or in CI, a line is printed
+when nothing else was for ten seconds, and no control character is.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import sys
 import threading
 import time
@@ -11,33 +15,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from rich.console import Console
+from rich.progress import Progress, Task, TaskID, TextColumn
+
 HEARTBEAT_SECONDS = 10.0
-REDRAW_SECONDS = 0.5
-
-
-@dataclass(slots=True)
-class Running:
-    """A step under way: when it began, and what it is doing right now."""
-
-    title: str
-    since: float
-    note: str = ""
-
-    def told(self, now: float) -> str:
-        """Return the step, its seconds so far and its note."""
-        return f"{self.title} {now - self.since:.0f} s" + (f" ({self.note})" if self.note else "")
+UPDATES_PER_SECOND = 4
 
 
 @dataclass(slots=True)
 class ProgressReporter:
-    """Writes lines about steps; on a terminal also one line that is redrawn, elsewhere a heartbeat.
+    """Prints lines about steps to one stream, from any thread.
 
     Parameters
     ----------
     stream : text stream
-        Where it writes; standard output by default.
+        Standard output by default.
     heartbeat : float
-        Seconds without a line after which, off a terminal, one is written.
+        Where it is no terminal: seconds without a line after which the running steps are printed.
     clock : callable
         Seconds, monotonic.
     """
@@ -45,115 +39,126 @@ class ProgressReporter:
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     heartbeat: float = HEARTBEAT_SECONDS
     clock: Callable[[], float] = time.monotonic
-    total: int = 0
-    _began: float = 0.0
+    _console: Console = field(init=False)
+    _display: Progress = field(init=False)
+    _started_at: float = field(init=False)
+    _last_line_at: float = field(init=False)
+    _total: int = 0
     _finished: int = 0
-    _last_line: float = 0.0
-    _drawn: bool = False
-    _running: dict[str, Running] = field(default_factory=dict)
+    _running: dict[str, TaskID] = field(default_factory=dict)
     _waiting: list[str] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self._began = self._last_line = self.clock()
+        self._started_at = self._last_line_at = self.clock()
+        # The stream alone decides: FORCE_COLOR and the like must not bring control characters into a log.
+        terminal = self.stream.isatty()
+        self._console = _PipeConsole(file=self.stream, force_terminal=terminal, highlight=False)
+        self._display = Progress(
+            # One column: with several, a long note would take its width from the title.
+            TextColumn("              {task.description} {task.elapsed:.0f} s  {task.fields[note]}", markup=False),
+            console=self._console,
+            refresh_per_second=UPDATES_PER_SECOND,
+            transient=True,
+            disable=not self._is_animated,
+            get_time=self.clock,
+        )
+
+    @property
+    def _is_animated(self) -> bool:
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return self.clock() - self._began
+        return self.clock() - self._started_at
 
     def plan(self, titles: list[str]) -> None:
-        """Say which steps there will be, in the order in which they are likely to start."""
+        """Set which steps there are, in the order in which they are likely to start."""
         with self._lock:
-            self.total, self._waiting = len(titles), list(titles)
+            self._total, self._waiting = len(titles), list(titles)
 
-    def began(self, title: str) -> None:
-        """Say that a step begins."""
+    def start(self, title: str) -> None:
+        """Report that a step starts."""
         with self._lock:
             if title in self._waiting:
                 self._waiting.remove(title)
-            self._running[title] = Running(title, self.clock())
             self.line(f"      ...     {title}")
+            self._running[title] = self._display.add_task(title, total=None, note="")
 
     def note(self, title: str, text: str) -> None:
-        """Say what a running step is doing; shown with the next sign of life."""
+        """Set what a running step is doing right now."""
         with self._lock:
             if title in self._running:
-                self._running[title].note = text
+                self._display.update(self._running[title], note=text)
 
-    def ended(self, title: str, word: str, outcome: str) -> None:
-        """Say that a step ended: with ``done``, ``kept``, ``failed`` or ``stopped``."""
+    def finish(self, title: str, status: str, message: str = "") -> None:
+        """Report that a step has ended: ``done``, ``skipped``, ``failed`` or ``stopped``."""
         with self._lock:
-            step = self._running.pop(title, None)
-            self._finished += word in ("done", "kept")
-            seconds = self.clock() - step.since if step else 0.0
-            told = f": {outcome}" if outcome else ""
-            self.line(f"{self._finished:>2}/{self.total:<2} {word:<8}{title} ({seconds:.1f} s){told}")
+            seconds = 0.0
+            if title in self._running:
+                seconds = self._task(title).elapsed or 0.0
+                self._display.remove_task(self._running.pop(title))
+            self._finished += status in ("done", "skipped")
+            suffix = f": {message}" if message else ""
+            self.line(f"{self._finished:>2}/{self._total:<2} {status:<8}{title} ({seconds:.1f} s){suffix}")
 
     def line(self, text: str = "") -> None:
-        """Write one line with the time since the start before it."""
+        """Print one line, after the time since the start."""
         self.text(f"{_minutes(self.elapsed)}  {text}".rstrip())
 
     def text(self, text: str) -> None:
-        """Write `text` as it is."""
+        """Print `text` unchanged, however long its lines are."""
         with self._lock:
-            self._erase()
-            self._write(text + "\n")
-            self._last_line = self.clock()
+            # The stream may be closed already; stopping in order matters more than printing it.
+            with contextlib.suppress(ValueError):
+                self._console.out(text, highlight=False)
+            self._last_line_at = self.clock()
 
     @contextlib.contextmanager
-    def ticking(self) -> Iterator[None]:
-        """Give signs of life while the body runs."""
+    def live(self) -> Iterator[None]:
+        """Show the running steps while the body runs."""
+        if self._is_animated:
+            with self._display:
+                yield
+            return
         over = threading.Event()
-        terminal = self.stream.isatty()
 
-        def tick() -> None:
-            while not over.wait(REDRAW_SECONDS if terminal else min(1.0, self.heartbeat / 2)):
-                self._redraw() if terminal else self._beat()
+        def print_heartbeats() -> None:
+            while not over.wait(min(1.0, self.heartbeat / 2)):
+                self._print_heartbeat()
 
-        ticker = threading.Thread(target=tick, name="progress", daemon=True)
-        ticker.start()
+        thread = threading.Thread(target=print_heartbeats, name="progress", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             over.set()
-            ticker.join()
-            with self._lock:
-                self._erase()
+            thread.join()
 
-    def status(self) -> str:
-        """Return what runs now, for how long, and what is next, in one line."""
+    def _print_heartbeat(self) -> None:
         with self._lock:
-            now = self.clock()
-            parts = [
-                f"{s.title} {now - s.since:.0f} s" + (f" ({s.note})" if s.note else "") for s in self._running.values()
-            ]
-            following = f"; next: {self._waiting[0]}" if self._waiting else ""
-            return " | ".join(parts) + following if parts else ""
+            if self._running and self.clock() - self._last_line_at >= self.heartbeat:
+                following = f"; next: {self._waiting[0]}" if self._waiting else ""
+                self.line(f"      running {' | '.join(self._describe(title) for title in self._running)}{following}")
 
-    def _beat(self) -> None:
-        with self._lock:
-            if self._running and self.clock() - self._last_line >= self.heartbeat:
-                self.line(f"      still   {self.status()}")
+    def _describe(self, title: str) -> str:
+        task = self._task(title)
+        note = task.fields["note"]
+        return f"{title} {task.elapsed or 0:.0f} s" + (f" ({note})" if note else "")
 
-    def _redraw(self) -> None:
-        with self._lock:
-            if not self._running:
-                return
-            width = shutil.get_terminal_size().columns - 1
-            self._write("\r\x1b[K" + f"{_minutes(self.elapsed)}  {self.status()}"[:width])
-            self._drawn = True
+    def _task(self, title: str) -> Task:
+        return next(task for task in self._display.tasks if task.id == self._running[title])
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._write("\r\x1b[K")
-            self._drawn = False
 
-    def _write(self, text: str) -> None:
-        # Whoever reads us may have gone (`make run | head`); stopping in order matters more than saying so.
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            self.stream.write(text)
-            self.stream.flush()
+class _PipeConsole(Console):
+    """A console that goes silent, instead of ending the program, when its reader has gone (`make run | head`)."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # What is left in the stream's buffer is flushed when the program ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def _minutes(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A part of the stack that dies is started again, and that is said aloud; but not for ever."""
+"""Restarts a process of the stack that has exited, and reports it; gives up after too many restarts in a row."""
 
 from __future__ import annotations
 
@@ -8,83 +8,82 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from deploy.local_stack.errors import LocalStackError
 from deploy.local_stack.progress import ProgressReporter
 from deploy.local_stack.steps import Failure
-from deploy.local_stack.supervisor import Managed, Supervisor, death_of
-from include.errors import LocalStackError
+from deploy.local_stack.supervisor import ManagedProcess, Supervisor, exit_error
 
 log = logging.getLogger(__name__)
 
-MOST_IN_A_ROW = 3
-LASTED_SECONDS = 60.0
-LOOK_EVERY = 1.0
+MAX_RESTARTS = 3
+STABLE_SECONDS = 60.0
+POLL_SECONDS = 1.0
 
-# What a death costs those who wait for the part; docs/scaling.md has it measured.
-COSTS: Mapping[str, str] = {
-    "scheduler": "the tasks that it ran were ended with it, and run again when Airflow has missed them, "
-    "within a minute or so",
+# What an exit costs those who wait for the process; docs/scaling.md has the measurements.
+EFFECTS: Mapping[str, str] = {
+    "scheduler": "the tasks that it was running ended with it; Airflow retries them within about a minute",
 }
 
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Looks after the processes of a stack that is up.
+    """Supervises the processes of a running stack.
 
-    A process that dies again before it has `lasted` is in a row of deaths; one that lasted begins anew.
+    A process that exits within `stable_seconds` of its restart is restarted at most three times in a row. After it
+    has run longer than that, counting begins again.
 
     Parameters
     ----------
     supervisor : Supervisor
-        Who started them.
+        It started the processes.
     progress : ProgressReporter
-        Where deaths and restarts are told of; they are written to the launcher's log, too.
-    lasted : float
-        Seconds.
+        Exits and restarts are printed there, and written to the launcher's log.
+    stable_seconds : float
     clock : callable
         Seconds, monotonic.
     """
 
     supervisor: Supervisor
     progress: ProgressReporter
-    lasted: float = LASTED_SECONDS
+    stable_seconds: float = STABLE_SECONDS
     clock: Callable[[], float] = time.monotonic
-    _in_a_row: dict[str, int] = field(default_factory=dict)
-    _restarted: dict[str, float] = field(default_factory=dict)
+    _restarts: dict[str, int] = field(default_factory=dict)
+    _restarted_at: dict[str, float] = field(default_factory=dict)
 
-    def keep(self, stop: threading.Event) -> Failure | None:
-        """Start again what dies, until `stop` is set; return why it was given up, if it was."""
-        while not stop.wait(LOOK_EVERY):
-            failure = self.look()
+    def supervise(self, stop: threading.Event) -> Failure | None:
+        """Restart processes until `stop` is set; return the failure when one is given up."""
+        while not stop.wait(POLL_SECONDS):
+            failure = self.check()
             if failure is not None:
                 return failure
         return None
 
-    def look(self) -> Failure | None:
-        """Start again what died since the last look; return the first that died too often in a row."""
-        for managed in self.supervisor.dead():
-            error = death_of(managed)
-            row = self._in_a_row.get(managed.name, 0) + 1 if self._died_young(managed) else 1
-            if row > MOST_IN_A_ROW:
-                return self._given_up(managed, error)
-            self._tell(f"DIED    {error.reason} (log: {managed.log})")
+    def check(self) -> Failure | None:
+        """Restart each process that has exited; return the failure of the first that exited too often in a row."""
+        for managed in self.supervisor.exited():
+            error = exit_error(managed)
+            restarts = self._restarts.get(managed.name, 0) + 1 if self._exited_soon(managed) else 1
+            if restarts > MAX_RESTARTS:
+                return self._give_up(managed, error)
+            self._report(f"EXITED     {error.reason} (log: {managed.log})")
             self.supervisor.restart(managed)
-            self._in_a_row[managed.name], self._restarted[managed.name] = row, self.clock()
-            cost = f"; {COSTS[managed.name]}" if managed.name in COSTS else ""
-            self._tell(f"AGAIN   {managed.name} was started again, {row} of {MOST_IN_A_ROW} times in a row{cost}")
+            self._restarts[managed.name], self._restarted_at[managed.name] = restarts, self.clock()
+            effect = f"; {EFFECTS[managed.name]}" if managed.name in EFFECTS else ""
+            self._report(f"RESTARTED  {managed.name}, restart {restarts} of at most {MAX_RESTARTS} in a row{effect}")
         return None
 
-    def _died_young(self, managed: Managed) -> bool:
-        born = self._restarted.get(managed.name)
-        return born is not None and self.clock() - born < self.lasted
+    def _exited_soon(self, managed: ManagedProcess) -> bool:
+        restarted_at = self._restarted_at.get(managed.name)
+        return restarted_at is not None and self.clock() - restarted_at < self.stable_seconds
 
-    def _given_up(self, managed: Managed, error: LocalStackError) -> Failure:
+    def _give_up(self, managed: ManagedProcess, error: LocalStackError) -> Failure:
         reason = (
-            f"{error.reason}. It was started again {MOST_IN_A_ROW} times in a row, and did not last "
-            f"{self.lasted:.0f} s any more."
+            f"{error.reason}. It was restarted {MAX_RESTARTS} times in a row, and each time it exited within "
+            f"{self.stable_seconds:.0f} s."
         )
-        log.error("given up: %s", reason)
+        log.error("giving up: %s", reason)
         return Failure(managed.name, reason, error.advice, error.log)
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         log.error("%s", line)
         self.progress.line(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,32 +18,32 @@ from sqlalchemy import Engine, make_url, text
 from deploy.local_stack.airflow_api import AirflowApi
 from deploy.local_stack.airflow_home import ADMIN, COMMANDS, WORKERS, AirflowHome, airflow_command, stack_environment
 from deploy.local_stack.database import database_processes, stop_database
-from deploy.local_stack.logs import told_as_notes
+from deploy.local_stack.errors import LocalStackError, StoppedError
+from deploy.local_stack.logs import forward_log_records
 from deploy.local_stack.polling import poll_until
-from deploy.local_stack.steps import Outcome
-from deploy.local_stack.supervisor import Supervisor, death_of, register_of
-from include.errors import LocalStackError
+from deploy.local_stack.steps import Note, StepResult
+from deploy.local_stack.supervisor import Supervisor, exit_error, session_register
 from include.settings import DATABASE_POOL, POOL_NOTE, Settings
-from include.warehouse import migrate, open_engine, start_embedded
+from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 
-Note = Callable[[str], None]
-
-# Parts that must be healthy before work is given to Airflow; the triggerer follows beside the work.
-NEEDED_AT_FIRST = ("api-server", "dag-processor", "scheduler")
-BOOT_SECONDS = 240.0
-NEEDS_THE_API = ("scheduler", "triggerer", *WORKERS)
+# These must be healthy before a DAG can run. The triggerer is started later, while DAGs run.
+STARTED_FIRST = ("api-server", "dag-processor", "scheduler")
+# A task that ends reports it to the API server, and waits long for one that is gone.
+STOPPED_FIRST = ("scheduler", "triggerer", *WORKERS)
+AIRFLOW_TIMEOUT_SECONDS = 240.0
+SERVICE_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Stack:
-    """What runs, and where. Each method that takes a `note` is the work of one step.
+    """Starts and stops the parts of the stack. Each method that takes a `note` is the work of one step.
 
     Parameters
     ----------
     settings : Settings
-        With the ports that were chosen, and `home` absolute.
+        With ports that are free, and an absolute `home`.
     stop : Event
-        Set when the stack is to be stopped.
+        Set to stop the stack.
     """
 
     settings: Settings
@@ -58,35 +58,38 @@ class Stack:
 
     def __post_init__(self) -> None:
         home = self.settings.home
-        self.supervisor = Supervisor(register_of(home), self.settings.log_dir)
+        self.supervisor = Supervisor(session_register(home), self.settings.log_dir)
         self.airflow = AirflowHome.prepare(self.settings)
         self.api = AirflowApi(self.airflow_address, ADMIN, self.airflow.secrets.password)
 
     @property
     def airflow_address(self) -> str:
-        """Where Airflow answers."""
+        """The URL of Airflow."""
         return f"http://127.0.0.1:{self.settings.airflow_port}"
 
     @property
     def service_address(self) -> str:
-        """Where the service answers us, whatever address it listens on."""
+        """The URL of the service on this machine, whatever address it listens on."""
         host = self.settings.service_host
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.settings.service_port}"  # noqa: S104
 
     @property
     def warehouse(self) -> Engine:
-        """The engine on Sluice's database, once the step that starts it is done."""
+        """The engine on Sluice's database, after the step that starts it."""
         if self.engine is None:
             self.engine = open_engine(self.database_url)
         return self.engine
 
     # -- the database -----------------------------------------------------------------------------
 
-    def start_database(self, note: Note) -> Outcome:
-        """Start the embedded server; it holds Airflow's tables also when Sluice's own are elsewhere."""
+    def start_database(self, note: Note) -> StepResult:
+        """Start the embedded server. It has Airflow's tables even if Sluice's own are in another database."""
         note("starting the embedded server")
         began = time.monotonic()
         url = start_embedded(self.settings.home)
+        if self.stop.is_set():  # everything else may be stopped already, and nobody would stop the server
+            stop_embedded(self.settings.home)
+            raise StoppedError
         self.database_url = self.settings.database_url or url
         self.metadata_url = url.rsplit("/", 1)[0] + "/airflow"
         engine = open_engine(url, isolation_level="AUTOCOMMIT")
@@ -95,28 +98,28 @@ class Stack:
                 connection.execute(text("CREATE DATABASE airflow"))
         engine.dispose()
         address = make_url(url)
-        elsewhere = "; Sluice's own tables are in SLUICE_DATABASE_URL" if self.settings.database_url else ""
-        return Outcome(f"listens on 127.0.0.1:{address.port} after {time.monotonic() - began:.1f} s{elsewhere}")
+        other = "; Sluice's own tables are in SLUICE_DATABASE_URL" if self.settings.database_url else ""
+        return StepResult(f"listens on 127.0.0.1:{address.port} after {time.monotonic() - began:.1f} s{other}")
 
-    def migrate_schema(self, note: Note) -> Outcome:
-        """Bring Sluice's own schemas up to date."""
+    def migrate_schema(self, note: Note) -> StepResult:
+        """Migrate Sluice's own schemas to the newest version."""
         note("running migrations")
         migrate(self.database_url)
-        return Outcome("schemas source, scores and sluice are up to date")
+        return StepResult("schemas source, scores and sluice are up to date")
 
-    def load_samples(self, note: Note) -> Outcome:
-        """Load the samples' source tables unless they are there."""
-        # Loading pulls pandas or pyarrow in; only this step needs it.
+    def load_samples(self, note: Note) -> StepResult:
+        """Load the samples' source tables, unless they are loaded already."""
+        # This imports pandas and pyarrow; only this step needs them.
         from include.warehouse.samples import load_samples
 
-        before = self._sample_rows()
-        with told_as_notes("include.warehouse.samples", note):
+        before = self._source_files()
+        with forward_log_records("include.warehouse.samples", note):
             loaded = load_samples(self.warehouse, dates=self.settings.sample_dates, today=datetime.now(UTC).date())
-        told = ", ".join(f"{table} {rows:,}" for table, rows in loaded.items())
-        return Outcome(f"rows: {told}", kept=before == self._sample_rows() and bool(before))
+        rows = ", ".join(f"{table} {count:,}" for table, count in loaded.items())
+        return StepResult(f"rows: {rows}", skipped=bool(before) and before == self._source_files())
 
-    def _sample_rows(self) -> dict[str, str]:
-        """Return each source table's place on disk, which changes when a table is written anew."""
+    def _source_files(self) -> dict[str, str]:
+        """Return the file on disk of each source table, which changes when the table is written again."""
         query = (
             "SELECT relname, relfilenode FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE nspname = 'source' AND relkind IN ('r', 'p')"
@@ -126,75 +129,75 @@ class Stack:
 
     # -- Airflow ----------------------------------------------------------------------------------
 
-    def migrate_airflow(self, note: Note) -> Outcome:
-        """Make or change Airflow's own tables, which costs 8 s, unless this version of Airflow did it before."""
-        remembered = self.settings.home / "local" / "airflow-migrated"
-        wanted = self.airflow.migrated_to(self.metadata_url)
+    def migrate_airflow(self, note: Note) -> StepResult:
+        """Create or migrate Airflow's own tables, unless this version of Airflow did it before: it takes 8 s."""
+        record = self.settings.home / "local" / "airflow-migrated"
+        version = self.airflow.schema_version(self.metadata_url)
         engine = open_engine(self.metadata_url)
         with engine.connect() as connection:
-            there = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is not None
+            exists = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is not None
         engine.dispose()
-        if there and remembered.exists() and remembered.read_text(encoding="utf-8") == wanted:
-            return Outcome("this version of Airflow has made its tables before", kept=True)
+        if exists and record.exists() and record.read_text(encoding="utf-8") == version:
+            return StepResult("this version of Airflow created its tables before", skipped=True)
         note("airflow db migrate")
         self.supervisor.run(
             "airflow-db", airflow_command("db", "migrate"), self.airflow_environment(), self.cwd, self.stop
         )
-        remembered.write_text(wanted, encoding="utf-8")
-        return Outcome("airflow db migrate")
+        record.write_text(version, encoding="utf-8")
+        return StepResult("airflow db migrate")
 
-    def start_airflow(self, note: Note) -> Outcome:
-        """Start the parts that tasks need, and wait until they are healthy."""
-        for name in NEEDED_AT_FIRST:
+    def start_airflow(self, note: Note) -> StepResult:
+        """Start what tasks need, and wait until it is healthy."""
+        for name in STARTED_FIRST:
             self._start_airflow(name)
         self._wait_until_healthy(("metadatabase", "scheduler", "dag_processor"), note)
         self.api.set_pool(DATABASE_POOL, self.settings.database_slots, POOL_NOTE)
-        return Outcome(f"API server, scheduler and DAG processor are healthy at {self.airflow_address}")
+        return StepResult(f"API server, scheduler and DAG processor are healthy at {self.airflow_address}")
 
-    def start_triggerer(self, note: Note) -> Outcome:
-        """Start the part that waits on behalf of deferred tasks."""
+    def start_triggerer(self, note: Note) -> StepResult:
+        """Start the triggerer, which waits in place of deferred tasks."""
         self._start_airflow("triggerer")
         self._wait_until_healthy(("triggerer",), note)
-        return Outcome("healthy")
+        return StepResult("healthy")
 
     def _wait_until_healthy(self, parts: Sequence[str], note: Note) -> None:
-        def look() -> bool | None:
-            self.watch()
+        def healthy() -> bool | None:
+            self.check_processes()
             health = self.api.health()
             missing = [part for part in parts if health.get(part) != "healthy"]
             names = missing if health else ["api_server", *missing]
             note("waiting for " + ", ".join(name.replace("_", " ") for name in names))
             return None if missing else True
 
-        poll_until(look, self.stop, seconds=BOOT_SECONDS, otherwise=self._slow_boot, every=0.3)
+        poll_until(healthy, self.stop, timeout=AIRFLOW_TIMEOUT_SECONDS, on_timeout=self._unhealthy, interval=0.3)
 
     def airflow_environment(self) -> dict[str, str]:
         """Return the environment of Airflow's processes."""
         urls = {"database_url": self.database_url, "metadata_url": self.metadata_url}
-        return self.airflow.environment(self.settings, **urls, more=self.airflow_options)
+        return self.airflow.environment(self.settings, **urls, options=self.airflow_options)
 
     def _start_airflow(self, name: str) -> None:
         self.supervisor.start(name, airflow_command(*COMMANDS[name]), self.airflow_environment(), self.cwd)
 
-    def _slow_boot(self) -> LocalStackError:
+    def _unhealthy(self) -> LocalStackError:
         found = ", ".join(f"{part} {status}" for part, status in self.api.health().items()) or "no answer"
         return LocalStackError(
-            f"expected Airflow to be healthy within {BOOT_SECONDS:.0f} s; found: {found}.",
-            "Read scheduler.log, api-server.log and dag-processor.log in that folder, then run again.",
+            f"expected Airflow to be healthy within {AIRFLOW_TIMEOUT_SECONDS:.0f} s; found: {found}.",
+            "Read scheduler.log, api-server.log and dag-processor.log in the log folder, then run again.",
             self.settings.log_dir,
         )
 
     # -- the service ------------------------------------------------------------------------------
 
-    def start_service(self, note: Note) -> Outcome:
-        """Start the Flask service, and wait until it is alive."""
+    def start_service(self, note: Note) -> StepResult:
+        """Start the online service, and wait until it answers."""
         environment = stack_environment(
             self.settings, self.database_url, {"SLUICE_SERVICE_HOST": self.settings.service_host}
         )
         service = self.supervisor.start("service", [sys.executable, "-m", "model_service"], environment, self.cwd)
 
         def alive() -> bool | None:
-            self.watch()
+            self.check_processes()
             with suppress(httpx.TransportError):
                 answer = httpx.get(f"{self.service_address}/health", timeout=2, trust_env=False)
                 return True if answer.is_success else None
@@ -204,43 +207,43 @@ class Stack:
         poll_until(
             alive,
             self.stop,
-            seconds=60,
-            otherwise=lambda: LocalStackError(
-                f"expected the service to answer {self.service_address}/health within 60 s; found no answer.",
-                "Read its log, mend what it names, and run again.",
+            timeout=SERVICE_TIMEOUT_SECONDS,
+            on_timeout=lambda: LocalStackError(
+                f"expected the service to answer {self.service_address}/health within "
+                f"{SERVICE_TIMEOUT_SECONDS:.0f} s; found no answer.",
+                "Read its log, fix the cause, and run again.",
                 service.log,
             ),
         )
-        return Outcome(f"alive at {self.service_address}")
+        return StepResult(f"answers at {self.service_address}")
 
-    # -- all of it --------------------------------------------------------------------------------
+    # -- all parts --------------------------------------------------------------------------------
 
     @property
     def cwd(self) -> Path:
-        """The working folder of the processes: not the checkout, whose folders would shadow packages."""
+        """The working folder of the processes. Not the checkout: its folders would shadow installed packages."""
         return self.airflow.folder
 
-    def watch(self) -> None:
-        """Check that everything that was started lives.
+    def check_processes(self) -> None:
+        """Check that every process that was started is still running.
 
         Raises
         ------
         LocalStackError
-            Naming the process that died, with the last error lines of its log.
+            Naming the process that has exited, with the last error lines of its log.
         """
-        dead = self.supervisor.dead()
-        if dead:
-            raise death_of(dead[0])
+        exited = self.supervisor.exited()
+        if exited:
+            raise exit_error(exited[0])
 
     def processes(self) -> list[psutil.Process]:
-        """Return this process, all that it started, and the database's."""
+        """Return this process, every process that it started, and the database's."""
         return [psutil.Process(), *self.supervisor.running(), *database_processes(self.settings.home)]
 
-    def close(self, hurry: threading.Event) -> list[psutil.Process]:
-        """Stop every process, the database last, and return those that would not end."""
+    def close(self, kill_now: threading.Event) -> list[psutil.Process]:
+        """Stop every process, the database last, and return those that could not be stopped."""
         self.stop.set()
-        # A task that ends reports it to the API server, and waits long for one that is gone.
-        survivors = self.supervisor.stop(hurry, first=NEEDS_THE_API)
+        survivors = self.supervisor.stop(kill_now, first=STOPPED_FIRST)
         if self.engine is not None:
             self.engine.dispose()
         stop_database(self.settings.home)

@@ -1,43 +1,43 @@
-"""Steps as data, and the runner that starts each as soon as what it needs is done."""
+"""Steps with their dependencies, and the runner that starts each as soon as those are done."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-from deploy.local_stack.polling import StoppedError
+from deploy.local_stack.errors import LocalStackError, StoppedError
 from deploy.local_stack.progress import ProgressReporter
-from include.errors import LocalStackError, SluiceError
+from include.errors import SluiceError
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.2
-LINGER_SECONDS = 3.0
+POLL_SECONDS = 0.2
+STOP_TIMEOUT_SECONDS = 3.0
+
+Note = Callable[[str], None]
+"""Takes a few words about what a step is doing right now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step brought: a sentence, and whether all of it was there already."""
+class StepResult:
+    """What a step did, in a sentence; `skipped` when its result existed already."""
 
-    text: str = ""
-    kept: bool = False
+    message: str = ""
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its title, the titles of those that must be done before, and what it does.
-
-    `work` gets a function that takes a note on what it is doing right now.
-    """
+    """One step: its title, its work, and the titles of the steps that must be done before."""
 
     title: str
-    work: Callable[[Callable[[str], None]], Outcome]
-    needs: tuple[str, ...] = ()
+    work: Callable[[Note], StepResult]
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,107 +50,102 @@ class Failure:
     log: Path | None
 
     @classmethod
-    def of(cls, title: str, error: BaseException, launcher_log: Path) -> Failure:
-        """Return what to tell of `error`, raised by the step `title`."""
+    def from_error(cls, title: str, error: BaseException, launcher_log: Path) -> Failure:
+        """Return the failure of the step `title`, which raised `error`."""
         if isinstance(error, LocalStackError):
             return cls(title, error.reason, error.advice, error.log)
         if isinstance(error, SluiceError):
-            return cls(title, str(error), "Then run again: what is done is kept.", launcher_log)
+            return cls(title, str(error), "Then run again: finished steps are kept.", launcher_log)
         return cls(
             title,
             f"{type(error).__name__}: {str(error)[:1500]}",
-            "Read the log; run again: what is done is kept. If it stays, `make clean` starts afresh.",
+            "Read the log and run again: finished steps are kept. If it fails again, `make clean` starts from scratch.",
             launcher_log,
         )
 
     def lines(self) -> list[str]:
-        """Return the failure as lines for a person."""
-        told = [f"FAILED: {self.title}", f"  reason:     {self.reason}"]
+        """Return the failure as lines to print."""
+        lines = [f"FAILED: {self.title}", f"  reason:     {self.reason}"]
         if self.log is not None:
-            told.append(f"  log:        {self.log}")
-        return [*told, f"  what to do: {self.advice}"]
+            lines.append(f"  log:        {self.log}")
+        return [*lines, f"  what to do: {self.advice}"]
 
 
 @dataclass(slots=True)
 class StepRunner:
-    """Runs steps side by side, each in a thread of its own, until all are done or one failed.
+    """Runs steps in parallel threads, in the order of their dependencies, until all are done or one fails.
 
     Parameters
     ----------
     steps : sequence of Step
-        In the order in which they are told of; what a step needs stands before it.
+        In the order in which they are shown.
     progress : ProgressReporter
-        Where they are told of.
+        Shows each step's start and end.
     stop : Event
-        Set from outside to give up; set by the runner when a step failed. Steps look at it.
+        Set by a signal, or by the runner when a step fails. Steps check it while they wait.
     launcher_log : Path
-        Where a failure's traceback is written.
-    watch : callable
-        Called again and again while steps run; raises when something that must live died.
+        A failure's traceback is written there.
+    check_processes : callable
+        Called again and again while steps run; raises LocalStackError when a process of the stack has exited.
     """
 
     steps: Sequence[Step]
     progress: ProgressReporter
     stop: threading.Event
     launcher_log: Path
-    watch: Callable[[], None] = lambda: None
-    _ended: queue.SimpleQueue[tuple[Step, BaseException | None]] = field(default_factory=queue.SimpleQueue)
+    check_processes: Callable[[], None] = lambda: None
+    _running: dict[Future[None], Step] = field(default_factory=dict)
 
     def run(self) -> Failure | None:
-        """Run the steps, and return the first failure; None when all are done or `stop` was set outside."""
+        """Run the steps, and return the first failure; None when all are done or `stop` was set by a signal."""
         self.progress.plan([step.title for step in self.steps])
-        waiting, running, done = list(self.steps), set[str](), set[str]()
-        failure: Failure | None = None
-        gave_up = 0.0
-        while True:
-            if not self.stop.is_set():
-                for step in [each for each in waiting if done.issuperset(each.needs)]:
-                    waiting.remove(step)
-                    running.add(step.title)
-                    self._start(step)
-            if not running:
-                return failure
-            if self.stop.is_set():
-                # Most steps look at `stop` often; one that is deep in the database ends when that stops.
-                gave_up = gave_up or time.monotonic()
-                if time.monotonic() - gave_up > LINGER_SECONDS:
+        by_title = {step.title: step for step in self.steps}
+        order = TopologicalSorter({step.title: step.depends_on for step in self.steps})
+        order.prepare()
+        executor = ThreadPoolExecutor(max_workers=len(self.steps))
+        try:
+            while order.is_active() and not self.stop.is_set():
+                for title in order.get_ready():
+                    step = by_title[title]
+                    self.progress.start(title)
+                    self._running[executor.submit(self._work, step)] = step
+                failure = self._wait_for_one(order)
+                if failure is not None:
+                    self.stop.set()
                     return failure
-            try:
-                step, error = self._ended.get(timeout=LOOK_EVERY)
-            except queue.Empty:
-                failure = failure or self._watched(running)
-                continue
-            running.discard(step.title)
-            if error is None:
-                done.add(step.title)
-            elif failure is None and not isinstance(error, StoppedError):
-                failure = self._failed(step.title, error)
+            return None
+        finally:
+            if self.stop.is_set():
+                # Most steps check `stop` often. One that waits for the database ends when that is stopped, after this.
+                wait(self._running, timeout=STOP_TIMEOUT_SECONDS)
+            executor.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, step: Step) -> None:
-        self.progress.began(step.title)
-        threading.Thread(target=self._work, args=(step,), name=step.title, daemon=True).start()
+    def _wait_for_one(self, order: TopologicalSorter[str]) -> Failure | None:
+        """Wait a moment for a step to end; return the failure of a step, or of a process of the stack."""
+        ended, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for future in ended:
+            step, error = self._running.pop(future), future.exception()
+            if error is None:
+                order.done(step.title)
+            elif not isinstance(error, StoppedError):
+                return self._failed(step.title, error)
+        if ended or self.stop.is_set():
+            return None
+        try:
+            self.check_processes()
+        except LocalStackError as error:
+            return self._failed(", ".join(sorted(step.title for step in self._running.values())), error)
+        return None
 
     def _work(self, step: Step) -> None:
         try:
-            outcome = step.work(lambda text: self.progress.note(step.title, text))
-        except BaseException as error:  # noqa: BLE001  # the runner's thread tells of it
-            word = "stopped" if isinstance(error, StoppedError) or self.stop.is_set() else "failed"
-            self.progress.ended(step.title, word, "")
-            self._ended.put((step, error))
-        else:
-            self.progress.ended(step.title, "kept" if outcome.kept else "done", outcome.text)
-            self._ended.put((step, None))
-
-    def _watched(self, running: set[str]) -> Failure | None:
-        if self.stop.is_set():
-            return None
-        try:
-            self.watch()
-        except LocalStackError as error:
-            return self._failed(f"{', '.join(sorted(running))}", error)
-        return None
+            result = step.work(lambda text: self.progress.note(step.title, text))
+        except BaseException as error:
+            stopped = isinstance(error, StoppedError) or self.stop.is_set()
+            self.progress.finish(step.title, "stopped" if stopped else "failed")
+            raise
+        self.progress.finish(step.title, "skipped" if result.skipped else "done", result.message)
 
     def _failed(self, title: str, error: BaseException) -> Failure:
-        self.stop.set()
         log.error("step '%s' failed", title, exc_info=error)
-        return Failure.of(title, error, self.launcher_log)
+        return Failure.from_error(title, error, self.launcher_log)

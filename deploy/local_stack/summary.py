@@ -1,4 +1,4 @@
-"""What `make run` says when all is up: the champions and their figures, the scores, where to look."""
+"""The summary of `make run`: the champions and their metrics, the scores, and where to look."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from deploy.local_stack.airflow_home import ADMIN
-from deploy.local_stack.dag_runs import RETRAINED, SCORED, Jobs
-from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.dag_runs import RETRAINED_MODELS, SCORED_MODEL, DagRuns
+from deploy.local_stack.memory import MemoryMonitor
 from deploy.local_stack.stack import Stack
 from include.errors import DatabaseError
 from include.records import Interval
@@ -23,37 +23,37 @@ RULE = "-" * 100
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Reads what there is from the ledger and the tables, and puts it into lines."""
+    """Reads champions and scores from the ledger and the tables, and formats them."""
 
     stack: Stack
     days: Sequence[date]
 
-    def lines(self, seconds: float, setup_seconds: float, memory: MemoryWatch) -> Iterator[str]:
+    def lines(self, seconds: float, setup_seconds: float, memory: MemoryMonitor) -> Iterator[str]:
         """Yield the summary's lines.
 
         Parameters
         ----------
         seconds : float
-            What starting took, from the first step to the last.
+            From the first step to the last.
         setup_seconds : float
-            What `make` took before that.
-        memory : MemoryWatch
+            What `make` needed before that.
+        memory : MemoryMonitor
         """
         yield ""
         yield RULE
         ledger = Ledger(self.stack.warehouse)
-        for model in RETRAINED:
+        for model in RETRAINED_MODELS:
             yield from self._model(ledger, model)
         yield from self._scores()
         yield from self._addresses()
         yield ""
         yield (
-            f"Took {_minutes(seconds + setup_seconds)}: {_minutes(setup_seconds)} of set-up, "
-            f"{_minutes(seconds)} from the first step to the last."
+            f"Time: {_minutes(seconds + setup_seconds)}, of which {_minutes(setup_seconds)} for set-up and "
+            f"{_minutes(seconds)} for the steps"
         )
         yield (
             f"Peak memory of all processes together: {memory.peak / 2**20:,.0f} MiB "
-            f"({memory.measure}, looked at every second)."
+            f"({memory.measure}, measured every second)"
         )
         yield RULE
 
@@ -65,7 +65,7 @@ class Summary:
         evaluation = version.evaluation
         yield (
             f"{model}: champion is version {version.version}, promoted {champion.promoted_at:%Y-%m-%d %H:%M} UTC by "
-            f"{champion.actor}; judged on {evaluation.rows:,} rows later than its training"
+            f"{champion.actor}; evaluated on {evaluation.rows:,} holdout rows, all later than its training rows"
         )
         yield from metric_table(evaluation.candidate, evaluation.baseline, evaluation.intervals)
         gates = version.decision.gates
@@ -75,13 +75,15 @@ class Summary:
         yield ""
 
     def _scores(self) -> Iterator[str]:
-        yield f"Rows in scores.{SCORED}, day by day"
-        for each in Jobs(self.stack).partitions.counts(SCORED, self.days):
-            verdict = "equal to the source" if each.rows == each.source_rows else f"the source has {each.source_rows:,}"
-            yield f"  {each.day}  {each.rows:>6,} rows, version {each.version}, {verdict}"
+        yield f"Rows in scores.{SCORED_MODEL} by day"
+        for each in DagRuns(self.stack).partitions.row_counts(SCORED_MODEL, self.days):
+            comparison = (
+                "equal to the source" if each.rows == each.source_rows else f"the source has {each.source_rows:,}"
+            )
+            yield f"  {each.day}  {each.rows:>6,} rows, version {each.version}, {comparison}"
         yield ""
-        yield "To read them, paste:"
-        yield f"  {psql_line(self.stack.database_url, SCORED)}"
+        yield "To read them, paste this line:"
+        yield f"  {psql_line(self.stack.database_url, SCORED_MODEL)}"
 
     def _addresses(self) -> Iterator[str]:
         settings = self.stack.settings
@@ -95,19 +97,18 @@ class Summary:
 def metric_table(
     candidate: Mapping[str, float], baseline: Mapping[str, float], intervals: Mapping[str, Interval] | None = None
 ) -> Iterator[str]:
-    """Yield a table of the champion's metrics with their intervals, and the baseline's beside them."""
-    known = intervals or {}
+    """Yield a table of the champion's metrics, their confidence intervals, and the baseline's metrics."""
+    intervals = intervals or {}
     yield f"  {'metric':<18} {'champion':>10} {'interval':>18} {'baseline':>10}"
-    for name, figure in candidate.items():
-        beside = baseline.get(name)
-        told = f"{beside:>10.4f}" if beside is not None else f"{'-':>10}"
+    for name, value in candidate.items():
+        of_baseline = f"{baseline[name]:.4f}" if name in baseline else "-"
+        interval = f"{intervals[name].low:.4f} to {intervals[name].high:.4f}" if name in intervals else "-"
         direction = "higher is better" if METRICS[name].higher_is_better else "lower is better"
-        reach = f"{known[name].low:.4f} to {known[name].high:.4f}" if name in known else "-"
-        yield f"  {name:<18} {figure:>10.4f} {reach:>18} {told}   {direction}"
+        yield f"  {name:<18} {value:>10.4f} {interval:>18} {of_baseline:>10}   {direction}"
 
 
 def psql_line(url: str, model: str) -> str:
-    """Return a shell line that shows scores of `model`, with the embedded psql where there is one."""
+    """Return a shell command that shows scores of `model`, with the embedded psql if it is installed."""
     query = f"SELECT * FROM scores.{model} ORDER BY partition_start DESC, entity_key LIMIT 5"  # noqa: S608  # a declared name, shown to a person
     return shlex.join([_psql(), url, "-c", query])
 
@@ -115,7 +116,7 @@ def psql_line(url: str, model: str) -> str:
 def _psql() -> str:
     try:
         embedded = binary("psql")
-    except DatabaseError:  # not installed: whoever has a server of their own has a psql too
+    except DatabaseError:  # not installed: who has another server has its psql, too
         return "psql"
     return embedded if Path(embedded).exists() else "psql"
 

@@ -1,9 +1,8 @@
-"""Processes of the stack: started in sessions of their own, watched, and stopped with all their children."""
+"""The processes of the stack: started, watched, restarted, and stopped with all their descendants."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import threading
@@ -14,69 +13,76 @@ from pathlib import Path
 
 import psutil
 
-from deploy.local_stack.polling import StoppedError
-from include.errors import LocalStackError
-from include.processes.termination import end, members
+from deploy.local_stack.errors import LocalStackError, StoppedError
+from include.processes import (
+    SessionRegister,
+    find_orphans,
+    log_tail,
+    session_processes,
+    start_process,
+    terminate,
+)
 
-MARK = "SLUICE_LOCAL_STACK"
-EARLY_GRACE_SECONDS = 6.0
-GRACE_SECONDS = 7.0
+STACK_VARIABLE = "SLUICE_LOCAL_STACK"
+"""In the environment of every process of a stack, with the stack's home as its value."""
+
+FIRST_STOP_TIMEOUT_SECONDS = 6.0
+STOP_TIMEOUT_SECONDS = 7.0
+RESTART_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Managed:
-    """One process that we started, the leader of its own session, its log, and how to start it again."""
+class ManagedProcess:
+    """A process that the supervisor started: the leader of its own session, its log, and how to start it again."""
 
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
-    lasting: bool
-    again: Callable[[], Managed]
+    long_running: bool
+    restart: Callable[[], ManagedProcess]
 
 
 @dataclass(slots=True)
 class Supervisor:
     """Starts the stack's processes and, in the end, stops every one with its descendants.
 
-    A session of its own keeps a terminal's Ctrl-C from the child: the order of stopping is ours.
+    Each is in a session of its own, so that a terminal's Ctrl-C reaches only the launcher, which then stops them in
+    order.
 
     Parameters
     ----------
-    register : Path
-        A file that remembers the sessions, so that the next start finds what a killed launcher left.
+    register : SessionRegister
+        Records the sessions, so that the next start finds the processes of a launcher that was killed.
     log_dir : Path
-        Where each process's output goes, ``<name>.log``.
+        The output of each process goes to ``<name>.log`` in this folder.
     """
 
-    register: Path
+    register: SessionRegister
     log_dir: Path
-    _managed: list[Managed] = field(default_factory=list)
+    _managed: list[ManagedProcess] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _closed: bool = False
+    _stopping: bool = False
 
     def start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, lasting: bool = True
-    ) -> Managed:
-        """Start `command`; a `lasting` one is expected to run until we stop it."""
-        self.log_dir.mkdir(parents=True, exist_ok=True)
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, long_running: bool = True
+    ) -> ManagedProcess:
+        """Start `command`; a `long_running` one is expected to run until the supervisor stops it.
+
+        Raises
+        ------
+        StoppedError
+            When the supervisor is stopping: nothing is started any more.
+        """
         log = self.log_dir / f"{name}.log"
         with self._lock:
-            if self._closed:
+            if self._stopping:
                 raise StoppedError
-            with log.open("ab") as output:
-                popen = subprocess.Popen(  # noqa: S603  # our own commands
-                    list(command),
-                    env=dict(environment),
-                    cwd=cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            again = partial(self.start, name, command, environment, cwd, lasting=lasting)
-            managed = Managed(name, popen, log, lasting, again)
+            # Not `end_with_parent`: the step's thread, which starts it, ends long before it.
+            popen = start_process(command, environment=environment, cwd=cwd, log=log)
+            restart = partial(self.start, name, command, environment, cwd, long_running=long_running)
+            managed = ManagedProcess(name, popen, log, long_running, restart)
             self._managed.append(managed)
-            self._remember()
+            self.register.write([each.popen.pid for each in self._managed])
         return managed
 
     def run(
@@ -87,103 +93,96 @@ class Supervisor:
         Raises
         ------
         LocalStackError
-            When it exits with another code than 0, with the last error lines of its log.
+            When its exit code is not 0, with the last error lines of its log.
         StoppedError
-            When `stop` was set first.
+            When `stop` is set first.
         """
-        managed = self.start(name, command, environment, cwd, lasting=False)
+        managed = self.start(name, command, environment, cwd, long_running=False)
         while managed.popen.poll() is None:
             if stop.wait(0.05):
                 raise StoppedError
         if managed.popen.returncode != 0:
-            raise death_of(managed)
+            raise exit_error(managed)
 
-    def dead(self) -> list[Managed]:
-        """Return the lasting processes that ended by themselves."""
+    def exited(self) -> list[ManagedProcess]:
+        """Return the long-running processes that have exited though nobody stopped them."""
         with self._lock:
-            return [each for each in self._managed if each.lasting and each.popen.poll() is not None]
+            return [each for each in self._managed if each.long_running and each.popen.poll() is not None]
 
-    def restart(self, managed: Managed) -> Managed:
-        """Start a process that ended once more, after stopping what is left of its children."""
-        end(members({managed.popen.pid}), 2.0, threading.Event())
+    def restart(self, managed: ManagedProcess) -> ManagedProcess:
+        """Start a process that has exited again, after stopping what is left of its children."""
+        terminate(session_processes({managed.popen.pid}), RESTART_TIMEOUT_SECONDS)
         with self._lock:
             self._managed.remove(managed)
-        return managed.again()
+        return managed.restart()
 
     def running(self) -> list[psutil.Process]:
-        """Return every process of the stack that runs now, descendants included."""
+        """Return every process of the stack that runs now, with all descendants."""
         with self._lock:
             sessions = {each.popen.pid for each in self._managed}
-        return members(sessions)
+        return session_processes(sessions)
 
-    def stop(self, hurry: threading.Event, first: Sequence[str] = ()) -> list[psutil.Process]:
-        """Stop everything: TERM to all at once, KILL to what is left after a grace.
+    def stop(self, kill_now: threading.Event, first: Sequence[str] = ()) -> list[psutil.Process]:
+        """Stop everything: SIGTERM to all at once, SIGKILL after a timeout.
 
         Parameters
         ----------
-        hurry : Event
-            When set, the grace ends at once.
+        kill_now : Event
+            When set, the timeouts end at once.
         first : sequence of str
-            Names of processes that are stopped before the others, whom they still need.
+            Names of processes to stop before the others, because they still need those.
 
         Returns
         -------
         list of psutil.Process
-            What survived even that.
+            The processes that could not be stopped.
         """
         with self._lock:
-            self._closed = True
-            everyone = {each.popen.pid for each in self._managed}
-            early = {each.popen.pid for each in self._managed if each.name in first}
+            self._stopping = True
+            every_session = {each.popen.pid for each in self._managed}
+            first_sessions = {each.popen.pid for each in self._managed if each.name in first}
         survivors = [
-            *end(members(early), EARLY_GRACE_SECONDS, hurry),
-            *end(members(everyone - early), GRACE_SECONDS, hurry),
+            *terminate(session_processes(first_sessions), FIRST_STOP_TIMEOUT_SECONDS, kill_now),
+            *terminate(session_processes(every_session - first_sessions), STOP_TIMEOUT_SECONDS, kill_now),
         ]
-        for each in self._managed:
+        for managed in self._managed:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                each.popen.wait(timeout=1)
+                managed.popen.wait(timeout=1)
         if not survivors:
-            self.register.unlink(missing_ok=True)
+            self.register.clear()
         return survivors
 
-    def _remember(self) -> None:
-        sessions = {}
-        for each in self._managed:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                sessions[str(each.popen.pid)] = psutil.Process(each.popen.pid).create_time()
-        self.register.parent.mkdir(parents=True, exist_ok=True)
-        self.register.write_text(json.dumps({"boot": psutil.boot_time(), "sessions": sessions}), encoding="ascii")
 
-
-def death_of(managed: Managed) -> LocalStackError:
-    """Return the error that tells of a process that ended when it should not have."""
+def exit_error(managed: ManagedProcess) -> LocalStackError:
+    """Return the error that reports a process that has exited though it should run, or has failed."""
     code = managed.popen.returncode
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    # Who is killed so says nothing of it; what it said before would only mislead.
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    # A process that is killed with -9 logs nothing about it; the lines before would only mislead.
     why = (
-        ", by somebody, or by the system for want of memory"
+        ": a person killed it, or the system, because memory ran out"
         if code == -signal.SIGKILL
-        else f"; it last said: {last_words(managed.log)}"
+        else f"; end of its log: {log_tail(managed.log, prefer_errors=True)}"
     )
     return LocalStackError(
         f"{managed.name} {how}{why}",
-        "Read its log, mend what it names, and run again: what is done is kept.",
+        "Read its log, fix the cause, and run again: finished steps are kept.",
         managed.log,
     )
 
 
-def last_words(log: Path, lines: int = 4) -> str:
-    """Return the last lines of `log` that speak of an error, or else just the last ones."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 40_000))
-            said = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return "(nothing)"
-    telling = [line for line in said if "error" in line.lower() or "exception" in line.lower()]
-    return " / ".join(line[:300] for line in (telling or said)[-lines:]) or "(nothing)"
+def session_register(home: Path) -> SessionRegister:
+    """Return the file in which the sessions of a home's stack are recorded."""
+    return SessionRegister(home / "local" / "processes.json")
 
 
-def register_of(home: Path) -> Path:
-    """Return the file in which the sessions of a home's stack are remembered."""
-    return home / "local" / "processes.json"
+def orphans_of(home: Path) -> list[psutil.Process]:
+    """Return the processes that a killed launcher of this home left running."""
+    return find_orphans(session_register(home), STACK_VARIABLE, str(home))
+
+
+def stop_orphans(home: Path, timeout: float = STOP_TIMEOUT_SECONDS) -> int:
+    """Stop the processes that a killed launcher of this home left running, and return how many there were."""
+    orphans = orphans_of(home)
+    terminate(orphans, timeout)
+    session_register(home).clear()
+    return len(orphans)

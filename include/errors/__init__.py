@@ -37,7 +37,6 @@ __all__ = [
     "ConversionError",
     "DatabaseError",
     "FencedError",
-    "LocalStackError",
     "PromotionConflictError",
     "NoChampionError",
     "NoChampionAtTimeError",
@@ -230,21 +229,3 @@ class RowsRejectedError(SluiceError):
 
 class DatabaseError(SluiceError):
     """The database cannot be started or reached."""
-
-
-class LocalStackError(SluiceError):
-    """A part of the local stack, what `make run` starts, did not do its work.
-
-    Parameters
-    ----------
-    reason : str
-        What was expected and what was found.
-    advice : str
-        What to do next.
-    log : Path or None
-        The file that tells the whole story.
-    """
-
-    def __init__(self, reason: str, advice: str, log: Path | None = None) -> None:
-        super().__init__(f"{reason} {advice}")
-        self.reason, self.advice, self.log = reason, advice, log

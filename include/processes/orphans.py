@@ -1,63 +1,82 @@
-"""What an earlier launcher left running because it was killed: found again, and stopped."""
+"""Processes that run on after the program that started them was killed: the next start finds them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from deploy.local_stack.supervisor import GRACE_SECONDS, MARK
-from include.processes.termination import end, lives, session_of
+from include.processes.termination import is_alive, session_of
 
 
-def leftovers(home: Path, register: Path) -> list[psutil.Process]:
-    """Return processes of an earlier stack of `home` that still run.
+@dataclass(frozen=True, slots=True)
+class SessionRegister:
+    """A file with the sessions that a program has started; it stays when the program is killed."""
 
-    They carry our mark in their environment, or belong to a session that the `register` remembers
-    (a process that changed its title lost the first).
+    file: Path
+
+    def write(self, sessions: Collection[int]) -> None:
+        """Record these sessions, in place of the former ones."""
+        started = {}
+        for session in sessions:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started[str(session)] = psutil.Process(session).create_time()
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps({"boot": psutil.boot_time(), "sessions": started}), encoding="ascii")
+
+    def read(self) -> dict[int, float]:
+        """Return the recorded sessions of this boot, each with the time at which its leader was started."""
+        try:
+            recorded = json.loads(self.file.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        # After a reboot the same numbers are other processes.
+        if abs(recorded["boot"] - psutil.boot_time()) > 5:
+            return {}
+        return {int(session): float(started) for session, started in recorded["sessions"].items()}
+
+    def clear(self) -> None:
+        """Forget all sessions."""
+        self.file.unlink(missing_ok=True)
+
+
+def find_orphans(register: SessionRegister, variable: str, value: str) -> list[psutil.Process]:
+    """Return the processes of an earlier start that are still alive.
+
+    Parameters
+    ----------
+    register : SessionRegister
+        A process of a recorded session is one of them.
+    variable, value : str
+        So is a process with this variable in its environment. One that changed its title has overwritten its
+        environment, and one that moved to another session is not recorded: each way finds what the other misses.
     """
-    sessions = _remembered(register)
-    return [each for each in psutil.process_iter() if each.pid != os.getpid() and _is_ours(each, str(home), sessions)]
+    sessions = register.read()
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid()
+        and is_alive(process)
+        and (_is_recorded(process, sessions) or _has_variable(process, variable, value))
+    ]
 
 
-def stop_leftovers(home: Path, register: Path, grace: float = GRACE_SECONDS) -> int:
-    """Stop what `leftovers` finds, and return how many there were."""
-    found = leftovers(home, register)
-    end(found, grace, threading.Event())
-    register.unlink(missing_ok=True)
-    return len(found)
-
-
-def _remembered(register: Path) -> dict[int, float]:
-    try:
-        noted = json.loads(register.read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    # Numbers of another boot mean other processes.
-    if abs(noted["boot"] - psutil.boot_time()) > 5:
-        return {}
-    return {int(pid): float(born) for pid, born in noted["sessions"].items()}
-
-
-def _is_ours(process: psutil.Process, home: str, sessions: Mapping[int, float]) -> bool:
-    if not lives(process):
-        return False
+def _is_recorded(process: psutil.Process, sessions: Mapping[int, float]) -> bool:
     session = session_of(process)
-    if session is not None and session in sessions and _leader_is(session, sessions[session]):
-        return True
-    with contextlib.suppress(psutil.Error, OSError):
-        return process.environ().get(MARK) == home
-    return False
-
-
-def _leader_is(session: int, born: float) -> bool:
-    """Tell whether `session` is the one whose leader was born then: its number may have been given again."""
-    try:
-        return abs(psutil.Process(session).create_time() - born) < 1
+    if session is None or session not in sessions:
+        return False
+    try:  # the system may have given the leader's number to another process since
+        return abs(psutil.Process(session).create_time() - sessions[session]) < 1
     except psutil.NoSuchProcess:
         return True
+
+
+def _has_variable(process: psutil.Process, variable: str, value: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(variable) == value
+    return False

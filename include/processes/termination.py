@@ -1,4 +1,4 @@
-"""The end of processes: who belongs to a session, and how all of them are stopped."""
+"""Which processes belong to a session, and how all of them are stopped: SIGTERM, a timeout, SIGKILL."""
 
 from __future__ import annotations
 
@@ -7,67 +7,55 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psutil
 
-ORPHANS_GRACE_SECONDS = 2.0
+ORPHAN_TIMEOUT_SECONDS = 2.0
+KILL_TIMEOUT_SECONDS = 3.0
+POLL_SECONDS = 0.05
 
 
-def tree(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return `roots` and all their descendants that still run."""
-    found: dict[int, psutil.Process] = {}
-    for root in roots:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for each in (root, *root.children(recursive=True)):
-                found[each.pid] = each
-    return list(found.values())
+def session_processes(sessions: Collection[int]) -> list[psutil.Process]:
+    """Return every process of these sessions, and their descendants that moved to other sessions."""
+    return _with_descendants([process for process in psutil.process_iter() if session_of(process) in sessions])
 
 
-def members(sessions: set[int]) -> list[psutil.Process]:
-    """Return every process of these sessions, and the descendants that left them."""
-    return tree([each for each in psutil.process_iter() if session_of(each) in sessions])
+def terminate(
+    processes: Sequence[psutil.Process], timeout: float, kill_now: threading.Event | None = None
+) -> list[psutil.Process]:
+    """Stop processes with all their descendants.
 
+    SIGTERM goes to the leaders, which stop their own children. What they left behind gets SIGTERM next, and what is
+    still alive after that SIGKILL.
 
-def end(processes: Sequence[psutil.Process], grace: float, hurry: threading.Event) -> list[psutil.Process]:
-    """TERM to the leaders, who stop their own; then TERM to whom they forgot, and KILL to who is left."""
-    ids = {each.pid for each in processes}
-    leaders = [each for each in processes if session_of(each) == each.pid or _parent(each) not in ids]
+    Parameters
+    ----------
+    timeout : float
+        Seconds that the leaders have to end.
+    kill_now : Event, optional
+        When set, the timeouts end at once.
+
+    Returns
+    -------
+    list of psutil.Process
+        Those that are alive even after SIGKILL: another user's, or stuck in the kernel.
+    """
+    kill_now = kill_now or threading.Event()
+    ids = {process.pid for process in processes}
+    leaders = [each for each in processes if session_of(each) == each.pid or _parent_of(each) not in ids]
     _send(leaders, signal.SIGTERM)
-    alive = _wait(leaders, grace, hurry)
-    if not alive:
-        orphans = _orphans(processes)
+    if not _wait(leaders, timeout, kill_now):
+        orphans = _alive_in_sessions(processes)
         _send(orphans, signal.SIGTERM)
-        _wait(orphans, ORPHANS_GRACE_SECONDS, hurry)
-    left = tree(_orphans(processes))
-    _send(left, signal.SIGKILL)
-    return _wait(left, 3.0, threading.Event())
+        _wait(orphans, ORPHAN_TIMEOUT_SECONDS, kill_now)
+    remaining = _with_descendants(_alive_in_sessions(processes))
+    _send(remaining, signal.SIGKILL)
+    return _wait(remaining, KILL_TIMEOUT_SECONDS, threading.Event())
 
 
-def _orphans(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return who of `processes` lives, and who was born into their sessions since we looked."""
-    born = members({each.pid for each in processes})
-    return list({each.pid: each for each in (*processes, *born) if lives(each)}.values())
-
-
-def _wait(processes: Sequence[psutil.Process], seconds: float, hurry: threading.Event) -> list[psutil.Process]:
-    """Wait until all have ended, and return those that have not after `seconds`."""
-    deadline = time.monotonic() + seconds
-    alive = [each for each in processes if lives(each)]
-    while alive and time.monotonic() < deadline and not hurry.is_set():
-        time.sleep(0.1)
-        alive = [each for each in alive if lives(each)]
-    return alive
-
-
-def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for each in processes:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            each.send_signal(number)
-
-
-def lives(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that ended and waits for its parent to look does not."""
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs. A zombie, which has ended and waits for its parent to notice, does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -75,14 +63,48 @@ def lives(process: psutil.Process) -> bool:
 
 
 def session_of(process: psutil.Process) -> int | None:
-    """Return the session that a process belongs to; None when it is gone."""
+    """Return the id of a process's session, which is the process id of its leader; None when it has ended."""
     try:
         return os.getsid(process.pid)
     except (ProcessLookupError, PermissionError):
         return None
 
 
-def _parent(process: psutil.Process) -> int | None:
+def _with_descendants(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
+    found: dict[int, psutil.Process] = {}
+    for root in roots:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (root, *root.children(recursive=True)):
+                found[process.pid] = process
+    return list(found.values())
+
+
+def _alive_in_sessions(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return those of `processes` that are alive, and what has started in their sessions since they were listed."""
+    started_since = session_processes({process.pid for process in processes})
+    return list({process.pid: process for process in (*processes, *started_since) if is_alive(process)}.values())
+
+
+def _wait(processes: Sequence[psutil.Process], timeout: float, kill_now: threading.Event) -> list[psutil.Process]:
+    """Wait until all have ended, and return those that have not after `timeout` seconds.
+
+    Not `psutil.wait_procs`: it waits for a zombie, too, and where nothing collects orphans those stay for ever.
+    """
+    deadline = time.monotonic() + timeout
+    alive = [process for process in processes if is_alive(process)]
+    while alive and time.monotonic() < deadline and not kill_now.is_set():
+        time.sleep(POLL_SECONDS)
+        alive = [process for process in alive if is_alive(process)]
+    return alive
+
+
+def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.send_signal(number)
+
+
+def _parent_of(process: psutil.Process) -> int | None:
     try:
         return process.ppid()
     except psutil.NoSuchProcess:

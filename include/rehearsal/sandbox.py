@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from include.ports import any_free_port
+from include.processes import log_tail, memory_in_use, session_processes, start_process, terminate
 from include.rehearsal.client import HOST
 from include.rehearsal.environment import service_environment, token_of
 from include.settings import Pin, Settings
@@ -24,7 +22,6 @@ from include.spec import ModelSpec
 
 VERSION = 1
 STOP_SECONDS = 15.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +58,14 @@ class ServiceSandbox:
         self._declare()
         port, secret = any_free_port(HOST), secrets.token_hex(32)
         pin = Pin(version=VERSION, artifact_digest=self.artifact_digest)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
-            process = subprocess.Popen(
-                # -P: the working folder is no place to import from.
-                [sys.executable, "-P", "-m", "model_service"],
-                env=service_environment(self.settings, self.spec.name, self.home, pin, port, secret),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,  # the child is about to run another program
-            )
+        process = start_process(
+            # -P: the working folder is no place to import from.
+            [sys.executable, "-P", "-m", "model_service"],
+            environment=service_environment(self.settings, self.spec.name, self.home, pin, port, secret),
+            cwd=self.home,
+            log=self.log,
+            end_with_parent=True,  # a task that is killed with -9 runs no `finally`
+        )
         try:
             yield Service(process, port, token_of(self.settings, secret), self.log)
         finally:
@@ -101,41 +93,18 @@ class Service:
         return self.process.poll() is None
 
     def memory_mib(self) -> float | None:
-        """Return what the largest worker holds, in MiB.
-
-        PSS, where a page that n processes share counts 1/n for each; USS where the system has no PSS.
-        None when it cannot be read.
-        """
-        held: list[int] = []
+        """Return the memory of the largest worker in MiB, as `memory_in_use` measures it; None when it is unknown."""
+        sizes: list[int] = []
         with suppress(psutil.Error):
-            for worker in psutil.Process(self.process.pid).children():
-                memory = worker.memory_full_info()
-                held.append(getattr(memory, "pss", memory.uss))
-        return max(held) / 2**20 if held else None
+            sizes.extend(memory_in_use(worker)[0] for worker in psutil.Process(self.process.pid).children())
+        return max(sizes) / 2**20 if sizes else None
 
-    def log_tail(self, lines: int = 3) -> str:
-        """Return the end of what it said."""
-        said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return " / ".join(line.strip()[:300] for line in said[-lines:]) or "(nothing)"
+    def log_tail(self) -> str:
+        """Return the last lines that it wrote to its log."""
+        return log_tail(self.log, lines=3)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Tell the service to stop, as an operator does; whatever of it does not heed that is killed."""
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError, PermissionError):  # macOS answers the latter for a group that is gone
-        os.killpg(process.pid, signal.SIGKILL)
+    """Stop the service with SIGTERM, as an operator does, and kill what is left of it after 15 s."""
+    terminate(session_processes({process.pid}), STOP_SECONDS)
     process.wait()
-
-
-def _end_with_parent() -> None:
-    """In the child, before it runs the service: have the kernel stop it when we are killed.
-
-    A task that is killed -9 runs no `finally`. Linux only; elsewhere such a service stays until it is found.
-    Source: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local_stack.airflow_api import AirflowApi, TaskState
 from deploy.local_stack.dag_runs import describe
-from include.errors import LocalStackError
+from deploy.local_stack.errors import LocalStackError
 
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
 RUN = "/api/v2/dags/retrain_iris/dagRuns"
@@ -185,7 +185,7 @@ def test_the_instances_of_a_mapped_task_come_in_the_order_of_their_index(airflow
         {**shared, "map_index": 1, "hostname": "worker-2", "duration": 0.5},
         {**shared, "map_index": 0, "hostname": "worker-1", "duration": 0.7},
     ]})  # fmt: skip
-    assert api.mapped("retrain_iris", "manual__1", "score") == [
+    assert api.mapped_tasks("retrain_iris", "manual__1", "score") == [
         (0, "success", 1, "worker-1", 0.7),
         (1, "success", 1, "worker-2", 0.5),
     ]

@@ -17,20 +17,22 @@ import psutil
 import pytest
 
 from deploy.local_stack.airflow_home import AirflowHome
-from deploy.local_stack.lock import lock_file, only_launcher, stop_launcher
-from deploy.local_stack.memory import MemoryWatch
+from deploy.local_stack.database import database_processes
+from deploy.local_stack.errors import LocalStackError, StoppedError
+from deploy.local_stack.lock import launcher_lock, lock_file, stop_launcher
+from deploy.local_stack.memory import MemoryMonitor
+from deploy.local_stack.stack import Stack
 from deploy.local_stack.summary import metric_table, psql_line
-from include.errors import LocalStackError
 from include.records import Interval
 from include.settings import REPOSITORY, Settings, child_environment
 
 HOLDER = """
 import signal, sys, time
 from pathlib import Path
-from deploy.local_stack.lock import only_launcher
+from deploy.local_stack.lock import launcher_lock
 from deploy.local_stack.launch import Signals
 signals = Signals()
-with only_launcher(Path(sys.argv[1])), signals.caught():
+with launcher_lock(Path(sys.argv[1])), signals.handled():
     print("held", flush=True)
     signals.stop.wait(60)
     time.sleep(0.3)
@@ -60,7 +62,7 @@ def test_a_second_launcher_of_the_same_home_is_refused_and_told_who_runs(home: P
             check=False,
         )
         assert second.returncode != 0
-        assert f"runs already, started by process {holder.pid}" in second.stderr
+        assert f"is already running, started by process {holder.pid}" in second.stderr
         assert stop_launcher(home) == holder.pid
     assert holder.returncode == 0
 
@@ -70,26 +72,34 @@ def test_the_lock_of_a_killed_launcher_is_free(home: Path) -> None:
         holder.kill()
     assert lock_file(home).read_text() == f"{holder.pid}\n"
     assert stop_launcher(home) is None
-    with only_launcher(home):
+    with launcher_lock(home):
         assert lock_file(home).read_text() == f"{os.getpid()}\n"
 
 
 def test_within_one_process_too_there_is_one_launcher_a_home(home: Path) -> None:
-    with only_launcher(home), pytest.raises(LocalStackError, match="SLUICE_HOME"), only_launcher(home):
+    with launcher_lock(home), pytest.raises(LocalStackError, match="SLUICE_HOME"), launcher_lock(home):
         pass
 
 
-def test_the_first_signal_asks_to_stop_and_the_second_to_hurry() -> None:
+def test_the_first_signal_stops_in_order_and_the_second_kills() -> None:
     from deploy.local_stack.launch import Signals
 
     signals, before = Signals(), signal.getsignal(signal.SIGINT)  # ignored, where a shell started us in the background
-    with signals.caught():
+    with signals.handled():
         signal.raise_signal(signal.SIGINT)  # to this thread: another's would be handled after the wait
         assert signals.stop.wait(1)
-        assert not signals.hurry.is_set()
+        assert not signals.kill_now.is_set()
         signal.raise_signal(signal.SIGTERM)
-        assert signals.hurry.wait(1)
+        assert signals.kill_now.wait(1)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_database_that_is_up_only_after_the_stop_is_stopped_too(home: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError):
+        Stack(Settings(home=home), stop).start_database(lambda _: None)
+    assert database_processes(home) == []
 
 
 def test_secrets_are_generated_once_kept_and_readable_by_their_owner_alone(home: Path) -> None:
@@ -155,19 +165,19 @@ def test_memory_of_all_processes_together_is_added_up_and_the_peak_kept() -> Non
         assert child.stdout is not None
         child.stdout.readline()
         processes = [psutil.Process(), psutil.Process(child.pid)]
-        watch = MemoryWatch(lambda: processes)
-        both = watch.look()
+        monitor = MemoryMonitor(lambda: processes)
+        both = monitor.sample()
         child.kill()
     assert both > 80 << 20
-    alone = watch.look()
-    assert alone < both == watch.peak
+    alone = monitor.sample()
+    assert alone < both == monitor.peak
 
 
-def test_memory_is_watched_in_the_background() -> None:
-    watch = MemoryWatch(lambda: [psutil.Process()])
-    watch.start()
+def test_memory_is_measured_in_the_background() -> None:
+    monitor = MemoryMonitor(lambda: [psutil.Process()])
+    monitor.start()
     deadline = time.monotonic() + 5
-    while not watch.peak and time.monotonic() < deadline:
+    while not monitor.peak and time.monotonic() < deadline:
         threading.Event().wait(0.1)
-    watch.stop()
-    assert watch.peak > 0
+    monitor.stop()
+    assert monitor.peak > 0

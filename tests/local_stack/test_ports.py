@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.local_stack import ports
+from deploy.local_stack.errors import LocalStackError
 from deploy.local_stack.ports import free_port
-from include.errors import LocalStackError
 from include.ports import any_free_port, is_free
 
 
@@ -49,6 +49,6 @@ def test_a_port_promised_to_another_process_is_left_alone(taken: int) -> None:
 
 
 def test_when_none_is_free_the_error_says_which_variables_to_set(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "TRIED", 0)
+    monkeypatch.setattr(ports, "MAX_OFFSET", 0)
     with pytest.raises(LocalStackError, match=f"from {taken} to {taken}.*SLUICE_SERVICE_PORT"):
         free_port(taken)

@@ -1,4 +1,4 @@
-"""What dies is started again and told of; who dies again and again is given up, with what it last said."""
+"""A process that exits is restarted and reported; one that exits again and again is given up, with its last error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local_stack import restart_policy, supervisor
+from deploy.local_stack import restart_policy
+from deploy.local_stack import supervisor as supervisor_module
 from deploy.local_stack.progress import ProgressReporter
-from deploy.local_stack.restart_policy import MOST_IN_A_ROW, RestartPolicy
-from deploy.local_stack.supervisor import Managed, Supervisor, register_of
-from include.processes.termination import lives
+from deploy.local_stack.restart_policy import MAX_RESTARTS, RestartPolicy
+from deploy.local_stack.supervisor import ManagedProcess, Supervisor, session_register
+from include.processes import is_alive
 from tests.local_stack.test_supervisor import born, environment, python
 
 # A leader with a child that outlives it, as a scheduler's workers do: they hear of its death by nothing.
@@ -40,9 +41,9 @@ class Clock:
 
 @pytest.fixture
 def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    monkeypatch.setattr(processes, "EARLY_GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
-    supervisor = Supervisor(register_of(tmp_path), tmp_path / "logs")
+    monkeypatch.setattr(supervisor_module, "FIRST_STOP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "STOP_TIMEOUT_SECONDS", 1.0)
+    supervisor = Supervisor(session_register(tmp_path), tmp_path / "logs")
     yield supervisor
     supervisor.stop(threading.Event())
 
@@ -53,16 +54,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keeper(supervisor: Supervisor, clock: Clock) -> RestartPolicy:
+def policy(supervisor: Supervisor, clock: Clock) -> RestartPolicy:
     return RestartPolicy(supervisor, ProgressReporter(io.StringIO()), stable_seconds=60, clock=clock)
 
 
-def said(keeper: RestartPolicy) -> str:
-    assert isinstance(keeper.progress.stream, io.StringIO)
-    return keeper.progress.stream.getvalue()
+def said(policy: RestartPolicy) -> str:
+    assert isinstance(policy.progress.stream, io.StringIO)
+    return policy.progress.stream.getvalue()
 
 
-def sleeper(supervisor: Supervisor, tmp_path: Path, name: str = "service") -> Managed:
+def sleeper(supervisor: Supervisor, tmp_path: Path, name: str = "service") -> ManagedProcess:
     return supervisor.start(name, python("import time; time.sleep(60)"), environment(tmp_path), tmp_path)
 
 
@@ -73,82 +74,84 @@ def kill(supervisor: Supervisor, name: str) -> None:
 
 
 def test_a_killed_scheduler_comes_back_without_the_children_it_left_and_it_is_said_aloud(
-    supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path
+    supervisor: Supervisor, policy: RestartPolicy, tmp_path: Path
 ) -> None:
     first = supervisor.start("scheduler", python(SCHEDULER), environment(tmp_path), tmp_path)
     (orphan,) = born(tmp_path, "child")
-    assert keeper.look() is None
-    assert said(keeper) == ""
+    assert policy.check() is None
+    assert said(policy) == ""
     os.kill(first.popen.pid, signal.SIGKILL)
     first.popen.wait()
-    assert lives(orphan)
-    assert keeper.look() is None
-    assert not lives(orphan), "a second family would work beside the new one"
-    assert supervisor.dead() == []
+    assert is_alive(orphan)
+    assert policy.check() is None
+    assert not is_alive(orphan), "a second family would work beside the new one"
+    assert supervisor.exited() == []
     assert [each.name for each in supervisor._managed] == ["scheduler"]
     assert supervisor._managed[0].popen.pid != first.popen.pid
-    told = said(keeper)
-    assert "DIED    scheduler was killed by SIGKILL, by somebody, or by the system for want of memory" in told
+    told = said(policy)
+    assert (
+        "EXITED     scheduler was killed by SIGKILL: a person killed it, or the system, because memory ran out" in told
+    )
     assert f"(log: {first.log})" in told
-    assert "AGAIN   scheduler was started again, 1 of 3 times in a row; the tasks that it ran" in told
+    assert "RESTARTED  scheduler, restart 1 of at most 3 in a row; the tasks that it was running" in told
 
 
 def test_who_dies_again_and_again_is_given_up_with_reason_log_and_advice(
-    supervisor: Supervisor, keeper: RestartPolicy, clock: Clock, tmp_path: Path
+    supervisor: Supervisor, policy: RestartPolicy, clock: Clock, tmp_path: Path
 ) -> None:
     broken = python("print('error: the port is made of cheese'); raise SystemExit(3)")
     managed = supervisor.start("service", broken, environment(tmp_path), tmp_path)
-    for _ in range(MOST_IN_A_ROW):
+    for _ in range(MAX_RESTARTS):
         dead(supervisor)
-        assert keeper.look() is None
+        assert policy.check() is None
         clock.now += 59
     dead(supervisor)
-    failure = keeper.look()
+    failure = policy.check()
     assert failure is not None
     assert failure.title == "service"
-    assert "service ended with exit code 3; it last said: error: the port is made of cheese" in failure.reason
-    assert "started again 3 times in a row, and did not last 60 s" in failure.reason
+    assert "service exited with code 3; end of its log: error: the port is made of cheese" in failure.reason
+    assert "restarted 3 times in a row, and each time it exited within 60 s" in failure.reason
     assert failure.log == managed.log
-    assert said(keeper).count("AGAIN") == MOST_IN_A_ROW
+    assert said(policy).count("RESTARTED") == MAX_RESTARTS
 
 
 def test_deaths_far_apart_are_no_row(
-    supervisor: Supervisor, keeper: RestartPolicy, clock: Clock, tmp_path: Path
+    supervisor: Supervisor, policy: RestartPolicy, clock: Clock, tmp_path: Path
 ) -> None:
     sleeper(supervisor, tmp_path)
-    for _ in range(2 * MOST_IN_A_ROW):
+    for _ in range(2 * MAX_RESTARTS):
         kill(supervisor, "service")
-        assert keeper.look() is None
+        assert policy.check() is None
         clock.now += 61
-    assert said(keeper).count("1 of 3 times in a row") == 2 * MOST_IN_A_ROW
+    assert said(policy).count("restart 1 of at most 3 in a row") == 2 * MAX_RESTARTS
 
 
-def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path) -> None:
+def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, policy: RestartPolicy, tmp_path: Path) -> None:
     names = ("service", "api-server")
     for name in names:
         sleeper(supervisor, tmp_path, name)
-    for _ in range(MOST_IN_A_ROW):
+    for _ in range(MAX_RESTARTS):
         for name in names:
             kill(supervisor, name)
-        assert keeper.look() is None
+        assert policy.check() is None
     kill(supervisor, "service")
-    failure = keeper.look()
+    failure = policy.check()
     assert failure is not None
     assert failure.title == "service"
 
 
 def test_the_stack_is_looked_after_until_somebody_asks_to_stop(
-    supervisor: Supervisor, keeper: RestartPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    supervisor: Supervisor, policy: RestartPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restarts, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(restart_policy, "POLL_SECONDS", 0.05)
     first = sleeper(supervisor, tmp_path)
     stop = threading.Event()
     outcome: list[object] = []
-    keeping = threading.Thread(target=lambda: outcome.append(keeper.supervise(stop)))
+    keeping = threading.Thread(target=lambda: outcome.append(policy.supervise(stop)))
     keeping.start()
     first.popen.kill()
     deadline = time.monotonic() + 20
-    while "AGAIN" not in said(keeper):
+    while "RESTARTED" not in said(policy):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     stop.set()
@@ -159,6 +162,6 @@ def test_the_stack_is_looked_after_until_somebody_asks_to_stop(
 
 def dead(supervisor: Supervisor) -> None:
     deadline = time.monotonic() + 20
-    while not supervisor.dead():
+    while not supervisor.exited():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -6,17 +6,17 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from graphlib import CycleError
 from pathlib import Path
 
 import pytest
 
 from deploy.local_stack import steps
-from deploy.local_stack.polling import StoppedError, poll_until
+from deploy.local_stack.errors import LocalStackError, StoppedError
+from deploy.local_stack.polling import poll_until
 from deploy.local_stack.progress import ProgressReporter
-from deploy.local_stack.steps import Failure, Outcome, Step, StepRunner
-from include.errors import LocalStackError, NoChampionError
-
-Note = Callable[[str], None]
+from deploy.local_stack.steps import Failure, Note, Step, StepResult, StepRunner
+from include.errors import NoChampionError
 
 
 def runner(*given: Step, watch: Callable[[], None] = lambda: None) -> StepRunner:
@@ -32,17 +32,17 @@ def test_a_step_waits_for_what_it_needs_and_others_run_beside_it() -> None:
     order: list[str] = []
     meet = threading.Barrier(2, timeout=5)
 
-    def beside(name: str) -> Callable[[Note], Outcome]:
-        def work(_: Note) -> Outcome:
+    def beside(name: str) -> Callable[[Note], StepResult]:
+        def work(_: Note) -> StepResult:
             meet.wait()
             order.append(name)
-            return Outcome()
+            return StepResult()
 
         return work
 
-    def last(_: Note) -> Outcome:
+    def last(_: Note) -> StepResult:
         order.append("last")
-        return Outcome()
+        return StepResult()
 
     run = runner(Step("a", beside("a")), Step("b", beside("b")), Step("last", last, ("a", "b")))
     assert run.run() is None
@@ -50,12 +50,18 @@ def test_a_step_waits_for_what_it_needs_and_others_run_beside_it() -> None:
     assert set(order) == {"a", "b", "last"}
 
 
+def test_steps_that_wait_for_each_other_are_refused() -> None:
+    run = runner(Step("a", lambda _: StepResult(), ("b",)), Step("b", lambda _: StepResult(), ("a",)))
+    with pytest.raises(CycleError):
+        run.run()
+
+
 def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_others() -> None:
-    def failing(_: Note) -> Outcome:
+    def failing(_: Note) -> StepResult:
         raise LocalStackError("expected an oven; found none.", "Buy one.", Path("/var/log/oven.log"))
 
-    def waiting(_: Note) -> Outcome:
-        return poll_until(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+    def waiting(_: Note) -> StepResult:
+        return poll_until(lambda: None, run.stop, timeout=30, on_timeout=TimeoutError)
 
     run = runner(Step("heat", failing), Step("wait", waiting), Step("bake", waiting, ("heat",)))
     began = time.monotonic()
@@ -74,22 +80,22 @@ def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_oth
 
 
 def test_an_error_that_nobody_foresaw_names_its_type_and_the_launchers_log() -> None:
-    failure = Failure.of("bake", ZeroDivisionError("division by zero"), Path("launcher.log"))
+    failure = Failure.from_error("bake", ZeroDivisionError("division by zero"), Path("launcher.log"))
     assert failure.reason == "ZeroDivisionError: division by zero"
     assert failure.log == Path("launcher.log")
     assert "make clean" in failure.advice
 
 
 def test_an_error_of_sluice_keeps_its_own_sentence() -> None:
-    assert "has no champion" in Failure.of("score", NoChampionError("iris"), Path("launcher.log")).reason
+    assert "has no champion" in Failure.from_error("score", NoChampionError("iris"), Path("launcher.log")).reason
 
 
 def test_a_process_that_dies_while_steps_run_is_the_failure() -> None:
     def dead() -> None:
         raise LocalStackError("scheduler was killed by SIGKILL", "Read its log.", Path("scheduler.log"))
 
-    def waiting(_: Note) -> Outcome:
-        return poll_until(lambda: None, run.stop, seconds=30, otherwise=TimeoutError)
+    def waiting(_: Note) -> StepResult:
+        return poll_until(lambda: None, run.stop, timeout=30, on_timeout=TimeoutError)
 
     run = runner(Step("retrain", waiting), watch=dead)
     failure = run.run()
@@ -100,12 +106,12 @@ def test_a_process_that_dies_while_steps_run_is_the_failure() -> None:
 def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_cannot_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(steps, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(steps, "STOP_TIMEOUT_SECONDS", 0.3)
     deaf = threading.Event()
 
-    def deep_in_the_database(_: Note) -> Outcome:
+    def deep_in_the_database(_: Note) -> StepResult:
         deaf.wait(10)
-        return Outcome()
+        return StepResult()
 
     run = runner(Step("load", deep_in_the_database))
     threading.Timer(0.1, run.stop.set).start()
@@ -117,8 +123,8 @@ def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_c
 
 def test_waiting_gives_up_with_the_error_it_was_given_or_at_once_when_stopped() -> None:
     with pytest.raises(TimeoutError):
-        poll_until(lambda: None, threading.Event(), seconds=0.1, otherwise=TimeoutError, every=0.02)
+        poll_until(lambda: None, threading.Event(), timeout=0.1, on_timeout=TimeoutError, interval=0.02)
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedError):
-        poll_until(lambda: None, stop, seconds=30, otherwise=TimeoutError)
+        poll_until(lambda: None, stop, timeout=30, on_timeout=TimeoutError)

@@ -1,4 +1,4 @@
-"""Whatever is started is stopped, with its children, their children, and those that do not listen."""
+"""Every process that is started is stopped, with all descendants, also those that ignore signals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local_stack import supervisor
-from deploy.local_stack.polling import StoppedError
-from deploy.local_stack.supervisor import MARK, Supervisor, register_of
-from include.errors import LocalStackError
-from include.processes.orphans import leftovers, stop_leftovers
-from include.processes.termination import lives
+from deploy.local_stack import supervisor as supervisor_module
+from deploy.local_stack.errors import LocalStackError, StoppedError
+from deploy.local_stack.supervisor import (
+    STACK_VARIABLE,
+    Supervisor,
+    exit_error,
+    orphans_of,
+    session_register,
+    stop_orphans,
+)
+from include.processes import is_alive
 from include.settings import child_environment
 
 # A leader with a child and a grandchild in a session of its own; all but the leader ignore what asks them to end.
@@ -45,10 +50,10 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def supervisor(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    monkeypatch.setattr(processes, "EARLY_GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(supervisor_module, "FIRST_STOP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "STOP_TIMEOUT_SECONDS", 1.0)
     home.mkdir()
-    supervisor = Supervisor(register_of(home), home / "logs")
+    supervisor = Supervisor(session_register(home), home / "logs")
     yield supervisor
     supervisor.stop(threading.Event())
 
@@ -61,7 +66,7 @@ def family(tmp_path: Path) -> Callable[[], list[str]]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return child_environment({MARK: str(home)})
+    return child_environment({STACK_VARIABLE: str(home)})
 
 
 def python(code: str) -> list[str]:
@@ -83,8 +88,8 @@ def test_stopping_ends_children_and_grandchildren_that_ignore_every_request(
     supervisor.start("family", family(), environment(home), tmp_path)
     members = born(tmp_path, "leader", "child", "grandchild")
     assert supervisor.stop(threading.Event()) == []
-    assert not any(lives(each) for each in members)
-    assert not register_of(home).exists()
+    assert not any(is_alive(each) for each in members)
+    assert not session_register(home).file.exists()
 
 
 def test_a_process_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(
@@ -116,16 +121,16 @@ def test_those_named_first_end_while_the_others_still_run(supervisor: Supervisor
     assert said.read_text() == "True"
 
 
-def test_in_a_hurry_nobody_gets_a_grace(supervisor: Supervisor, home: Path, tmp_path: Path) -> None:
+def test_when_asked_to_kill_now_nobody_gets_time_to_end(supervisor: Supervisor, home: Path, tmp_path: Path) -> None:
     deaf = "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     ready = tmp_path / "deaf.pid"
     code = f"{deaf} import os; pathlib.Path({str(ready)!r}).write_text(str(os.getpid())); time.sleep(60)"
     supervisor.start("deaf", python(code), environment(home), tmp_path)
     born(tmp_path, "deaf")
-    hurry = threading.Event()
-    hurry.set()
+    kill_now = threading.Event()
+    kill_now.set()
     began = time.monotonic()
-    assert supervisor.stop(hurry) == []
+    assert supervisor.stop(kill_now) == []
     assert time.monotonic() - began < 0.9
 
 
@@ -135,22 +140,22 @@ def test_a_command_that_fails_tells_its_name_its_code_its_last_error_and_its_log
     failing = python("print('all fine so far'); raise ValueError('the disk is made of cheese')")
     with pytest.raises(LocalStackError) as caught:
         supervisor.run("migrate", failing, environment(home), tmp_path, threading.Event())
-    assert "migrate ended with exit code 1" in caught.value.reason
+    assert "migrate exited with code 1" in caught.value.reason
     assert "the disk is made of cheese" in caught.value.reason
     assert caught.value.log == home / "logs" / "migrate.log"
 
 
-def test_a_lasting_process_that_dies_is_noticed_and_can_be_started_again(
+def test_a_long_running_process_that_exits_is_noticed_and_can_be_started_again(
     supervisor: Supervisor, home: Path, tmp_path: Path
 ) -> None:
     managed = supervisor.start("server", python("import time; time.sleep(60)"), environment(home), tmp_path)
-    assert supervisor.dead() == []
+    assert supervisor.exited() == []
     managed.popen.kill()
     managed.popen.wait()
-    assert supervisor.dead() == [managed]
-    assert "was killed by SIGKILL" in processes.death_of(managed).reason
+    assert supervisor.exited() == [managed]
+    assert "was killed by SIGKILL" in exit_error(managed).reason
     again = supervisor.restart(managed)
-    assert supervisor.dead() == []
+    assert supervisor.exited() == []
     assert again.popen.pid != managed.popen.pid
 
 
@@ -168,25 +173,25 @@ def test_what_a_killed_launcher_left_is_found_by_the_next_and_stopped(
         python(f"""
             import time
             from pathlib import Path
-            from deploy.local_stack.supervisor import MARK, Supervisor, register_of
+            from deploy.local_stack.supervisor import STACK_VARIABLE, Supervisor, session_register
             from include.settings import child_environment
             home = Path({str(home)!r})
-            supervisor = Supervisor(register_of(home), home / "logs")
-            supervisor.start("family", {family()!r}, child_environment({{MARK: str(home)}}), home)
+            supervisor = Supervisor(session_register(home), home / "logs")
+            supervisor.start("family", {family()!r}, child_environment({{STACK_VARIABLE: str(home)}}), home)
             time.sleep(60)
         """)
     )
     members = born(tmp_path, "leader", "child", "grandchild")
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    assert {each.pid for each in leftovers(home, register_of(home))} == {each.pid for each in members}
-    assert leftovers(home.parent / "another home", Path("nowhere")) == []
-    assert stop_leftovers(home, register_of(home), grace=0.3) == 3
-    assert not any(lives(each) for each in members)
+    assert {each.pid for each in orphans_of(home)} == {each.pid for each in members}
+    assert orphans_of(home.parent / "another home") == []
+    assert stop_orphans(home, timeout=0.3) == 3
+    assert not any(is_alive(each) for each in members)
 
 
 def test_a_process_of_ours_that_lost_its_environment_is_known_by_its_session(
     supervisor: Supervisor, home: Path, tmp_path: Path
 ) -> None:
     managed = supervisor.start("server", python("import time; time.sleep(60)"), child_environment({}), tmp_path)
-    assert [each.pid for each in leftovers(home, register_of(home))] == [managed.popen.pid]
+    assert [each.pid for each in orphans_of(home)] == [managed.popen.pid]

@@ -1,0 +1,27 @@
+"""Child processes: started in a session of their own, watched, and stopped with all their descendants.
+
+Three ways make sure that no process runs on after the program that started it. Each covers what the others cannot:
+
+- `terminate` stops a whole session, also a descendant that ignores SIGTERM or moved to another session.
+- `start_process(..., end_with_parent=True)` asks the Linux kernel to stop the child when its parent is killed.
+  The kernel takes the *thread* that started the child for its parent, so this fits a caller whose thread stays
+  until the child has ended: the rehearsal.
+- `SessionRegister` and `find_orphans` let the next start find what a killed one left: the launcher, whose steps
+  start processes in threads that end before them.
+"""
+
+from include.processes.child import log_tail, memory_in_use, start_process
+from include.processes.orphans import SessionRegister, find_orphans
+from include.processes.termination import is_alive, session_of, session_processes, terminate
+
+__all__ = [
+    "SessionRegister",
+    "find_orphans",
+    "is_alive",
+    "log_tail",
+    "memory_in_use",
+    "session_of",
+    "session_processes",
+    "start_process",
+    "terminate",
+]
