@@ -2,13 +2,14 @@
 # The first target that needs it makes .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run distributed test test-slow test-all bench lint lock clean setup setup-tests
+.PHONY: help run distributed test test-stack test-all bench lint lock clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
 began := $(shell date +%s)
 # Two processes: the tests of a file share what they set up, and stay in one. JOBS=0 runs all in this one, to debug in.
-pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadfile
+# The order of files is tests/conftest.py's, not that of their number of tests: a file of few tests may take longest.
+pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@printf 'Sluice. Targets:\n'
@@ -27,11 +28,18 @@ test: setup-tests ## the tests, without the slow ones
 
 # What starts a whole stack runs alone: beside other work its tasks take ten times as long, and what Airflow spends while
 # it waits makes both slower than one after the other.
-test-slow: setup-tests ## the slow tests: the whole stack with its real scheduler
-	@$(pytest) -m slow --ignore tests/e2e
-	@$(py) -m pytest -m slow tests/e2e
+test-stack: setup-tests ## the end-to-end tests that share one stack: the one that E2E_STACK names, or one of their own
+	@$(py) -m pytest tests/e2e --ignore tests/e2e/private
 
-test-all: test test-slow ## all tests
+# Two kinds of slow test want a program of the system, and say loudly when they are skipped without it: the model card
+# is looked at in a browser, and the workers of `make distributed` are told what to do by a broker.
+test-all: test ## all tests: these, the slow ones, and every whole stack; most of an hour on a slow machine
+	@for program in chromium redis-server; do \
+	  deploy/bootstrap/program.sh $$program "which a slow test wants" "make test-all" || \
+	    echo "there is no $$program: its slow tests will be SKIPPED" >&2; \
+	done
+	@code=0; $(pytest) -m slow --ignore tests/e2e || code=1; \
+	for part in "tests/e2e --ignore tests/e2e/private" tests/e2e/private; do $(py) -m pytest $$part || code=1; done; exit $$code
 
 bench: setup-tests ## the benchmarks, one after the other
 	@deploy/bootstrap/program.sh wrk "the load of the serving benchmark" "make bench"

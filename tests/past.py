@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, text
 
-from tests.builders import TODAY
+from include import pipeline
+from include.models import declared_models
+from tests.builders import retrain
 
 FIRST = datetime(2026, 1, 26, tzinfo=UTC)
 LAST = FIRST + timedelta(days=29)  # it ends before TODAY
@@ -21,16 +22,15 @@ _COUNTED = text(
 )
 
 
-def two_versions(engine: Engine, sluice: Callable[..., int], model: str = "parcels") -> None:
-    """Train a model twice, and let the one have been champion until `TURN`, the other since.
+def two_versions(engine: Engine, model: str = "parcels") -> None:
+    """Register two versions of a model, and let the one have been champion until `TURN`, the other since.
 
-    Parameters
-    ----------
-    sluice : callable
-        Takes the words of a command line and returns its exit code.
+    The settings are those of the environment. Nothing is rehearsed: that costs a service each.
     """
-    for _ in range(2):
-        assert sluice("train", model, "--as-of", TODAY.isoformat(), "--no-promote") == 0
+    with pipeline.open_resources() as resources:
+        spec = declared_models(resources.settings.models_dir)[model]
+        for run in ("one", "two"):
+            retrain(spec, run, resources)
     _promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
     _promoted(engine, model, 2, 2, TURN)
 

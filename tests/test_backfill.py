@@ -31,7 +31,7 @@ def sluice(database_url: str, engine: Engine, tmp_path, monkeypatch, capsys):
 
 
 def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Engine) -> None:
-    two_versions(engine, lambda *words: sluice(*words)[0])
+    two_versions(engine)
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
     assert (code, complained) == (0, "")
     assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then)." in said
@@ -43,7 +43,7 @@ def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Eng
 
 @pytest.mark.slow
 def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine: Engine) -> None:
-    two_versions(engine, lambda *words: sluice(*words)[0])
+    two_versions(engine)
     days = ("--from", f"{FIRST:%Y-%m-%d}", "--to", f"{LAST:%Y-%m-%d}")
     assert sluice("backfill", "parcels", *days)[0] == 0
     # 26 January to 9 February end before the promotion; 10 February, in which it lies, ends after it.
@@ -61,7 +61,7 @@ def test_thirty_days_in_both_modes_with_a_promotion_in_the_middle(sluice, engine
 
 @pytest.mark.slow
 def test_before_the_first_champion_a_version_must_be_named(sluice, engine: Engine) -> None:
-    two_versions(engine, lambda *words: sluice(*words)[0])
+    two_versions(engine)
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-01-23", "--to", "2026-01-25")
     assert code == 1
     assert "parcels 2026-01-25: 40 rows published with version 1" in said, "one that fails does not stop the others"

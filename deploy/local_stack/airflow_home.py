@@ -19,6 +19,8 @@ from include.settings import REPOSITORY, Settings, child_environment
 from include.warehouse import under_role
 
 ADMIN = "admin"
+REVIEWER = "reviewer"
+"""A second account: who started a run may not approve its result, so another person must be able to log in."""
 # It imports slow packages once, in the scheduler, from which every task is forked.
 LOCAL_SETTINGS = REPOSITORY / "deploy" / "airflow" / "config" / "airflow_local_settings.py"
 
@@ -39,6 +41,7 @@ class Secrets:
     """Passwords and keys, generated once and stored in a file that only its owner can read."""
 
     password: str
+    reviewer_password: str
     jwt_secret: str
     fernet_key: str
     session_key: str
@@ -50,6 +53,7 @@ class Secrets:
         stored = json.loads(file.read_text(encoding="ascii")) if file.exists() else {}
         generated = {
             "password": secrets.token_urlsafe(12),
+            "reviewer_password": secrets.token_urlsafe(12),
             "jwt_secret": secrets.token_hex(48),
             "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii"),
             "session_key": secrets.token_hex(32),
@@ -73,7 +77,8 @@ class AirflowHome:
         folder = settings.home / "airflow"
         (folder / "config").mkdir(parents=True, exist_ok=True)
         home = cls(folder, Secrets.load_or_create(settings.home / "local" / "secrets.json"))
-        write_private(home.password_file, json.dumps({ADMIN: home.secrets.password}) + "\n")
+        passwords = {ADMIN: home.secrets.password, REVIEWER: home.secrets.reviewer_password}
+        write_private(home.password_file, json.dumps(passwords) + "\n")
         if LOCAL_SETTINGS.exists():
             shutil.copyfile(LOCAL_SETTINGS, folder / "config" / LOCAL_SETTINGS.name)
         return home
@@ -114,7 +119,7 @@ class AirflowHome:
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": 8,
             "CORE__FERNET_KEY": self.secrets.fernet_key,
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{REVIEWER}:user",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.password_file,
             "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
             "DATABASE__SQL_ALCHEMY_CONN": _with_password(metadata.set(drivername="postgresql+psycopg2")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from deploy.local_stack.airflow_home import ADMIN
+from deploy.local_stack.airflow_home import ADMIN, REVIEWER
 from deploy.local_stack.dag_runs import RETRAINED_MODELS, SCORED_MODEL, DagRuns
 from deploy.local_stack.memory import MemoryMonitor
 from deploy.local_stack.stack import Stack
@@ -86,9 +86,10 @@ class Summary:
         yield f"  {psql_line(self.stack.database_url, SCORED_MODEL)}"
 
     def _addresses(self) -> Iterator[str]:
-        settings = self.stack.settings
+        settings, secrets = self.stack.settings, self.stack.airflow.secrets
         yield ""
-        yield f"Airflow   {self.stack.airflow_address}   user {ADMIN}, password {self.stack.airflow.secrets.password}"
+        yield f"Airflow   {self.stack.airflow_address}   user {ADMIN}, password {secrets.password}"
+        yield f"          who approves what {ADMIN} started: user {REVIEWER}, password {secrets.reviewer_password}"
         yield f"Service   {self.stack.service_address}   POST /v1/models/<model>/predict, GET /v1/models, /ready"
         yield f"Logs      {settings.log_dir}"
         yield f"Data Docs {settings.docs_dir}"

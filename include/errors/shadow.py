@@ -13,8 +13,8 @@ class ChallengerIncompatibleError(SluiceError):
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(
             f"version {version} of '{model}' cannot be compared with the champion on sampled requests: {why}. "
-            f"Nothing was stored. Choose another with `sluice shadow {model} VERSION`, or none with "
-            f"`sluice shadow {model} off`."
+            f"Nothing was stored. Choose another with `sluice shadow set {model} VERSION`, or none with "
+            f"`sluice shadow unset {model}`."
         )
         self.model, self.version, self.why = model, version, why
 

@@ -1,63 +1,66 @@
-"""Thirty days of the past by Airflow's own backfill, and ten of them again in the other mode; a promotion between.
+"""Days of the past by Airflow's own backfill: four by the champions of then, two again by a version that is named.
 
-All thirty in both modes: tests/test_backfill.py, without Airflow, which takes two seconds of two cores for each task.
+Thirty days in both ways: tests/test_backfill.py, without Airflow, which takes two seconds of two cores for each task.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from include.cli import main
 from include.warehouse import open_engine
-from tests.builders import SPEC, declare_model, load_parcels
-from tests.e2e.conftest import RunningStack, wait_for
-from tests.past import FIRST, LAST, TURN, counted, two_versions
+from tests.e2e.conftest import Declared, RunningStack, wait_for
+from tests.past import TURN, counted, two_versions
 
 pytestmark = pytest.mark.slow
 
 DAG_ID = "score_parcels"
-MIDDLE = TURN.replace(hour=0)
-ONE_DAY, FIVE_DAYS = timedelta(days=1), timedelta(days=5)
+MIDDLE = TURN.replace(hour=0)  # the day in which the champion changes is the second one's
+ONE_DAY = timedelta(days=1)
 
 
-def test_thirty_days_by_the_champions_of_then_and_ten_of_them_again_by_a_named_version(
-    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+def test_four_days_by_the_champions_of_then_and_two_of_them_again_by_a_named_version(
+    stack: RunningStack, declared: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("HOME", stack.home), ("MODELS_DIR", stack.models), ("DATABASE_URL", stack.database_url)):
         monkeypatch.setenv(f"SLUICE_{name}", str(value))
     engine = open_engine(stack.database_url)
-    load_parcels(engine)
-    declare_model(stack.models, spec=SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * *"'))
-    two_versions(engine, lambda *words: main(words))
-    wait_for(lambda: DAG_ID in stack.dag_ids(), 180, "the DAG of the new model")
+    two_versions(engine)
 
-    backfilled(stack)
-    assert counted(engine) == [(True, 1, "champion_then", 15), (False, 2, "champion_then", 15)]
+    backfilled(stack, MIDDLE - 2 * ONE_DAY, MIDDLE + ONE_DAY)
+    assert counted(engine) == [(True, 1, "champion_then", 2), (False, 2, "champion_then", 2)]
     events = stack.call("GET", "/assets/events", params={"source_dag_id": DAG_ID, "limit": 100})["asset_events"]
     days = Counter(event["extra"]["partition"] for event in events)
-    assert len(days) == 30
+    assert len(days) == 4
     assert set(days.values()) == {1}, "a backfill tells of each partition once"
 
-    around = {"from_date": (MIDDLE - FIVE_DAYS).isoformat(), "to_date": (MIDDLE + FIVE_DAYS - ONE_DAY).isoformat()}
-    backfilled(stack, **around, reprocess_behavior="completed", dag_run_conf={"model_version": 1})
+    again = {"reprocess_behavior": "completed", "dag_run_conf": {"model_version": 1}}
+    backfilled(stack, MIDDLE - ONE_DAY, MIDDLE, **again)
     assert Counter(counted(engine)) == Counter(
         [
-            (True, 1, "champion_then", 10), (True, 1, "named", 5),
-            (False, 1, "named", 5), (False, 2, "champion_then", 10),
+            (True, 1, "champion_then", 1), (True, 1, "named", 1),
+            (False, 1, "named", 1), (False, 2, "champion_then", 1),
         ]
     )  # fmt: skip
     scored = "SELECT model_version, count(*), count(DISTINCT partition_start) FROM scores.parcels GROUP BY 1 ORDER BY 1"
-    assert stack.sql(scored) == [(1, 20 * 40, 20), (2, 10 * 40, 10)]
+    assert stack.sql(scored) == [(1, 3 * 40, 3), (2, 40, 1)]
+    rows = stack.sql(
+        "SELECT s.row_count, (SELECT count(*) FROM source.parcels p WHERE"
+        " p.sent_at >= s.partition_start AND p.sent_at < s.partition_end)"
+        " FROM sluice.published_partition s WHERE model = 'parcels'"
+    )
+    assert len(rows) == 4
+    assert all(scored == source for scored, source in rows), "each by its own interval"
     kept = "SELECT mode, count(*) FROM sluice.partition_publication WHERE model = 'parcels' GROUP BY 1 ORDER BY 1"
-    assert stack.sql(kept) == [("champion_then", 30), ("named", 10)], "the ledger keeps what was published before"
+    assert stack.sql(kept) == [("champion_then", 4), ("named", 2)], "the ledger keeps what was published before"
     engine.dispose()
 
 
-def backfilled(stack: RunningStack, **more: object) -> None:
-    """Have Airflow score days of the past, all thirty unless told, and wait until it says that it did."""
-    body = {"dag_id": DAG_ID, "from_date": FIRST.isoformat(), "to_date": LAST.isoformat(), "max_active_runs": 4} | more
+def backfilled(stack: RunningStack, first: datetime, last: datetime, **more: object) -> None:
+    """Have Airflow score the days from the first to the last, and wait until it says that it did."""
+    days = {"from_date": first.isoformat(), "to_date": last.isoformat()}
+    body = {"dag_id": DAG_ID, "max_active_runs": 4} | days | more
     number = stack.call("POST", "/backfills", json=body)["id"]
-    wait_for(lambda: stack.call("GET", f"/backfills/{number}")["completed_at"], 900, "the partitions", every=2)
+    wait_for(lambda: stack.call("GET", f"/backfills/{number}")["completed_at"], 900, "the partitions")

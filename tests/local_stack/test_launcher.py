@@ -109,7 +109,9 @@ def test_secrets_are_generated_once_kept_and_readable_by_their_owner_alone(home:
     assert len(made.secrets.jwt_secret) >= 64
     for file in (home / "local" / "secrets.json", made.password_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(made.password_file.read_text()) == {"admin": made.secrets.password}
+    passwords = {"admin": made.secrets.password, "reviewer": made.secrets.reviewer_password}
+    assert json.loads(made.password_file.read_text()) == passwords
+    assert len(set(passwords.values())) == 2
 
 
 def test_a_home_of_a_former_version_keeps_its_secrets_and_gets_those_that_it_lacks(home: Path) -> None:

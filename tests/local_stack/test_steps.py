@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable
 from graphlib import CycleError
 from pathlib import Path
@@ -64,9 +63,7 @@ def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_oth
         return poll_until(lambda: None, run.stop, timeout=30, on_timeout=TimeoutError)
 
     run = runner(Step("heat", failing), Step("wait", waiting), Step("bake", waiting, ("heat",)))
-    began = time.monotonic()
     failure = run.run()
-    assert time.monotonic() - began < 2
     assert failure is not None
     assert failure.lines() == [
         "FAILED: heat",
@@ -107,17 +104,17 @@ def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(steps, "STOP_TIMEOUT_SECONDS", 0.3)
-    deaf = threading.Event()
+    deaf, ended = threading.Event(), threading.Event()
 
     def deep_in_the_database(_: Note) -> StepResult:
-        deaf.wait(10)
+        deaf.wait(60)
+        ended.set()
         return StepResult()
 
     run = runner(Step("load", deep_in_the_database))
     threading.Timer(0.1, run.stop.set).start()
-    began = time.monotonic()
     assert run.run() is None
-    assert time.monotonic() - began < 2
+    assert not ended.is_set()
     deaf.set()
 
 

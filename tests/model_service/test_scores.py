@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -255,10 +254,8 @@ def test_the_service_can_only_read_and_a_slow_statement_is_stopped(settled: Any)
     with engine.connect() as connection:
         with pytest.raises(InternalError, match="read-only transaction"):
             connection.execute(text("CREATE TABLE public.mine ()"))
-        started = time.monotonic()
         with pytest.raises(OperationalError, match="statement timeout"):
-            connection.execute(text("SELECT pg_sleep(5)"))
-        assert time.monotonic() - started < 1
+            connection.execute(text("SELECT pg_sleep(60)"))
     engine.dispose()
 
 

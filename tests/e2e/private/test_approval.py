@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from deploy.local_stack.stack import Stack
-from tests.dags.conftest import TINY_TABLE, write_model
-from tests.e2e.conftest import wait_for
+from tests.dags.conftest import TINY_TABLE
+from tests.e2e.conftest import declare_approved, logged_in, wait_for
 from tests.e2e.private.conftest import PASSWORDS
 
 pytestmark = pytest.mark.slow
@@ -83,39 +83,20 @@ class Airflow:
         return wait_for(look, MINUTES, "the alert")
 
 
-def declare(models: Path, name: str, timeout: str) -> None:
-    spec = write_model(models, name) / "spec.py"
-    text = spec.read_text()
-    text = text.replace(
-        '    retrain_schedule="0 3 * * *",',
-        f"    retrain_schedule=None,\n    approval=ApprovalPolicy(timeout={timeout}),",
-    )
-    text = text.replace('    score_schedule="0 0 * * *",', "    score_schedule=None,").replace(
-        "import MetricThreshold,", "import ApprovalPolicy, MetricThreshold,"
-    )
-    spec.write_text(text)
-
-
 @pytest.fixture(scope="module")
 def airflow(private: Stack) -> Iterator[Airflow]:
     """Two people, and two declared models: `apple` waits a day for an answer, `pear` for five seconds."""
-    declare(private.settings.models_dir, "apple", "timedelta(days=1)")
-    declare(private.settings.models_dir, "pear", "timedelta(seconds=5)")
+    declare_approved(private.settings.models_dir, "apple", "timedelta(days=1)")
+    declare_approved(private.settings.models_dir, "pear", "timedelta(seconds=5)")
     with psycopg.connect(private.database_url, autocommit=True) as connection:
         for name in ("apple", "pear"):
             connection.execute(TINY_TABLE.format(name=name))
-    clients = {name: logged_in(private.airflow_address, name) for name in PASSWORDS}
+    clients = {name: logged_in(private.airflow_address, name, password) for name, password in PASSWORDS.items()}
     airflow = Airflow(private.database_url, clients, private.settings.log_dir / "scheduler.log")
     wait_for(lambda: knows(airflow, "retrain_pear"), 2 * MINUTES, "the DAGs")
     yield airflow
     for client in clients.values():
         client.close()
-
-
-def logged_in(address: str, name: str) -> httpx.Client:
-    token = httpx.post(f"{address}/auth/token", json={"username": name, "password": PASSWORDS[name]}, trust_env=False)
-    headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
-    return httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False)
 
 
 def knows(airflow: Airflow, dag_id: str) -> bool:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 
 from deploy.local_stack.airflow_api import MappedTask
 from deploy.local_stack.airflow_home import WORKERS
-from tests.e2e.conftest import REPOSITORY, RunningStack, connected, read_until_up, wait_for
+from tests.e2e.conftest import REPOSITORY, TODAY, YESTERDAY, RunningStack, started_stack, wait_for
 from tests.e2e.diabetes import MEASURES, declare_diabetes, load_diabetes
 
 pytestmark = [
@@ -24,8 +20,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="SKIPPED: there is no redis-server on PATH"),
 ]
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-YESTERDAY = TODAY - timedelta(days=1)
 # Every row of yesterday costs its shard what `source.pace` says, so that a worker can be killed in the middle.
 SLOW = f"""SELECT patient, seen_at, {", ".join(MEASURES)}, progression
 FROM source.diabetes, LATERAL (
@@ -35,38 +29,17 @@ WHERE seen_at >= :period_start AND seen_at < :period_end"""
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
-    """What the launcher said."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[RunningStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     home = tmp_path_factory.mktemp("distributed")
     models = home / "models"
     # Of the samples this one alone: the other's schedule would begin to run, too.
     shutil.copytree(REPOSITORY / "include" / "models" / "flight_delay", models / "flight_delay")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SLUICE_"))}
-    env |= {"SLUICE_HOME": str(home), "SLUICE_MODELS_DIR": str(models)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local_stack", "--distributed"],
-        cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        said.append(read_until_up(process))
-        stack = connected(process, home, models, said[0])
-        with stack.airflow, stack.service:
-            yield stack
-    finally:
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=120)
-        assert "no process is left" in rest, rest
+    with started_stack(home, models, "--distributed") as stack:
+        yield stack
 
 
-def test_the_shards_of_one_partition_ran_on_both_workers_by_airflow_s_records(
-    stack: RunningStack, said: list[str]
-) -> None:
-    run = re.search(r"run (manual__\S+)", said[0])
+def test_the_shards_of_one_partition_ran_on_both_workers_by_airflow_s_records(stack: RunningStack) -> None:
+    run = re.search(r"run (manual__\S+)", stack.summary)
     assert run
     shards = mapped(stack, "score_flight_delay", run[1])
     assert [shard.map_index for shard in shards] == list(range(8))
@@ -137,7 +110,7 @@ def kill_worker(stack: RunningStack, name: str) -> int:
     """Kill -9 the worker of that name of this stack, with all that it started, at once."""
     # By its title: a process that gave itself one has overwritten the environment that it was started with.
     title = f"celery@{name}:MainProcess"
-    started = psutil.Process(stack.process.pid).children(recursive=True)
+    started = stack.launcher.children(recursive=True)
     (worker,) = (process for process in started if title in titled(process))
     family = [worker, *worker.children(recursive=True)]
     for each in family:
