@@ -14,6 +14,7 @@ from sluice_airflow.defaults import TAG, dag_defaults
 
 KEEP_WORK = timedelta(days=14)
 KEEP_STAGING = timedelta(days=1)
+KEEP_ORPHANS = timedelta(days=1)  # a registration takes minutes
 RESEND_FOR = timedelta(days=1)
 SENDER_TIME = timedelta(minutes=5)  # the newest alerts may still be on their way
 
@@ -40,11 +41,13 @@ with DAG(
 
     @task
     def remove_old_work(dag_run: Any) -> int:
-        """Remove the work folders of finished runs; returns how many."""
+        """Remove the work folders of finished runs, and artifacts that were never completed; returns how many."""
         from include import housekeeping, pipeline
 
+        now = runs.as_of(dag_run)
         with pipeline.open_resources() as resources:
-            return housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, runs.as_of(dag_run))
+            orphans = resources.artifacts.remove_orphans(KEEP_ORPHANS, now)
+            return orphans + housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, now)
 
     @task(pool=DATABASE_POOL)
     def clean_staging() -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from include.errors import ArtifactError
 
@@ -22,22 +23,89 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class VerifiedFiles:
-    """Files of a folder that are handed out only as the bytes of known digests.
+class FileSource(Protocol):
+    """Where checked files lie: a folder, or a version in an object store."""
+
+    @property
+    def location(self) -> str:
+        """The folder or the URL, for messages."""
+
+    def names(self) -> set[str]:
+        """Return the names of all files that there are."""
+
+    def read(self, name: str, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
+        """Read a file and check it; return its content, or nothing when it is not to be kept.
+
+        Parameters
+        ----------
+        digest : str, optional
+            The SHA-256 in hex that the content must have.
+        size : int, optional
+            How many bytes it must have; checked before they are read.
+
+        Raises
+        ------
+        ArtifactError
+            When there is no such file, or it is not what was expected.
+        """
+
+
+class Folder:
+    """A folder as a `FileSource`.
 
     Parameters
     ----------
-    folder : Path
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def location(self) -> str:
+        """The folder's path."""
+        return str(self._path)
+
+    def names(self) -> set[str]:
+        """Return the names of everything in the folder, also of what is no plain file."""
+        return {path.name for path in self._path.iterdir()}
+
+    def read(self, name: str, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
+        """Read a plain file and check it; see `FileSource.read`."""
+        return read_regular_file(self._path / name, digest=digest, size=size, keep=keep)
+
+
+class VerifiedFiles:
+    """Files that are handed out only as the bytes of known digests.
+
+    Parameters
+    ----------
+    source : Path or FileSource
+        The folder or other place that they are in.
     digests : mapping of str to str
         SHA-256 in hex of each file that there is.
     kept : mapping of str to bytes, optional
         Contents that were read and checked already.
+    sizes : mapping of str to int, optional
+        How many bytes each file has, where that is known.
     """
 
-    def __init__(self, folder: Path, digests: Mapping[str, str], kept: Mapping[str, bytes] | None = None) -> None:
-        self.folder = folder
-        self.digests = digests
+    def __init__(
+        self,
+        source: Path | FileSource,
+        digests: Mapping[str, str],
+        kept: Mapping[str, bytes] | None = None,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        self._source = Folder(source) if isinstance(source, Path) else source
         self._kept = kept or {}
+        self._sizes = sizes or {}
+        self.digests = digests
+
+    @property
+    def location(self) -> str:
+        """Where the files are, for messages."""
+        return self._source.location
 
     def read(self, name: str) -> bytes:
         """Return the content of a file, which is what was checked and not what lies there by now.
@@ -51,49 +119,66 @@ class VerifiedFiles:
             return self._kept[name]
         if name not in self.digests:
             raise ArtifactError(
-                f"{self.folder}: expected {name}; found {', '.join(sorted(self.digests)) or 'nothing'}. "
+                f"{self.location}: expected {name}; found {', '.join(sorted(self.digests)) or 'nothing'}. "
                 "It is of another version of Sluice: train the model again."
             )
-        content, found = read_regular_file(self.folder / name, keep=True)
-        if found != self.digests[name]:
-            raise digest_mismatch(self.folder / name, self.digests[name], found)
-        return content
+        return self._source.read(name, digest=self.digests[name], size=self._sizes.get(name))
 
 
-def read_regular_file(path: Path, *, keep: bool) -> tuple[bytes, str]:
-    """Read a plain file once, and return its content, or nothing if it is not to be kept, with its SHA-256 in hex.
+def read_regular_file(path: Path, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
+    """Read a plain file once and check it; return its content, or nothing if it is not to be kept.
 
     Links are refused, since they would let a file outside the folder be swapped after the check.
 
     Raises
     ------
     ArtifactError
-        When it is missing, or a link, a folder or another thing that is no plain file.
+        When it is missing, or a link, a folder or another thing that is no plain file, or when its SHA-256
+        is not `digest` or its length not `size`, where these are known.
     """
     try:
         # Non-blocking: opening a pipe would wait for whoever writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path}: expected a file; found none. Restore it from a backup, or roll back to another version."
-        ) from error
+        raise missing(path) from error
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
         raise _not_plain(path) from error
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise _not_plain(path)
-        if keep:
-            content = file.read()
-            return content, hashlib.sha256(content).hexdigest()
-        return b"", hashlib.file_digest(file, "sha256").hexdigest()
+        if size is not None and status.st_size != size:
+            raise wrong_size(path, digest, size, status.st_size)
+        content = file.read() if keep else b""
+        found = (hashlib.sha256(content) if keep else hashlib.file_digest(file, "sha256")).hexdigest()
+    if digest is not None and found != digest:
+        raise digest_mismatch(path, digest, found)
+    return content
 
 
-def digest_mismatch(path: Path, expected: str, found: str) -> ArtifactError:
-    """Return the error that a file is not what it was."""
+def missing(place: Path | str) -> ArtifactError:
+    """Return the error that there is no file at `place`."""
     return ArtifactError(
-        f"{path}: expected SHA-256 {expected[:12]}…; found {found[:12]}…. The file was changed after it was "
+        f"{place}: expected a file; found none. Restore it from a backup, or roll back to another version."
+    )
+
+
+def digest_mismatch(place: Path | str, expected: str, found: str) -> ArtifactError:
+    """Return the error that a file does not have the SHA-256 that it had."""
+    return _not_as_registered(place, f"SHA-256 {expected[:12]}…", f"{found[:12]}…")
+
+
+def wrong_size(place: Path | str, digest: str | None, expected: int, found: int) -> ArtifactError:
+    """Return the error that a file does not have the length that it had."""
+    known = "" if digest is None else f"SHA-256 {digest[:12]}… of "
+    return _not_as_registered(place, f"{known}{expected:,} bytes", f"{found:,} bytes")
+
+
+def _not_as_registered(place: Path | str, expected: str, found: str) -> ArtifactError:
+    return ArtifactError(
+        f"{place}: expected {expected}; found {found}. The file was changed after it was "
         "registered: restore it from a backup, or roll back to another version."
     )
 

@@ -6,13 +6,17 @@ mean the same partition as the scheduler; tests/dags/test_intervals.py holds the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from include.errors import SluiceError
 from include.records import Period
 
 MOST_PARTITIONS = 100_000
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
 
 def parse_partition(schedule: str | None, asked: str) -> Period:
@@ -88,20 +92,52 @@ def partition_key(period: Period) -> str:
     return f"{period.start.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
+def parse_day(text: str) -> datetime:
+    """Return the first moment of a day such as 2026-01-31, in UTC; ValueError when it is none."""
+    day = date.fromisoformat(text)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def parse_moment(text: str) -> datetime:
+    """Return a moment as people write it, such as 2026-01-31T12:00: in UTC, unless it says otherwise.
+
+    Raises
+    ------
+    ValueError
+        When it is no moment in ISO 8601, or out of the calendar's range.
+    """
+    moment = datetime.fromisoformat(text)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Return a moment as RFC 3339 writes it in the query of a URL, with its offset; seconds may be left out.
+
+    A plus sign that was not escaped arrives there as a blank, and is understood.
+
+    Raises
+    ------
+    ValueError
+        When it is anything else.
+    """
+    text = _UNESCAPED_PLUS.sub("+", text)
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text.upper())
+
+
 def _read(asked: str) -> tuple[datetime, bool]:
+    with suppress(ValueError):
+        return parse_day(asked), True
     try:
-        day = date.fromisoformat(asked)
-    except ValueError:
-        pass
-    else:
-        return datetime(day.year, day.month, day.day, tzinfo=UTC), True
-    try:
-        moment = datetime.fromisoformat(asked)
+        return parse_moment(asked), False
     except ValueError:
         raise SluiceError(
             f"partition: expected a day, 2026-01-31, or a moment, 2026-01-31T15:00 (UTC); found '{asked}'. Write it so."
         ) from None
-    return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)), False
 
 
 def _on_or_after(schedule: str | None, moment: datetime) -> Period:

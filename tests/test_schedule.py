@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from include.errors import SluiceError
 from include.records import Period
-from include.schedule import last_partition, parse_partition, parse_partitions, partition_containing, partition_key
+from include.schedule import (
+    last_partition,
+    parse_day,
+    parse_moment,
+    parse_partition,
+    parse_partitions,
+    parse_rfc3339,
+    partition_containing,
+    partition_key,
+)
 
 HOURLY, DAILY, WEEKLY, MORNING = "0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *"
 SCHEDULES = st.sampled_from([None, HOURLY, DAILY, WEEKLY, MORNING, "*/20 * * * *", "30 2 1 * *", "0 0 1,15 * *"])
@@ -78,3 +87,40 @@ def test_the_key_of_a_partition_tells_it_from_every_other_one(schedule: str | No
     holding = partition_containing(schedule, moment)
     assert datetime.fromisoformat(partition_key(holding) + "+00:00") == holding.start
     assert parse_partition(schedule, partition_key(holding)) == holding
+
+
+# -- moments as text -------------------------------------------------------------------------------
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T12:00", "2026-01-31 12:00:00", "2026-01-31T13:00+01:00"])
+def test_a_moment_is_in_utc_unless_it_says_otherwise(text: str) -> None:
+    found = parse_moment(text)
+    assert (found, found.tzinfo) == (NOON, UTC)
+
+
+@pytest.mark.parametrize("text", ["noon", "", "2026-02-30T12:00", "0001-01-01T00:00+23:59"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whoever asks says what was expected
+        parse_moment(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-31T12:00:00Z", "2026-01-31t12:00z", "2026-01-31T13:00:00.0+01:00", "2026-01-31T13:00:00 01:00"],
+)
+def test_a_moment_in_a_query_has_its_offset(text: str) -> None:
+    assert parse_rfc3339(text) == NOON
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31T12:00", "2026-01-31", "2026-02-30T12:00Z", "20260131T120000Z", "٢٠٢٦-01-31T12:00Z"]
+)
+def test_a_moment_in_a_query_without_one_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whoever asks says what was expected
+        parse_rfc3339(text)
+
+
+def test_a_day_begins_at_midnight_in_utc() -> None:
+    assert parse_day("2026-01-31") == NOON - timedelta(hours=12)

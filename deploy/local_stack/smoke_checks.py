@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from sqlalchemy import text
 
 from deploy.local_stack.errors import LocalStackError
 from deploy.local_stack.polling import poll_until
 from deploy.local_stack.stack import Stack
 from deploy.local_stack.steps import Note, StepResult
-from include.registry import Ledger
+from include.inference import load_golden
+from include.registry import Ledger, open_artifact_store
+from include.service_client import NO_ANSWER, ServiceClient, ServiceResponse, request_body, scores_of
 
 LOAD_TIMEOUT_SECONDS = 60.0
 
@@ -29,22 +29,22 @@ class SmokeChecks:
         """Request the prediction of a golden row of the champion, and compare it with the one of training."""
         promotion = Ledger(self.stack.warehouse).champion(model)
         version = promotion.to_version if promotion else 0
-        golden = json.loads(
-            (self.stack.settings.artifacts_dir / model / str(version) / "golden.json").read_text(encoding="utf-8")
-        )[0]
+        registered = Ledger(self.stack.warehouse).version(model, version)
+        artifacts = open_artifact_store(self.stack.settings)
+        golden = load_golden(artifacts.open(model, version, registered.artifact_digest))[0]
         path = f"/v1/models/{model}/predict"
         note("waiting for the service to load the champion")
         # Each worker process loads a new champion by itself: one may have it, and the next not yet.
         answer = self._poll(
-            lambda: self._send("POST", path, json={"features": golden["features"]}),
+            lambda: self._send("POST", path, request_body(golden.features)),
             path,
             lambda body: body.get("version") == version,
         )
         prediction = answer["prediction"]
-        found = _scores(prediction)
-        if found != list(golden["answer"]):
+        found = scores_of(prediction)
+        if found != golden.answer:
             raise LocalStackError(
-                f"POST {path} with a golden row of version {version}: expected {golden['answer']}; found {found}.",
+                f"POST {path} with a golden row of version {version}: expected {golden.answer}; found {found}.",
                 f"Retrain '{model}', and report this with the log: training and service must give the same number.",
                 self.stack.settings.log_dir / "service.log",
             )
@@ -61,7 +61,7 @@ class SmokeChecks:
         answer = self._poll(lambda: self._send("GET", path), path, lambda _: True)
         prediction = answer["prediction"]
         stored = [value for name, value in row.items() if name.startswith("p_") or name == "value"]
-        found = _scores(prediction)
+        found = scores_of(prediction)
         if sorted(found) != sorted(stored):
             raise LocalStackError(
                 f"GET {path}: expected {stored}, as in the score table; found {found}.",
@@ -71,16 +71,16 @@ class SmokeChecks:
         label = prediction.get("label", "")
         return StepResult(f"{row['entity_key']}: '{label}' ({_formatted(prediction)}), the same as in the score table")
 
-    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response | None:
+    def _send(self, method: str, path: str, body: bytes | None = None) -> ServiceResponse | None:
         self.stack.check_processes()
         try:
-            return httpx.request(method, self.stack.service_address + path, timeout=10, trust_env=False, **arguments)
-        except httpx.TransportError:
+            return ServiceClient(self.stack.service_address, timeout=10).send(method, path, body)
+        except NO_ANSWER:
             return None
 
     def _poll(
         self,
-        send: Callable[[], httpx.Response | None],
+        send: Callable[[], ServiceResponse | None],
         path: str,
         is_expected: Callable[[dict[str, Any]], bool],
     ) -> dict[str, Any]:
@@ -90,9 +90,9 @@ class SmokeChecks:
             answer = send()
             if answer is None:
                 return None
-            last[0] = f"{answer.status_code} {answer.text[:400]}"
-            body: dict[str, Any] = answer.json() if answer.is_success else {}
-            return body if answer.is_success and is_expected(body) else None
+            last[0] = answer.text(400)
+            body: dict[str, Any] = answer.document if answer.ok else {}
+            return body if answer.ok and is_expected(body) else None
 
         return poll_until(
             attempt,
@@ -104,10 +104,6 @@ class SmokeChecks:
                 self.stack.settings.log_dir / "service.log",
             ),
         )
-
-
-def _scores(prediction: dict[str, Any]) -> list[float]:
-    return list(prediction["probabilities"].values()) if "probabilities" in prediction else [prediction["value"]]
 
 
 def _formatted(prediction: dict[str, Any]) -> str:

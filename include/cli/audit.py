@@ -35,8 +35,9 @@ def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources)
     _write(_around(audit))
     _write(_approved(audit))
     _write(["", "Checked again now", *_told(audit.checks)])
-    folder = resources.artifacts.locate(arguments.model, audit.version.version)
-    _write(["", f"Card: {folder / CARD}" if audit.pack else "Card: none was made for this version."])
+    version = audit.version
+    card = resources.artifacts.locate(version.model, version.version, CARD, artifact_digest=version.artifact_digest)
+    _write(["", f"Card: {card}" if audit.pack else "Card: none was made for this version."])
     return 0 if all(check.passed for check in audit.checks) else 1
 
 

@@ -171,8 +171,8 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
-    file = resources.artifacts.locate(model, version, CARD)
-    return str(file) if file.exists() else "none: the artifact has no card"
+    digest = resources.ledger.version(model, version).artifact_digest
+    return resources.artifacts.locate(model, version, CARD, artifact_digest=digest)
 
 
 def _newest_partition(model: str, resources: Resources) -> str:

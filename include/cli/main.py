@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from include.cli import approve as approval
@@ -17,6 +17,7 @@ from include.cli.keys import keys
 from include.cli.token import mint
 from include.errors import SluiceError
 from include.models import declared_models
+from include.schedule import parse_moment
 from include.settings import load_settings
 
 
@@ -153,9 +154,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _moment(words: str) -> datetime:
-    found = datetime.fromisoformat(words)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _moment(text: str) -> datetime:
+    try:
+        return parse_moment(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-01-31T12:00; found '{text}'") from None
 
 
 def _version_or_off(word: str) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from argparse import Namespace
 from typing import Final
 
+from include import tokens
 from include.errors import SettingsError, SluiceError
 from include.settings import Settings
 
-SCOPES: Final = ("predict", "scores", "models", "metrics")
-LEAST_SECRET_BYTES: Final = 32
 MOST_MINUTES: Final = 24 * 60
 
 
@@ -25,30 +23,27 @@ def mint(arguments: Namespace, settings: Settings) -> int:
     SluiceError
         If it is to be good for what there is not, or for too long.
     """
-    import jwt  # only this command signs
-
     secret = settings.auth_secret
-    if secret is None or len(secret.get_secret_value().encode()) < LEAST_SECRET_BYTES:
+    if secret is None or len(secret.get_secret_value().encode()) < tokens.MIN_SECRET_BYTES:
         raise SettingsError(
-            f"SLUICE_AUTH_SECRET: expected the service's secret of at least {LEAST_SECRET_BYTES} bytes; found "
+            f"SLUICE_AUTH_SECRET: expected the service's secret of at least {tokens.MIN_SECRET_BYTES} bytes; found "
             f"{'none' if secret is None else 'a shorter one'}. Make one with `openssl rand -hex 32` and start the "
             "service with it; where the service verifies with a public key, ask its issuer for a token."
         )
-    unknown = [each for each in arguments.scope.split() if each not in SCOPES]
+    unknown = [each for each in arguments.scope.split() if each not in tokens.SCOPES]
     if unknown or not arguments.scope.split():
-        raise SluiceError(f"--scope: expected some of {', '.join(SCOPES)}; found '{arguments.scope}'. Correct it.")
+        raise SluiceError(
+            f"--scope: expected some of {', '.join(tokens.SCOPES)}; found '{arguments.scope}'. Correct it."
+        )
     if not 1 <= arguments.minutes <= MOST_MINUTES:
         raise SluiceError(f"--minutes: expected 1 to {MOST_MINUTES}; found {arguments.minutes}. Tokens are for trials.")
-    now = int(time.time())
-    claims = {
-        "iss": settings.auth_issuer,
-        "aud": settings.auth_audience,
-        "sub": arguments.subject,
-        "iat": now,
-        "exp": now + arguments.minutes * 60,
-        "scope": " ".join(arguments.scope.split()),
-    }
-    if arguments.model:
-        claims["models"] = arguments.model
-    sys.stdout.write(jwt.encode(claims, secret.get_secret_value(), "HS256") + "\n")
+    token = tokens.mint(
+        settings,
+        secret.get_secret_value(),
+        arguments.subject,
+        arguments.scope.split(),
+        arguments.minutes * 60,
+        arguments.model or None,
+    )
+    sys.stdout.write(f"{token}\n")
     return 0

@@ -33,6 +33,7 @@ __all__ = [
     "ApprovalTimedOutError",
     "ApprovalVoidError",
     "ArtifactError",
+    "ArtifactStoreError",
     "CandidateRejectedError",
     "ConversionError",
     "DatabaseError",
@@ -207,6 +208,10 @@ class ArtifactError(SluiceError):
 
 class SignatureError(ArtifactError):
     """What should be signed by a trusted key is not: the signature is missing, by another key, or of other bytes."""
+
+
+class ArtifactStoreError(SluiceError):
+    """The object store that artifacts are kept in does not answer, or refuses to; it may do so later."""
 
 
 class ReconciliationError(SluiceError):

@@ -133,7 +133,7 @@ def load_golden(files: VerifiedFiles) -> tuple[GoldenRow, ...]:
     ArtifactError
         If it is missing or was changed, is not a list of golden rows, or is empty.
     """
-    file = files.folder / "golden.json"
+    file = f"{files.location}/golden.json"
     try:
         golden = _GOLDEN_ROWS.validate_json(files.read("golden.json"))
     except ValidationError as error:

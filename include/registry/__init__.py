@@ -2,7 +2,15 @@
 
 from include.provenance import file_digest
 from include.registry.approvals import read_approvals, store_approval
-from include.registry.artifacts import CARD, EVIDENCE, ArtifactStore, Manifest, VerifiedArtifact
+from include.registry.artifacts import (
+    CARD,
+    EVIDENCE,
+    ArtifactStore,
+    LocalArtifactStore,
+    Manifest,
+    VerifiedArtifact,
+    open_artifact_store,
+)
 from include.registry.ledger import Ledger
 from include.registry.shadow_assignments import assign_shadow, assigned_shadow, read_divergences
 
@@ -11,10 +19,12 @@ __all__ = [
     "EVIDENCE",
     "ArtifactStore",
     "Ledger",
+    "LocalArtifactStore",
     "Manifest",
     "VerifiedArtifact",
     "file_digest",
     "read_divergences",
+    "open_artifact_store",
     "read_approvals",
     "assign_shadow",
     "assigned_shadow",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from pydantic import SecretStr
 
-from include.rehearsal.client import HOST
 from include.settings import REPOSITORY, Pin, Settings, child_environment
 from include.signing import Keyring
 
+HOST: Final = "127.0.0.1"
+ANSWER_SECONDS: Final = 30.0
 MOST_WORKERS = 2
-TOKEN_SECONDS = 600
 
 
 def service_environment(settings: Settings, model: str, home: Path, pin: Pin, port: int, secret: str) -> dict[str, str]:
@@ -35,6 +34,7 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
     changed = settings.model_copy(
         update={
             "home": home,
+            "artifacts_url": None,
             "models_dir": home / "models",
             "default_model": model,
             "service_pinned_versions": {model: pin},
@@ -63,22 +63,6 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
     inherited = child_environment({}, without=("AIRFLOW", "SLUICE_"))
     path = os.pathsep.join((str(REPOSITORY), *filter(None, [inherited.get("PYTHONPATH")])))
     return inherited | _variables(changed) | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def token_of(settings: Settings, secret: str) -> str:
-    """Return a token that the service takes, as its issuer would make it, signed with the rehearsal's own secret."""
-    import jwt  # only a rehearsal and `sluice token` sign
-
-    now = int(time.time())
-    claims: dict[str, Any] = {
-        "iss": settings.auth_issuer,
-        "aud": settings.auth_audience,
-        "sub": "rehearsal",
-        "iat": now,
-        "exp": now + TOKEN_SECONDS,
-        "scope": "predict models",
-    }
-    return jwt.encode(claims, secret, "HS256")
 
 
 def _variables(settings: Settings) -> dict[str, str]:

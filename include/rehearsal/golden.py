@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from include.inference import GoldenRow, ModelSignature
-from include.rehearsal.client import Answer, Client, body_of
+from include.service_client import ServiceClient, ServiceResponse, request_body, scores_of
 
 
 def golden_faults(
-    client: Client, signature: ModelSignature, golden: Sequence[GoldenRow], artifact_digest: str
+    client: ServiceClient, signature: ModelSignature, golden: Sequence[GoldenRow], artifact_digest: str
 ) -> Iterator[str]:
     """Ask each row alone, then all at once; yield a sentence for each answer that differs in any bit.
 
@@ -22,14 +22,14 @@ def golden_faults(
     """
     path = f"/v1/models/{signature.model}/predict"
     for position, row in enumerate(golden):
-        answer = client.ask("POST", path, body_of(row.features))
+        answer = client.send("POST", path, request_body(row.features))
         yield from _held_against([row], answer, signature, artifact_digest, f"golden row {position}")
-    everything = client.ask("POST", path, body_of([row.features for row in golden]))
+    everything = client.send("POST", path, request_body([row.features for row in golden]))
     yield from _held_against(golden, everything, signature, artifact_digest, "the golden rows in one request")
 
 
 def _held_against(
-    rows: Sequence[GoldenRow], answer: Answer, signature: ModelSignature, artifact_digest: str, what: str
+    rows: Sequence[GoldenRow], answer: ServiceResponse, signature: ModelSignature, artifact_digest: str, what: str
 ) -> Iterator[str]:
     told = answer.document
     if answer.status != 200 or not isinstance(told, dict):  # HTTP's "OK"
@@ -51,9 +51,7 @@ def _held_against(
 def _scores(prediction: Any, signature: ModelSignature) -> tuple[float, ...] | None:
     """Return the scores of one prediction in the signature's order; None when it is no such prediction."""
     try:
-        if not signature.classes:
-            return (float(prediction["value"]),)
-        return tuple(float(prediction["probabilities"][each]) for each in signature.classes)
+        return scores_of(prediction, signature.classes)
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
-from include.rehearsal.client import HOST, PATIENCE_SECONDS
+from include.rehearsal.environment import ANSWER_SECONDS, HOST
 
 CONNECTIONS = 4
 REQUESTS = 600
@@ -81,7 +81,7 @@ def run_load(
                 selector.register(each.socket, selectors.EVENT_READ, each)
                 each.send(next(todo))
             while selector.get_map():
-                ready = selector.select(PATIENCE_SECONDS)
+                ready = selector.select(ANSWER_SECONDS)
                 if not ready:  # nobody answers any more
                     timings.refused += len(selector.get_map())
                     break
@@ -110,7 +110,7 @@ class _Connection:
     """One kept connection with at most one request under way."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection((HOST, port), timeout=PATIENCE_SECONDS)
+        self.socket = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.over = False
         self.spent = 0.0

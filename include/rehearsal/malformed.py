@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from include.inference import ModelSignature
-from include.rehearsal.client import Answer, Client, body_of
+from include.service_client import ServiceClient, ServiceResponse, request_body
 from include.settings import Settings
 
 PROBLEM = "application/problem+json"
@@ -36,7 +36,7 @@ def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings:
     settings : Settings
         Say how many rows and bytes are too many.
     """
-    good = body_of(row)
+    good = request_body(row)
     name = signature.names[0]
     yield Malformed("an empty body", b"")
     yield Malformed("a body that is not JSON", b"features=1")
@@ -44,15 +44,15 @@ def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings:
     yield Malformed("a list in place of the object", b"[1, 2, 3]")
     yield Malformed("an object without features", b"{}")
     yield Malformed("an unknown member", good[:-1] + b', "weights": [1]}')
-    yield Malformed("no row", body_of([]))
-    yield Malformed("a missing feature", body_of({each: value for each, value in row.items() if each != name}))
-    yield Malformed("an unknown feature", body_of({**row, "no_such_feature": 1}))
-    yield Malformed("an object as a value", body_of({**row, name: {"nested": 1}}))
-    yield Malformed("NaN, which JSON does not have", body_of({**row, name: float("nan")}))
-    yield Malformed("a row that is too short", body_of([row[each] for each in signature.names][:-1]))
-    yield from (Malformed(what, body_of({**row, each: value})) for each, value, what in _unfit_values(signature))
+    yield Malformed("no row", request_body([]))
+    yield Malformed("a missing feature", request_body({each: value for each, value in row.items() if each != name}))
+    yield Malformed("an unknown feature", request_body({**row, "no_such_feature": 1}))
+    yield Malformed("an object as a value", request_body({**row, name: {"nested": 1}}))
+    yield Malformed("NaN, which JSON does not have", request_body({**row, name: float("nan")}))
+    yield Malformed("a row that is too short", request_body([row[each] for each in signature.names][:-1]))
+    yield from (Malformed(what, request_body({**row, each: value})) for each, value, what in _unfit_values(signature))
     yield Malformed("nesting without end", b'{"features": ' + b"[" * DEPTH + b"]" * DEPTH + b"}")
-    yield Malformed("too many rows", body_of([[0]] * (settings.service_max_rows + 1)))
+    yield Malformed("too many rows", request_body([[0]] * (settings.service_max_rows + 1)))
     yield Malformed("too many bytes", good, more={"Content-Length": str(settings.service_max_bytes + 1)})
     yield Malformed("a method that the route does not take", b"", method="DELETE")
     yield Malformed("a model that is not served", good, model="no_such_model")
@@ -60,12 +60,12 @@ def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings:
 
 
 def malformed_faults(
-    client: Client, signature: ModelSignature, row: dict[str, Any], settings: Settings
+    client: ServiceClient, signature: ModelSignature, row: dict[str, Any], settings: Settings
 ) -> Iterator[str]:
     """Send one request of each kind; yield a sentence for each that was not refused properly."""
     for each in malformed_requests(signature, row, settings):
         path = f"/v1/models/{each.model or signature.model}/predict"
-        answer = client.ask(each.method, path, each.body, each.more)
+        answer = client.send(each.method, path, each.body, each.more)
         if not _refused(answer):
             shown = answer.body[:200].decode(errors="replace")
             yield (
@@ -74,7 +74,7 @@ def malformed_faults(
             )
 
 
-def _refused(answer: Answer) -> bool:
+def _refused(answer: ServiceResponse) -> bool:
     problem = answer.document
     return (
         400 <= answer.status < 500  # HTTP's "the request is at fault"

@@ -10,18 +10,17 @@ from pathlib import Path
 
 from include.inference import GoldenRow, ModelSignature
 from include.records import Rehearsal
-from include.rehearsal.client import NO_ANSWER, Client, body_of
 from include.rehearsal.golden import golden_faults
 from include.rehearsal.load import Timings, run_load
 from include.rehearsal.malformed import malformed_faults
 from include.rehearsal.sandbox import Service, ServiceSandbox
+from include.service_client import NO_ANSWER, ServiceClient, request_body
 
 log = logging.getLogger(__name__)
 
 READY_SECONDS = 60.0
 LOOK_EVERY = 0.05
 MOST_FAULTS = 10
-OK = 200
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ def rehearse(
 def _act(
     sandbox: ServiceSandbox, service: Service, signature: ModelSignature, golden: Sequence[GoldenRow], course: _Course
 ) -> None:
-    client = Client(service.port, service.token)
+    client = service.client
     fault = _not_ready(client, service)
     if fault is not None:
         course.faults.append(fault)
@@ -101,23 +100,23 @@ def _act(
     course.malformed_refused = not accepted
     course.faults += [*wrong, *accepted]
     path = f"/v1/models/{signature.model}/predict"
-    course.timings = run_load(service.port, path, client.headers, [body_of(row.features) for row in golden])
+    course.timings = run_load(service.port, path, client.headers, [request_body(row.features) for row in golden])
     course.memory_mib = service.memory_mib()
     if course.timings.refused:
         course.faults.append(f"under load, {course.timings.refused} request(s) were not answered with 200")
 
 
-def _not_ready(client: Client, service: Service) -> str | None:
+def _not_ready(client: ServiceClient, service: Service) -> str | None:
     """Wait until the service is ready; return what it says when it is not, or never will be."""
     deadline = time.monotonic() + READY_SECONDS
     said = "nothing"
     while service.alive and time.monotonic() < deadline:
         try:
-            answer = client.ask("GET", "/ready")
+            answer = client.send("GET", "/ready")
         except NO_ANSWER:
             time.sleep(LOOK_EVERY)
             continue
-        if answer.status == OK:
+        if answer.ok:
             return None
         told = answer.document
         said = answer.body[:500].decode(errors="replace")

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import psutil
 
+from include import tokens
 from include.ports import any_free_port
 from include.processes import log_tail, memory_in_use, session_processes, start_process, terminate
-from include.rehearsal.client import HOST
-from include.rehearsal.environment import service_environment, token_of
+from include.rehearsal.environment import ANSWER_SECONDS, HOST, service_environment
+from include.service_client import ServiceClient
 from include.settings import Pin, Settings
 from include.spec import ModelSpec
 
 VERSION = 1
 STOP_SECONDS = 15.0
+TOKEN_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class ServiceSandbox:
             end_with_parent=True,  # a task that is killed with -9 runs no `finally`
         )
         try:
-            yield Service(process, port, token_of(self.settings, secret), self.log)
+            token = tokens.mint(self.settings, secret, "rehearsal", ("predict", "models"), TOKEN_SECONDS)
+            yield Service(process, port, ServiceClient(f"http://{HOST}:{port}", token, ANSWER_SECONDS), self.log)
         finally:
             _stop(process)
 
@@ -84,7 +87,7 @@ class Service:
 
     process: subprocess.Popen[bytes]
     port: int
-    token: str
+    client: ServiceClient
     log: Path
 
     @property

@@ -15,6 +15,7 @@ from include.inference import ModelSignature, RowEncoder, Scorer, compute_diverg
 from include.records import ShadowDivergence
 from include.scoring.shadow_scores import store_divergence
 from include.scoring.tables import advisory_lock
+from include.service_client import scores_of
 
 MIN_ROWS: Final = 100
 MAX_ROWS: Final = 50_000
@@ -138,6 +139,4 @@ def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[l
 
 def _scores(outputs: Sequence[dict[str, Any]], signature: ModelSignature) -> NDArray[np.float64]:
     """Return the answers as they were given, shape (n, n_outputs)."""
-    if not signature.classes:
-        return np.array([[each["value"]] for each in outputs], dtype=np.float64)
-    return np.array([[each["probabilities"][label] for label in signature.classes] for each in outputs], np.float64)
+    return np.array([scores_of(each, signature.classes) for each in outputs], np.float64)

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
     home: Path = Field(REPOSITORY / ".sluice", description="Where Sluice keeps what it makes.")
+    artifacts_url: str | None = Field(
+        None,
+        pattern="^(s3://[^/]+|file:///)",
+        description="Where artifacts are kept: s3://bucket/prefix, or file:///folder; unset: artifacts in SLUICE_HOME.",
+    )
     models_dir: Path = Field(REPOSITORY / "include" / "models", description="The folder of model folders.")
     database_url: str | None = Field(
         None, description="postgresql://user:password@host:port/database; unset: the embedded server."
@@ -176,7 +181,6 @@ class Settings(BaseSettings):
         description="Public Ed25519 keys that artifacts may be signed with: PEM files, or their lines of base64, "
         "separated by commas.",
     )
-    require_signatures: bool = Field(False, description="Whether artifacts of the time before signatures are refused.")
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")
@@ -214,7 +218,7 @@ class Settings(BaseSettings):
 
     @property
     def artifacts_dir(self) -> Path:
-        """Where registered artifacts lie, ``<model>/<version>/``."""
+        """Where registered artifacts lie when SLUICE_ARTIFACTS_URL is unset, ``<model>/<version>/``."""
         return self.home / "artifacts"
 
     @property

@@ -36,8 +36,6 @@ class Keyring:
         A private key: path of a PEM file, or the one line of base64 that such a file holds.
     trusted_keys : str, optional
         Public keys in the same forms, separated by commas or spaces.
-    require_signatures : bool
-        Whether artifacts of the old format, which had no signature, are refused.
     """
 
     def __init__(
@@ -46,10 +44,8 @@ class Keyring:
         *,
         signing_key: str | None = None,
         trusted_keys: str | None = None,
-        require_signatures: bool = False,
     ) -> None:
         self.folder = folder
-        self.require_signatures = require_signatures
         self._signing_key = signing_key
         self._trusted_keys = trusted_keys
 
@@ -61,7 +57,6 @@ class Keyring:
             settings.keys_dir,
             signing_key=None if secret is None else secret.get_secret_value(),
             trusted_keys=settings.trusted_keys,
-            require_signatures=settings.require_signatures,
         )
 
     def signer(self) -> Signer:

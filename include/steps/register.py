@@ -88,7 +88,7 @@ def register_candidate(
         version.version,
         spec.name,
         resources.settings.card_url(spec.name, version.version),
-        resources.artifacts.locate(spec.name, version.version, CARD),
+        resources.artifacts.locate(spec.name, version.version, CARD, artifact_digest=version.artifact_digest),
     )
     return version
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from include.errors import SettingsError
+from include.tokens import MIN_SECRET_BYTES
 from model_service.http.refusals import JWKSUnavailableError
 
 Key = Any  # what PyJWT takes: bytes, a public key, or a PyJWK
 
-LEAST_SECRET_BYTES: Final = 32
 LEAST_RSA_BITS: Final = 2048
 FETCH_SECONDS: Final = 2.0
 # A key that is withdrawn goes on verifying for as long as the set that holds it is kept, and what it verified last is
@@ -33,9 +33,9 @@ class SharedSecret:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
-        if len(self._secret) < LEAST_SECRET_BYTES:
+        if len(self._secret) < MIN_SECRET_BYTES:
             raise SettingsError(
-                f"SLUICE_AUTH_SECRET: expected at least {LEAST_SECRET_BYTES} bytes, as HS256 needs (RFC 7518, 3.2); "
+                f"SLUICE_AUTH_SECRET: expected at least {MIN_SECRET_BYTES} bytes, as HS256 needs (RFC 7518, 3.2); "
                 f"found {len(self._secret)}. Make one: `openssl rand -hex 32`."
             )
 

@@ -10,11 +10,11 @@ from typing import Any, Final, Protocol
 
 import jwt
 
+from include.tokens import REQUIRED_CLAIMS
 from model_service.auth.keys import Key
 from model_service.http.principal import Principal
 from model_service.http.refusals import InvalidTokenError
 
-REQUIRED: Final = ("exp", "iss", "aud", "sub")
 LONGEST_TOKEN: Final = 8192
 LONGEST_SUBJECT: Final = 255
 
@@ -65,7 +65,7 @@ class TokenVerifier:
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway,
-                options={"require": list(REQUIRED)},
+                options={"require": list(REQUIRED_CLAIMS)},
             )
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise InvalidTokenError(_reason_of(error)) from None

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from flask import Flask, Response, g, request
 
+from include import tokens
 from include.settings import Settings
 from model_service.auth import build_authenticator
 from model_service.auth.authenticator import is_loopback
@@ -30,7 +31,7 @@ from model_service.http.request_context import RequestContext
 from model_service.models.registry import ModelRegistry
 from model_service.observability import RequestRecorder
 
-Scope = Literal["open", "predict", "scores", "models", "metrics"]
+Scope = Literal["open"] | tokens.Scope
 View = TypeVar("View", bound=Callable[..., Any])
 
 UNDECLARED: Final = "undeclared"

@@ -6,11 +6,12 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from include.inference import FieldError
 from include.inference.field_errors import rows_rejected
+from include.schedule import parse_day, parse_rfc3339
 from model_service.db.score_repository import Key, KeyKind
 from model_service.http.body import parse_json
 from model_service.http.errors import InvalidParameterError, PayloadTooLargeError
@@ -23,7 +24,6 @@ PARAMETERS: Final = frozenset({"partition", "history", "limit", "cursor"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{11}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+ -]\d\d:\d\d)")
 _A_PARTITION: Final = "a partition's start, as YYYY-MM-DD (UTC) or as RFC 3339"
 
 
@@ -108,15 +108,9 @@ def parse_partition(text: str) -> datetime:
         If it is neither a date nor a time with its offset.
     """
     try:
-        if _DATE.fullmatch(text):
-            day = date.fromisoformat(text)
-            return datetime(day.year, day.month, day.day, tzinfo=UTC)
-        if _TIME.fullmatch(text):
-            # A plus sign that was not escaped arrives as a blank.
-            return datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+")).astimezone(UTC)
+        return parse_day(text) if _DATE.fullmatch(text) else parse_rfc3339(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    raise InvalidParameterError("partition", _A_PARTITION, text)
+        raise InvalidParameterError("partition", _A_PARTITION, text) from None
 
 
 def parse_limit(text: str | None) -> int:

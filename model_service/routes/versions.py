@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -11,14 +10,13 @@ from flask import Blueprint, Response, request
 
 from include.errors import UnknownModelError
 from include.records import ModelVersion, Promotion
+from include.schedule import parse_rfc3339
 from model_service.db.ledger_reads import LedgerReads
 from model_service.http.errors import InvalidParameterError, LedgerUnavailableError
 from model_service.http.middleware import requires_scope
 from model_service.http.responses import encode
 from model_service.models.registry import ModelRegistry
 from model_service.openapi import Operation, Parameter, documented
-
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 class PromotionSummary(msgspec.Struct):
@@ -109,13 +107,10 @@ def parse_timestamp(name: str, text: str | None) -> datetime | None:
     """
     if text is None:
         return None
-    text = re.sub(r" (?=\d\d:\d\d$)", "+", text)  # what an unescaped plus sign becomes in a query
-    if _RFC_3339.fullmatch(text) and text.isascii():
-        try:
-            return datetime.fromisoformat(text.upper())
-        except ValueError:
-            pass
-    raise InvalidParameterError(name, "a time such as 2026-11-23T12:00:00Z (RFC 3339)", text)
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise InvalidParameterError(name, "a time such as 2026-11-23T12:00:00Z (RFC 3339)", text) from None
 
 
 def metrics_of(version: ModelVersion) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-from include.errors import ArtifactError, UnknownVersionError
+from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionError
 from include.registry import CARD
 from include.resources import open_resources
 
@@ -26,7 +26,10 @@ def make_app() -> FastAPI:
 
 
 def card(model: str, version: int) -> Response:
-    """Answer a version's card, once its artifact was checked: 404 when there is none, 409 when it was changed."""
+    """Answer a version's card, once its artifact was checked.
+
+    404 when there is none, 409 when it was changed, 503 when the object store does not answer.
+    """
     try:
         with open_resources() as resources:
             registered = resources.ledger.version(model, version)
@@ -39,3 +42,5 @@ def card(model: str, version: int) -> Response:
         return PlainTextResponse(f"{error}\n", status_code=404)
     except ArtifactError as error:
         return PlainTextResponse(f"{error}\n", status_code=409)
+    except ArtifactStoreError as error:
+        return PlainTextResponse(f"{error}\n", status_code=503)

@@ -127,7 +127,7 @@ def test_a_card_tells_the_whole_evidence() -> None:
         assert digest in said
     for words in (
         "flight_delay, version 7", "Accepted : 3 of 3 gates", "0.7269 [0.7124,\N{NO-BREAK SPACE}0.7414]",
-        "version 6, run again on the same rows", "evaluated on overlapping holdouts: 2 (versions 5, 6)", "carrier = carrier A",
+        "version 6, run again on the same rows", "overlapping holdouts: 2 (versions 5, 6)", "carrier = carrier A",
         "0 to 5000 km", "and 4 more", "78,120 rows", "1 day", "25,870 rows", "20, answered to the bit",
         "0.31 ms and 1.42 ms over 2,400 requests", "71.3 MiB", "the same bytes", "scikit-learn 1.9.1", "sluice verify",
     ):  # fmt: skip

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from include.errors import ArtifactError, SettingsError, SignatureError
-from include.inference import check_golden, load_golden, load_scorer
 from include.provenance import VerifiedFiles
-from include.registry import ArtifactStore, Manifest, file_digest
+from include.registry import ArtifactStore, LocalArtifactStore, Manifest, file_digest, open_artifact_store
+from include.settings import Settings, load_settings
 from include.signing import Keyring, write_pair
-
-FIRST_FORMAT = Path(__file__).parent / "data" / "format-1"
-FIRST_DIGEST = "d0bc1cb8ff1215e7f02e38b8b0edc06832300ab0e44b4dc822fe2d7f2e191848"
 
 
 @pytest.fixture
@@ -50,11 +47,11 @@ def manifest_of(folder: Path, model: str = "parcels") -> Manifest:
 
 def test_what_was_saved_is_verified_and_says_who_signed_it(store: ArtifactStore, digest: str) -> None:
     artifact = store.open("parcels", 1, digest)
-    assert {path.name for path in artifact.folder.iterdir()} == {
+    assert {path.name for path in Path(artifact.location).iterdir()} == {
         "manifest.json", "manifest.sig", "model.joblib", "model.onnx", "signature.json"
     }  # fmt: skip
     assert artifact.key_id == store.keys.signer().key_id
-    assert (artifact.manifest.format_version, artifact.manifest.version) == (2, 1)
+    assert (artifact.manifest.format_version, artifact.manifest.version) == (1, 1)
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -184,20 +181,11 @@ def test_another_model_s_whole_folder_is_refused(store: ArtifactStore, source: P
 
 def test_a_manifest_of_an_unknown_format_is_refused(store: ArtifactStore, digest: str) -> None:
     folder = Path(store.locate("parcels", 1))
-    content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 3')
+    content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 1', b'"format_version": 2')
     (folder / "manifest.json").write_bytes(content)
     (folder / "manifest.sig").write_bytes(store.keys.signer().sign(content))
-    with pytest.raises(ArtifactError, match="expected format 2 or older"):
+    with pytest.raises(ArtifactError, match="expected a manifest of format 1"):
         store.open("parcels", 1, hashlib.sha256(content).hexdigest())
-
-
-def test_taking_the_signature_away_and_calling_it_the_old_format_is_refused(store: ArtifactStore, digest: str) -> None:
-    folder = Path(store.locate("parcels", 1))
-    content = (folder / "manifest.json").read_bytes().replace(b'"format_version": 2', b'"format_version": 1')
-    (folder / "manifest.json").write_bytes(content)
-    (folder / "manifest.sig").unlink()
-    with pytest.raises(ArtifactError, match="expected SHA-256"):
-        store.open("parcels", 1, digest)
 
 
 # -- between check and use -------------------------------------------------------------------------
@@ -208,7 +196,7 @@ def test_what_is_read_is_what_was_checked_even_if_the_file_changes_in_between(
 ) -> None:
     artifact = store.open("parcels", 1, digest)
     for name in ("model.onnx", "model.joblib"):
-        (artifact.folder / name).write_bytes(b"swapped after the check")
+        (Path(artifact.location) / name).write_bytes(b"swapped after the check")
     assert artifact.read("model.onnx") == (source / "model.onnx").read_bytes()
     with pytest.raises(ArtifactError, match=r"model\.joblib: expected SHA-256"):
         artifact.read("model.joblib")
@@ -246,34 +234,41 @@ def test_a_folder_that_the_ledger_never_came_to_know_is_replaced(store: Artifact
     orphan = Path(store.locate("parcels", 1))
     orphan.mkdir(parents=True)
     (orphan / "left behind").write_text("by a kill")
-    assert store.open("parcels", 1, store.put(source, manifest_of(source), 1)).folder == orphan
+    assert store.open("parcels", 1, store.put(source, manifest_of(source), 1)).location == str(orphan)
 
 
-# -- an artifact made before there were signatures ---------------------------------------------------
+def test_only_whole_versions_are_listed_and_what_a_killed_writer_left_is_removed(
+    store: ArtifactStore, source: Path
+) -> None:
+    for version in (10, 2):
+        store.put(source, manifest_of(source), version)
+    left = Path(store.locate("parcels", 3)).with_name(".3.4711.tmp")
+    shutil.copytree(Path(store.locate("parcels", 2)), left)
+    assert store.list("parcels") == (2, 10)
+    assert store.list("letters") == ()
+    day, now = timedelta(days=1), datetime.now(UTC)
+    assert store.remove_orphans(day, now) == 0
+    assert store.remove_orphans(day, now + 2 * day) == 1
+    assert not left.exists()
+    assert store.list("parcels") == (2, 10)
 
 
-def test_an_artifact_of_the_first_format_is_still_read(tmp_path: Path) -> None:
-    store = LocalArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys"))
-    artifact = store.open("iris", 1, FIRST_DIGEST)
-    assert (artifact.manifest.format_version, artifact.key_id) == (1, None)
-    check_golden(load_scorer(artifact), load_golden(artifact))
+def test_a_folder_is_named_by_the_url_too(tmp_path: Path, source: Path) -> None:
+    elsewhere = Settings(home=tmp_path / "home", artifacts_url=f"file://{tmp_path}/a%20folder")
+    for settings, root in ((elsewhere, tmp_path / "a folder"), (Settings(home=tmp_path / "home"), tmp_path / "home")):
+        store = open_artifact_store(settings)
+        digest = store.put(source, manifest_of(source), 1)
+        assert store.open("parcels", 1, digest).location.startswith(str(root))
 
 
-def test_an_artifact_of_the_first_format_is_refused_where_signatures_are_required(tmp_path: Path) -> None:
-    store = LocalArtifactStore(FIRST_FORMAT, Keyring(tmp_path / "keys", require_signatures=True))
-    with pytest.raises(SignatureError, match="SLUICE_REQUIRE_SIGNATURES"):
-        store.open("iris", 1, FIRST_DIGEST)
+@pytest.mark.parametrize("url", ["s3://", "http://somewhere/bucket", "file://relative", "/a/folder"])
+def test_a_url_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SLUICE_ARTIFACTS_URL", url)
+    with pytest.raises(SettingsError, match="SLUICE_ARTIFACTS_URL"):
+        load_settings()
 
 
-def test_an_artifact_of_the_first_format_is_held_to_the_ledger_s_digest(tmp_path: Path) -> None:
-    shutil.copytree(FIRST_FORMAT, tmp_path / "artifacts")
-    store = LocalArtifactStore(tmp_path / "artifacts", Keyring(tmp_path / "keys"))
-    change(Path(store.locate("iris", 1)))
-    with pytest.raises(ArtifactError, match=r"model\.onnx: expected SHA-256"):
-        store.open("iris", 1, FIRST_DIGEST)
-    rewrite_manifest(Path(store.locate("iris", 1)))
-    with pytest.raises(ArtifactError, match=r"manifest\.json: expected SHA-256"):
-        store.open("iris", 1, FIRST_DIGEST)
+# -- a candidate's folder --------------------------------------------------------------------------
 
 
 def test_a_candidate_s_files_are_read_by_their_digests(source: Path) -> None:

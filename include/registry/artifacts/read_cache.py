@@ -1,0 +1,108 @@
+"""Files of artifacts that this host has read before, each under its SHA-256 and checked whenever it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from include.errors import ArtifactError
+from include.provenance import read_regular_file
+
+MOST_BYTES = 4 << 30
+
+
+class ReadCache:
+    """A folder of files named by their SHA-256, of bounded size.
+
+    It never fails: where it cannot be written, everything is read from the store.
+
+    Parameters
+    ----------
+    folder : Path
+    most_bytes : int
+        What was not read for the longest time goes first.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+
+    def read(self, digest: str, *, size: int | None, keep: bool) -> bytes | None:
+        """Return the content with this SHA-256 (nothing, if it is not to be kept), or None when it is not here.
+
+        What is here and is another content is removed: it does not count as here.
+        """
+        file = self._folder / digest
+        try:
+            content = read_regular_file(file, digest=digest, size=size, keep=keep)
+            os.utime(file)
+        except ArtifactError:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+            return None
+        except OSError:
+            return None
+        return content
+
+    @contextlib.contextmanager
+    def filling(self, digest: str) -> Iterator[Filling]:
+        """Take in a content piece by piece; it is here when the block ends without an error."""
+        filling = Filling(self._folder)
+        try:
+            yield filling
+        except BaseException:
+            filling.drop()
+            raise
+        filling.become(self._folder / digest)
+        self._shrink(digest)
+
+    def _shrink(self, newest: str) -> None:
+        with contextlib.suppress(OSError):
+            known = [(path.stat(), path) for path in self._folder.iterdir() if path.name != newest]
+            held = sum(status.st_size for status, _ in known) + (self._folder / newest).stat().st_size
+            for status, path in sorted(known, key=lambda each: each[0].st_mtime):
+                if held <= self._most_bytes:
+                    return
+                path.unlink(missing_ok=True)
+                held -= status.st_size
+
+
+class Filling:
+    """A file of the cache while it is written. An error of the disk ends the caching, not the reading."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: BinaryIO | None = None
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
+            self._file, self._path = os.fdopen(descriptor, "wb"), Path(name)
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece."""
+        if self._file is not None:
+            try:
+                self._file.write(piece)
+            except OSError:
+                self.drop()
+
+    def become(self, path: Path) -> None:
+        """Give the file its name: another process sees all of it or nothing."""
+        if self._file is not None:
+            try:
+                self._file.close()
+                self._path.rename(path)
+            except OSError:
+                self.drop()
+
+    def drop(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._file = None
