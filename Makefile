@@ -2,7 +2,7 @@
 # The first target that needs it makes .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run distributed test test-stack test-all bench lint lock clean setup setup-tests
+.PHONY: help run distributed test test-stack test-all bench lint lock migration clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -56,6 +56,9 @@ lock: setup-tests ## pin the newest versions that the *.in files allow
 	  (up=$$PWD && cd "$$folder" && "$$up/.venv/bin/uv" pip compile requirements.in --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt) || exit 1; \
 	done
+
+migration: setup ## a new change of the database: make migration NAME=add_label_source
+	@$(py) -m include.warehouse.migrations.new "$(NAME)"
 
 clean: ## stop what runs from here and remove all that make made
 	@deploy/bootstrap/clean.sh

@@ -3,4 +3,4 @@
 from model_service.app import create_app
 from model_service.models.registry import LoadedModel, ModelRegistry, ServedModel
 
-__all__ = ["LoadedModel", "ServedModel", "ModelRegistry", "create_app"]
+__all__ = ["LoadedModel", "ModelRegistry", "ServedModel", "create_app"]

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime
 
 from include.records.base import Record
 from include.records.evidence import Decision, Evaluation
-
-_NAMES = ("model", "version", "artifact_digest", "spec_digest", "data_digest", "run_id", "created_at")
-_EVALUATED = ("model", "rows", "candidate", "baseline", "champion", "champion_version", "champion_sequence")
-_GATE = ("gate", "metric", "figure", "bound", "passed", "sentence")
-_FIRST_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(_NAMES, True),
-    "evaluation": {*_EVALUATED, "champion_note"},
-    "decision": {"accepted": True, "gates": {"__all__": set(_GATE)}},
-}
 
 
 class ModelVersion(Record):
@@ -48,11 +39,6 @@ class ModelVersion(Record):
         """
         plain = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def first_evidence_digest(self) -> str:
-        """The digest as Sluice 0.1 took it, of the fields that there were: promotions of that time hold it."""
-        return hashlib.sha256(self.model_dump_json(include=_FIRST_FIELDS).encode()).hexdigest()
 
 
 class Promotion(Record):

@@ -64,9 +64,9 @@ class PublishedPartition(Record):
     run_id: str
     sequence: int
     published_at: AwareDatetime
-    mode: ScoreMode = "champion"
-    shards: int = 1
-    attempt: int | None = None
+    mode: ScoreMode
+    shards: int
+    attempt: int
 
 
 class RemovedPartition(Record):

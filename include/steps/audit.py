@@ -92,7 +92,10 @@ def _golden(artifact: VerifiedArtifact) -> str:
 
 def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
     if EVIDENCE not in artifact.digests:
-        return "none: it was registered before there were evidence packs; the ledger's row holds its evaluation"
+        raise ArtifactError(
+            f"{EVIDENCE}: expected the evidence that the version was decided on; found no such file in its artifact. "
+            "Train the model again, or roll back to a version that has its evidence."
+        )
     pack = read_pack(artifact.read(EVIDENCE))
     for name, told, wanted in (
         ("version", pack.version, registered.version),
@@ -112,12 +115,12 @@ def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
 
 
 def _decided_on(promotion: Promotion, registered: ModelVersion) -> AuditCheck:
-    digests = (registered.evidence_digest, registered.first_evidence_digest)
-    same = promotion.evidence_digest in digests
+    digest = registered.evidence_digest
+    same = promotion.evidence_digest == digest
     sentence = (
         f"its evidence digest {promotion.evidence_digest} was computed again and is the same"
         if same
-        else f"expected the evidence digest {promotion.evidence_digest}; computed again it is {digests[0]}. "
+        else f"expected the evidence digest {promotion.evidence_digest}; computed again it is {digest}. "
         "The version's row was changed after the promotion, or the promotion was not decided on it."
     )
     return AuditCheck(name=f"promotion {promotion.sequence}", passed=same, sentence=sentence)

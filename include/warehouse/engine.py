@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from include.errors import DatabaseError
+
+if TYPE_CHECKING:  # only migrations need Alembic; the service and the workers' hot paths do not
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_305_318_274
@@ -50,22 +53,34 @@ def under_role(url: str, role: str) -> str:
     return make_url(url).update_query_dict({"options": f"-crole={role}"}).render_as_string(hide_password=False)
 
 
-def migrate(url: str) -> None:
+def alembic_config(folder: Path = MIGRATIONS) -> Config:
+    """Return what Alembic is told of the migrations in `folder`."""
+    from alembic.config import Config
+
+    config = Config(folder / "alembic.ini")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))  # "here" would not be escaped
+    return config
+
+
+def migrate(url: str, folder: Path = MIGRATIONS) -> None:
     """Bring the schema to the newest revision; safe to call from several processes at once.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://user:password@host:port/database``.
+    folder : Path
+        The migrations.
 
     Raises
     ------
     DatabaseError
         When the server cannot be reached.
     """
-    # Only migrations need Alembic; the service and the workers' hot paths do not.
     from alembic import command
-    from alembic.config import Config
 
     engine = open_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = alembic_config(folder)
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})

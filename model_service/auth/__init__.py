@@ -5,4 +5,4 @@ from model_service.auth.token_cache import TokenCache
 from model_service.auth.tokens import TokenVerifier
 from model_service.http.principal import Principal
 
-__all__ = ["Principal", "BearerAuthenticator", "TokenVerifier", "TokenCache", "check_exposure", "build_authenticator"]
+__all__ = ["BearerAuthenticator", "Principal", "TokenCache", "TokenVerifier", "build_authenticator", "check_exposure"]

@@ -51,14 +51,13 @@ class RequestContext:
 
     __slots__ = (
         "admitted",
-        "principal",
-        "timed_out",
+        "capture_payload",
         "inputs",
-        "timings",
         "method",
         "model",
         "outputs",
         "path",
+        "principal",
         "remote_addr",
         "request_id",
         "route",
@@ -67,9 +66,10 @@ class RequestContext:
         "since",
         "started",
         "subject",
+        "timed_out",
+        "timings",
         "traceparent",
         "version",
-        "capture_payload",
     )
 
     def __init__(self, environ: dict[str, Any], route: str) -> None:

@@ -50,7 +50,7 @@ class DurationHistogram:
 class RequestStats:
     """What is counted of the requests of one route, model, version and status."""
 
-    __slots__ = ("request", "rows", "phases")
+    __slots__ = ("phases", "request", "rows")
 
     def __init__(self) -> None:
         self.request = DurationHistogram()

@@ -29,4 +29,4 @@ Every view says beside its route what it takes and answers, so that a route cann
 
 from model_service.openapi.operation import Operation, Parameter, RequestBody, ResponseSpec, documented
 
-__all__ = ["ResponseSpec", "RequestBody", "Operation", "Parameter", "documented"]
+__all__ = ["Operation", "Parameter", "RequestBody", "ResponseSpec", "documented"]

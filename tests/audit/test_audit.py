@@ -80,6 +80,27 @@ def test_evidence_that_was_changed_and_signed_anew_does_not_match_the_ledger(lif
         assert failed(life) == {"manifest", "artifact", "golden rows", "evidence"}
 
 
+def test_a_version_without_evidence_and_signature_fails_both_checks(life: Life, tmp_path: Path) -> None:
+    store, old = life.resources.artifacts, life.versions[0]
+    (tmp_path / "model.onnx").write_bytes(b"of another")
+    manifest = Manifest(
+        model="letters", files={"model.onnx": file_digest(tmp_path / "model.onnx")}, spec_digest="s", data_digest="d",
+        code_digest="c", libraries={}, created_at=old.created_at,
+    )  # fmt: skip
+    life.resources.ledger.register(
+        manifest, "bare", old.evaluation, old.decision, lambda version: store.put(tmp_path, manifest, version)
+    )
+
+    def failures() -> dict[str, str]:
+        found = pipeline.verify_version("letters", 1, life.resources)
+        return {check.name: check.sentence for check in found if not check.passed}
+
+    assert set(failures()) == {"golden rows", "evidence"}
+    assert failures()["evidence"].startswith("evidence.json: expected the evidence that the version was decided on")
+    (Path(store.locate("letters", 1)) / "manifest.sig").unlink()
+    assert set(failures()) == {"signature", "artifact", "golden rows", "evidence"}
+
+
 # -- the story of a promotion ----------------------------------------------------------------------
 
 

@@ -161,6 +161,5 @@ def test_the_evidence_digest_of_a_record_is_fixed_for_good() -> None:
         evaluation=Evaluation(model="parcels", rows=2, candidate={"roc_auc": 0.75}, baseline={"roc_auc": 0.5}),
         decision=Decision(accepted=True, gates=(gate,)), created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )  # fmt: skip
-    assert version.first_evidence_digest == "962d9d85830709e21d1d18514014b8374fd7e1df2a6a7c1387d8fc3342a0bb28"
     assert version.evidence_digest == "c84a7031801dd8419764b8631689a8c4a7412274d2f05954e9767e3e365250b3"
     assert ModelVersion.from_plain(version.to_plain()).evidence_digest == version.evidence_digest

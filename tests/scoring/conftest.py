@@ -128,8 +128,9 @@ def open_harness(engine: Engine, url: str, spec: ModelSpec) -> Harness:
         )
         connection.execute(
             text(
-                f"INSERT INTO sluice.model_version SELECT '{spec.name}', n, 'a', 's', 'd', 'run ' || n, '{{}}', '{{}}'"
-                " FROM generate_series(1, 2) AS n"
+                "INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest, run_id,"
+                f" evaluation, decision, evidence_digest) SELECT '{spec.name}', n, 'a', 's', 'd', 'run ' || n, '{{}}',"
+                " '{}', 'e' FROM generate_series(1, 2) AS n"
             )
         )
     return Harness(engine, url, spec)

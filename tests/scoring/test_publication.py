@@ -231,26 +231,6 @@ def test_partitions_of_hours_are_published_side_by_side(harness: Harness) -> Non
     assert harness.read("SELECT count(*), count(DISTINCT partition_start) FROM scores.parcels") == [(6, 3)]
 
 
-def test_a_table_of_a_former_version_of_sluice_is_replaced_like_any_other(harness: Harness) -> None:
-    ensure_score_table(harness.engine, harness.spec)
-    with harness.engine.begin() as connection:  # as `ensure_partition` made it, with rows in it
-        connection.exec_driver_sql('CREATE TABLE scores."parcels_p20260220_0000" (LIKE scores.parcels INCLUDING ALL)')
-        connection.exec_driver_sql(
-            "ALTER TABLE scores.parcels ATTACH PARTITION scores.parcels_p20260220_0000"
-            " FOR VALUES FROM ('2026-02-20 00:00+00') TO ('2026-02-21 00:00+00')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO scores.parcels VALUES ('2026-02-20 00:00+00', 'old', now(), 0, 1, 'late', 1)"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO sluice.partition_publication (model, partition_start, partition_end, version, artifact_digest,"
-            " row_count, rows_digest, run_id, sequence) VALUES"
-            f" ('parcels', '2026-02-20 00:00+00', '2026-02-21 00:00+00', 1, 'a', 1, '{'0' * 64}', 'old', 1)"
-        )
-    assert harness.score(6).sequence == 2
-    assert harness.read("SELECT count(*), max(p_late) FROM scores.parcels") == [(6, 0.25)]
-
-
 def test_a_reader_with_an_old_snapshot_never_sees_a_part(declare: Callable[..., Harness]) -> None:
     harness = declare(scoring=Scoring(shard_rows=30))
     harness.fill(100)

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Run by the PostgreSQL image when it makes the cluster: two databases, five logins, each with what it needs.
+# The PostgreSQL image runs this file once, when it makes the cluster: two databases, and five logins with their rights.
 #
 #   sluice             owns the database sluice: migrations, the pipeline's tasks
-#   sluice_retraining  the tasks of retraining: promotes nothing that nobody approved
-#   sluice_approving   stores what people said of a version, and nothing else
+#   sluice_retraining  the tasks of retraining: cannot promote what needs an approval and has none
+#   sluice_approving   stores approvals and rejections, and nothing else
 #   sluice_service     the online service: reads the ledger and the scores, writes jobs, and nothing else
 #   airflow            owns the database airflow: Airflow's own metadata
 #
-# Passwords are changed later with ALTER ROLE; this file runs once.
+# To change a password later, use ALTER ROLE.
 set -eu
 
-# psql quotes the passwords; as arguments they would show in the list of processes, so it reads them itself.
+# psql reads the passwords from the environment and quotes them: as arguments they would show in the list of processes.
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 \getenv sluice_password SLUICE_DB_PASSWORD
 \getenv service_password SLUICE_SERVICE_DB_PASSWORD
@@ -23,7 +23,8 @@ CREATE ROLE sluice_service LOGIN PASSWORD :'service_password';
 CREATE ROLE sluice_retraining LOGIN PASSWORD :'trainer_password';
 CREATE ROLE sluice_approving LOGIN PASSWORD :'approver_password';
 CREATE ROLE airflow LOGIN PASSWORD :'airflow_password';
--- What these may do is granted by the migrations, whose role may not make them. The last two are for people's logins.
+-- The migrations grant the rights of these roles, but run as sluice, which may not make roles. So they are made here.
+-- sluice_operator and sluice_analyst are for the logins of people.
 CREATE ROLE sluice_reader NOLOGIN;
 CREATE ROLE sluice_worker NOLOGIN;
 CREATE ROLE sluice_trainer NOLOGIN;

@@ -1,0 +1,20 @@
+-- The schemas, and the rule that most tables of the schema sluice keep: rows are added, never changed or removed.
+
+CREATE SCHEMA IF NOT EXISTS source;
+CREATE SCHEMA IF NOT EXISTS scores;
+CREATE SCHEMA IF NOT EXISTS sluice;
+CREATE SCHEMA IF NOT EXISTS staging;
+CREATE SCHEMA IF NOT EXISTS sluice_scratch;
+COMMENT ON SCHEMA source IS 'The tables that models read. Sluice writes only its samples here.';
+COMMENT ON SCHEMA scores IS 'The published scores: for each model a table, and a view of the newest score of each key.';
+COMMENT ON SCHEMA sluice IS 'The ledger of versions and promotions, and what the steps recorded.';
+COMMENT ON SCHEMA staging IS 'Scores that are not published yet. Nobody reads them; Sluice removes what is left over.';
+COMMENT ON SCHEMA sluice_scratch IS 'Rows that are being validated. They are removed when the validation ends.';
+
+-- The database keeps this promise itself, whoever writes.
+CREATE FUNCTION sluice.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'sluice.% is append-only: % refused. Roll back by promoting an older version.',
+        TG_TABLE_NAME, TG_OP;
+END $$;
+COMMENT ON FUNCTION sluice.refuse_change IS 'The trigger of append-only tables: refuses UPDATE, DELETE and TRUNCATE.';
