@@ -1,4 +1,4 @@
-"""``python -m model_service``: the service under granian, until it is told to stop."""
+"""``python -m model_service``: runs the service under granian until it is stopped."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from model_service.server.parent_death import ParentDeathPipe
 
 log = logging.getLogger("model_service")
 
-# What workers need and would import by themselves: imported before the fork, they share its memory. The first
-# must not be imported before `prepare_multiprocess_dir`, the others come by the URL of an engine only.
-SHARED = (
+# Modules that workers need: imported before the fork, their memory is shared. The first one must not be imported before
+# `prepare_multiprocess_dir`; the others are imported dynamically.
+PRELOADED = (
     "model_service.observability.prometheus",
     "sqlalchemy.dialects.postgresql.psycopg",
     "psycopg",
@@ -37,7 +37,7 @@ SHARED = (
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; 0 when it was told to stop, 1 when it could not serve."""
+    """Serve until SIGTERM or SIGINT; return 0 after a normal stop, 1 if the service could not run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
     try:
         settings = load_settings()
@@ -53,19 +53,19 @@ def main() -> int:
         ):
             serve(settings.model_copy(update={"database_url": database_url}))
     except SluiceError as error:
-        log.error("%s", error)  # noqa: TRY400  # the message tells all; a stack trace would bury it
+        log.error("%s", error)  # noqa: TRY400  # the message is complete; a traceback would hide it
         return 1
     return 0
 
 
 def serve(settings: Settings) -> None:
-    """Run the workers; return when they were told to stop and what they were doing is done."""
+    """Run the workers; return after they were stopped and have finished their requests."""
     limit_malloc_arenas()
     limit_tcache()
     from granian import Granian
     from granian.constants import Interfaces
 
-    from model_service.server.granian_patch import install
+    from model_service.server import granian_patch
 
     server = Granian(
         "model_service",
@@ -73,16 +73,16 @@ def serve(settings: Settings) -> None:
         port=settings.service_port,
         interface=Interfaces.WSGI,
         workers=settings.service_workers,
-        # One more than may be under way: somebody must be there to say no.
+        # One more than the maximum concurrency: a thread must be free to refuse requests.
         blocking_threads=settings.service_max_concurrency + 1,
-        blocking_threads_idle_timeout=5,  # what a burst needed is memory: a third of a MiB each
+        blocking_threads_idle_timeout=5,  # each thread takes a third of a MiB
         respawn_failed_workers=True,
         workers_kill_timeout=settings.service_shutdown_timeout_seconds,
     )
     parent_death = ParentDeathPipe()
     pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
     metrics_folder = prepare_multiprocess_dir(settings)
-    for each in SHARED:
+    for each in PRELOADED:
         import_module(each)
 
     def stop(*_: object) -> None:
@@ -94,26 +94,26 @@ def serve(settings: Settings) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):  # granian has set its own just before
             signal.signal(each, stop)
         log.info(
-            "listening on http://%s:%s with %s worker(s); POST /predict asks model '%s'",
+            "listening on http://%s:%s with %s worker(s); the default model is '%s'",
             settings.service_host,
             settings.service_port,
             settings.service_workers,
             settings.default_model,
         )
 
-    install()
-    # What was imported lives as long as the process: a collector that need not look through it again
-    # neither stops a worker's requests for tens of milliseconds nor copies pages that workers share.
+    granian_patch.install()
+    # Imported modules live as long as the process. If the garbage collector ignores them, it neither stops requests for
+    # tens of milliseconds nor copies memory pages that workers share.
     gc.collect()
     gc.freeze()
     trim_heap()
-    # Each worker makes its own application, after the fork: threads and connections don't cross one.
+    # Each worker creates its own application after the fork: threads and connections do not survive it.
     try:
         server.serve(
             target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder), wrap_loader=False
         )
     except SystemExit:
-        # Granian takes a worker for failed that ended before granian itself had told it to.
+        # Granian treats a worker as failed if it ended before granian stopped it.
         if not parent_death.is_closed:
             raise
 
@@ -122,12 +122,12 @@ def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPin
     pinner.pin()
     parent_death.watch()
     app = serving_app(settings, metrics_folder)
-    gc.freeze()  # as `serve` does: this lives as long as the worker, and the collector need not look through it
+    gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app
 
 
 def _check_port(settings: Settings) -> None:
-    """Refuse a port that somebody listens on: granian shares ports, so two services would share requests."""
+    """Refuse a port that is in use: granian shares ports, so two services would share requests."""
     family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,7 +136,7 @@ def _check_port(settings: Settings) -> None:
         except OSError as error:
             raise SettingsError(
                 f"SLUICE_SERVICE_PORT: the service cannot listen on {settings.service_host}:{settings.service_port}: "
-                f"{error.strerror}. Set SLUICE_SERVICE_PORT to a free port, or stop what listens there."
+                f"{error.strerror}. Set SLUICE_SERVICE_PORT to a free port, or stop the process that listens there."
             ) from error
 
 

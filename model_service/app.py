@@ -1,7 +1,8 @@
-"""The Flask application: what it is made of."""
+"""Creates the Flask application and the threads of a worker."""
 
 from __future__ import annotations
 
+from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -10,13 +11,13 @@ from sqlalchemy import Engine
 
 from include.registry import Ledger, open_artifact_store
 from include.settings import Settings
-from model_service.db.connections import open_jobs, open_notes, open_reader, open_scores
+from model_service.auth import build_authenticator, open_scopes
+from model_service.db.connections import open_jobs, open_log_writer, open_reader, open_scores
 from model_service.db.executor import QueryExecutor
-from model_service.db.ledger_reads import LedgerReads
 from model_service.http.fast_path import FastPathMiddleware
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import RequestMiddleware, register_middleware
-from model_service.http.problems import register_problems
+from model_service.http.problems import register_problems, timeout_response
 from model_service.jobs.repository import ClaimedJob, JobFilter
 from model_service.jobs.service import JobService
 from model_service.jobs.worker import JobWorker
@@ -25,10 +26,11 @@ from model_service.models.pinned import pinned_registry
 from model_service.models.registry import LoadedModel, ModelRegistry
 from model_service.models.version_cache import VersionCache
 from model_service.observability import RequestRecorder, build_recorder
-from model_service.oip import oip_routes
+from model_service.routes.health import health_routes
 from model_service.routes.jobs import job_routes
 from model_service.routes.metrics import metrics_routes
 from model_service.routes.models import model_routes
+from model_service.routes.oip import oip_routes
 from model_service.routes.openapi import openapi_routes
 from model_service.routes.predict import predict_routes
 from model_service.routes.scores import score_routes
@@ -45,38 +47,46 @@ MIDDLEWARE = "sluice.middleware"
 def create_app(
     settings: Settings, registry: ModelRegistry, engine: Engine | None = None, recorder: RequestRecorder | None = None
 ) -> Flask:
-    """Return the service over `registry`, which somebody else fills.
+    """Return the service for the models in `registry`, which the caller fills.
 
     Parameters
     ----------
     settings : Settings
     registry : ModelRegistry
-        What predictions are answered from.
+        The loaded models.
     engine : sqlalchemy.Engine, optional
-        Where the ledger is read; by default the settings' database, if they name one.
+        Reads the ledger; by default, the database in the settings, if there is one.
     recorder : RequestRecorder, optional
-        Who notes requests; by default one of this process alone, which nobody has started.
+        Records requests; by default, one for this process alone, without threads.
     """
     url = settings.service_database_url or settings.database_url
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
-    scores = _scores_executor(settings, url)
-    ledger = None if engine is None or scores is None else LedgerReads(Ledger(engine), scores)
+    reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
     large_bodies = LargeBodySemaphore(settings.service_workers)
-    version_cache = VersionCache(ledger, open_artifact_store(settings), settings.service_version_cache_size)
-    if recorder is None:
-        recorder = build_recorder(settings, registry, None, None)
-    middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(settings, recorder, registry)
+    version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
+    recorder = recorder or build_recorder(settings, registry, None, None)
+    middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(
+        settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
+    )
     register_middleware(app, middleware, settings.default_model)
-    app.register_blueprint(metrics_routes(recorder))
-    app.register_blueprint(predict_routes(settings, registry, version_cache, large_bodies))
-    app.register_blueprint(model_routes(registry, middleware))
-    app.register_blueprint(version_routes(registry, ledger))
-    app.register_blueprint(oip_routes(settings, registry, version_cache, large_bodies))
-    app.register_blueprint(score_routes(settings, registry, scores))
-    _add_jobs(app, settings, registry, version_cache)
-    app.register_blueprint(openapi_routes(settings, registry, middleware))
+    job_service, job_worker = _jobs(settings, registry, version_cache)
+    if job_worker is not None:
+        app.extensions[JOB_WORKER] = job_worker  # `serving_app` starts it
+    notify = (lambda: None) if job_worker is None else job_worker.notify
+    for routes in (
+        health_routes(registry, middleware),
+        metrics_routes(recorder),
+        predict_routes(settings, registry, version_cache, large_bodies),
+        model_routes(registry),
+        version_routes(registry, reader),
+        oip_routes(settings, registry, version_cache, large_bodies),
+        score_routes(settings, registry, reader),
+        job_routes(settings, registry, job_service, notify),
+        openapi_routes(settings, registry, middleware),
+    ):
+        app.register_blueprint(routes)
     register_problems(app, values=settings.service_errors_include_values)
     if settings.service_fast_path:
         fast_path = FastPathMiddleware(
@@ -86,28 +96,34 @@ def create_app(
     return app
 
 
-def _add_jobs(app: Flask, settings: Settings, registry: ModelRegistry, version_cache: VersionCache) -> None:
-    """Register the routes of jobs, and put the worker that `serving_app` starts into ``app.extensions``."""
-    hours, most = settings.service_job_ttl_hours, settings.service_job_queue_limit
+def _reader(settings: Settings, url: str, ledger: Ledger | None) -> QueryExecutor:
+    seconds = settings.service_query_timeout_seconds
+    # The server cancels a slow statement itself. The executor's timeout is for a server that does not respond at all.
+    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN, ledger=ledger)
+
+
+def _jobs(
+    settings: Settings, registry: ModelRegistry, version_cache: VersionCache
+) -> tuple[JobService, JobWorker | None]:
+    """Return the service of jobs and their worker; without a database there is no worker, and the service refuses."""
+    hours, max_jobs = settings.service_job_ttl_hours, settings.service_job_queue_limit
     if settings.database_url is None:
-        app.register_blueprint(job_routes(settings, registry, JobService(None, hours=hours, most=most)))
-        return
+        return JobService(None, ttl_hours=hours, max_jobs=max_jobs), None
     engine = open_jobs(settings.database_url, JOB_SECONDS)
+    executor = QueryExecutor(engine, timeout=JOB_SECONDS + TIMEOUT_MARGIN)
     worker = JobWorker(
         engine,
-        lambda job: _bound(job, registry, version_cache),
+        lambda job: _version_of(job, registry, version_cache),
         lambda: _job_filter(registry, pinned=bool(settings.service_pinned_versions)),
         lease_seconds=settings.service_job_lease_seconds,
         poll_seconds=settings.service_poll_seconds,
         values=settings.service_errors_include_values,
     )
-    job_service = JobService(QueryExecutor(engine, timeout=JOB_SECONDS + TIMEOUT_MARGIN), hours=hours, most=most)
-    app.register_blueprint(job_routes(settings, registry, job_service, worker.notify))
-    app.extensions[JOB_WORKER] = worker
+    return JobService(executor, ttl_hours=hours, max_jobs=max_jobs), worker
 
 
-def _bound(job: ClaimedJob, registry: ModelRegistry, version_cache: VersionCache) -> LoadedModel:
-    """Return what a job is bound to: by its artifact if that is what answers now, or else by its version."""
+def _version_of(job: ClaimedJob, registry: ModelRegistry, version_cache: VersionCache) -> LoadedModel:
+    """Return the version of a job: the current one if it has the job's artifact, or else the one with its number."""
     served = registry[job.model]
     current = served.current
     if current is not None and current.artifact_digest == job.artifact_digest:
@@ -116,22 +132,14 @@ def _bound(job: ClaimedJob, registry: ModelRegistry, version_cache: VersionCache
 
 
 def _job_filter(registry: ModelRegistry, *, pinned: bool) -> JobFilter:
-    """Return whose jobs this process takes: those of models that answer here, and if pinned of the pins alone."""
+    """Return which jobs this process accepts: those of loaded models; if pinned, only of the pinned artifacts."""
     loaded = [served.current for served in registry if served.current is not None]
     digests = [each.artifact_digest for each in loaded] if pinned else None
     return JobFilter([each.model for each in loaded], digests)
 
 
-def _scores_executor(settings: Settings, url: str | None) -> QueryExecutor | None:
-    if url is None:
-        return None
-    seconds = settings.service_query_timeout_seconds
-    # The server stops a slow statement by itself; the executor's patience is for one that does not answer at all.
-    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN)
-
-
 def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
-    """Return the service with what fills it: a watcher, or the pins. Call it in the worker, after the fork.
+    """Return the service with its threads. Call it in the worker, after the fork.
 
     Parameters
     ----------
@@ -142,26 +150,28 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     url = settings.service_database_url or settings.database_url
     if url is None and not settings.service_pinned_versions:
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
-    engine, notes = (None, None) if url is None else (open_reader(url), open_notes(url))
+    engine, log_writer = (None, None) if url is None else (open_reader(url), open_log_writer(url))
     registry = pinned_registry(settings) if settings.service_pinned_versions else ModelRegistry()
-    recorder = build_recorder(settings, registry, notes, metrics_folder)
+    recorder = build_recorder(settings, registry, log_writer, metrics_folder)
     if engine is not None and not settings.service_pinned_versions:
         _start_watcher(settings, registry, engine, recorder)
     app = create_app(settings, registry, engine, recorder)
     recorder.start()
-    start_request_timeout(
-        settings.service_port, settings.service_request_timeout_seconds, app.extensions[MIDDLEWARE].in_flight
-    )
-    Finalize(None, recorder.stop, exitpriority=10)  # what a worker noted last is written when it ends
-    worker: JobWorker | None = app.extensions.get(JOB_WORKER)
-    if worker is not None:
-        worker.start()
-        Finalize(None, worker.stop, exitpriority=20)  # another worker takes its job at once, not when the lease is over
+    seconds = settings.service_request_timeout_seconds
+    middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
+    respond = partial(timeout_response, seconds)
+    start_request_timeout(settings.service_port, seconds, middleware.concurrency, respond)
+    Finalize(None, recorder.stop, exitpriority=10)  # writes the last records when the worker ends
+    job_worker: JobWorker | None = app.extensions.get(JOB_WORKER)
+    if job_worker is not None:
+        job_worker.start()
+        # Another worker can then claim the job immediately, not only when its lease has expired.
+        Finalize(None, job_worker.stop, exitpriority=20)
     return app
 
 
 def _start_watcher(settings: Settings, registry: ModelRegistry, engine: Engine, recorder: RequestRecorder) -> None:
-    """Have a thread keep `registry` at the ledger's champions; return when it has looked once."""
+    """Start the thread that keeps `registry` at the champions of the ledger, and wait for its first poll."""
     watcher = ChampionWatcher(
         registry,
         engine,
@@ -171,5 +181,5 @@ def _start_watcher(settings: Settings, registry: ModelRegistry, engine: Engine, 
         poll_seconds=settings.service_poll_seconds,
     )
     watcher.start()
-    # A worker that took requests before it has looked would answer 503 beside others that are ready.
+    # A worker that accepted requests before its first poll would answer 503 beside others that are ready.
     watcher.wait_ready(FIRST_POLL_SECONDS)

@@ -40,9 +40,10 @@ def _least(call: Callable[[], Any]) -> float:
 
 def _parts(found: Trained, model: str) -> dict[str, float]:
     from model_service.http.body import parse_features, read_body
+    from model_service.http.json import encode
     from model_service.http.limits import check_depth
     from model_service.http.request_context import PHASES, RequestContext
-    from model_service.http.responses import SinglePrediction, encode, to_prediction
+    from model_service.http.responses import SinglePrediction, to_prediction
 
     path, body = f"/v1/models/{model}/predict", found.body(model, 1).read_bytes()
     environ = _environ(path, body)
@@ -78,7 +79,7 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
         "validate and encode the row": _least(lambda: loaded.encoder.values(features)),
         "predict": _least(lambda: loaded.scorer.score_one(values)),
         "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._one._run(bound, None)),
-        "encode the answer": _least(lambda: encode(SinglePrediction(*about, to_prediction(loaded, scores)))),
+        "encode the answer": _least(lambda: encode(SinglePrediction(*about, to_prediction(loaded.classes, scores)))),
     }
     whole = _least(lambda: _asked(fast_path, environ, body)) - nothing
     named = sum(value for name, value in parts.items() if not name.startswith("("))

@@ -1,4 +1,4 @@
-"""Whoever comes must show a token that is good for what they ask; with no keys configured, nobody must."""
+"""Authenticates requests by bearer tokens; without a configured key there is no authentication."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from include.settings import Settings
 from model_service.auth.keys import PublicKey, RotatingKeys, SharedSecret
 from model_service.auth.token_cache import TokenCache
 from model_service.auth.tokens import KeySource, TokenVerifier
+from model_service.http.errors import AuthenticationRequiredError, InvalidTokenError, PermissionDeniedError
 from model_service.http.principal import Principal
-from model_service.http.refusals import AuthenticationRequiredError, InvalidTokenError, PermissionDeniedError
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ PREFIX: Final = "Bearer "
 
 
 class BearerAuthenticator:
-    """Lets callers in by their tokens.
+    """Authenticates callers by their tokens.
 
     Parameters
     ----------
@@ -31,27 +31,27 @@ class BearerAuthenticator:
         self._tokens = TokenCache(verifier.verify)
 
     def authenticate(self, authorization: str | None, scope: str, model: str | None) -> Principal:
-        """Return who asks.
+        """Return the caller.
 
         Parameters
         ----------
         authorization : str or None
             The request's ``Authorization`` header.
         scope : str
-            What is asked for.
+            The scope that the route requires.
         model : str or None
-            The model that is asked, if any.
+            The requested model, if any.
 
         Raises
         ------
         AuthenticationRequiredError
-            If there is none.
+            If there is no token.
         InvalidTokenError
-            If it is not right, or not any more.
+            If the token is malformed, expired or not valid for this service.
         PermissionDeniedError
-            If it is right, and not good for `scope` or `model`.
+            If it does not grant `scope` or `model`.
         JWKSUnavailableError
-            If the issuer's keys cannot be had now.
+            If the issuer's keys cannot be read.
         """
         if authorization is None:
             raise AuthenticationRequiredError
@@ -64,19 +64,19 @@ class BearerAuthenticator:
             raise InvalidTokenError("there is no token after Bearer")
         principal = self._tokens.principal_of(token)
         if scope not in principal.scopes:
-            raise PermissionDeniedError(scope, f"it needs the scope '{scope}'")
+            raise PermissionDeniedError(scope, f"it requires the scope '{scope}'")
         if model is not None and not principal.can_access(model):
-            raise PermissionDeniedError(scope, "its claim 'models' does not name this model")
+            raise PermissionDeniedError(scope, "its claim 'models' does not include this model")
         return principal
 
 
 def build_authenticator(settings: Settings) -> BearerAuthenticator | None:
-    """Return what `settings` ask for; None: nobody needs a token.
+    """Return the authenticator that `settings` configure; None: no authentication.
 
     Raises
     ------
     SettingsError
-        If they ask for what is not safe, or for two things at once.
+        If a key is not secure, or more than one key is configured.
     """
     secret = settings.auth_secret
     given = {
@@ -102,12 +102,12 @@ def build_authenticator(settings: Settings) -> BearerAuthenticator | None:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to listen where others can reach us while nobody needs a token; on loopback, say so.
+    """Refuse to listen on a public address without authentication; on a loopback address, log a warning.
 
     Raises
     ------
     SettingsError
-        As `build_authenticator`, and if there is no authentication on an address that is not loopback.
+        As `build_authenticator`, and if there is no authentication and the address is not a loopback address.
     """
     if build_authenticator(settings) is not None:
         return
@@ -118,15 +118,20 @@ def check_exposure(settings: Settings) -> None:
             "or listen on 127.0.0.1."
         )
     log.warning(
-        "no authentication is configured: whoever reaches %s port %s may ask everything. Set SLUICE_AUTH_SECRET, "
-        "SLUICE_AUTH_PUBLIC_KEY or SLUICE_AUTH_JWKS_URL to ask for tokens",
+        "no authentication is configured: anyone who can connect to %s port %s has full access. Set "
+        "SLUICE_AUTH_SECRET, SLUICE_AUTH_PUBLIC_KEY or SLUICE_AUTH_JWKS_URL to require tokens",
         settings.service_host,
         settings.service_port,
     )
 
 
+def open_scopes(settings: Settings) -> frozenset[str]:
+    """Return the scopes that need no token and have no limits: metrics are among them on a loopback address."""
+    return frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
+
+
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches `host`. A name other than localhost is not trusted to be."""
+    """Return whether `host` is reachable from this machine only; a name other than localhost is not assumed to be."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""A token is a principal, or it is refused.
+"""Verifies tokens.
 
-Sources: RFC 7519 (JWT), RFC 8725 (its best current practice: algorithms are pinned here, never taken
-from the token), RFC 8693 section 4.2 (``scope``: names separated by spaces).
+Sources: RFC 7519 (JWT), RFC 8725 (its best current practice: the algorithms are fixed here, never taken from the
+token), RFC 8693 section 4.2 (``scope``: names separated by spaces).
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import jwt
 
 from include.tokens import REQUIRED_CLAIMS
 from model_service.auth.keys import Key
+from model_service.http.errors import InvalidTokenError
 from model_service.http.principal import Principal
-from model_service.http.refusals import InvalidTokenError
 
-LONGEST_TOKEN: Final = 8192
-LONGEST_SUBJECT: Final = 255
+MAX_TOKEN_LENGTH: Final = 8192
+MAX_SUBJECT_LENGTH: Final = 255
 
 _decoder = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 
 class KeySource(Protocol):
-    """Where keys come from, and the algorithms that they are good for."""
+    """Provides keys, and the algorithms that they are for."""
 
     algorithms: tuple[str, ...]
 
     def key_of(self, token: str) -> Key:
-        """Return the key that `token` says it was signed with."""
+        """Return the key that the header of `token` names."""
 
 
 class TokenVerifier:
@@ -38,7 +38,7 @@ class TokenVerifier:
     keys : KeySource
     issuer, audience : str
     leeway : float
-        Seconds by which clocks may differ.
+        Maximum difference between clocks, in seconds.
     """
 
     def __init__(self, keys: KeySource, issuer: str, audience: str, leeway: float) -> None:
@@ -46,17 +46,17 @@ class TokenVerifier:
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
 
     def verify(self, token: str) -> Principal:
-        """Return who bears `token`.
+        """Return the bearer of `token`.
 
         Raises
         ------
         InvalidTokenError
-            If the signature, a claim or the time is not right; it says which.
+            If the signature, a claim or the time is invalid; the message tells which.
         JWKSUnavailableError
-            If the keys cannot be had now.
+            If the keys cannot be read.
         """
-        if len(token) > LONGEST_TOKEN:
-            raise InvalidTokenError(f"expected at most {LONGEST_TOKEN} characters; found {len(token)}")
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise InvalidTokenError(f"expected at most {MAX_TOKEN_LENGTH} characters; found {len(token)}")
         try:
             claims = _decoder.decode(
                 token,
@@ -73,8 +73,8 @@ class TokenVerifier:
 
     def _principal_of(self, claims: dict[str, Any]) -> Principal:
         subject = claims["sub"]
-        if not 0 < len(subject) <= LONGEST_SUBJECT:
-            raise InvalidTokenError(f"expected sub of 1 to {LONGEST_SUBJECT} characters; found {len(subject)}")
+        if not 0 < len(subject) <= MAX_SUBJECT_LENGTH:
+            raise InvalidTokenError(f"expected sub of 1 to {MAX_SUBJECT_LENGTH} characters; found {len(subject)}")
         scope, models = claims.get("scope", ""), claims.get("models")
         if not isinstance(scope, str):
             raise InvalidTokenError("expected scope as text, names separated by spaces")
@@ -89,17 +89,17 @@ class TokenVerifier:
 
 
 def _reason_of(error: Exception) -> str:
-    """Return a reason that holds nothing of the token: it goes into a header."""
+    """Return a reason without any content of the token, because it is sent in a header."""
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"the claim {error.claim} is missing"
     known = {
         jwt.ExpiredSignatureError: "it has expired",
         jwt.ImmatureSignatureError: "it is not valid yet",
-        jwt.InvalidIssuerError: "it is of another issuer",
-        jwt.InvalidAudienceError: "it is for another audience",
+        jwt.InvalidIssuerError: "it has another issuer",
+        jwt.InvalidAudienceError: "it has another audience",
         jwt.exceptions.InvalidSubjectError: "the claim sub is not text",
-        jwt.InvalidSignatureError: "its signature is not right",
-        jwt.InvalidAlgorithmError: "its algorithm is not one that is taken here",
+        jwt.InvalidSignatureError: "its signature is invalid",
+        jwt.InvalidAlgorithmError: "its algorithm is not accepted",
         jwt.PyJWKClientError: "its key is not among the issuer's keys",
     }
     return next((reason for kind, reason in known.items() if isinstance(error, kind)), "it is not a well-formed token")

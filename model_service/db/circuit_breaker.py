@@ -1,8 +1,8 @@
-"""A circuit breaker: what fails again and again is left alone for a while, and then tried once.
+"""A circuit breaker: an operation that keeps failing is suspended for a while and then probed once.
 
-Closed, everything is let through. After `failures` failures in a row it opens: for `pause` seconds
-nothing is. Then it is half-open: one caller gets a trial, and the trial's outcome closes it or opens
-it again. A trial that never reports is given up after another `pause`, so that a lost caller does
+While the circuit is closed, every call is allowed. After `failures` failures in a row it opens: for `reset_timeout`
+seconds every call is rejected. Then it is half-open: one caller may probe, and the result closes the circuit or opens
+it again. A probe that never reports its result is replaced after another `reset_timeout`, so that a lost caller does
 not keep the circuit open for ever.
 """
 
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class CircuitState(StrEnum):
-    """The states of a breaker."""
+    """The states of a circuit breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -31,58 +31,60 @@ class Permit(StrEnum):
 
 
 class CircuitBreaker:
-    """Counts failures in a row, and says who may go on. Safe for threads.
+    """Counts failures in a row and decides which calls are allowed. It is thread-safe.
 
     Parameters
     ----------
     failures : int
-        After how many failures in a row it opens.
-    pause : float
-        Seconds for which it stays open before one trial.
+        Number of failures in a row after which the circuit opens.
+    reset_timeout : float
+        Seconds for which it stays open before one probe.
     clock : callable
-        Returns seconds that never run backwards.
+        Returns seconds that never decrease.
     """
 
-    def __init__(self, *, failures: int = 3, pause: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._pause, self._clock = failures, pause, clock
+    def __init__(
+        self, *, failures: int = 3, reset_timeout: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_failures, self._reset_timeout, self._clock = failures, reset_timeout, clock
         self._lock = threading.Lock()
         self._failures = 0
         self._closed = True
-        self._next_trial = 0.0
+        self._next_probe = 0.0
 
     @property
     def state(self) -> CircuitState:
-        """The state now; half-open begins by the clock alone."""
+        """The current state; half-open follows from the clock alone."""
         with self._lock:
             if self._closed:
                 return CircuitState.CLOSED
-            return CircuitState.OPEN if self._clock() < self._next_trial else CircuitState.HALF_OPEN
+            return CircuitState.OPEN if self._clock() < self._next_probe else CircuitState.HALF_OPEN
 
     def acquire(self) -> Permit:
-        """Return whether to go on. Who is given a `Permit.PROBE` reports its outcome."""
-        if self._closed:  # the usual case takes no lock; a caller more or less does no harm
+        """Return whether the call is allowed. A caller that gets `Permit.PROBE` must report the result."""
+        if self._closed:  # the usual case takes no lock; one call more or less does no harm
             return Permit.ALLOW
         with self._lock:
             if self._closed:
                 return Permit.ALLOW
             now = self._clock()
-            if now < self._next_trial:
+            if now < self._next_probe:
                 return Permit.REJECT
-            self._next_trial = now + self._pause  # the next one's turn, should this one never report
+            self._next_probe = now + self._reset_timeout  # for the next caller, if this one never reports
             return Permit.PROBE
 
     def record_success(self) -> None:
-        """Report that it worked: the circuit is closed and forgets its failures."""
+        """Report a success: the circuit closes and the count of failures is reset."""
         if self._closed and not self._failures:
             return
         with self._lock:
             self._closed, self._failures = True, 0
 
     def record_failure(self) -> None:
-        """Report that it did not work."""
+        """Report a failure."""
         with self._lock:
             self._failures += 1
-            if self._closed and self._failures < self._most:
+            if self._closed and self._failures < self._max_failures:
                 return
             self._closed = False
-            self._next_trial = self._clock() + self._pause
+            self._next_probe = self._clock() + self._reset_timeout

@@ -1,4 +1,4 @@
-"""The service's connections to the database: few, short of timeout, and reading only unless they must write."""
+"""The service's connections to the database: few, with short timeouts, and read-only unless they must write."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from include.warehouse import open_engine
 
 READING: Final = "-c default_transaction_read_only=on"
 
-# A peer that is gone without a word is noticed within seconds, not after TCP's own quarter of an hour.
-_GONE: Final = {"tcp_user_timeout": 2000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
+# A peer that is gone without notice is detected within seconds, not after the quarter of an hour of TCP.
+_TCP: Final = {"tcp_user_timeout": 2000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
 
 
 def open_reader(url: str) -> Engine:
@@ -28,9 +28,9 @@ def open_reader(url: str) -> Engine:
 
 
 def open_scores(url: str, seconds: float) -> Engine:
-    """Return a pool for looking scores up; a statement is stopped after `seconds`.
+    """Return a pool for score look-ups; a statement is cancelled after `seconds`.
 
-    No transaction is opened around a statement: it would cost two round trips more.
+    Statements run without a transaction, which would cost two more round trips.
     """
     options = f"{READING} -c statement_timeout={max(1, round(seconds * 1000))}"
     return _as_reader(
@@ -46,21 +46,18 @@ def open_scores(url: str, seconds: float) -> Engine:
 
 
 def open_jobs(url: str, seconds: float) -> Engine:
-    """Return a pool that may write: for jobs, whose rows are larger than what else is asked for.
-
-    A statement is stopped after `seconds`.
-    """
+    """Return a pool that may write, for jobs; a statement is cancelled after `seconds`."""
     options = f"-c statement_timeout={round(seconds * 1000)}"
     return open_engine(url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session(options))
 
 
-def open_notes(url: str) -> Engine:
-    """Return one connection for what the service notes: sampled predictions and alerts."""
+def open_log_writer(url: str) -> Engine:
+    """Return one connection for writing sampled predictions and alerts."""
     return open_engine(url, pool_size=1, max_overflow=0, connect_args=_session("-c statement_timeout=5000"))
 
 
-# A superuser who only reads had better be less. Anybody else was given rights on purpose, and keeps them.
-_BE_LESS: Final = """
+# A superuser that only reads takes a role with fewer rights. Any other role was granted its rights on purpose.
+_DROP_RIGHTS: Final = """
     SELECT set_config('role', rolname, false) FROM pg_roles
     WHERE rolname = 'sluice_reader' AND current_setting('is_superuser') = 'on' AND EXISTS (
         SELECT FROM pg_namespace
@@ -70,12 +67,12 @@ _BE_LESS: Final = """
 
 
 def _as_reader(engine: Engine) -> Engine:
-    """Have sessions of a superuser, such as the embedded server's, take the role that may only read."""
+    """Make sessions of a superuser, such as the embedded server's, take the read-only role."""
 
     @event.listens_for(engine, "connect")
     def take_role(connection: Any, _: object) -> None:
-        before, connection.autocommit = connection.autocommit, True  # a transaction's end would give the role back
-        connection.execute(_BE_LESS)
+        before, connection.autocommit = connection.autocommit, True  # the end of a transaction would reset the role
+        connection.execute(_DROP_RIGHTS)
         connection.autocommit = before
 
     return engine
@@ -86,5 +83,5 @@ def _session(options: str) -> dict[str, Any]:
         "options": f"-c timezone=UTC {options}",
         "connect_timeout": 2,
         "application_name": "sluice service",
-        **_GONE,
+        **_TCP,
     }

@@ -1,11 +1,10 @@
-"""The one executor through which requests ask the database: nobody waits long at it, and it shuts itself.
+"""Runs the database queries of requests, with a timeout and a circuit breaker.
 
-A worker answers one request at a time, so a request that waits for the database holds up predictions
-that need none. Hence the bound on waiting is kept here, in this process: a query is asked by a
-thread of the executor's, and the request leaves when its timeout ends, whether the server is down,
-frozen or unreachable (a driver's own timeout covers only some of these, and none below two seconds).
-After some failures in a row a breaker shuts the executor. While it is shut no request waits at all: the
-trials that open it again are made by the executor's own thread.
+A worker answers one request at a time, so a request that waits for the database delays predictions that need no
+database. Therefore the timeout is enforced in this process: a thread of the executor runs the query, and the request
+stops waiting when the timeout has passed, whether the server is down, frozen or unreachable (a driver's own timeouts
+cover only some of these cases, and none below two seconds). After several failures in a row the circuit breaker opens.
+While it is open no request waits at all: the executor's own threads probe the database until it responds.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from include.registry import Ledger
 from model_service.db.circuit_breaker import CircuitBreaker, Permit
+from model_service.http.errors import LedgerUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -31,87 +32,115 @@ Task = Callable[[], None]
 
 
 class DatabaseUnavailableError(Exception):
-    """The database did not answer in time, or is left alone because it did not before."""
+    """The database did not respond in time, or the circuit is open because it did not before."""
 
 
 class QueryExecutor:
-    """Asks the database on behalf of requests.
+    """Runs queries on behalf of requests.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         With a pool of at least `threads` connections.
     timeout : float
-        Seconds after which a request leaves without an answer.
+        Seconds after which a request stops waiting.
+    ledger : Ledger, optional
+        The ledger for `run_with_ledger`.
     breaker : CircuitBreaker, optional
     threads : int
-        How many questions may be asked at once.
+        Maximum number of concurrent queries.
     """
 
     def __init__(
-        self, engine: Engine, *, timeout: float, breaker: CircuitBreaker | None = None, threads: int = 4
+        self,
+        engine: Engine,
+        *,
+        timeout: float,
+        ledger: Ledger | None = None,
+        breaker: CircuitBreaker | None = None,
+        threads: int = 4,
     ) -> None:
         self._engine = engine
         self._timeout = timeout
+        self._ledger = ledger
         self._breaker = breaker or CircuitBreaker()
         self._threads = threads
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-        self._opening = threading.Lock()
-        self._open = False
+        self._start_lock = threading.Lock()
+        self._started = False
 
     @property
     def breaker(self) -> CircuitBreaker:
-        """What says whether the database is asked at all."""
+        """The circuit breaker, which decides whether queries are run."""
         return self._breaker
 
     def run(self, query: Callable[[Connection], T]) -> T:
-        """Return what `query` made of a connection, within the executor's timeout.
+        """Return the result of `query`, which gets a connection.
 
         Raises
         ------
         DatabaseUnavailableError
-            At once while the breaker is open, or when the database did not answer in time.
+            Immediately while the circuit is open, or if the database did not respond within the timeout.
         """
-        may = self._breaker.acquire()
-        if may is Permit.REJECT:
-            raise DatabaseUnavailableError
-        if may is Permit.PROBE:  # somebody has to try, but no request has to wait for it
-            self._submit(self._try)
-            raise DatabaseUnavailableError
-        answer: Future[T] = self._submit(lambda: self._answer(query))
+        return self._run(lambda: self._connected(query))
+
+    def run_with_ledger(self, query: Callable[[Ledger], T]) -> T:
+        """Return the result of `query`, which gets the ledger.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            If the database did not respond within the timeout, or there is no ledger.
+        """
+        ledger = self._ledger
+        if ledger is None:
+            raise LedgerUnavailableError
         try:
-            found = answer.result(self._timeout)
+            return self._run(lambda: query(ledger))
+        except DatabaseUnavailableError as error:
+            raise LedgerUnavailableError from error
+
+    def _run(self, work: Callable[[], T]) -> T:
+        permit = self._breaker.acquire()
+        if permit is Permit.REJECT:
+            raise DatabaseUnavailableError
+        if permit is Permit.PROBE:  # probe the database without letting this request wait for it
+            self._submit(self._probe)
+            raise DatabaseUnavailableError
+        future: Future[T] = self._submit(work)
+        try:
+            result = future.result(self._timeout)
         except FutureTimeoutError as error:
-            answer.cancel()
-            self._note_failure("no answer in time")
+            future.cancel()
+            self._record_failure("no response in time")
             raise DatabaseUnavailableError from error
         except Exception as error:
             if not is_unreachable(error):
-                self._breaker.record_success()  # an answer, if not a welcome one
+                self._breaker.record_success()  # the database responded, with an error
                 raise
-            self._note_failure(str(error).splitlines()[0])
+            self._record_failure(str(error).splitlines()[0])
             raise DatabaseUnavailableError from error
         self._breaker.record_success()
-        return found
+        return result
 
-    def _answer(self, query: Callable[[Connection], T]) -> T:
+    def _connected(self, query: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:
             return query(connection)
 
-    def _try(self) -> None:
+    def _probe(self) -> None:
         try:
-            self._answer(lambda connection: connection.execute(text("SELECT 1")))
+            self._connected(lambda connection: connection.execute(text("SELECT 1")))
         except Exception as error:
             if is_unreachable(error):
                 self._breaker.record_failure()
                 return
             raise
         self._breaker.record_success()
-        log.info("the database answers again")
+        log.info("the database responds again")
 
-    def _note_failure(self, reason: str) -> None:
+    def _record_failure(self, reason: str) -> None:
         self._breaker.record_failure()
-        log.warning("the database did not answer a request (circuit %s): %s", self._breaker.state, reason)
+        log.warning("a database query of a request failed (circuit %s): %s", self._breaker.state, reason)
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -120,7 +149,7 @@ class QueryExecutor:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(work())
-                except BaseException as error:  # noqa: BLE001  # it is raised where the result is asked for
+                except BaseException as error:  # noqa: BLE001  # raised again by `Future.result`
                     future.set_exception(error)
 
         self._start()
@@ -128,15 +157,15 @@ class QueryExecutor:
         return future
 
     def _start(self) -> None:
-        """Start the threads with the first query: before, the process may still fork."""
-        if self._open:
+        """Start the threads with the first query: before it, the process may still fork."""
+        if self._started:
             return
-        with self._opening:
-            if not self._open:
+        with self._start_lock:
+            if not self._started:
                 for number in range(self._threads):
-                    # Daemons: one that hangs on a frozen server must not keep the process from ending.
+                    # Daemons: a thread that hangs on a frozen server must not prevent the process from ending.
                     threading.Thread(target=self._serve, name=f"query-executor-{number}", daemon=True).start()
-                self._open = True
+                self._started = True
 
     def _serve(self) -> None:
         while True:
@@ -144,7 +173,7 @@ class QueryExecutor:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether `error` says that the database is down, too slow, or went away."""
+    """Return whether `error` means that the database is down, too slow, or disconnected."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated

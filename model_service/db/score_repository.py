@@ -1,19 +1,17 @@
-"""Reading the score tables: what batch scoring published, one query a question."""
+"""Reads the score tables: the published results of batch scoring, one query per look-up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from model_service.http.responses import ClassPrediction, Prediction, ValuePrediction
-
-Key = str | int
-KeyKind = Literal["text", "bigint"]
+from model_service.http.score_params import Key, KeyKind
 
 
 class Score(msgspec.Struct):
@@ -27,33 +25,33 @@ class Score(msgspec.Struct):
     scored_at: datetime
 
 
-# In all of these `model` is a declared model's name, checked as an identifier when it was declared; whatever a
-# client sent is bound. All columns are read: which there are (one a class) is the table's own to say.
+# In all queries `model` is the name of a declared model, which was validated as an identifier when it was declared;
+# values from a client are bound. All columns are selected, because each class of a model has a column of its own.
 
 
 def newest_score(connection: Connection, model: str, key: Key) -> Score | None:
-    """Return the key's score of the newest partition that holds it."""
-    found = score_history(connection, model, key, limit=1)
-    return found[0] if found else None
+    """Return the key's score in the newest partition that has one."""
+    scores = score_history(connection, model, key, limit=1)
+    return scores[0] if scores else None
 
 
 def score_of_partition(connection: Connection, model: str, key: Key, partition: datetime) -> Score | None:
-    """Return the key's score of the partition that starts at `partition`."""
-    found = _rows(
+    """Return the key's score in the partition that starts at `partition`."""
+    scores = _select(
         connection,
         f'SELECT * FROM scores."{model}" WHERE entity_key = :key AND partition_start = :partition',  # noqa: S608
         {"key": key, "partition": partition},
     )
-    return found[0] if found else None
+    return scores[0] if scores else None
 
 
 def score_history(
     connection: Connection, model: str, key: Key, *, limit: int, before: datetime | None = None
 ) -> list[Score]:
-    """Return up to `limit` scores of the key, the newest first, of partitions that start before `before`."""
-    # Partitions are read from the newest on, and only until the limit is reached.
+    """Return up to `limit` scores of the key, newest first, in partitions that start before `before`."""
+    # The newest partitions are read first, and no more than the limit needs.
     earlier = "AND partition_start < :before" if before else ""
-    return _rows(
+    return _select(
         connection,
         f'SELECT * FROM scores."{model}" WHERE entity_key = :key {earlier} '  # noqa: S608
         "ORDER BY partition_start DESC LIMIT :limit",
@@ -62,31 +60,31 @@ def score_history(
 
 
 def newest_scores(connection: Connection, model: str, keys: Sequence[Key], kind: KeyKind) -> list[Score | None]:
-    """Return the newest score of each of `keys`, in their order; None for one that was never scored."""
-    # A join, not the view: with a year of partitions and 1,000 keys half the time (docs/decisions/0005).
-    found = _rows(
+    """Return the newest score of each of `keys`, in their order; None for a key without a score."""
+    # A join takes half the time of the view, with a year of partitions and 1,000 keys (docs/decisions/0005).
+    scores = _select(
         connection,
         "SELECT DISTINCT ON (score.entity_key) score.* "  # noqa: S608
-        f'FROM unnest(CAST(:keys AS {kind}[])) AS asked(key) JOIN scores."{model}" AS score '
-        "ON score.entity_key = asked.key ORDER BY score.entity_key, score.partition_start DESC",
+        f'FROM unnest(CAST(:keys AS {kind}[])) AS requested(key) JOIN scores."{model}" AS score '
+        "ON score.entity_key = requested.key ORDER BY score.entity_key, score.partition_start DESC",
         {"keys": list(dict.fromkeys(keys))},
     )
-    by_key = {score.key: score for score in found}
+    by_key = {score.key: score for score in scores}
     return [by_key.get(key) for key in keys]
 
 
 def newest_partition(connection: Connection, model: str) -> datetime | None:
-    """Return the start of the newest partition that was published."""
+    """Return the start of the newest published partition."""
     statement = text("SELECT max(partition_start) FROM sluice.partition_publication WHERE model = :model")
     newest: datetime | None = connection.execute(statement, {"model": model}).scalar_one()
     return newest
 
 
-def _rows(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Score]:
+def _select(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Score]:
     try:
         rows = connection.execute(text(statement), parameters).mappings().all()
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) == "42P01":  # the table is made when the model is first scored
+        if getattr(error.orig, "sqlstate", None) == "42P01":  # the table is created when the model is first scored
             connection.rollback()
             return []
         raise

@@ -1,4 +1,4 @@
-"""The bytes of a request become rows. Fast when they are right, thorough when they are not."""
+"""Reads and parses request bodies. Valid bodies take a fast way; invalid ones are analysed for all their errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import MalformedBodyError, PayloadTooLargeError
 
 ROOT: Final = "$.features"
-_WANTED = 'an object with the one member "features"'
+_EXPECTED = 'an object with the one member "features"'
 _decode = msgspec.json.Decoder().decode
 
 
 def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
-    """Return the body, of at most `limit` bytes, which `setting` holds.
+    """Return the body, which may have at most `limit` bytes; `setting` is the name of the limit.
 
     Raises
     ------
     PayloadTooLargeError
-        Before more than `limit` bytes were read.
+        If the body is larger; no more than `limit` bytes are read.
     """
     declared = environ.get("CONTENT_LENGTH")
     if declared:
@@ -42,54 +42,54 @@ def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVIC
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the JSON document of a body that is to have one member.
+    """Return the JSON document of a body that should have one member.
 
     Raises
     ------
     MalformedBodyError
         If the body is not JSON.
     RowsRejectedError
-        If a member is written more than once.
+        If a member is repeated.
     """
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        return _decode_thoroughly(body)
-    return document if body.count(b":") == 1 else _decode_thoroughly(body)
+        return _parse_strictly(body)
+    return document if body.count(b":") == 1 else _parse_strictly(body)
 
 
-def parse_features(body: bytes, most_rows: int, encoder: RowEncoder | None = None) -> tuple[Any, bool]:
-    """Return what ``features`` holds, and whether that is many rows rather than one.
+def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None) -> tuple[Any, bool]:
+    """Return the value of ``features``, and whether it is a list of rows rather than one row.
 
-    What the values themselves are is left to the `encoder`, unless there is something wrong already: then it is asked
-    what is wrong with them, too, so that all faults are told at once.
+    The values are checked later, by the `encoder`. Only if there is another error, it checks them here, so that all
+    errors are reported together.
 
     Raises
     ------
     MalformedBodyError
         If the body is not JSON.
     RowsRejectedError
-        If it is JSON of another shape, or names a member twice.
+        If the JSON has a different structure, or a member is repeated.
     PayloadTooLargeError
-        If there are more than `most_rows` rows.
+        If there are more than `max_rows` rows.
     """
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        document = _document_of(body)
+        document = _parse_python(body)
     if not isinstance(document, dict) or "features" not in document:
-        raise rows_rejected(_faults_of_shape(document))
+        raise rows_rejected(_structure_faults(document))
     features = document["features"]
     many = isinstance(features, list) and bool(features) and isinstance(features[0], list | dict)
-    if many and len(features) > most_rows:
-        raise PayloadTooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
-    # Every member is written with a colon. As many colons as members: no name was written twice.
+    if many and len(features) > max_rows:
+        raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_MAX_ROWS")
+    # Every member has a colon: if there are as many colons as members, none is repeated.
     if len(document) != 1 or body.count(b":") != 1 + _members(features, many=many):
-        document = _document_of(body)
-        found = [*_faults_of_shape(document), *_faults_of_names("$", document)]
+        document = _parse_python(body)
+        found = [*_structure_faults(document), *_repeated_members("$", document)]
         if found:
-            wrong = encoder.find_errors(document["features"], many=many) if encoder else ()
-            raise rows_rejected(chain(found, wrong))
+            in_values = encoder.find_errors(document["features"], many=many) if encoder else ()
+            raise rows_rejected(chain(found, in_values))
     return features, many
 
 
@@ -98,34 +98,34 @@ def _members(features: Any, *, many: bool) -> int:
     return sum(len(row) for row in rows if type(row) is dict)
 
 
-def _faults_of_shape(document: Any) -> Iterator[FieldError]:
+def _structure_faults(document: Any) -> Iterator[FieldError]:
     if not isinstance(document, dict):
-        yield FieldError.of("$", _WANTED, document)
+        yield FieldError.of("$", _EXPECTED, document)
         return
     if "features" not in document:
         yield FieldError(ROOT, "a list of values, an object of features by name, or a list of either", "no such member")
     for name in list(document)[:MAX_FIELD_ERRORS]:
         if name != "features":
-            yield FieldError(member_path("$", name), _WANTED, "an unknown member")
+            yield FieldError(member_path("$", name), _EXPECTED, "an unknown member")
 
 
 def check_duplicate_keys(body: bytes) -> None:
-    """Refuse JSON that names a member of an object twice.
+    """Refuse JSON in which a member of an object is repeated.
 
     Raises
     ------
     MalformedBodyError
         If it is not JSON.
     RowsRejectedError
-        Naming the members.
+        With the paths of the members.
     """
-    _decode_thoroughly(body)
+    _parse_strictly(body)
 
 
 class _DuplicateKeys(dict[str, Any]):
-    """An object in which some names were written twice."""
+    """An object with repeated members."""
 
-    doubled: list[str]
+    repeated: list[str]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,12 +134,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return plain
     names = [name for name, _ in pairs]
     marked = _DuplicateKeys(plain)
-    marked.doubled = sorted({name for name in names if names.count(name) > 1})
+    marked.repeated = sorted({name for name in names if names.count(name) > 1})
     return marked
 
 
-def _document_of(body: bytes) -> Any:
-    """Decode with Python's parser, which knows what msgspec forgets: doubled names, and where NaN stood."""
+def _parse_python(body: bytes) -> Any:
+    """Parse with Python's parser, which reports what msgspec ignores: repeated members and NaN."""
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
     except RecursionError:
@@ -148,21 +148,21 @@ def _document_of(body: bytes) -> Any:
         raise MalformedBodyError(str(error)) from None
 
 
-def _decode_thoroughly(body: bytes) -> Any:
-    document = _document_of(body)
-    faults = list(_faults_of_names("$", document))
+def _parse_strictly(body: bytes) -> Any:
+    document = _parse_python(body)
+    faults = list(_repeated_members("$", document))
     if faults:
         raise rows_rejected(faults)
     return document
 
 
-def _faults_of_names(path: str, value: Any) -> Iterator[FieldError]:
+def _repeated_members(path: str, value: Any) -> Iterator[FieldError]:
     if isinstance(value, _DuplicateKeys):
-        for name in value.doubled:
-            yield FieldError(member_path(path, name), "each member once", "a member written more than once")
+        for name in value.repeated:
+            yield FieldError(member_path(path, name), "each member once", "a repeated member")
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _faults_of_names(member_path(path, name), inner)
+            yield from _repeated_members(member_path(path, name), inner)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
-            yield from _faults_of_names(f"{path}[{position}]", inner)
+            yield from _repeated_members(f"{path}[{position}]", inner)

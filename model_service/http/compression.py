@@ -1,4 +1,4 @@
-"""Compressed bodies, in and out: never more unpacked than is taken, however little was sent."""
+"""Decompresses request bodies, up to a limit, and compresses responses."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from model_service.http.errors import ContentEncodingError, PayloadTooLargeError
 
-# What zlib is told: gzip's envelope, or zlib's, which is what HTTP calls deflate.
-_ENVELOPES: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+# zlib's window bits: 31 for the gzip format, 15 for the zlib format, which HTTP calls deflate.
+_WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _FAST: Final = 1
 
 
 def decompress(body: bytes, encoding: str | None, limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
-    """Return a body as it was before ``Content-Encoding``, of at most `limit` bytes, which `setting` holds.
+    """Undo the ``Content-Encoding`` of a body, up to `limit` bytes; `setting` is the name of the limit.
 
     Raises
     ------
     PayloadTooLargeError
-        Before more than `limit` bytes were unpacked.
+        If the result is larger; no more than `limit` bytes are decompressed.
     ContentEncodingError
-        If it is not what its encoding says.
+        If the body does not match its encoding.
     UnsupportedMediaType
-        If the encoding is another than gzip or deflate.
+        If the encoding is neither gzip nor deflate.
     """
     if not encoding:
         return body
     name = encoding.strip().lower()
     if name == "identity":
         return body
-    if name not in _ENVELOPES:
+    if name not in _WINDOW_BITS:
         raise UnsupportedMediaType("Content-Encoding must be gzip, deflate or identity.")
-    machine = zlib.decompressobj(_ENVELOPES[name])
+    decompressor = zlib.decompressobj(_WINDOW_BITS[name])
     try:
-        plain = machine.decompress(body, limit + 1)
+        plain = decompressor.decompress(body, limit + 1)
     except zlib.error as error:
         raise ContentEncodingError(name, str(error)) from None
     if len(plain) > limit:
-        raise PayloadTooLargeError("bytes once unpacked", limit, setting)
-    if not machine.eof or machine.unused_data:
-        raise ContentEncodingError(name, "it ends early, or something follows it")
+        raise PayloadTooLargeError("bytes after decompression", limit, setting)
+    if not decompressor.eof or decompressor.unused_data:
+        raise ContentEncodingError(name, "it is truncated, or followed by other data")
     return plain
 
 
 def negotiate_encoding(accepted: str | None) -> str | None:
-    """Return the encoding that the header ``Accept-Encoding`` asks for, of those that we write.
+    """Return the supported encoding that the header ``Accept-Encoding`` accepts; None: no compression.
 
-    >>> negotiate_encoding("br, gzip;q=0.5"), negotiate_encoding("deflate"), negotiate_encoding("gzip;q=0"), negotiate_encoding(None)
-    ('gzip', 'deflate', None, None)
+    >>> [negotiate_encoding(each) for each in ("br, gzip;q=0.5", "deflate", "gzip;q=0", None)]
+    ['gzip', 'deflate', None, None]
     """
     if not accepted:
         return None
@@ -62,5 +62,5 @@ def negotiate_encoding(accepted: str | None) -> str | None:
 
 
 def compress(body: bytes, encoding: str) -> bytes:
-    """Return `body` in an encoding that `negotiate_encoding` named."""
+    """Compress `body` with an encoding that `negotiate_encoding` returned."""
     return gzip.compress(body, _FAST, mtime=0) if encoding == "gzip" else zlib.compress(body, _FAST)

@@ -1,15 +1,65 @@
-"""The errors that only a client of the service can meet."""
+"""The errors that a request is answered with. Each class carries its HTTP status, problem type, title and headers.
+
+A new error needs a class here and a row in the table of docs/reference/service.md: problem documents, the
+OpenAPI description and the headers follow from the class. Errors of the library that know nothing of HTTP
+(an unknown model, rejected rows) get theirs in ``_LIBRARY_ERRORS``.
+
+``WWW-Authenticate`` follows RFC 6750, section 3: no error code for a request without a token,
+``invalid_token`` for 401, ``insufficient_scope`` for 403.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, NamedTuple
 
-from include.errors import SluiceError
+from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
 from include.inference import MAX_FIELD_ERRORS
 
+REALM: Final = 'Bearer realm="sluice"'
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
-class MalformedBodyError(SluiceError):
-    """The request's body is not JSON."""
+
+class ProblemKind(NamedTuple):
+    """Status, type and title of a problem document. The type's URI is ``urn:sluice:problem:<type>``."""
+
+    status: int
+    type: str
+    title: str
+
+
+class HTTPError(SluiceError):
+    """An error with an HTTP status.
+
+    Attributes
+    ----------
+    status : int
+    type : str
+        The last part of the problem's type URI.
+    title : str
+        A sentence without a full stop that is the same for every error of the class.
+    headers : mapping of str to str
+        Headers of the response.
+    members : mapping of str to object
+        Additional members of the problem document.
+    """
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    title: ClassVar[str]
+    headers: Mapping[str, str] = _NONE
+    members: Mapping[str, Any] = _NONE
+
+
+# -- the request itself ----------------------------------------------------------------------------
+
+
+class MalformedBodyError(HTTPError):
+    """The request body is not JSON."""
+
+    status, type, title = 400, "malformed-body", "The request body is not valid JSON"
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -18,130 +68,272 @@ class MalformedBodyError(SluiceError):
         )
 
 
-class PayloadTooLargeError(SluiceError):
-    """The request holds more bytes or rows than the service takes at once."""
+class InvalidParameterError(HTTPError):
+    """A query parameter is unknown or has an invalid value."""
 
-    def __init__(self, what: str, limit: int, setting: str) -> None:
-        super().__init__(
-            f"the request holds more than {limit} {what}, the most that is taken at once. "
-            f"Send it in parts, or have the operator raise {setting}."
-        )
-
-
-class RequestTimeoutError(SluiceError):
-    """The request did not come whole, or was not answered, within the time that a request has."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"expected the request to come whole and be answered within {seconds:g} s; found it still under way, so "
-            "the connection is closed. Send it again, in parts if it is large, or have the operator raise "
-            "SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS."
-        )
-
-
-class NotLoadedError(SluiceError):
-    """A model has a champion that this worker does not hold yet, or could not load."""
-
-    def __init__(self, model: str, *, faulty: bool) -> None:
-        # Not the fault itself: it names paths and servers, which are for those who may ask about models.
-        why = "its champion could not be loaded" if faulty else "its champion is being loaded; ask again in a second"
-        super().__init__(
-            f"model '{model}' cannot answer yet: {why}. GET /ready tells why, where tokens are asked for to one "
-            "with the scope 'models'."
-        )
-        self.model = model
-
-
-class ScoreNotFoundError(SluiceError):
-    """A score was asked for a key that no published partition holds."""
-
-    def __init__(self, model: str, key: str, newest_partition: str | None) -> None:
-        newest = (
-            f"the newest published partition starts at {newest_partition}"
-            if newest_partition
-            else f"no partition was published yet: run the DAG score_{model} or `sluice score {model}`"
-        )
-        super().__init__(f"model '{model}' has no score of key '{key[:100]}'; {newest}.")
-        self.model, self.newest_partition = model, newest_partition
-
-
-class ScoresUnavailableError(SluiceError):
-    """The database that holds the scores does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the score tables cannot be read now: the database does not answer. "
-            "Predictions are not affected; ask for the score again later."
-        )
-
-
-class LedgerUnavailableError(SluiceError):
-    """The database that holds the ledger does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the ledger cannot be read now: the database does not answer. "
-            "The champions go on answering, and so do versions that are in memory; ask again later."
-        )
-
-
-class ArtifactVerificationError(SluiceError):
-    """A version that was asked for by number is not what the ledger says, so it does not answer."""
-
-    def __init__(self, model: str, version: int, reason: str) -> None:
-        super().__init__(f"version {version} of '{model}' was refused: {reason}")
-        self.model, self.version = model, version
-
-
-class InvalidParameterError(SluiceError):
-    """A parameter of the request's query is not what the route takes."""
+    status, type, title = 400, "invalid-parameter", "A query parameter is invalid"
 
     def __init__(self, name: str, expected: str, found: str) -> None:
         super().__init__(f"parameter '{name}': expected {expected}; found {found[:60]!r}.")
         self.name = name
 
 
-class TensorsRejectedError(SluiceError):
-    """An inference request is not one of the protocol, or its tensors are not those that the model takes."""
+class TensorsRejectedError(HTTPError):
+    """An inference request does not follow the protocol, or its tensors do not match the model."""
+
+    status, type, title = 400, "tensors-rejected", "The tensors do not match the model's inputs or outputs"
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults[:MAX_FIELD_ERRORS]))
         self.faults = tuple(faults)
 
 
-class ContentEncodingError(SluiceError):
-    """A compressed body is not what its Content-Encoding says."""
+class ContentEncodingError(HTTPError):
+    """A compressed body cannot be decompressed."""
+
+    status, type, title = 400, "invalid-content-encoding", "The body does not match its Content-Encoding"
 
     def __init__(self, encoding: str, reason: str) -> None:
-        super().__init__(f"the body is not {encoding}: {reason}. Send it whole, or not compressed.")
-
-
-class JobNotFoundError(SluiceError):
-    """A job was named that the caller does not have."""
-
-    def __init__(self, job: str) -> None:
-        super().__init__(f"you have no job '{job[:40]}': it never was, is another's, or has expired. Submit it again.")
-
-
-class JobFinishedError(SluiceError):
-    """A job was to be cancelled that is over."""
-
-    def __init__(self, job: str, state: str) -> None:
-        super().__init__(f"job '{job[:40]}' is {state}, so there is nothing to cancel. It is removed when it expires.")
-
-
-class TooManyJobsError(SluiceError):
-    """As many jobs wait or run as may."""
-
-    def __init__(self, most: int) -> None:
         super().__init__(
-            f"{most} jobs wait or run already, the most that are taken. Submit it again later, "
-            "or have the operator raise SLUICE_SERVICE_JOB_QUEUE_LIMIT."
+            f"the body is not valid {encoding}: {reason}. Send the complete body, or send it uncompressed."
         )
 
 
-class JobsUnavailableError(SluiceError):
-    """The database that holds the jobs does not answer, or does not let the service write."""
+class PayloadTooLargeError(HTTPError):
+    """The request has more bytes, rows or keys than the limit."""
+
+    status, type, title = 413, "payload-too-large", "The request is too large"
+
+    def __init__(self, what: str, limit: int, setting: str) -> None:
+        super().__init__(
+            f"the request exceeds the limit of {limit} {what}. Split it into smaller requests, "
+            f"or ask the operator to raise {setting}."
+        )
+
+
+class RequestTimeoutError(HTTPError):
+    """The request was not received and answered within the time limit."""
+
+    status, type, title = 408, "request-timeout", "The request timed out"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"request timed out: it was not received and answered within {seconds:g} s, so the connection was closed. "
+            "Send it again, in smaller parts if it is large, or ask the operator to raise "
+            "SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS."
+        )
+
+
+# -- authentication and limits ---------------------------------------------------------------------
+
+
+class AuthenticationRequiredError(HTTPError):
+    """The request carries no token."""
+
+    status, type, title = 401, "authentication-required", "Authentication is required"
+    headers = MappingProxyType({"WWW-Authenticate": REALM})
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected a token in the header Authorization: Bearer ...; found none. Request a token from your operator."
+        )
+
+
+class InvalidTokenError(HTTPError):
+    """The token is malformed, expired or not valid for this service."""
+
+    status, type, title = 401, "invalid-token", "The token is invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid token: {reason}. Request a new one.")
+        self.headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token", error_description="{reason}"'}
+
+
+class PermissionDeniedError(HTTPError):
+    """The token is valid but does not grant access to this route or model."""
+
+    status, type, title = 403, "permission-denied", "The token does not grant access"
+
+    def __init__(self, scope: str, reason: str) -> None:
+        super().__init__(f"this token does not grant access: {reason}. Use a token with the required scope and model.")
+        challenge = f'{REALM}, error="insufficient_scope", error_description="{reason}", scope="{scope}"'
+        self.headers = {"WWW-Authenticate": challenge}
+
+
+class JWKSUnavailableError(HTTPError):
+    """The issuer's keys, which tokens are verified with, cannot be read."""
+
+    status, type, title = 503, "jwks-unavailable", "The issuer's keys cannot be read"
+    headers = MappingProxyType({"Retry-After": "5"})
+
+    def __init__(self) -> None:
+        super().__init__("the token cannot be verified now: the issuer's keys cannot be read. Try again in 5 s.")
+
+
+class OverloadedError(HTTPError):
+    """The worker already handles its maximum number of requests."""
+
+    status, type, title = 503, "overloaded", "Too many concurrent requests"
+    headers = MappingProxyType({"Retry-After": "1"})
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"this worker already handles {limit} requests, its maximum. Try again in 1 s.")
+
+
+class RateLimitedError(HTTPError):
+    """A caller exceeds its request rate.
+
+    Parameters
+    ----------
+    rate : float
+        Requests per second that the whole service allows for one caller.
+    workers : int
+        Number of workers that share this rate.
+    seconds : float
+        Seconds until the next request is allowed.
+    """
+
+    status, type, title = 429, "rate-limited", "Too many requests from this caller"
+
+    def __init__(self, rate: float, workers: int, seconds: float) -> None:
+        share = f" ({rate / workers:g} on each of {workers} workers)" if workers > 1 else ""
+        super().__init__(
+            f"rate limit exceeded: at most {rate:g} requests a second from one caller{share}. "
+            "Wait for the number of seconds in Retry-After."
+        )
+        self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+class NotLoadedError(HTTPError):
+    """The model has a champion, but this worker has not loaded it yet or could not load it."""
+
+    status, type, title = 503, "not-loaded", "The champion is not loaded"
+
+    def __init__(self, model: str, *, failed: bool) -> None:
+        # The cause contains paths and hosts: only callers with the scope 'models' may see it.
+        why = "its champion could not be loaded" if failed else "its champion is being loaded; try again in 1 s"
+        super().__init__(
+            f"model '{model}' cannot answer yet: {why}. GET /ready reports the cause (with authentication, to tokens "
+            "with the scope 'models')."
+        )
+        self.model = model
+
+
+class ArtifactVerificationError(HTTPError):
+    """A version was requested whose artifact does not match the ledger, so it is not loaded."""
+
+    status, type, title = 503, "artifact-verification-failed", "The artifact does not match its registered digest"
+
+    def __init__(self, model: str, version: int, reason: str) -> None:
+        super().__init__(f"version {version} of '{model}' cannot be loaded: {reason}")
+        self.model, self.version = model, version
+
+
+class LedgerUnavailableError(HTTPError):
+    """The database with the ledger does not respond."""
+
+    status, type, title = 503, "ledger-unavailable", "The ledger cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the ledger cannot be read now: the database does not respond. "
+            "Champions and versions in memory continue to answer. Try again later."
+        )
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+
+class ScoreNotFoundError(HTTPError):
+    """No published partition holds a score of this key."""
+
+    status, type, title = 404, "score-not-found", "There is no score of this key"
+
+    def __init__(self, model: str, key: str, newest_partition: str | None) -> None:
+        newest = (
+            f"the newest published partition starts at {newest_partition}"
+            if newest_partition
+            else f"no partition is published yet: run the DAG score_{model} or `sluice score {model}`"
+        )
+        super().__init__(f"model '{model}' has no score of key '{key[:100]}'; {newest}.")
+        self.members = {"newest_partition": newest_partition}
+
+
+class ScoresUnavailableError(HTTPError):
+    """The database with the scores does not respond."""
+
+    status, type, title = 503, "scores-unavailable", "The score tables cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the score tables cannot be read now: the database does not respond. "
+            "Predictions are not affected. Try again later."
+        )
+
+
+# -- jobs ------------------------------------------------------------------------------------------
+
+
+class JobNotFoundError(HTTPError):
+    """The caller has no job with this id."""
+
+    status, type, title = 404, "job-not-found", "The job does not exist"
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"job '{job[:40]}' not found: it does not exist, has expired, or belongs to another caller.")
+
+
+class JobFinishedError(HTTPError):
+    """A finished job cannot be cancelled."""
+
+    status, type, title = 409, "job-finished", "The job has already finished"
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job '{job[:40]}' is {state} and cannot be cancelled. It is removed when it expires.")
+
+
+class TooManyJobsError(HTTPError):
+    """The queue of jobs is full."""
+
+    status, type, title = 503, "too-many-jobs", "The job queue is full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} jobs are queued or running, the maximum. Submit the job again later, "
+            "or ask the operator to raise SLUICE_SERVICE_JOB_QUEUE_LIMIT."
+        )
+
+
+class JobsUnavailableError(HTTPError):
+    """The database with the jobs does not respond, or the service has no permission to write to it."""
+
+    status, type, title = 503, "jobs-unavailable", "Jobs cannot be read or written"
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"jobs cannot be read or written now: {reason}. Predictions are not affected.")
+
+
+# -- errors of the library -------------------------------------------------------------------------
+
+_LIBRARY_ERRORS: Final[Mapping[type[SluiceError], ProblemKind]] = {
+    RowsRejectedError: ProblemKind(422, "rows-rejected", "The rows do not match the model's signature"),
+    UnknownModelError: ProblemKind(404, "unknown-model", "The model is not declared"),
+    UnknownVersionError: ProblemKind(404, "unknown-version", "The version is not registered"),
+    NoChampionError: ProblemKind(503, "no-champion", "The model has no champion"),
+}
+
+
+def problem_kind(error: type[SluiceError]) -> ProblemKind | None:
+    """Return status, type and title of an error class; None if it is not meant for clients."""
+    if issubclass(error, HTTPError):
+        return ProblemKind(error.status, error.type, error.title)
+    return _LIBRARY_ERRORS.get(error)
+
+
+def problem_kinds() -> list[ProblemKind]:
+    """Return every kind of problem that the service answers with."""
+    own = (ProblemKind(each.status, each.type, each.title) for each in HTTPError.__subclasses__())
+    return [*own, *_LIBRARY_ERRORS.values()]

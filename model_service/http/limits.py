@@ -1,4 +1,4 @@
-"""How much is taken at once: requests under way, large bodies, requests of one caller, nesting of JSON."""
+"""Limits on concurrent requests, large bodies, the request rate of a caller, and the nesting of JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from model_service.http.errors import MalformedBodyError
-from model_service.http.refusals import OverloadedError, RateLimitedError
+from model_service.http.errors import MalformedBodyError, OverloadedError, RateLimitedError
 from model_service.http.request_context import RequestContext
 from model_service.server.cpu_affinity import usable_cores
 
@@ -22,96 +21,95 @@ _NO_MARK: Final = bytes(each for each in range(256) if each not in b'[]{}"')
 
 
 class ConcurrencyLimiter:
-    """The requests that a worker has under way.
+    """The requests that a worker processes now, up to a limit.
 
     Parameters
     ----------
-    most : int
-        One more is refused, at once: a caller that knows can ask another worker or wait, one in an
-        endless queue cannot.
+    limit : int
+        A request beyond the limit is refused immediately, not queued: the client can then try another worker or wait.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._counting = Lock()
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = Lock()
         self._contexts: set[RequestContext] = set()
 
     def __len__(self) -> int:
         return len(self._contexts)
 
     def acquire(self, context: RequestContext) -> None:
-        """Count `context`.
+        """Add a request.
 
         Raises
         ------
         OverloadedError
-            If there are as many as may be; nothing is counted then.
+            If the limit is reached; the request is not added.
         """
-        with self._counting:
-            if len(self._contexts) >= self._most:
-                raise OverloadedError(self._most)
+        with self._lock:
+            if len(self._contexts) >= self._limit:
+                raise OverloadedError(self._limit)
             self._contexts.add(context)
 
     def release(self, context: RequestContext) -> None:
-        """Count `context` no more."""
-        with self._counting:
+        """Remove a request."""
+        with self._lock:
             self._contexts.discard(context)
 
     def contexts(self) -> list[RequestContext]:
-        """Return those that are under way, in no order."""
-        with self._counting:
+        """Return the requests in progress, in no particular order."""
+        with self._lock:
             return list(self._contexts)
 
-    def oldest(self) -> float:
-        """Return for how many seconds the oldest is under way; 0 when none is."""
-        with self._counting:
+    def oldest_age(self) -> float:
+        """Return the age of the oldest request in seconds; 0 if there is none."""
+        with self._lock:
             started = min((each.started for each in self._contexts), default=None)
         return 0.0 if started is None else (perf_counter_ns() - started) / 1e9
 
 
 class LargeBodySemaphore:
-    """Bodies that are large are worked on a few at a time; small ones wait for nobody.
+    """Limits how many large bodies are processed at the same time; small bodies never wait.
 
-    A large body takes many times its bytes once decoded, and computing on it takes all of a core: more of them
-    at once than there are cores would answer none sooner, and only take memory, and each other's caches. A worker
-    that stays on one core works on one; others on two at least, as the kernel may have cores to spare.
+    A decoded large body takes many times its size in memory, and processing it occupies a whole core. Processing more
+    of them than there are cores would answer none sooner, would take more memory and would evict CPU caches. A worker
+    that is pinned to one core processes one at a time; other workers at least two, as there may be idle cores.
 
     Parameters
     ----------
     workers : int
-        Processes that share the machine's cores.
+        Number of processes that share the machine's cores.
     """
 
     def __init__(self, workers: int) -> None:
         cores = usable_cores()
-        # A lock for one: a semaphore's waiting is written in Python, and wakes two locks for each turn.
+        # For one, a lock: waiting for a semaphore is written in Python and wakes two locks each time.
         self._large = Lock() if cores == 1 else BoundedSemaphore(max(2, -(-cores // workers)))
         self._small = nullcontext()
 
     def limit(self, body: bytes) -> AbstractContextManager[object]:
-        """Return what is entered while `body` is worked on."""
+        """Return the context manager to enter while `body` is processed."""
         return self._small if len(body) <= SMALL_BODY_BYTES else self._large
 
 
 class RateLimiter:
-    """A token bucket a caller: `burst` requests at once, then `rate` a second.
+    """A token bucket per caller: `burst` requests immediately, then `rate` requests a second.
 
-    Kept as the generic cell rate algorithm keeps it, one time a caller (ITU-T I.371): the moment at
-    which the bucket is full again. Memory is bounded: of `MAX_CALLERS` callers that are counted, those
-    whose bucket is full are forgotten first, which changes nothing for them.
+    It is implemented as the generic cell rate algorithm (ITU-T I.371), which stores one number per caller: the time at
+    which the bucket is full again. Memory is bounded to `max_callers` callers: those whose bucket is full are removed
+    first, which changes nothing for them.
 
     Parameters
     ----------
     rate : float
-        Requests a second, over all workers.
+        Requests a second of one caller, over all workers.
     burst : float
-        Requests at once, over all workers; a worker grants 1 at least.
+        Size of the bucket, over all workers; at least 1 for each worker.
     clock : callable
-        Seconds, never going back.
-    most : int
-        Callers that are counted.
+        Returns seconds that never decrease.
+    max_callers : int
+        Maximum number of callers that are counted.
     workers : int
-        Each counts for itself and grants its share: they share the callers' requests.
+        Number of workers. Each counts by itself and allows its share of the rate.
     """
 
     def __init__(
@@ -119,64 +117,66 @@ class RateLimiter:
         rate: float,
         burst: float,
         clock: Callable[[], float] = monotonic,
-        most: int = MAX_CALLERS,
+        max_callers: int = MAX_CALLERS,
         *,
         workers: int = 1,
     ) -> None:
         self._rate, self._workers = rate, workers
-        self._between = workers / rate
-        self._ahead = (max(burst / workers, 1.0) - 1.0) * self._between
+        self._interval = workers / rate
+        self._tolerance = (max(burst / workers, 1.0) - 1.0) * self._interval
         self._clock = clock
-        self._most = most
+        self._max_callers = max_callers
         self._full_at: dict[str, float] = {}
-        self._counting = Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._full_at)
 
     def acquire(self, caller: str) -> None:
-        """Take one request of `caller`.
+        """Count one request of `caller`.
 
         Raises
         ------
         RateLimitedError
-            If it comes too early; it says when the next may come. A refused request costs nothing.
+            If it comes too early; the error tells when the next one is allowed. A refused request is not counted.
         """
         now = self._clock()
-        with self._counting:
+        with self._lock:
             full_at = self._full_at.get(caller, 0.0)
             full_at = max(full_at, now)
-            wait = full_at - now - self._ahead
-            if wait > 1e-9:  # what sums of floats differ by
+            wait = full_at - now - self._tolerance
+            if wait > 1e-9:  # rounding error of the sums
                 raise RateLimitedError(self._rate, self._workers, wait)
-            if caller not in self._full_at and len(self._full_at) >= self._most:
-                self._forget(now)
-            self._full_at[caller] = full_at + self._between
+            if caller not in self._full_at and len(self._full_at) >= self._max_callers:
+                self._evict(now)
+            self._full_at[caller] = full_at + self._interval
 
-    def _forget(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
-        while len(self._full_at) > self._most * 0.9:  # some at once: looking at all of them takes a while
+        while len(self._full_at) > self._max_callers * 0.9:  # several at once, because a full scan is slow
             del self._full_at[next(iter(self._full_at))]
 
 
-def check_depth(body: bytes, most: int) -> None:
-    """Refuse JSON that is nested deeper than `most`, before a parser sees it.
+def check_depth(body: bytes, max_depth: int) -> None:
+    """Refuse JSON that is nested deeper than `max_depth`, before it is parsed.
 
-    Everything but brackets is removed, and those are added up: one pass, whatever is sent. What is no
-    JSON is left for the parser to refuse.
+    It removes everything but brackets and counts them, in a single pass over any input. Invalid JSON is left to the
+    parser.
 
     Raises
     ------
     MalformedBodyError
-        If it is nested deeper.
+        If the body is nested deeper.
     """
-    if body.count(b"[") + body.count(b"{") <= most:
+    if body.count(b"[") + body.count(b"{") <= max_depth:
         return
-    # In JSON, backslashes stand in strings only, and so does what lies between two quotes.
+    # In JSON, backslashes occur in strings only, and strings lie between two quotes.
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = body.translate(_BRACKETS, _NO_MARK)
     left = np.frombuffer(b"".join(marks.split(b'"')[::2]), dtype=np.int8)
     # "[" is 0x5B and "]" 0x5D: one up, one down.
-    if np.cumsum(0x5C - left, dtype=np.int32).max(initial=0) > most:
-        raise MalformedBodyError(f"expected at most {most} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)")
+    if np.cumsum(0x5C - left, dtype=np.int32).max(initial=0) > max_depth:
+        raise MalformedBodyError(
+            f"expected at most {max_depth} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)"
+        )

@@ -1,35 +1,30 @@
-"""What every request passes on its way in and on its way out, whatever answers it.
+"""What runs before and after every request: authentication, rate limit, concurrency limit, metrics and access log.
 
-On the way in: who asks (authentication), whether they may (scope, model), whether there is room
-(limits). On the way out: request id and trace in the answer, metrics, log. It knows WSGI and no
-framework, so that a route of Flask and a short cut before Flask's dispatcher pass the same code.
+It depends on WSGI only, not on Flask's request: Flask's routes and the fast path run the same code.
 
-A view says what it asks for beside itself, and what says nothing is refused::
+A view declares the scope that it requires; a view that declares none is refused::
 
     @routes.get("/v1/models")
     @requires_scope("models")
     def models() -> Response: ...
 
-Within a request, `current_request_context` is what is known of it: `model` is set when its path names one that is
-declared; set `version` there once it is known, and call `lap` after each stage.
+During a request `current_request_context` returns its context. `model` is set when the path names a declared
+model. Views set `version` once it is known, and call `mark` after each phase.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeVar, cast
+from collections.abc import Callable, Collection, Container, Mapping
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
 from flask import Flask, Response, g, request
 
 from include import tokens
 from include.settings import Settings
-from model_service.auth import build_authenticator
-from model_service.auth.authenticator import is_loopback
+from model_service.http.errors import HTTPError, PermissionDeniedError
 from model_service.http.limits import ConcurrencyLimiter, RateLimiter
-from model_service.http.refusals import HTTPError, PermissionDeniedError
+from model_service.http.principal import Principal
 from model_service.http.request_context import RequestContext
-from model_service.models.registry import ModelRegistry
-from model_service.observability import RequestRecorder
 
 Scope = Literal["open"] | tokens.Scope
 View = TypeVar("View", bound=Callable[..., Any])
@@ -37,40 +32,64 @@ View = TypeVar("View", bound=Callable[..., Any])
 UNDECLARED: Final = "undeclared"
 
 
-def requires_scope(scope: Scope) -> Callable[[View], View]:
-    """Declare the scope that a view's callers need; "open" for none."""
+class Authenticator(Protocol):
+    """Authenticates a request and checks what it may access."""
 
-    def declared(view: View) -> View:
-        view.scope = scope  # type: ignore[attr-defined]  # a function takes attributes
+    def authenticate(self, authorization: str | None, scope: str, model: str | None) -> Principal:
+        """Return the caller, or raise an `HTTPError`."""
+
+
+class Recorder(Protocol):
+    """Records requests, for metrics and logs."""
+
+    concurrency: Callable[[], int]
+
+    def on_start(self, context: RequestContext) -> None:
+        """Record the start of a request."""
+
+    def on_end(self, context: RequestContext, status: int) -> None:
+        """Record the end of a request."""
+
+
+def requires_scope(scope: Scope) -> Callable[[View], View]:
+    """Declare the scope that a view requires; "open": none."""
+
+    def mark(view: View) -> View:
+        view.scope = scope  # type: ignore[attr-defined]  # a function accepts attributes
         return view
 
-    return declared
+    return mark
 
 
 class RequestMiddleware:
-    """Lets requests in and sees them off.
+    """Runs before and after every request.
 
     Parameters
     ----------
     settings : Settings
-    recorder : RequestRecorder
-        Who notes every request.
-    registry : ModelRegistry
-        The models by which requests are noted.
-
-    Attributes
-    ----------
-    open_scopes : frozenset of str
-        Of the routes that anybody may ask, as often as they like: metrics are among them on loopback.
+    recorder : Recorder
+    models : container of str
+        The names of the declared models.
+    authenticator : Authenticator or None
+        None: no authentication.
+    open_scopes : collection of str
+        The scopes that need no token and have no limits.
     """
 
-    def __init__(self, settings: Settings, recorder: RequestRecorder, registry: ModelRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        models: Container[str],
+        authenticator: Authenticator | None,
+        open_scopes: Collection[str],
+    ) -> None:
         self._recorder = recorder
-        self._registry = registry
-        self._authenticator = build_authenticator(settings)
-        self.open_scopes = frozenset({"open", "metrics"} if is_loopback(settings.service_host) else {"open"})
-        self._in_flight = ConcurrencyLimiter(settings.service_max_concurrency)
-        recorder.in_flight = self._in_flight.__len__
+        self._models = models
+        self._authenticator = authenticator
+        self.open_scopes = open_scopes
+        self._concurrency = ConcurrencyLimiter(settings.service_max_concurrency)
+        recorder.concurrency = self._concurrency.__len__
         self._rate = (
             RateLimiter(
                 settings.service_rate_limit, settings.service_rate_limit_burst, workers=settings.service_workers
@@ -80,40 +99,40 @@ class RequestMiddleware:
         )
 
     @property
-    def in_flight(self) -> ConcurrencyLimiter:
-        """The requests under way."""
-        return self._in_flight
+    def concurrency(self) -> ConcurrencyLimiter:
+        """The requests in progress."""
+        return self._concurrency
 
     @property
     def authenticates(self) -> bool:
-        """Whether tokens are asked for."""
+        """Whether requests need a token."""
         return self._authenticator is not None
 
     def before_request(self, context: RequestContext, environ: dict[str, Any], scope: str, model: str | None) -> None:
-        """Let `context` in, or raise what it is to be answered.
+        """Admit a request, or raise the error that it is answered with.
 
         Parameters
         ----------
         context : RequestContext
         environ : dict
-            The request's WSGI environment.
+            The WSGI environment of the request.
         scope : str
-            What the route asks for.
+            The scope that the route requires.
         model : str or None
-            The model that the request names, if it names one.
+            The model that the path names, if any.
 
         Raises
         ------
         HTTPError
-            Of the kind that says why.
+            The subclass tells the reason.
         """
-        # Before anything can refuse it: whatever a model's requests are answered counts for the model. A name that
-        # is not declared is anybody's invention, and would be a label of its own for each.
-        if model is not None and model in self._registry:
+        # First, so that refused requests count for the model too. Names that are not declared are left out: anybody
+        # can make them up, and each would become a label value of its own.
+        if model is not None and model in self._models:
             context.model = model
         if scope in self.open_scopes:
             return
-        self._in_flight.acquire(context)
+        self._concurrency.acquire(context)
         context.admitted = True
         self._recorder.on_start(context)
         if self._authenticator is not None:
@@ -125,10 +144,11 @@ class RequestMiddleware:
             self._rate.acquire(context.subject if context.principal else context.remote_addr)
 
     def visible_models(self, environ: dict[str, Any], scope: Scope) -> Callable[[str], bool] | None:
-        """Return of which models a route that anybody may ask tells this principal what others are not told.
+        """Return a predicate of the models whose details an open route may show to this caller.
 
-        Of all while nobody is asked for tokens, which is on a loopback address only; else of those that the
-        request's token allows. None: it shows no token that is good for `scope`, which is no reason to refuse it.
+        Without authentication, which is possible on a loopback address only, it accepts every model; otherwise the
+        models that the request's token grants. None: the request has no token with `scope`. That is no reason to
+        refuse it.
         """
         if self._authenticator is None:
             return lambda _model: True
@@ -138,21 +158,21 @@ class RequestMiddleware:
             return None
 
     def after_request(self, context: RequestContext, status: int) -> None:
-        """Note that `context` was answered with `status`. Called once for each context, admitted or not."""
+        """Record that a request was answered with `status`. Called once per request, admitted or not."""
         if context.admitted:
-            self._in_flight.release(context)
+            self._concurrency.release(context)
         self._recorder.on_end(context, status)
 
 
 def register_middleware(app: Flask, middleware: RequestMiddleware, default_model: str) -> None:
-    """Have every request to `app` pass `middleware`.
+    """Run `middleware` before and after every request of `app`.
 
     Parameters
     ----------
     app : Flask
     middleware : RequestMiddleware
     default_model : str
-        The model that ``POST /predict`` asks.
+        The model of ``POST /predict``.
     """
 
     @app.before_request
@@ -161,7 +181,7 @@ def register_middleware(app: Flask, middleware: RequestMiddleware, default_model
         rule = request.url_rule
         context = g.context = RequestContext(environ, rule.rule if rule else "unmatched")
         g.request_id = context.request_id
-        if rule is None:  # a path that is none: 404 without a look at the token
+        if rule is None:  # no such path: 404, whatever the token
             return
         view = app.view_functions[rule.endpoint]
         arguments = request.view_args or {}
@@ -169,32 +189,32 @@ def register_middleware(app: Flask, middleware: RequestMiddleware, default_model
         middleware.before_request(context, environ, getattr(view, "scope", UNDECLARED), model)
 
     @app.after_request
-    def after_request(answer: Response) -> Response:
+    def after_request(response: Response) -> Response:
         context = current_request_context()
-        answer.headers["X-Request-ID"] = context.request_id
+        response.headers["X-Request-ID"] = context.request_id
         if context.traceparent is not None:
-            answer.headers["traceparent"] = context.traceparent
-        middleware.after_request(context, answer.status_code)
-        return answer
+            response.headers["traceparent"] = context.traceparent
+        middleware.after_request(context, response.status_code)
+        return response
 
 
 def model_from_route(route: str, arguments: Mapping[str, Any], default_model: str) -> str | None:
-    """Return the model that a request names by its path."""
+    """Return the model that a request's path names."""
     return default_model if route == "/predict" else arguments.get("name")
 
 
 def current_request_context() -> RequestContext:
-    """Return what is known of the request that Flask answers now."""
+    """Return the context of the request that Flask processes now."""
     return cast(RequestContext, g.context)
 
 
 def authorize_model(model: str) -> None:
-    """Refuse the principal of this request who may not ask `model`; for routes that name none in their path.
+    """Check that the caller may access `model`; for routes whose path does not name the model.
 
     Raises
     ------
     PermissionDeniedError
-        If the principal's token is for other models.
+        If the token does not grant the model.
     """
     if not current_request_context().can_access(model):
-        raise PermissionDeniedError("models", "its claim 'models' does not name this model")
+        raise PermissionDeniedError("models", "its claim 'models' does not include this model")

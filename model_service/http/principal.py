@@ -1,4 +1,4 @@
-"""Whoever asks, as their token describes them."""
+"""The authenticated caller of a request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Principal:
     Attributes
     ----------
     subject : str
-        ``sub``: whom limits count and logs name.
+        The claim ``sub``: rate limits count by it and logs name it.
     scopes : frozenset of str
-        What the principal may ask for.
+        The granted scopes.
     models : frozenset of str or None
-        Which models; None: all.
+        The models that the token grants access to; None: all.
     expires : float
-        Until when this holds, in seconds since the epoch, the bounded clock skew included.
+        End of validity in seconds since the epoch, including the leeway for clock skew.
     """
 
     subject: str
@@ -27,5 +27,5 @@ class Principal:
     expires: float
 
     def can_access(self, model: str) -> bool:
-        """Tell whether the principal may ask `model`."""
+        """Return whether the token grants access to `model`."""
         return self.models is None or model in self.models

@@ -1,4 +1,4 @@
-"""Every error becomes an HTTP answer here, and only here: RFC 9457 problem details.
+"""Turns every error into an HTTP response, as RFC 9457 problem details. Nothing else does.
 
 Source: https://www.rfc-editor.org/rfc/rfc9457
 """
@@ -6,160 +6,125 @@ Source: https://www.rfc-editor.org/rfc/rfc9457
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from include.errors import NoChampionError, RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
+from include.errors import RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
 from include.inference.field_errors import format_error, render_errors
-from model_service.http.errors import (
-    ArtifactVerificationError,
-    ContentEncodingError,
-    InvalidParameterError,
-    JobFinishedError,
-    JobNotFoundError,
-    JobsUnavailableError,
-    LedgerUnavailableError,
-    MalformedBodyError,
-    NotLoadedError,
-    PayloadTooLargeError,
-    RequestTimeoutError,
-    ScoreNotFoundError,
-    ScoresUnavailableError,
-    TensorsRejectedError,
-    TooManyJobsError,
-)
-from model_service.http.refusals import (
-    AuthenticationRequiredError,
-    HTTPError,
-    InvalidTokenError,
-    JWKSUnavailableError,
-    OverloadedError,
-    PermissionDeniedError,
-    RateLimitedError,
-)
-from model_service.http.responses import encode, request_id_of
+from model_service.http.errors import HTTPError, ProblemKind, RequestTimeoutError, problem_kind
+from model_service.http.json import encode
+from model_service.http.request_context import RequestContext, new_request_id, request_id_from
 from model_service.server.log_unexpected import log_unexpected
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-OIP_ROOT: Final = "/v2"  # the Open Inference Protocol has a form of its own: {"error": "..."}
-
-# (status, name, title); the name makes the problem's type.
-_KINDS: Final[dict[type[SluiceError], tuple[int, str, str]]] = {
-    MalformedBodyError: (400, "malformed-body", "The body is not JSON"),
-    InvalidParameterError: (400, "invalid-parameter", "A parameter is not what the route takes"),
-    TensorsRejectedError: (400, "tensors-rejected", "The tensors are not those that the model takes"),
-    ContentEncodingError: (400, "invalid-content-encoding", "The body is not what its encoding says"),
-    AuthenticationRequiredError: (401, "authentication-required", "A token is needed"),
-    InvalidTokenError: (401, "invalid-token", "The token is not taken"),
-    PermissionDeniedError: (403, "permission-denied", "The token is not good for this"),
-    RateLimitedError: (429, "rate-limited", "This caller asks too often"),
-    OverloadedError: (503, "overloaded", "Too many requests are under way"),
-    JWKSUnavailableError: (503, "jwks-unavailable", "The issuer's keys cannot be read"),
-    RowsRejectedError: (422, "rows-rejected", "The rows do not fit the model's signature"),
-    RequestTimeoutError: (408, "request-timeout", "The request took too long"),
-    PayloadTooLargeError: (413, "payload-too-large", "The request is too large"),
-    UnknownModelError: (404, "unknown-model", "No such model is declared"),
-    UnknownVersionError: (404, "unknown-version", "No such version is registered"),
-    ScoreNotFoundError: (404, "score-not-found", "This key was never scored"),
-    NoChampionError: (503, "no-champion", "The model has no champion"),
-    NotLoadedError: (503, "not-loaded", "The champion is not loaded"),
-    ArtifactVerificationError: (
-        503,
-        "artifact-verification-failed",
-        "The version's artifact is not what the ledger says",
-    ),
-    LedgerUnavailableError: (503, "ledger-unavailable", "The ledger cannot be read"),
-    ScoresUnavailableError: (503, "scores-unavailable", "The score tables cannot be read"),
-    JobNotFoundError: (404, "job-not-found", "There is no such job"),
-    JobFinishedError: (409, "job-finished", "The job is over"),
-    TooManyJobsError: (503, "too-many-jobs", "Too many jobs wait"),
-    JobsUnavailableError: (503, "jobs-unavailable", "Jobs cannot be read or written"),
-}
-
-
-def kind_of(error: type[SluiceError]) -> tuple[int, str]:
-    """Return the status and the title with which an error of this type is answered."""
-    status, _, title = _KINDS[error]
-    return status, title
+OIP_ROOT: Final = "/v2"  # the Open Inference Protocol has an error format of its own: {"error": "..."}
 
 
 def register_problems(app: Flask, *, values: bool) -> None:
-    """Have `app` answer every error with a problem document, which repeats refused `values` or does not."""
+    """Answer every error of `app` with a problem document; `values`: include rejected values in it."""
 
-    def answer(error: Exception) -> Response:
-        known = g.get("request_id") or request_id_of(request.headers.get("X-Request-ID"))
-        return problem_of(error, request.path, known, values=values)
+    def respond(error: Exception) -> Response:
+        request_id = g.get("request_id") or request_id_from(request.headers.get("X-Request-ID"))
+        return problem_response(error, request.path, request_id, values=values)
 
-    app.register_error_handler(Exception, answer)
+    app.register_error_handler(Exception, respond)
 
 
-def problem_of(error: Exception, path: str, request_id: str, *, values: bool) -> Response:
-    """Return what a request to `path` is answered that ended in `error`."""
-    about = (path, request_id)
+def problem_response(error: Exception, path: str, request_id: str, *, values: bool) -> Response:
+    """Return the response to a request to `path` that failed with `error`."""
+    where = (path, request_id)
     if isinstance(error, HTTPException):
-        return _http_problem(error, about)
-    if isinstance(error, SluiceError) and type(error) in _KINDS:
-        return _sluice_problem(error, about, values=values)
-    return _unforeseen_problem(error, about)
+        return _werkzeug_problem(error, where)
+    kind = problem_kind(type(error)) if isinstance(error, SluiceError) else None
+    if kind is None:
+        return _unexpected_problem(error, where)
+    return _sluice_problem(error, kind, where, values=values)
 
 
-def _sluice_problem(error: SluiceError, about: tuple[str, str], *, values: bool) -> Response:
-    status, name, title = _KINDS[type(error)]
-    more: dict[str, Any] = {}
+def timeout_response(seconds: float, contexts: Sequence[RequestContext], waiting: int) -> Response:
+    """Return the response on a connection that waits for longer than `seconds`.
+
+    Parameters
+    ----------
+    seconds : float
+    contexts : sequence of RequestContext
+        The requests in progress from the connection's address.
+    waiting : int
+        Number of connections from there that wait for a response. If both are one, they belong together. Otherwise it
+        is not known which request came from which connection, and the response must not reveal a request's path or
+        id, as the connection may belong to another client.
+    """
+    error = RequestTimeoutError(seconds)
+    if len(contexts) == waiting == 1:
+        (context,) = contexts
+        response = problem_response(error, context.path, context.request_id, values=False)
+        if context.traceparent is not None:
+            response.headers["traceparent"] = context.traceparent
+        return response
+    request_id = new_request_id()
+    oip = bool(contexts) and all(context.path.startswith(OIP_ROOT) for context in contexts)
+    return problem_response(error, OIP_ROOT if oip else f"urn:sluice:request:{request_id}", request_id, values=False)
+
+
+def _sluice_problem(error: Exception, kind: ProblemKind, where: tuple[str, str], *, values: bool) -> Response:
     detail = str(error)
-    if isinstance(error, RowsRejectedError):
-        detail = f"{len(error.faults)} value(s) are not what the model takes; see errors."
-        more["errors"] = render_errors(error.faults, values=values)
-    elif isinstance(error, UnknownModelError):
-        more["declared"] = error.declared
-    elif isinstance(error, UnknownVersionError):
-        more["existing"] = error.existing
-    elif isinstance(error, ScoreNotFoundError):
-        more["newest_partition"] = error.newest_partition
-    answer = _problem(about, status, f"urn:sluice:problem:{name}", title, detail, more)
+    members: Mapping[str, Any] = {}
     if isinstance(error, HTTPError):
-        answer.headers.update(error.headers)
-    return answer
+        members = error.members
+    elif isinstance(error, RowsRejectedError):
+        detail = f"{len(error.faults)} value(s) do not match the model's signature; see errors."
+        members = {"errors": render_errors(error.faults, values=values)}
+    elif isinstance(error, UnknownModelError):
+        members = {"declared": error.declared}
+    elif isinstance(error, UnknownVersionError):
+        members = {"existing": error.existing}
+    response = _problem(where, kind.status, f"urn:sluice:problem:{kind.type}", kind.title, detail, members)
+    if isinstance(error, HTTPError):
+        response.headers.update(error.headers)
+    return response
 
 
-def _http_problem(error: HTTPException, about: tuple[str, str]) -> Response:
-    answer = _problem(about, error.code or 500, "about:blank", error.name, error.description or error.name, {})
+def _werkzeug_problem(error: HTTPException, where: tuple[str, str]) -> Response:
+    response = _problem(where, error.code or 500, "about:blank", error.name, error.description or error.name, {})
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
-def _unforeseen_problem(error: Exception, about: tuple[str, str]) -> Response:
-    log_unexpected(log, f"request {about[1]} failed", error)
-    detail = "This is a fault of the service, not of the request. Its log tells more under this request id."
-    return _problem(about, 500, "about:blank", "Internal Server Error", detail, {})
+def _unexpected_problem(error: Exception, where: tuple[str, str]) -> Response:
+    log_unexpected(log, f"request {where[1]} failed", error)
+    detail = "This is an error of the service, not of the request. Search the service's log for this request id."
+    return _problem(where, 500, "about:blank", "Internal Server Error", detail, {})
 
 
-def _problem(about: tuple[str, str], status: int, kind: str, title: str, detail: str, more: dict[str, Any]) -> Response:
-    path, request_id = about
+def _problem(
+    where: tuple[str, str], status: int, type_uri: str, title: str, detail: str, members: Mapping[str, Any]
+) -> Response:
+    path, request_id = where
     if path.startswith(OIP_ROOT):
-        faults = "; ".join(format_error(each) for each in more.get("errors", ()))
-        return _finished(encode({"error": f"{detail} {faults}".rstrip()}), status, "application/json", request_id)
+        sentences = "; ".join(format_error(each) for each in members.get("errors", ()))
+        return _response(encode({"error": f"{detail} {sentences}".rstrip()}), status, "application/json", request_id)
     document = {
-        "type": kind,
+        "type": type_uri,
         "title": title,
         "status": status,
         "detail": detail,
         "instance": path,
         "request_id": request_id,
-        **more,
+        **members,
     }
-    return _finished(encode(document), status, MEDIA_TYPE, request_id)
+    return _response(encode(document), status, MEDIA_TYPE, request_id)
 
 
-def _finished(body: bytes, status: int, media_type: str, request_id: str) -> Response:
-    answer = Response(body, status=status, content_type=media_type)
-    answer.headers["X-Request-ID"] = request_id
+def _response(body: bytes, status: int, media_type: str, request_id: str) -> Response:
+    response = Response(body, status=status, content_type=media_type)
+    response.headers["X-Request-ID"] = request_id
     if status == 503:
-        answer.headers["Retry-After"] = "1"
-    return answer
+        response.headers["Retry-After"] = "1"
+    return response

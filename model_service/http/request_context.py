@@ -1,4 +1,4 @@
-"""What is known of one request while it is answered: who asks what, under which id, and where the time goes."""
+"""What is known about a request while it is processed: caller, request id, model, version and timings."""
 
 from __future__ import annotations
 
@@ -9,44 +9,54 @@ from typing import Any, Final
 
 from model_service.http.principal import Principal
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# https://www.w3.org/TR/trace-context/#traceparent-header, version 00; ids of zeros only are invalid.
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# https://www.w3.org/TR/trace-context/#traceparent-header, version 00; all-zero ids are invalid.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 PHASES: Final = ("decode", "validate", "predict", "encode")
 
 
+def new_request_id() -> str:
+    """Return a random request id. It is no secret, so it needs no system call, which would release the GIL."""
+    return f"{getrandbits(128):032x}"
+
+
+def request_id_from(header: str | None) -> str:
+    """Return the value of ``X-Request-ID`` if it is valid, or a new request id."""
+    return header if header is not None and REQUEST_ID.fullmatch(header) is not None else new_request_id()
+
+
 class RequestContext:
-    """One request, from the moment it is taken up.
+    """One request, created when its processing begins.
 
     Attributes
     ----------
     route : str
-        The route's pattern, such as ``/v1/models/<name>/predict``: never a path, which anybody can make up.
+        The route's pattern, such as ``/v1/models/<name>/predict``; never the path, which clients can vary at will.
     path, remote_addr : str
-        The path asked for, and the address that the connection comes from.
+        The requested path and the client's address.
     request_id : str
-        The principal's own, if it is a sane one, or a new one.
+        The value of ``X-Request-ID`` if it is valid, or a new id.
     traceparent : str or None
-        W3C trace context as the principal sent it, if it is valid.
+        The W3C trace context of the request, if it is valid.
     subject : str
-        Who asks: ``sub`` of the token, or "anonymous".
+        ``sub`` of the token, or "anonymous".
     principal : Principal or None
-        Who asks, if authentication is on and they were let in.
+        The caller, once authenticated; None without authentication.
     model : str
-        What is asked, if the path names a declared model, whether it answers or not; "" otherwise.
+        The declared model that the path names; "" if it names none or one that is not declared.
     version : int
-        Which version answers; 0 until it is known.
+        The version that answers; 0 until it is known.
     rows : int
-        How many rows are predicted.
+        Number of rows to predict.
     sampled : bool
-        Whether the prediction log takes this one.
+        Whether the prediction log records this request.
     capture_payload : bool
-        Whether `inputs` and `outputs`, each a list with one element a row, are to be set.
+        Whether the view must set `inputs` and `outputs`, each a list with one element per row.
     timed_out : bool
-        Whether it was answered 408 past the server, whatever its view answers afterwards.
+        Whether the client was already answered 408, whatever the view returns later.
     timings : list of (phase, nanoseconds)
-        Where the time went; see `lap`.
+        Time spent in each phase; see `mark`.
     """
 
     __slots__ = (
@@ -57,13 +67,13 @@ class RequestContext:
         "model",
         "outputs",
         "path",
+        "phase_started",
         "principal",
         "remote_addr",
         "request_id",
         "route",
         "rows",
         "sampled",
-        "since",
         "started",
         "subject",
         "timed_out",
@@ -73,17 +83,15 @@ class RequestContext:
     )
 
     def __init__(self, environ: dict[str, Any], route: str) -> None:
-        self.started = self.since = perf_counter_ns()
+        self.started = self.phase_started = perf_counter_ns()
         self.method: str = environ["REQUEST_METHOD"]
         self.route = route
         self.path: str = environ.get("PATH_INFO", "")
         self.remote_addr: str = environ.get("REMOTE_ADDR", "")
         given = environ.get("HTTP_X_REQUEST_ID")
+        # `request_id_from`, written out: this runs for every request.
         self.request_id: str = (
-            given
-            if given is not None and _REQUEST_ID.fullmatch(given) is not None
-            # It names a request and keeps no secret. The system's own source would give the interpreter's lock away.
-            else f"{getrandbits(128):032x}"
+            given if given is not None and REQUEST_ID.fullmatch(given) is not None else f"{getrandbits(128):032x}"
         )
         given = environ.get("HTTP_TRACEPARENT")
         self.traceparent: str | None = given if given is not None and _TRACEPARENT.fullmatch(given) else None
@@ -99,15 +107,15 @@ class RequestContext:
         self.timings: list[tuple[str, int]] = []
 
     def mark(self, phase: str) -> None:
-        """Count the time since the last lap as `phase`, one of `PHASES`."""
+        """Record the time since the previous mark as `phase`, one of `PHASES`."""
         now = perf_counter_ns()
-        self.timings.append((phase, now - self.since))
-        self.since = now
+        self.timings.append((phase, now - self.phase_started))
+        self.phase_started = now
 
     def restart_timer(self) -> None:
-        """Begin a lap here: what went before belongs to no phase."""
-        self.since = perf_counter_ns()
+        """Start the next phase now; the time before belongs to no phase."""
+        self.phase_started = perf_counter_ns()
 
     def can_access(self, model: str) -> bool:
-        """Tell whether the principal may ask `model`; before anybody was let in, nobody says no."""
+        """Return whether the caller may access `model`; always true without authentication."""
         return self.principal is None or self.principal.can_access(model)

@@ -1,4 +1,4 @@
-"""What a look-up asks for: the request's key, keys, partition and page, checked before the database sees them."""
+"""Parses the parameters of score look-ups: key, keys, page and cursor. The database sees valid values only."""
 
 from __future__ import annotations
 
@@ -7,65 +7,66 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from include.inference import FieldError
 from include.inference.field_errors import rows_rejected
-from include.schedule import parse_day, parse_rfc3339
-from model_service.db.score_repository import Key, KeyKind
 from model_service.http.body import parse_json
 from model_service.http.errors import InvalidParameterError, PayloadTooLargeError
 
-LARGEST_BIGINT: Final = 2**63 - 1
+Key = str | int
+KeyKind = Literal["text", "bigint"]
+
+MAX_BIGINT: Final = 2**63 - 1
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 PARAMETERS: Final = frozenset({"partition", "history", "limit", "cursor"})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{11}")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
-_A_PARTITION: Final = "a partition's start, as YYYY-MM-DD (UTC) or as RFC 3339"
 
 
 def parse_key(text: str, kind: KeyKind) -> Key:
-    """Return the key that a path names, as the table's type.
+    """Return the key in a path, converted to the type of the table's column.
 
     Raises
     ------
     RowsRejectedError
-        If it can be no key: nothing that the database could stumble over gets through.
+        If it cannot be a key, so that no invalid value reaches the database.
     """
     if kind == "text":
         if "\x00" in text:
             raise rows_rejected([FieldError.of("key", "text without a NUL character", text)])
         return text
     digits = text.removeprefix("-")
-    if digits.isascii() and digits.isdigit() and len(digits) <= 19 and abs(int(text)) <= LARGEST_BIGINT:
+    if digits.isascii() and digits.isdigit() and len(digits) <= 19 and abs(int(text)) <= MAX_BIGINT:
         return int(text)
     raise rows_rejected([FieldError.of("key", "a 64-bit integer", text)])
 
 
-def parse_keys(body: bytes, kind: KeyKind, most: int) -> list[Key]:
-    """Return the keys that a body ``{"keys": [...]}`` names.
+def parse_keys(body: bytes, kind: KeyKind, max_keys: int) -> list[Key]:
+    """Return the keys in a body ``{"keys": [...]}``.
 
     Raises
     ------
     MalformedBodyError
         If the body is not JSON.
     RowsRejectedError
-        If it is of another shape, or a key is not of the table's type.
+        If it has a different structure, or a key does not have the type of the table's column.
     PayloadTooLargeError
-        If there are more than `most` keys.
+        If there are more than `max_keys` keys.
     """
     document = parse_json(body)
     if type(document) is not dict or set(document) != {"keys"} or type(document["keys"]) is not list:
         raise rows_rejected([FieldError.of("$", 'an object with the one member "keys", a list', document)])
     keys: list[Any] = document["keys"]
-    if len(keys) > most:
-        raise PayloadTooLargeError("keys", most, "SLUICE_SERVICE_MAX_KEYS")
-    fits = _is_text if kind == "text" else _is_bigint
-    wanted = "text without a NUL character" if kind == "text" else "a 64-bit integer"
-    faults = [FieldError.of(f"$.keys[{place}]", wanted, key) for place, key in enumerate(keys) if not fits(key)]
+    if len(keys) > max_keys:
+        raise PayloadTooLargeError("keys", max_keys, "SLUICE_SERVICE_MAX_KEYS")
+    is_valid = _is_text if kind == "text" else _is_bigint
+    expected = "text without a NUL character" if kind == "text" else "a 64-bit integer"
+    faults = [
+        FieldError.of(f"$.keys[{position}]", expected, key) for position, key in enumerate(keys) if not is_valid(key)
+    ]
     if faults:
         raise rows_rejected(faults)
     return keys
@@ -74,7 +75,7 @@ def parse_keys(body: bytes, kind: KeyKind, most: int) -> list[Key]:
 def _is_text(key: Any) -> bool:
     if type(key) is not str or "\x00" in key:
         return False
-    try:  # half of a surrogate pair is legal in JSON's escapes, and in no database
+    try:  # JSON's escapes allow an unpaired surrogate; no database does
         key.encode()
     except UnicodeEncodeError:
         return False
@@ -82,39 +83,25 @@ def _is_text(key: Any) -> bool:
 
 
 def _is_bigint(key: Any) -> bool:
-    return type(key) is int and -LARGEST_BIGINT <= key <= LARGEST_BIGINT
+    return type(key) is int and -MAX_BIGINT <= key <= MAX_BIGINT
 
 
-def reject_unknown_parameters(found: Mapping[str, str], allowed: Sequence[str]) -> None:
-    """Refuse a parameter that would be ignored: a misspelt one would get the answer to another question.
+def reject_unknown_parameters(given: Mapping[str, str], allowed: Sequence[str]) -> None:
+    """Refuse unknown parameters: if a misspelt one were ignored, the response would answer a different request.
 
     Raises
     ------
     InvalidParameterError
-        Naming the first one.
+        For the first unknown parameter.
     """
-    for name, value in found.items():
+    for name, value in given.items():
         if name not in allowed:
             expected = f"only {', '.join(allowed)} here" if allowed else "no parameters here"
             raise InvalidParameterError(name[:60], expected, value)
 
 
-def parse_partition(text: str) -> datetime:
-    """Return the partition's start that a parameter names; a date is that day's start in UTC.
-
-    Raises
-    ------
-    InvalidParameterError
-        If it is neither a date nor a time with its offset.
-    """
-    try:
-        return parse_day(text) if _DATE.fullmatch(text) else parse_rfc3339(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidParameterError("partition", _A_PARTITION, text) from None
-
-
 def parse_limit(text: str | None) -> int:
-    """Return how many scores a page of history may hold."""
+    """Return the maximum number of scores on a page of the history."""
     if text is None:
         return DEFAULT_PAGE
     if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE:
@@ -123,7 +110,7 @@ def parse_limit(text: str | None) -> int:
 
 
 def parse_bool(name: str, text: str | None) -> bool:
-    """Return what a parameter that is true or false says; without it, false."""
+    """Return the value of a boolean parameter; the default is false."""
     if text in (None, "false"):
         return False
     if text == "true":
@@ -132,18 +119,18 @@ def parse_bool(name: str, text: str | None) -> bool:
 
 
 def encode_cursor(partition_start: datetime) -> str:
-    """Return the cursor of the page that goes on below the partition that starts at `partition_start`."""
+    """Return the cursor of the page with the partitions before `partition_start`."""
     micros = (partition_start - _EPOCH) // timedelta(microseconds=1)
     return base64.urlsafe_b64encode(micros.to_bytes(8, "big", signed=True)).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None) -> datetime | None:
-    """Return where the page that `cursor` names begins: below this partition's start.
+    """Return the partition start in a cursor: the page has the partitions before it.
 
     Raises
     ------
     InvalidParameterError
-        If no answer ever held this cursor.
+        If it is not a cursor of a response.
     """
     if cursor is None:
         return None
@@ -153,4 +140,4 @@ def decode_cursor(cursor: str | None) -> datetime | None:
             return _EPOCH + timedelta(microseconds=micros)
     except (binascii.Error, OverflowError):
         pass
-    raise InvalidParameterError("cursor", "the next_cursor of an answer", cursor)
+    raise InvalidParameterError("cursor", "the next_cursor of a response", cursor)

@@ -1,4 +1,4 @@
-"""The body of a large request becomes chunks that are stored, and worked one at a time."""
+"""Splits the body of a large request into chunks, which are stored and processed one at a time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from include.errors import RowsRejectedError
 from include.inference import FieldError
 from model_service.http.body import parse_features
 from model_service.http.errors import PayloadTooLargeError
-from model_service.http.responses import encode, to_predictions
+from model_service.http.json import encode
+from model_service.http.responses import to_predictions
 from model_service.jobs.repository import JobChunk
 from model_service.models.registry import LoadedModel
 
-# Small, so that predictions that are asked for meanwhile wait for little; large enough to be worth a transaction.
+# Small, so that other requests wait only briefly; large enough to be worth a transaction.
 CHUNK_ROWS: Final = 500
 _FIRST_ROW: Final = re.compile(r"\$\.features\[(\d+)\]")
 
@@ -31,19 +32,19 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def split_chunks(body: bytes, most_rows: int) -> list[JobChunk]:
-    """Cut the body of a prediction into chunks, without making objects of its values.
+def split_chunks(body: bytes, max_rows: int) -> list[JobChunk]:
+    """Split the body of a prediction request into chunks, without decoding its values.
 
     Raises
     ------
     MalformedBodyError, RowsRejectedError, PayloadTooLargeError
-        As `parse_features` does; of the values themselves nothing is looked at yet.
+        As `parse_features` does. The values themselves are not checked yet.
     """
-    rows = _rows_of(body, most_rows)
+    rows = _rows_of(body, max_rows)
     if rows is None:
         return [JobChunk(0, 1, body)]
-    if len(rows) > most_rows:
-        raise PayloadTooLargeError("rows", most_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
+    if len(rows) > max_rows:
+        raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
     chunks = []
     for first in range(0, len(rows), CHUNK_ROWS):
         some = rows[first : first + CHUNK_ROWS]
@@ -51,40 +52,40 @@ def split_chunks(body: bytes, most_rows: int) -> list[JobChunk]:
     return chunks
 
 
-def _rows_of(body: bytes, most_rows: int) -> list[bytes] | None:
-    """Return each row's JSON, or None if the body holds a single row."""
+def _rows_of(body: bytes, max_rows: int) -> list[bytes] | None:
+    """Return the JSON of each row, or None if the body has a single row."""
     try:
         features = _decode_body(body).features
         rows = [bytes(row).strip() for row in _decode_rows(features)] if bytes(features).lstrip()[:1] == b"[" else []
     except (msgspec.DecodeError, RecursionError, ValueError):
         rows = []
     many = bool(rows) and rows[0][:1] in (b"[", b"{")
-    # Members of rows are written in the rows, and the one other member is "features": no name was written twice.
+    # All members but "features" belong to rows. If the number of colons matches, "features" is not repeated.
     if not many or body.count(b":") != 1 + sum(row.count(b":") for row in rows):
-        parse_features(body, most_rows)  # a single row, or something wrong, which this names
+        parse_features(body, max_rows)  # a single row, or an error, which this raises
     return rows if many else None
 
 
 def validate_chunk(loaded: LoadedModel, chunk: JobChunk) -> None:
-    """Refuse a chunk whose rows do not fit.
+    """Check that the rows of a chunk match the model.
 
     Raises
     ------
     RowsRejectedError
-        With paths as they are in the whole body.
+        With paths that refer to the whole body.
     """
     _matrix_of(loaded, chunk)
 
 
 def predict_chunk(loaded: LoadedModel, chunk: JobChunk) -> bytes:
-    """Return the chunk's predictions as a JSON list.
+    """Return the predictions of a chunk as a JSON list.
 
     Raises
     ------
     RowsRejectedError
-        With paths as they are in the whole body.
+        With paths that refer to the whole body.
     """
-    return encode(to_predictions(loaded, loaded.scorer.score(_matrix_of(loaded, chunk))))
+    return encode(to_predictions(loaded.classes, loaded.scorer.score(_matrix_of(loaded, chunk))))
 
 
 def _matrix_of(loaded: LoadedModel, chunk: JobChunk) -> NDArray[np.float32]:
@@ -96,10 +97,10 @@ def _matrix_of(loaded: LoadedModel, chunk: JobChunk) -> NDArray[np.float32]:
 
 
 def _in_whole_body(error: RowsRejectedError, chunk: JobChunk) -> RowsRejectedError:
-    def moved(fault: object) -> object:
+    def shift(fault: object) -> object:
         if not isinstance(fault, FieldError):
             return fault
         path = _FIRST_ROW.sub(lambda found: f"$.features[{int(found[1]) + chunk.first_row}]", fault.path, count=1)
         return dataclasses.replace(fault, path=path)
 
-    return RowsRejectedError([moved(fault) for fault in error.faults]) if chunk.first_row else error
+    return RowsRejectedError([shift(fault) for fault in error.faults]) if chunk.first_row else error

@@ -1,8 +1,8 @@
-"""Jobs in PostgreSQL: submitted, taken, worked chunk by chunk, finished. Every clock is the database's.
+"""Jobs in PostgreSQL: submit, claim, process chunk by chunk, finish. All times are the database's.
 
-A worker holds a job by a lease that each finished chunk renews. When it is killed the lease runs out
-and another worker takes the job, with the next attempt's number, and goes on with the chunks that are
-not done. A worker that was only slow finds its attempt outdated and writes nothing.
+A worker holds a job by a lease, which each finished chunk renews. If the worker is killed, the lease expires, and
+another worker claims the job with the next attempt number and continues with the unfinished chunks. A worker that was
+only slow finds that its attempt number is outdated and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, RowMapping, text
 
-from model_service.http.responses import encode
+from model_service.http.json import encode
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 MAX_ATTEMPTS: Final = 5
 
-_SHOWN: Final = (
+_COLUMNS: Final = (
     "id, model, version, artifact_digest, state, row_count AS rows, rows_done, error, "
     "submitted_at, started_at, finished_at, expires_at"
 )
 
 
 class JobChunk(msgspec.Struct, frozen=True):
-    """Some rows of a job, as the body of a request that asks for them alone."""
+    """Some rows of a job, stored as the body of a prediction request for these rows."""
 
     first_row: int
     row_count: int
@@ -35,7 +35,7 @@ class JobChunk(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What a client is told of a job."""
+    """The state of a job, as clients see it."""
 
     id: UUID
     model: str
@@ -52,7 +52,7 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class ClaimedJob(msgspec.Struct, frozen=True):
-    """A job that this worker holds, for as long as its lease lasts."""
+    """A job that this worker holds until its lease expires."""
 
     id: UUID
     model: str
@@ -62,14 +62,14 @@ class ClaimedJob(msgspec.Struct, frozen=True):
 
 
 class JobFilter(NamedTuple):
-    """Whose jobs a worker takes.
+    """The jobs that a worker can process.
 
     Attributes
     ----------
     models : sequence of str
-        Of these models.
+        Jobs of these models.
     artifact_digests : sequence of str or None
-        Only what is bound to one of these artifacts; None: whatever version a job is bound to can be loaded.
+        Only jobs that are bound to one of these artifacts; None: any version can be loaded.
     """
 
     models: Sequence[str]
@@ -80,20 +80,20 @@ class JobFilter(NamedTuple):
 
 
 def submit(
-    connection: Connection, about: dict[str, Any], chunks: Sequence[JobChunk], *, hours: float, most: int
+    connection: Connection, values: dict[str, Any], chunks: Sequence[JobChunk], *, ttl_hours: float, max_jobs: int
 ) -> Job | None:
-    """Store a job with its chunks; None if `most` jobs wait or run already.
+    """Store a job with its chunks; None if `max_jobs` jobs are already queued or running.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-    about : dict
+    values : dict
         id, model, version, artifact_digest and subject.
     chunks : sequence of JobChunk
-    hours : float
+    ttl_hours : float
         How long the job and its result are kept.
-    most : int
-        How many jobs may wait or run. Two that are submitted at once may both be the last.
+    max_jobs : int
+        Maximum number of queued and running jobs. Two jobs that are submitted at the same time may exceed it by one.
     """
     row = (
         connection.execute(
@@ -101,10 +101,15 @@ def submit(
                 "INSERT INTO sluice.job (id, model, version, artifact_digest, subject, row_count, expires_at) "  # noqa: S608
                 "SELECT :id, :model, :version, :artifact_digest, :subject, :row_count, "
                 "now() + make_interval(secs => :seconds) "
-                "WHERE (SELECT count(*) FROM sluice.job WHERE state IN ('queued', 'running')) < :most "
-                f"RETURNING {_SHOWN}"
+                "WHERE (SELECT count(*) FROM sluice.job WHERE state IN ('queued', 'running')) < :max_jobs "
+                f"RETURNING {_COLUMNS}"
             ),
-            {**about, "row_count": sum(chunk.row_count for chunk in chunks), "seconds": hours * 3600, "most": most},
+            {
+                **values,
+                "row_count": sum(chunk.row_count for chunk in chunks),
+                "seconds": ttl_hours * 3600,
+                "max_jobs": max_jobs,
+            },
         )
         .mappings()
         .one_or_none()
@@ -116,32 +121,32 @@ def submit(
             "INSERT INTO sluice.job_chunk (job, first_row, row_count, body)"
             " VALUES (:job, :first_row, :row_count, :body)"
         ),
-        [{"job": about["id"], **msgspec.structs.asdict(chunk)} for chunk in chunks],
+        [{"job": values["id"], **msgspec.structs.asdict(chunk)} for chunk in chunks],
     )
     return _job(row)
 
 
 def find(connection: Connection, job: UUID, subject: str) -> Job | None:
-    """Return the subject's job; None if there is none, or no more."""
-    statement = text(f"SELECT {_SHOWN} FROM sluice.job WHERE id = :id AND subject = :subject AND expires_at > now()")  # noqa: S608
+    """Return the subject's job; None if it does not exist or has expired."""
+    statement = text(f"SELECT {_COLUMNS} FROM sluice.job WHERE id = :id AND subject = :subject AND expires_at > now()")  # noqa: S608
     row = connection.execute(statement, {"id": job, "subject": subject}).mappings().one_or_none()
     return None if row is None else _job(row)
 
 
-def answers(connection: Connection, job: UUID) -> list[bytes]:
-    """Return the answers of a job's chunks, each a JSON list, in the order of its rows."""
+def predictions(connection: Connection, job: UUID) -> list[bytes]:
+    """Return the predictions of a job, one JSON list per chunk, in the order of its rows."""
     statement = text("SELECT answers FROM sluice.job_chunk WHERE job = :job ORDER BY first_row")
     return [bytes(each) for each in connection.execute(statement, {"job": job}).scalars()]
 
 
 def cancel(connection: Connection, job: UUID, subject: str) -> Job | None:
-    """Cancel the subject's job if it waits or runs, and forget its rows; return it as it then is."""
+    """Cancel the subject's job if it is queued or running, delete its rows, and return its new state."""
     row = (
         connection.execute(
             text(
                 "UPDATE sluice.job SET state = 'cancelled', finished_at = clock_timestamp(), lease_until = NULL "  # noqa: S608
                 "WHERE id = :id AND subject = :subject AND state IN ('queued', 'running') AND expires_at > now() "
-                f"RETURNING {_SHOWN}"
+                f"RETURNING {_COLUMNS}"
             ),
             {"id": job, "subject": subject},
         )
@@ -158,7 +163,7 @@ def cancel(connection: Connection, job: UUID, subject: str) -> Job | None:
 
 
 def claim(connection: Connection, job_filter: JobFilter, lease_seconds: float) -> ClaimedJob | None:
-    """Take the oldest job of those `job_filter` that waits, or whose worker is gone; None if there is none."""
+    """Claim the oldest job of `job_filter` that is queued or whose lease has expired; None if there is none."""
     row = connection.execute(
         text(
             "UPDATE sluice.job SET state = 'running', attempt = attempt + 1, "
@@ -176,7 +181,7 @@ def claim(connection: Connection, job_filter: JobFilter, lease_seconds: float) -
 
 
 def next_chunk(connection: Connection, job: ClaimedJob) -> JobChunk | None:
-    """Return the first chunk of `job` that has no answers; None if all have."""
+    """Return the first unfinished chunk of `job`; None if all are finished."""
     row = connection.execute(
         text(
             "SELECT first_row, row_count, body FROM sluice.job_chunk WHERE job = :job AND answers IS NULL "
@@ -188,9 +193,9 @@ def next_chunk(connection: Connection, job: ClaimedJob) -> JobChunk | None:
 
 
 def finish_chunk(
-    connection: Connection, job: ClaimedJob, chunk: JobChunk, answers: bytes, lease_seconds: float
+    connection: Connection, job: ClaimedJob, chunk: JobChunk, predictions: bytes, lease_seconds: float
 ) -> bool:
-    """Store a chunk's answers and renew the lease; False if the job is no longer this worker's."""
+    """Store a chunk's predictions and renew the lease; False if this worker no longer holds the job."""
     if not _update_claimed(
         connection,
         job,
@@ -199,36 +204,36 @@ def finish_chunk(
     ):
         return False
     connection.execute(
-        text("UPDATE sluice.job_chunk SET answers = :answers WHERE job = :job AND first_row = :first_row"),
-        {"answers": answers, "job": job.id, "first_row": chunk.first_row},
+        text("UPDATE sluice.job_chunk SET answers = :predictions WHERE job = :job AND first_row = :first_row"),
+        {"predictions": predictions, "job": job.id, "first_row": chunk.first_row},
     )
     return True
 
 
 def finish(connection: Connection, job: ClaimedJob) -> bool:
-    """Note that all chunks are done."""
+    """Mark the job as done."""
     return _update_claimed(connection, job, "state = 'done', finished_at = clock_timestamp(), lease_until = NULL", {})
 
 
 def fail(connection: Connection, job: ClaimedJob, error: dict[str, Any]) -> bool:
-    """Note why the job cannot be done."""
+    """Mark the job as failed, with the reason."""
     change = "state = 'failed', finished_at = clock_timestamp(), lease_until = NULL, error = CAST(:error AS jsonb)"
     return _update_claimed(connection, job, change, {"error": encode(error).decode()})
 
 
 def release(connection: Connection, job: ClaimedJob) -> bool:
-    """Let another worker take the job at once."""
+    """Return the job to the queue, so that another worker can claim it immediately."""
     return _update_claimed(connection, job, "state = 'queued', lease_until = NULL", {})
 
 
-def remove_expired(connection: Connection, most: int = 20) -> int:
-    """Remove up to `most` jobs that have expired, which no other worker is removing; return how many that were."""
+def remove_expired(connection: Connection, limit: int = 20) -> int:
+    """Remove up to `limit` expired jobs that no other worker is removing; return their number."""
     return connection.execute(
         text(
             "DELETE FROM sluice.job WHERE id IN "
-            "(SELECT id FROM sluice.job WHERE expires_at <= now() LIMIT :most FOR UPDATE SKIP LOCKED)"
+            "(SELECT id FROM sluice.job WHERE expires_at <= now() LIMIT :limit FOR UPDATE SKIP LOCKED)"
         ),
-        {"most": most},
+        {"limit": limit},
     ).rowcount
 
 

@@ -1,4 +1,4 @@
-"""One registered version becomes a model in memory: verified, loaded, and asked its golden rows."""
+"""Loads a registered version: verifies its files, creates the scorer and checks the golden rows."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ log = logging.getLogger(__name__)
 
 
 def load_version(artifacts: ArtifactStore, version: ModelVersion) -> Scorer:
-    """Return the scorer of a version whose every file is what the ledger's digest and the signature say.
+    """Return the scorer of a version, after verifying every file against the ledger's digest and the signature.
 
     Raises
     ------
     ArtifactError
-        If a file is missing, altered or cannot be read, the signature is not a trusted one, it is of another
-        model, a golden row gets another answer, or anything else goes wrong: then too the artifact does not answer.
+        If a file is missing, changed or unreadable, the signature is not trusted, the artifact belongs to another
+        model, a golden row gets a different prediction, or loading fails for any other reason.
     """
     return load_artifact(artifacts, version.model, version.version, version.artifact_digest)
 
 
 def load_artifact(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
-    """Return the scorer of the artifact that has `artifact_digest`; raises what `load_version` raises."""
+    """Return the scorer of the artifact with `artifact_digest`; raises what `load_version` raises."""
     try:
-        return _checked(artifacts, model, version, artifact_digest)
+        return _verified_scorer(artifacts, model, version, artifact_digest)
     except ArtifactError:
         raise
-    except SluiceError as error:  # of the keys, such as one that cannot be read: it says itself what to do
+    except SluiceError as error:  # such as a key that cannot be read: its message tells what to do
         raise ArtifactError(str(error)) from error
     except Exception as error:
         log_unexpected(log, f"version {version} of '{model}' could not be loaded", error)
         raise ArtifactError(
             f"version {version} of '{model}': expected an artifact that can be loaded; loading it fails: "
-            f"{type(error).__name__}: {error}. Have {artifacts.locate(model, version)} whole and readable, "
-            "or roll back to another version."
+            f"{type(error).__name__}: {error}. Make sure that {artifacts.locate(model, version)} is complete and "
+            "readable, or roll back to another version."
         ) from error
 
 
-def _checked(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
+def _verified_scorer(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
     artifact = artifacts.open(model, version, artifact_digest)
     scorer = load_scorer(artifact)
     if scorer.signature.model != model:

@@ -1,7 +1,7 @@
-"""A service that is told what to serve: no champion is asked for, no promotion followed.
+"""Serves pinned versions: no champion is looked up and no promotion followed.
 
-A rehearsal starts one over a candidate that is in no ledger yet; whoever has only a folder of artifacts
-can serve it so. Everything else is as ever, and what needs a database answers 503 when there is none.
+A rehearsal starts such a service for a candidate that is not in the ledger yet. It can also serve a plain folder of
+artifacts. Everything else works as usual; what needs a database answers 503 if there is none.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from model_service.models.registry import LoadedModel, ModelRegistry, ServedMode
 
 log = logging.getLogger(__name__)
 
-NOT_ASKED = "not asked: SLUICE_SERVICE_PINNED_VERSIONS says what is served"
+LEDGER_NOT_READ = "the ledger is not read: SLUICE_SERVICE_PINNED_VERSIONS selects the versions"
 
 
 def pinned_registry(settings: Settings) -> ModelRegistry:
-    """Return registry filled with exactly what ``settings.service_pinned_versions`` names.
+    """Return a registry with exactly the versions in ``settings.service_pinned_versions``.
 
-    An artifact that is refused leaves its served empty, with the reason: the service starts, is not ready,
-    and says why. It is not tried again, since whoever pins wants a verdict.
+    If an artifact cannot be loaded, its model has no version and the reason is recorded: the service starts, is not
+    ready, and reports why. Loading is not retried.
     """
     pins = settings.service_pinned_versions
     registry = ModelRegistry(sorted(pins))
-    registry.ledger_error = NOT_ASKED
+    registry.ledger_error = LEDGER_NOT_READ
     specs = declared_models(settings.models_dir).specs
     artifacts = open_artifact_store(settings)
     for served in registry:
         served.spec = specs.get(served.name)
-        _fill(served, pins, artifacts)
+        _load(served, pins, artifacts)
     return registry
 
 
-def _fill(served: ServedModel, pins: Mapping[str, Pin], artifacts: ArtifactStore) -> None:
+def _load(served: ServedModel, pins: Mapping[str, Pin], artifacts: ArtifactStore) -> None:
     served.pin = pin = pins[served.name]
     try:
         served.current = LoadedModel(load_artifact(artifacts, served.name, pin.version, pin.artifact_digest), pin)
     except ArtifactError as error:
-        served.load_error = f"version {pin.version} was refused, nothing is served: {error}"
-        log.error("model '%s': %s", served.name, served.load_error)  # noqa: TRY400  # the message tells all
+        served.load_error = f"version {pin.version} could not be loaded, no version is served: {error}"
+        log.error("model '%s': %s", served.name, served.load_error)  # noqa: TRY400  # the message is complete
     else:
-        log.info("model '%s' is served by version %s, as pinned", served.name, pin.version)
+        log.info("model '%s': serving version %s, as pinned", served.name, pin.version)

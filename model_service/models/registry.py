@@ -1,7 +1,7 @@
-"""What a worker serves from: one served a model, whose content is replaced by a single assignment.
+"""The models that a worker serves: one `ServedModel` per declared model, replaced by a single assignment.
 
-A request reads ``served.current`` once and is answered by that version throughout, whatever is
-on_reload in meanwhile. Only the watcher's thread writes.
+A request reads ``served.current`` once and is answered by that version throughout, whatever is loaded meanwhile. Only
+the watcher's thread writes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from model_service.http.errors import NotLoadedError
 
 
 class LoadedModel:
-    """One version in memory, with all that an answer needs. Never changed once made.
+    """One version in memory. It is immutable.
 
     Parameters
     ----------
     scorer : Scorer
     version : ModelVersion or Pin
-        What the ledger holds of it, or what an operator pinned without asking the ledger.
+        The version's record in the ledger, or the operator's pin.
     promotion : Promotion, optional
-        What made it the champion; None when it was asked for by its number.
+        The promotion that made it the champion; None for a version that was loaded by its number.
     """
 
     __slots__ = (
@@ -53,22 +53,22 @@ class LoadedModel:
 
 
 class ServedModel:
-    """One declared model's place in a worker.
+    """A declared model and the version of it that answers.
 
     Attributes
     ----------
     current : LoadedModel or None
-        What answers now.
+        The version that answers now.
     champion : Promotion or None
-        What the ledger wants to answer; differs from `current` while loading, and after a fault.
+        The champion in the ledger. It differs from `current` while it is loaded, and if it cannot be loaded.
     champion_known : bool
-        Whether the ledger was asked; before, a missing champion means nothing.
+        Whether the ledger was read; before, `champion` is meaningless.
     pin : Pin or None
-        What is to answer instead of the champion, which nobody asks for then.
-    fault : str or None
-        Why the champion, or the pin, could not be loaded.
+        The version to serve instead of the champion.
+    load_error : str or None
+        Why the champion or the pinned version could not be loaded.
     spec : ModelSpec or None
-        The declaration; None when its file is broken, which does not stop its champion.
+        The declaration; None if its file is invalid, in which case the champion is served nevertheless.
     """
 
     __slots__ = ("champion", "champion_known", "current", "load_error", "name", "pin", "spec")
@@ -84,11 +84,11 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        """Whether the model answers, or has no champion to answer with."""
+        """Whether a version is loaded, or there is no champion to load."""
         return self.current is not None or (self.champion_known and self.champion is None)
 
     def require_loaded(self) -> LoadedModel:
-        """Return what answers now.
+        """Return the version that answers now.
 
         Raises
         ------
@@ -102,46 +102,54 @@ class ServedModel:
             return current
         if self.champion_known and self.champion is None:
             raise NoChampionError(self.name)
-        raise NotLoadedError(self.name, faulty=self.load_error is not None)
+        raise NotLoadedError(self.name, failed=self.load_error is not None)
 
 
 class ModelRegistry:
-    """The registry of all declared models."""
+    """All declared models.
+
+    Attributes
+    ----------
+    ledger_error : str or None
+        Why the ledger cannot be read.
+    invalid_specs : mapping of str to str
+        The models whose declaration is invalid, each with the reason.
+    """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
-        self._registry: Mapping[str, ServedModel] = {name: ServedModel(name) for name in names}
+        self._models: Mapping[str, ServedModel] = {name: ServedModel(name) for name in names}
         self.ledger_error: str | None = None
-        self.broken: Mapping[str, str] = {}
+        self.invalid_specs: Mapping[str, str] = {}
 
     def __getitem__(self, name: str) -> ServedModel:
         try:
-            return self._registry[name]
+            return self._models[name]
         except KeyError:
             raise UnknownModelError(name, self.names) from None
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._registry
+    def __contains__(self, name: object) -> bool:
+        return name in self._models
 
     def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._registry.values())
+        return iter(self._models.values())
 
     @property
     def names(self) -> list[str]:
-        """The declared models' names, in alphabetical order."""
-        return sorted(self._registry)
+        """The names of the declared models, in alphabetical order."""
+        return sorted(self._models)
 
-    def sync(self, specs: Mapping[str, ModelSpec], broken: Mapping[str, str]) -> None:
-        """Make the registry those of `specs` and `broken`; what is loaded stays loaded."""
-        registry = dict(self._registry)
-        for name in registry.keys() - specs.keys() - broken.keys():
-            del registry[name]
-        for name in sorted({*specs, *broken}):
-            served = registry.setdefault(name, ServedModel(name))
+    def sync(self, specs: Mapping[str, ModelSpec], invalid_specs: Mapping[str, str]) -> None:
+        """Add and remove models until they are those declared; loaded versions stay loaded."""
+        models = dict(self._models)
+        for name in models.keys() - specs.keys() - invalid_specs.keys():
+            del models[name]
+        for name in sorted({*specs, *invalid_specs}):
+            served = models.setdefault(name, ServedModel(name))
             served.spec = specs.get(name, served.spec)
-        self._registry, self.broken = registry, broken
+        self._models, self.invalid_specs = models, invalid_specs
 
     @property
     def ready(self) -> bool:
-        """Whether some model answers, and each that has a champion does."""
-        registry = list(self)
-        return any(served.current for served in registry) and all(served.ready for served in registry)
+        """Whether at least one model answers, and every model that has a champion does."""
+        models = list(self)
+        return any(served.current for served in models) and all(served.ready for served in models)

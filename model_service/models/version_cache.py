@@ -1,4 +1,4 @@
-"""Versions that were asked for by number: loaded on demand, and only so many kept."""
+"""Caches versions that requests name by number. They are loaded on demand, and their number is limited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from include.errors import ArtifactError, UnknownVersionError
 from include.registry import ArtifactStore
-from model_service.db.ledger_reads import LedgerReads
+from model_service.db.executor import QueryExecutor
 from model_service.http.errors import ArtifactVerificationError, LedgerUnavailableError
 from model_service.models.loading import load_version
 from model_service.models.registry import LoadedModel, ServedModel
@@ -18,43 +18,43 @@ MAX_VERSION = 2**31 - 1
 
 
 class VersionCache:
-    """Loaded versions other than those that answer as champions.
+    """Loaded versions other than the current ones of the registry.
 
     Parameters
     ----------
-    ledger : LedgerReads or None
-        None: without a database only what is loaded already can be asked.
+    executor : QueryExecutor or None
+        Reads the ledger; None: only versions in memory are available.
     artifacts : ArtifactStore
     capacity : int
-        How many versions are kept; the one that was not asked for the longest makes way.
+        Maximum number of versions; the least recently used one is evicted.
     """
 
-    def __init__(self, ledger: LedgerReads | None, artifacts: ArtifactStore, capacity: int) -> None:
-        self._ledger = ledger
+    def __init__(self, executor: QueryExecutor | None, artifacts: ArtifactStore, capacity: int) -> None:
+        self._executor = executor
         self._artifacts = artifacts
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
+        self._cached: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._loading: dict[tuple[str, int], threading.Lock] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
     def __iter__(self) -> Iterator[LoadedModel]:
         with self._lock:
-            return iter(tuple(self._kept.values()))
+            return iter(tuple(self._cached.values()))
 
     def get(self, served: ServedModel, version: str) -> LoadedModel:
-        """Return a version of `served`'s model, as the path of a request wrote it.
+        """Return a version of a model, which the path of a request names.
 
         Raises
         ------
         UnknownVersionError
             With the versions that exist.
         ArtifactVerificationError
-            If its artifact is not what the ledger says.
+            If its artifact does not match the ledger.
         LedgerUnavailableError
-            If it is not in memory and the database does not answer.
+            If it is not in memory and the database does not respond.
         """
         current = served.current
         number = parse_version(version)
@@ -62,10 +62,10 @@ class VersionCache:
             return current
         if number is None:
             raise UnknownVersionError(served.name, version[:20], self._registered(served.name))
-        return self._kept_or_loaded((served.name, number))
+        return self._cached_or_loaded((served.name, number))
 
     def versions(self, served: ServedModel) -> list[int]:
-        """Return the versions of a model that can be asked: without the database, those in memory."""
+        """Return the available versions of a model: the registered ones or, without the database, those in memory."""
         try:
             return self._registered(served.name)
         except LedgerUnavailableError:
@@ -73,55 +73,55 @@ class VersionCache:
             return sorted(current | {each.version for each in self if each.model == served.name})
 
     def _registered(self, model: str) -> list[int]:
-        return [each.version for each in self._reads().ask(lambda ledger: ledger.versions(model))]
+        return [each.version for each in self._reader().run_with_ledger(lambda ledger: ledger.versions(model))]
 
-    def _reads(self) -> LedgerReads:
-        if self._ledger is None:
+    def _reader(self) -> QueryExecutor:
+        if self._executor is None:
             raise LedgerUnavailableError
-        return self._ledger
+        return self._executor
 
-    def _kept_or_loaded(self, key: tuple[str, int]) -> LoadedModel:
+    def _cached_or_loaded(self, key: tuple[str, int]) -> LoadedModel:
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-                return kept
-            gate = self._loading.setdefault(key, threading.Lock())
-        with gate:  # whoever comes while it is being loaded waits, and finds it
+            cached = self._cached.get(key)
+            if cached is not None:
+                self._cached.move_to_end(key)
+                return cached
+            load_lock = self._loading.setdefault(key, threading.Lock())
+        with load_lock:  # other requests for this version wait until it is loaded
             with self._lock:
-                kept = self._kept.get(key)
-            if kept is not None:
-                return kept
+                cached = self._cached.get(key)
+            if cached is not None:
+                return cached
             try:
-                found = self._load(*key)
-                self._keep(key, found)
+                loaded = self._load(*key)
+                self._add(key, loaded)
                 trim_heap()
             finally:
                 with self._lock:
                     self._loading.pop(key, None)
-        return found
+        return loaded
 
-    def _keep(self, key: tuple[str, int], loaded: LoadedModel) -> None:
+    def _add(self, key: tuple[str, int], loaded: LoadedModel) -> None:
         with self._lock:
-            self._kept[key] = loaded
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            self._cached[key] = loaded
+            while len(self._cached) > self._capacity:
+                self._cached.popitem(last=False)
 
     def _load(self, model: str, number: int) -> LoadedModel:
-        version = self._reads().ask(lambda ledger: ledger.version(model, number))
+        version = self._reader().run_with_ledger(lambda ledger: ledger.version(model, number))
         try:
             return LoadedModel(load_version(self._artifacts, version), version)
         except ArtifactError as error:
             raise ArtifactVerificationError(model, number, str(error)) from error
 
 
-def parse_version(version: str) -> int | None:
-    """Return the version that a path's text names, or None if it can be none.
+def parse_version(text: str) -> int | None:
+    """Return the version number in a path, or None if it is not one.
 
     >>> parse_version("3"), parse_version("03"), parse_version("x"), parse_version("9" * 5000)
     (3, None, None, None)
     """
-    if version.isascii() and version.isdigit() and len(version) <= 10 and not version.startswith("0"):
-        number = int(version)
+    if text.isascii() and text.isdigit() and len(text) <= 10 and not text.startswith("0"):
+        number = int(text)
         return number if number <= MAX_VERSION else None
     return None

@@ -1,4 +1,4 @@
-"""What the service shows of itself: metrics, the access log, a sample of its predictions, alerts."""
+"""Observability of the service: metrics, the access log, a sample of its predictions, alerts."""
 
 from model_service.observability.recorder import RequestRecorder, build_recorder
 

@@ -1,4 +1,4 @@
-"""One line of JSON a request, written by a thread: a request never waits for a disk or a pipe."""
+"""The access log: one line of JSON per request, written by a thread. A request never waits for a disk or a pipe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
-MOST_WAITING: Final = 100_000
-KEPT: Final = 5
-LINES_AT_ONCE: Final = 250
+MAX_QUEUED: Final = 100_000
+BACKUP_COUNT: Final = 5
+BATCH_LINES: Final = 250
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class AccessLogEntry(msgspec.Struct, omit_defaults=True):
-    """What the log says of a request. Features and predictions only if a setting asks for them."""
+    """One line. Features and predictions are included only if a setting enables them."""
 
     time: datetime
     request_id: str
@@ -38,38 +38,38 @@ class AccessLogEntry(msgspec.Struct, omit_defaults=True):
 
 
 class AccessLog:
-    """Takes lines at once and writes them when it is told.
+    """Queues lines and writes them on `flush`.
 
     Parameters
     ----------
     write : callable
         Takes many lines as bytes.
-    most : int
-        Lines that may wait; more are dropped and counted.
+    max_queued : int
+        Maximum number of queued lines; further ones are dropped and counted.
     """
 
-    def __init__(self, write: Callable[[bytes], None], most: int = MOST_WAITING) -> None:
+    def __init__(self, write: Callable[[bytes], None], max_queued: int = MAX_QUEUED) -> None:
         self._write = write
-        self._waiting: deque[AccessLogEntry] = deque()
-        self._most = most
+        self._queue: deque[AccessLogEntry] = deque()
+        self._max_queued = max_queued
         self.dropped = 0
 
     def add(self, line: AccessLogEntry) -> int:
-        """Take a line, and return how many wait."""
-        if len(self._waiting) < self._most:
-            self._waiting.append(line)
+        """Queue a line, and return the number of queued lines."""
+        if len(self._queue) < self._max_queued:
+            self._queue.append(line)
         else:
             self.dropped += 1
-        return len(self._waiting)
+        return len(self._queue)
 
     def flush(self) -> None:
-        """Write the lines that wait; those that cannot be written are lost and counted as dropped."""
-        # Few at a time: requests wait while lines are made, and get their turn while lines are written.
-        while count := min(len(self._waiting), LINES_AT_ONCE):
-            lines = [_encoded(self._waiting.popleft()) for _ in range(count)]
+        """Write the queued lines; those that cannot be written are lost and counted as dropped."""
+        # In small batches: encoding blocks requests, writing does not.
+        while count := min(len(self._queue), BATCH_LINES):
+            lines = [_encoded(self._queue.popleft()) for _ in range(count)]
             try:
                 self._write(b"\n".join(lines) + b"\n")
-            except OSError:  # a full disk, a pipe that is shut
+            except OSError:  # a full disk, a closed pipe
                 self.dropped += count
                 raise
 
@@ -77,71 +77,71 @@ class AccessLog:
 def _encoded(line: AccessLogEntry) -> bytes:
     try:
         return _encode(line)
-    except UnicodeEncodeError:  # half of a surrogate pair: legal in a request's JSON, but not in UTF-8
-        return _encode(_whole(msgspec.to_builtins(line)))
+    except UnicodeEncodeError:  # an unpaired surrogate is valid in JSON, but not in UTF-8
+        return _encode(_encodable(msgspec.to_builtins(line)))
 
 
-def _whole(value: Any) -> Any:
-    """Return `value` with a question mark for each half of a surrogate pair."""
+def _encodable(value: Any) -> Any:
+    """Return `value` with each unpaired surrogate replaced by a question mark."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_whole(name): _whole(inner) for name, inner in value.items()}
+        return {_encodable(name): _encodable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_whole(inner) for inner in value]
+        return [_encodable(inner) for inner in value]
     return value
 
 
 def to_stdout(lines: bytes) -> None:
-    """Write `lines` to standard output, whole, however many processes share it."""
+    """Write `lines` in one piece to standard output, which processes share."""
     sys.stdout.buffer.write(lines)
     sys.stdout.buffer.flush()
 
 
 class RotatingFile:
-    """A file that several processes append to, and that whichever finds it full puts aside.
+    """A file that several processes append to and rotate.
 
     Parameters
     ----------
     file : Path
-        Older ones are `file`.1 to `file`.5.
-    most_bytes : int
-        Size at which it is put aside.
+        Its backups are `file`.1 to `file`.5.
+    max_bytes : int
+        Size at which it is rotated.
     """
 
-    def __init__(self, file: Path, most_bytes: int) -> None:
-        self._file, self._most_bytes = file, most_bytes
+    def __init__(self, file: Path, max_bytes: int) -> None:
+        self._file, self._max_bytes = file, max_bytes
         file.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = self._open()
 
     def write(self, lines: bytes) -> None:
         """Append `lines`."""
-        self._follow()
+        self._reopen_if_rotated()
         os.write(self._descriptor, lines)
-        if os.fstat(self._descriptor).st_size >= self._most_bytes:
-            self._put_aside()
+        if os.fstat(self._descriptor).st_size >= self._max_bytes:
+            self._rotate()
 
     def _open(self) -> int:
         return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
-    def _follow(self) -> None:
-        """Open the file anew if another process put ours aside."""
-        if not self._is_ours():
+    def _reopen_if_rotated(self) -> None:
+        """Open the file again if another process rotated it."""
+        if not self._is_current():
             os.close(self._descriptor)
             self._descriptor = self._open()
 
-    def _is_ours(self) -> bool:
+    def _is_current(self) -> bool:
         try:
             return os.path.samestat(self._file.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
 
-    def _put_aside(self) -> None:
+    def _rotate(self) -> None:
         with Path(f"{self._file}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_ours():  # another was first
+            if not self._is_current():  # another process was first
                 return
-            for number in range(KEPT - 1, 0, -1):
+            for number in range(BACKUP_COUNT - 1, 0, -1):
                 older = Path(f"{self._file}.{number}")
                 if older.exists():
                     older.replace(f"{self._file}.{number + 1}")

@@ -1,7 +1,7 @@
-"""A request to look at for each bucket of a histogram: OpenMetrics calls them exemplars.
+"""Exemplars: the latest request in each bucket of a histogram.
 
-Prometheus's client keeps none when processes share its files. So each worker writes the latest request of
-each bucket beside them, and whichever worker is asked shows the latest of all.
+Prometheus's client has no exemplars if processes share its files. Therefore each worker writes the latest request of
+each bucket beside them, and the worker that answers returns the latest of all.
 
 Sources
 -------
@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 from model_service.observability.metrics_buffer import BOUNDS, ExemplarRecord, MetricsBuffer
 
 REQUEST_METRIC, PHASE_METRIC = "sluice_http_request_duration_seconds", "sluice_prediction_phase_duration_seconds"
-_LONGEST_ID: Final = 100
+_MAX_ID_LENGTH: Final = 100
 _LE: Final = tuple(floatToGoString(each) for each in (*BOUNDS, float("inf")))  # type: ignore[no-untyped-call]  # the client's
 
 # (metric, route, model, version, status, phase or "", bucket)
@@ -39,21 +39,21 @@ class ExemplarStore:
     Parameters
     ----------
     folder : Path or None
-        Where workers share; None: this process alone.
+        Where the workers share them; None: this process only.
     """
 
     folder: Path | None
     _own: dict[BucketKey, ExemplarRecord] = field(default_factory=dict)
 
     def add(self, buffer: MetricsBuffer) -> None:
-        """Take the requests of `buffer`, and show them to the other workers."""
-        if not buffer.counts:
+        """Add the requests of `buffer`, and share them with the other workers."""
+        if not buffer.stats:
             return
-        for (route, model, version, status), counts in buffer.counts.items():
+        for (route, model, version, status), stats in buffer.stats.items():
             at = (route, model, str(version or ""), str(status))
             for metric, phase, durations in (
-                (REQUEST_METRIC, "", counts.request),
-                *((PHASE_METRIC, name, each) for name, each in counts.phases.items()),
+                (REQUEST_METRIC, "", stats.request),
+                *((PHASE_METRIC, name, each) for name, each in stats.phases.items()),
             ):
                 for bucket, exemplar in enumerate(durations.exemplars):
                     if exemplar is not None:
@@ -62,10 +62,10 @@ class ExemplarStore:
             file = self.folder / f"exemplars_{os.getpid()}.json"
             written = file.with_suffix(".tmp")
             written.write_bytes(msgspec.json.encode(list(self._own.items())))
-            written.replace(file)  # whole or not at all: another worker may read it now
+            written.replace(file)  # atomic: another worker may be reading it
 
     def latest(self) -> dict[BucketKey, ExemplarRecord]:
-        """Return the latest of all workers; counts of the dead count on, and so do their exemplars."""
+        """Return the latest of all workers, dead ones included, as for counters."""
         found = dict(self._own)
         files = () if self.folder is None else self.folder.glob("exemplars_*.json")
         for place, exemplar in (each for file in files for each in _read(file)):
@@ -79,7 +79,7 @@ def _read(file: Path) -> list[tuple[BucketKey, ExemplarRecord]]:
 
 
 class ExemplarCollector(Collector):
-    """Collects what `collect` does, its histograms with exemplars."""
+    """Adds exemplars to the histograms that `collect` yields."""
 
     def __init__(self, collect: Callable[[], Iterable[Metric]], exemplars: ExemplarStore) -> None:
         self._collect, self._exemplars = collect, exemplars
@@ -103,6 +103,6 @@ def _with(sample: Sample, metric: str, latest: dict[BucketKey, ExemplarRecord]) 
         return sample
     nanoseconds, trace, request_id, at = found
     labels = {"trace_id": trace} if trace else {"request_id": request_id}
-    if len(labels.get("request_id", "")) > _LONGEST_ID:
+    if len(labels.get("request_id", "")) > _MAX_ID_LENGTH:
         return sample
     return sample._replace(exemplar=Exemplar(labels, nanoseconds / 1e9, at))

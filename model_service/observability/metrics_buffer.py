@@ -1,7 +1,7 @@
-"""RequestStats kept in plain memory between two flushes, since a request can't wait for shared files.
+"""Metrics in plain memory between two flushes, because a request must not wait for shared files.
 
-A buffer of a request costs about a microsecond; observing it at once in Prometheus's shared files, with
-its four phases, ten.
+Recording a request here takes about a microsecond; observing it directly in Prometheus's shared files, with its four
+phases, ten.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from model_service.http.request_context import RequestContext
 
-# From a single row on a quiet machine to a batch on a busy one, in seconds.
+# In seconds: from a single row on an idle machine to a batch on a busy one.
 BOUNDS: Final = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
@@ -43,12 +43,12 @@ class DurationHistogram:
 
     @property
     def count(self) -> int:
-        """How many were counted."""
+        """Number of durations."""
         return sum(self.buckets)
 
 
 class RequestStats:
-    """What is counted of the requests of one route, model, version and status."""
+    """The statistics of the requests with one route, model, version and status."""
 
     __slots__ = ("phases", "request", "rows")
 
@@ -59,19 +59,19 @@ class RequestStats:
 
 
 class MetricsBuffer:
-    """What was counted since the last flush, by `RequestKey`."""
+    """The statistics since the last flush, by `RequestKey`."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("stats",)
 
     def __init__(self) -> None:
-        self.counts: dict[RequestKey, RequestStats] = {}
+        self.stats: dict[RequestKey, RequestStats] = {}
 
     def add(self, context: RequestContext, status: int, nanoseconds: int) -> None:
-        """Count a request that was answered."""
+        """Record an answered request."""
         key = (context.route, context.model, context.version, status)
-        found = self.counts.get(key)
+        found = self.stats.get(key)
         if found is None:
-            found = self.counts[key] = RequestStats()
+            found = self.stats[key] = RequestStats()
         request_id, now = context.request_id, time()
         trace = "" if context.traceparent is None else context.traceparent[3:35]
         found.request.add(nanoseconds, trace, request_id, now)

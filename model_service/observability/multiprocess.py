@@ -1,7 +1,7 @@
-"""The folder in which the workers share their metrics, and what dead ones leave there.
+"""The folder in which the workers share their metrics, and its clean-up.
 
-Prometheus's client keeps a file a process and a kind, mapped into memory; whichever worker is asked
-adds them up. RequestStats of the dead count on; their levels don't.
+Prometheus's client keeps one memory-mapped file per process and type of metric; any worker can add them up. Counters
+of dead workers remain valid; their gauges do not.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LIVE_GAUGE = re.compile(r"gauge_live\w+_(\d+)\.db")
 
 
 def prepare_multiprocess_dir(settings: Settings) -> Path:
-    """Make the folder anew and have Prometheus's client use it. Call it before that is imported.
+    """Create an empty folder and make Prometheus's client use it. Call it before that is imported.
 
-    A home that cannot be written, as in the image, gets a temporary folder instead.
+    If the home is not writable, as in the image, it is a temporary folder.
     """
     folder = settings.home / "metrics" / str(settings.service_port)
     try:
@@ -34,7 +34,7 @@ def prepare_multiprocess_dir(settings: Settings) -> Path:
 
 
 def remove_dead_workers(folder: Path) -> None:
-    """Remove the levels of processes that are no more."""
+    """Remove the gauges of processes that no longer exist."""
     for file in folder.glob("gauge_live*.db"):
         found = _LIVE_GAUGE.fullmatch(file.name)
         if found and not _alive(int(found[1])):

@@ -1,4 +1,4 @@
-"""Notes every request in about two microseconds, and a thread carries the notes away."""
+"""Records every request in about two microseconds; a thread writes the records."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.5
-FLUSH_LINES: Final = 1_000  # as many wait at most before they are written, so that memory stays low under load
+FLUSH_LINES: Final = 1_000  # so many queued lines are written immediately, so that memory stays low under load
 
 
 class RequestRecorder:
-    """What a worker notes, and where it goes.
+    """Records the requests of a worker: metrics, access log, sampled predictions.
 
     Parameters
     ----------
     settings : Settings
     registry : ModelRegistry
-        Whose state is shown.
+        Its state is exported as metrics.
     prometheus : PrometheusMetrics
-        Prometheus's side.
+        The Prometheus metrics.
     predictions : PredictionLog
     access : AccessLog or None
         None: no access log.
     statsd : StatsD or None
-        None: nothing is sent there.
+        None: nothing is sent to StatsD.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class RequestRecorder:
         self._access = access
         self._statsd = statsd
         self._sample_rate = settings.service_sample_rate
-        self._show_values = settings.service_access_log_payloads and access is not None
+        self._log_payloads = settings.service_access_log_payloads and access is not None
         self._buffer = MetricsBuffer()
-        self._noting = threading.Lock()
-        self._flushing = threading.Lock()
-        self._writing = threading.Lock()
+        self._buffer_lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._predictions_lock = threading.Lock()
         self._stopping = threading.Event()
-        self._busy = threading.Event()
-        self.in_flight: Callable[[], int] = lambda: 0
+        self._wakeup = threading.Event()
+        self.concurrency: Callable[[], int] = lambda: 0
 
     def on_start(self, context: RequestContext) -> None:
-        """Decide whether the context's features and predictions are wanted."""
-        context.sampled = self._sample_rate > 0 and random() < self._sample_rate  # noqa: S311  # a sample, no secret
-        context.capture_payload = context.sampled or self._show_values
+        """Decide whether the view must capture features and predictions."""
+        context.sampled = self._sample_rate > 0 and random() < self._sample_rate  # noqa: S311  # a sample, not a secret
+        context.capture_payload = context.sampled or self._log_payloads
 
     def on_end(self, context: RequestContext, status: int) -> None:
-        """Note that `context` was answered with `status`."""
+        """Record that a request was answered with `status`."""
         spent = perf_counter_ns() - context.started
-        if context.timed_out:  # that is what its client was answered
+        if context.timed_out:  # its client was answered so
             status = 408
-        with self._noting:
+        with self._buffer_lock:
             self._buffer.add(context, status, spent)
         if self._statsd is not None:
             self._statsd.add(context, status, spent)
@@ -100,29 +100,29 @@ class RequestRecorder:
                 context.rows,
                 context.traceparent,
             )
-            if self._show_values:
+            if self._log_payloads:
                 line.features, line.predictions = context.inputs, context.outputs
             if self._access.add(line) == FLUSH_LINES:
-                self._busy.set()
+                self._wakeup.set()
         if context.sampled:
             self.predictions.add(context)
 
     def on_reload(self, model: str) -> None:
-        """Note that a version of `model` was put in force."""
+        """Count a reload."""
         self.prometheus.reloads.labels(model).inc()
 
     def on_load_failure(self, model: str, version: int, reason: str) -> None:
-        """Note that the champion's artifact was refused: a metric, and an alert row."""
+        """Count a failed load, and raise an alert."""
         self.prometheus.load_failures.labels(model).inc()
-        self.predictions.alert(model, f"version {version} refused", reason)
+        self.predictions.alert(model, f"version {version} could not be loaded", reason)
 
     def flush(self) -> None:
-        """Carry what was noted to the metrics and the access log."""
-        with self._flushing:
-            with self._noting:
+        """Write the buffered records to the metrics and the access log."""
+        with self._flush_lock:
+            with self._buffer_lock:
                 buffer, self._buffer = self._buffer, MetricsBuffer()
             self.prometheus.add(buffer)
-            self.prometheus.show_levels(self._registry, self.in_flight())
+            self.prometheus.set_gauges(self._registry, self.concurrency())
             if self._statsd is not None:
                 self._statsd.flush(buffer)
                 self._count_dropped("statsd", self._statsd)
@@ -133,8 +133,8 @@ class RequestRecorder:
                     self._count_dropped("access", self._access)
 
     def flush_predictions(self) -> None:
-        """Carry sampled predictions and alerts to the database."""
-        with self._writing:
+        """Write sampled predictions and alerts to the database."""
+        with self._predictions_lock:
             written = self.predictions.written
             try:
                 self.predictions.flush()
@@ -144,32 +144,32 @@ class RequestRecorder:
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics of all workers, this one's to the last request, and their media type."""
-        _try(self.flush)  # what is counted is shown, though a log's disk be full
+        _try(self.flush)  # so that counts are exported even if a log cannot be written
         return self.prometheus.text(accept)
 
     def start(self) -> None:
-        """Carry away in threads of its own. Call it in the worker: a thread does not survive a fork."""
-        for name, flush, bell in (
-            ("recorder", self.flush, self._busy),
+        """Start the writing threads. Call it in the worker: threads do not survive a fork."""
+        for name, flush, wakeup in (
+            ("recorder", self.flush, self._wakeup),
             ("prediction-log", self.flush_predictions, self._stopping),
         ):
-            threading.Thread(target=self._carry, args=(flush, bell), name=name, daemon=True).start()
+            threading.Thread(target=self._flush_loop, args=(flush, wakeup), name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Carry away what is left, and no more."""
+        """Write what is left and end the threads."""
         self._stopping.set()
-        self._busy.set()
+        self._wakeup.set()
         _try(self.flush)
         _try(self.flush_predictions)
         if self._statsd is not None:
             self._statsd.close()
 
-    def _carry(self, flush: Callable[[], None], bell: threading.Event) -> None:
+    def _flush_loop(self, flush: Callable[[], None], wakeup: threading.Event) -> None:
         while True:
-            bell.wait(FLUSH_SECONDS)
+            wakeup.wait(FLUSH_SECONDS)
             if self._stopping.is_set():
                 return
-            bell.clear()
+            wakeup.clear()
             _try(flush)
 
     def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
@@ -181,25 +181,25 @@ class RequestRecorder:
 def _try(flush: Callable[[], None]) -> None:
     try:
         flush()
-    except Exception as error:  # noqa: BLE001  # the next turn may fare better: a full disk, a pipe that is shut
-        log_unexpected(log, "metrics or logs could not be written", error)
+    except Exception as error:  # noqa: BLE001  # such as a full disk or a closed pipe: it is retried
+        log_unexpected(log, "metrics or logs could not be written; it is retried", error)
 
 
 def build_recorder(
     settings: Settings, registry: ModelRegistry, engine: Engine | None, folder: Path | None
 ) -> RequestRecorder:
-    """Return an recorder as `settings` want it.
+    """Return an recorder with the configuration in `settings`.
 
     Parameters
     ----------
     settings : Settings
     registry : ModelRegistry
     engine : sqlalchemy.Engine or None
-        What sampled predictions and alerts are written with.
+        Writes sampled predictions and alerts.
     folder : Path or None
-        Where workers share their metrics; None: this process is the only one.
+        Where the workers share their metrics; None: this process only.
     """
-    # Imported only when `prepare_multiprocess_dir` has said where workers share: the client looks once.
+    # Imported after `prepare_multiprocess_dir` has set the folder, which the client reads on import.
     from model_service.observability.prometheus import PrometheusMetrics
 
     access = None

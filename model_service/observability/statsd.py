@@ -1,8 +1,8 @@
-"""Single timings and counts for StatsD, many to a datagram, sent by a thread: a request waits for no socket.
+"""Sends timings and counts to StatsD, many per datagram, from a thread: a request never waits for a socket.
 
 Sources
 -------
-https://github.com/statsd/statsd/blob/master/docs/metric_types.md: ``name:value|ms|@rate``, a line each.
+https://github.com/statsd/statsd/blob/master/docs/metric_types.md: ``name:value|ms|@rate``, one per line.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from model_service.observability.metrics_buffer import MetricsBuffer, RequestKey
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING: Final = 20_000
-MOST_BYTES: Final = 1432  # of a datagram: what one Ethernet frame carries, by StatsD's own advice
-_NO_NAME: Final = re.compile(r"[^A-Za-z0-9-]+")
+MAX_QUEUED: Final = 20_000
+MAX_DATAGRAM_BYTES: Final = 1432  # what one Ethernet frame carries, as StatsD recommends
+_INVALID_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9-]+")
 
 
 class StatsD:
-    """Takes timings at once and sends them when it is told.
+    """Queues timings and sends them on `flush`.
 
     Parameters
     ----------
     host : str
     port : int
     rate : float
-        Share of requests whose timings are sent, above 0; each line says so.
+        Share of the requests whose timings are sent, above 0; each line contains it.
     """
 
     def __init__(self, host: str, port: int, rate: float) -> None:
         self._socket = _connected(host, port)
         self._rate = rate
         self._suffix = b"|ms" if rate >= 1 else f"|ms|@{rate:g}".encode()
-        self._waiting: deque[tuple[RequestKey, int, list[tuple[str, int]]]] = deque()
+        self._queue: deque[tuple[RequestKey, int, list[tuple[str, int]]]] = deque()
         self._names: dict[RequestKey, bytes] = {}
         self.dropped = 0
 
     def add(self, context: RequestContext, status: int, nanoseconds: int) -> None:
-        """Take the timings of a request, if it is one of the sample."""
-        if self._rate < 1 and random() >= self._rate:  # noqa: S311  # a sample, no secret
+        """Queue the timings of a request, if it is in the sample."""
+        if self._rate < 1 and random() >= self._rate:  # noqa: S311  # a sample, not a secret
             return
-        if len(self._waiting) < MOST_WAITING:
+        if len(self._queue) < MAX_QUEUED:
             key = (context.route, context.model, context.version, status)
-            self._waiting.append((key, nanoseconds, context.timings))
+            self._queue.append((key, nanoseconds, context.timings))
         else:
             self.dropped += 1
 
     def flush(self, buffer: MetricsBuffer) -> None:
-        """Send what waits, and the counts of `buffer`, which are of all requests."""
-        lines = [b"%s.requests:%d|c" % (self._name(key), each.request.count) for key, each in buffer.counts.items()]
-        for _ in range(len(self._waiting)):
-            key, spent, timings = self._waiting.popleft()
+        """Send the queued timings, and the counts of `buffer`, which include all requests."""
+        lines = [b"%s.requests:%d|c" % (self._name(key), each.request.count) for key, each in buffer.stats.items()]
+        for _ in range(len(self._queue)):
+            key, spent, timings = self._queue.popleft()
             name = self._name(key)
             for phase, nanoseconds in (("request", spent), *timings):
                 lines.append(b"%s.%s:%.4f%s" % (name, phase.encode(), nanoseconds / 1e6, self._suffix))
@@ -68,7 +68,7 @@ class StatsD:
         for datagram in _datagrams(lines):
             try:
                 self._socket.send(datagram)
-            except OSError:  # nobody listens, or the buffer is full: what is sent by UDP may be lost
+            except OSError:  # no listener, or a full buffer: UDP may lose data
                 self.dropped += datagram.count(b"\n") + 1
 
     def close(self) -> None:
@@ -81,7 +81,9 @@ class StatsD:
         if name is None:
             route, model, version, status = key
             parts = (model or "none", str(version or "none"), route, str(status))
-            name = ".".join((PREFIX, "service", *(_NO_NAME.sub("_", part).strip("_") for part in parts))).encode()
+            name = ".".join(
+                (PREFIX, "service", *(_INVALID_CHARACTERS.sub("_", part).strip("_") for part in parts))
+            ).encode()
             self._names[key] = name
         return name
 
@@ -92,19 +94,19 @@ def _connected(host: str, port: int) -> socket.socket | None:
         connected = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
         connected.connect(address)
     except OSError as error:
-        log.warning("no metrics are sent: StatsD host %s: %s; correct SLUICE_STATSD_HOST", host, error)
+        log.warning("no metrics are sent to StatsD: host %s: %s; correct SLUICE_STATSD_HOST", host, error)
         return None
     return connected
 
 
 def _datagrams(lines: Iterable[bytes]) -> Iterable[bytes]:
-    together: list[bytes] = []
+    batch: list[bytes] = []
     size = 0
     for line in lines:
-        if together and size + len(line) + 1 > MOST_BYTES:
-            yield b"\n".join(together)
-            together, size = [], 0
-        together.append(line)
+        if batch and size + len(line) + 1 > MAX_DATAGRAM_BYTES:
+            yield b"\n".join(batch)
+            batch, size = [], 0
+        batch.append(line)
         size += len(line) + 1
-    if together:
-        yield b"\n".join(together)
+    if batch:
+        yield b"\n".join(batch)

@@ -1,4 +1,4 @@
-"""The JSON part of an inference request: what stands before the binary tensors, if there are any."""
+"""The JSON part of an inference request, which precedes the binary tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_DATA: Final = msgspec.Raw()
 
 
 class TensorHead(msgspec.Struct):
-    """What the JSON part says of one input."""
+    """An input tensor in the JSON part."""
 
     name: str
     datatype: str
@@ -24,7 +24,7 @@ class TensorHead(msgspec.Struct):
 
 
 class OutputHead(msgspec.Struct):
-    """One output that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] = {}
@@ -43,7 +43,7 @@ _decode_head = msgspec.json.Decoder(RequestHead).decode
 
 
 def head_size(body: bytes, head_bytes: str | None) -> int:
-    """Return how many bytes of `body` are JSON: all, or what the header ``Inference-Header-Content-Length`` says."""
+    """Return the number of bytes of JSON: all, or the value of the header ``Inference-Header-Content-Length``."""
     if head_bytes is None:
         return len(body)
     if not (head_bytes.isascii() and head_bytes.isdigit() and len(head_bytes) < 12 and int(head_bytes) <= len(body)):
@@ -53,8 +53,8 @@ def head_size(body: bytes, head_bytes: str | None) -> int:
     return int(head_bytes)
 
 
-def read_head(text: bytes, most_depth: int) -> RequestHead:
-    """Return the JSON part, decoded.
+def read_head(text: bytes, max_depth: int) -> RequestHead:
+    """Decode the JSON part.
 
     Raises
     ------
@@ -63,21 +63,21 @@ def read_head(text: bytes, most_depth: int) -> RequestHead:
     TensorsRejectedError
         If it is not a request of the protocol.
     RowsRejectedError
-        If it names a member twice.
+        If a member is repeated.
     """
-    check_depth(text, most_depth)
+    check_depth(text, max_depth)
     try:
         head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
-    # Every member is written with a colon. As many colons as members: no name was written twice.
+    # Every member has a colon: if there are as many colons as members, none is repeated.
     if text.count(b":") != _members(head):
         check_duplicate_keys(text)
     return head
 
 
 def _members(head: RequestHead) -> int:
-    """Return how many members an ordinary head has; any other is looked at thoroughly."""
+    """Return the number of members of an ordinary request; others are checked thoroughly."""
     count = 1 + (head.id is not None) + bool(head.outputs)
     parts: list[RequestHead | TensorHead | OutputHead] = [head, *head.inputs, *head.outputs]
     for each in parts:

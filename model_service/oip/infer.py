@@ -1,4 +1,4 @@
-"""One inference: bytes in, bytes out."""
+"""An inference: bytes in, bytes out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.inference import Column
 from model_service.http.request_context import RequestContext
 from model_service.http.responses import to_predictions
 from model_service.models.registry import LoadedModel
-from model_service.observability.prediction_log import MOST_ROWS_OF_A_REQUEST
+from model_service.observability.prediction_log import MAX_ROWS_PER_REQUEST
 from model_service.oip.request import LayoutCache, columns_of
 from model_service.oip.response import EncodedResponse, OutputWriter
 
@@ -19,12 +19,12 @@ from model_service.oip.response import EncodedResponse, OutputWriter
 def infer(
     loaded: LoadedModel, body: bytes, head_bytes: str | None, context: RequestContext, layouts: LayoutCache
 ) -> EncodedResponse:
-    """ResponseSpec an inference request; see `LayoutCache.read` and `columns_of` for its form and the errors.
+    """ResponseSpec an inference request; see `LayoutCache.read` and `columns_of` for its format and errors.
 
     Raises
     ------
     RowsRejectedError
-        If values are not what the model's signature allows.
+        If values do not match the model's signature.
     """
     layout, rest = layouts.read(body, head_bytes, loaded)
     columns, tables = columns_of(layout, rest, loaded)
@@ -34,22 +34,22 @@ def infer(
     context.mark("validate")
     scores = loaded.scorer.score(matrix)
     context.mark("predict")
-    about = (loaded.model, str(loaded.version), layout.id)
-    answer = OutputWriter(loaded.scorer.signature).write(about, scores, layout.outputs)
+    head = (loaded.model, str(loaded.version), layout.id)
+    response = OutputWriter(loaded.scorer.signature).write(head, scores, layout.outputs)
     context.mark("encode")
     if context.capture_payload:
         context.inputs = _rows_of(columns)
-        context.outputs = to_predictions(loaded, scores[:MOST_ROWS_OF_A_REQUEST])
-    return answer
+        context.outputs = to_predictions(loaded.classes, scores[:MAX_ROWS_PER_REQUEST])
+    return response
 
 
 def _rows_of(columns: Mapping[str, Column]) -> list[dict[str, Any]]:
-    """Return the first rows of `columns` as JSON has them, for the logs."""
+    """Return the first rows of `columns` as JSON values, for the logs."""
     first = [_plain(column) for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*first, strict=True)]
 
 
 def _plain(column: Column) -> list[Any]:
-    values = column[:MOST_ROWS_OF_A_REQUEST]
+    values = column[:MAX_ROWS_PER_REQUEST]
     listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     return [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in listed]

@@ -1,4 +1,4 @@
-"""What the JSON part of an inference request says: which tensors there are, where they lie, and what is asked."""
+"""The layout of an inference request: its tensors, where their bytes are, and the requested outputs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from model_service.oip.head import RequestHead, TensorHead
 from model_service.oip.metadata import outputs_of
 from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES
 
-_MOST_BYTES: Final = 2**40  # of a tensor; more would be no number of bytes
-MATRIX_NAMES: Final = ("X", "features")  # of the one tensor that all-numeric models take too
+_MAX_TENSOR_BYTES: Final = 2**40
+MATRIX_NAMES: Final = ("X", "features")  # names of the single tensor that models with only numeric features also accept
 _NUMBERS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind in "iuf")
 _FLOATS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind == "f")
 
 
 class TensorSlice(NamedTuple):
-    """A tensor, and which of the bytes after the JSON part are its own; None: its data are in the JSON part."""
+    """A tensor and its slice of the bytes after the JSON part; None: its data are in the JSON part."""
 
     head: TensorHead
     place: slice | None
 
 
 class TensorRun(NamedTuple):
-    """Tensors of numbers of one type, one after the other, all of as many rows: one array, of a row a tensor."""
+    """Consecutive numeric tensors of one type and with equal row counts: a single array with a row per tensor."""
 
     names: tuple[str, ...]
     positions: NDArray[np.intp]
@@ -41,23 +41,23 @@ class TensorRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestLayout:
-    """All that the JSON part says, found to fit the model.
+    """The content of the JSON part, after validation against the model.
 
     Attributes
     ----------
     id : str or None
     tensors : tuple of TensorSlice
-        One a feature; or one that holds all features, if `matrix`.
+        One per feature; or a single one with all features, if `matrix`.
     runs : tuple of TensorRun
-        Of the tensors that can be read together.
+        The tensors that can be read together.
     alone : tuple of TensorSlice
         The other tensors.
     matrix : bool
     rows : int
     length : int
-        How many bytes of tensors follow the JSON part.
-    outputs : tuple of (name, whether in binary form)
-        What is asked for: each is one that the model has, and none comes twice.
+        Number of bytes after the JSON part.
+    outputs : tuple of (name, whether in binary format)
+        The requested outputs; all of them exist, and none is repeated.
     """
 
     id: str | None
@@ -70,39 +70,39 @@ class RequestLayout:
     outputs: tuple[tuple[str, bool], ...]
 
     @property
-    def lasts(self) -> bool:
-        """Whether another request with the same JSON part has the same layout, and is likely to come."""
+    def is_reusable(self) -> bool:
+        """Whether other requests with the same JSON part have the same layout and are likely."""
         return self.id is None and all(each.place is not None for each in self.tensors)
 
     @property
     def path_of(self) -> Callable[[int, int], str] | None:
-        """Names row i of feature j, where that is not ``inputs.<feature>[i]``."""
+        """Returns the path of row i of feature j, if it is not ``inputs.<feature>[i]``."""
         return _path_in(self.tensors[0].head.name) if self.matrix else None
 
 
-def build_layout(head: RequestHead, signature: ModelSignature, most_rows: int) -> RequestLayout:
-    """Return what `head` says of a request to the model with that signature.
+def build_layout(head: RequestHead, signature: ModelSignature, max_rows: int) -> RequestLayout:
+    """Validate the JSON part against the signature and return the layout.
 
     Raises
     ------
     TensorsRejectedError
-        If its tensors are not those that the model takes, or it asks for other outputs than the model has.
+        If the inputs or the requested outputs do not match the model.
     PayloadTooLargeError
-        If there are more than `most_rows` rows.
+        If there are more than `max_rows` rows.
     """
     tensors, length = _placed(head.inputs)
     matrix = _matrix(head.inputs, signature)
     rows = _rows_of(head.inputs, signature) if matrix is None else matrix.shape[0]
-    if rows > most_rows:
-        raise PayloadTooLargeError("rows", most_rows, "SLUICE_SERVICE_MAX_ROWS")
+    if rows > max_rows:
+        raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_MAX_ROWS")
     runs = () if matrix else tuple(_runs(tensors, rows, signature))
     together = {name for run in runs for name in run.names}
     alone = tuple(each for each in tensors if each.head.name not in together)
-    return RequestLayout(head.id, tensors, runs, alone, matrix is not None, rows, length, _asked(head, signature))
+    return RequestLayout(head.id, tensors, runs, alone, matrix is not None, rows, length, _requested(head, signature))
 
 
 def _runs(tensors: Sequence[TensorSlice], rows: int, signature: ModelSignature) -> Iterator[TensorRun]:
-    """Yield what can be read together of features' tensors, each of `rows` elements."""
+    """Yield the runs of feature tensors with `rows` elements that can be read together."""
     position_of = {feature.name: at for at, feature in enumerate(signature.features) if feature.kind == "numeric"}
 
     def datatype(tensor: TensorSlice) -> str:
@@ -119,20 +119,20 @@ def _runs(tensors: Sequence[TensorSlice], rows: int, signature: ModelSignature) 
             yield TensorRun(names, positions, NUMPY_TYPES[name], slice(places[0].start, places[-1].stop))
 
 
-def _asked(head: RequestHead, signature: ModelSignature) -> tuple[tuple[str, bool], ...]:
-    """Return the outputs asked for, all of the model unless told, and for each whether in binary form."""
+def _requested(head: RequestHead, signature: ModelSignature) -> tuple[tuple[str, bool], ...]:
+    """Return the requested outputs (default: all), each with whether it is in binary format."""
     binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
-    asked = tuple(
+    requested = tuple(
         (each.name, _flag(each.parameters, "binary_data", default=binary, where=f"output '{each.name[:60]}'"))
         for each in head.outputs
     )
     known = tuple(each.name for each in outputs_of(signature))
-    names = [name for name, _ in asked]
+    names = [name for name, _ in requested]
     faults = [f"output '{name[:60]}' is none of {', '.join(known)}" for name in names if name not in known]
-    faults += [f"output '{name}' is asked for twice" for name in known if names.count(name) > 1]
+    faults += [f"output '{name}' is requested more than once" for name in known if names.count(name) > 1]
     if faults:
         raise TensorsRejectedError(faults)
-    return asked or tuple((name, binary) for name in known)
+    return requested or tuple((name, binary) for name in known)
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str) -> bool:
@@ -143,7 +143,7 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str
 
 
 def _placed(heads: list[TensorHead]) -> tuple[tuple[TensorSlice, ...], int]:
-    """Return the tensors, and how many bytes of them follow; binary ones lie one after the other."""
+    """Return the tensors and the number of bytes that follow, in which binary tensors are consecutive."""
     tensors: list[TensorSlice] = []
     faults: list[str] = []
     at = 0
@@ -156,7 +156,7 @@ def _placed(heads: list[TensorHead]) -> tuple[tuple[TensorSlice, ...], int]:
             tensors.append(TensorSlice(head, slice(at, at + size)))
             at += size
     if not faults and len({head.name for head in heads}) != len(heads):
-        faults.append("an input is given twice")
+        faults.append("an input is given more than once")
     if faults:
         raise TensorsRejectedError(faults)
     return tuple(tensors), at
@@ -166,32 +166,32 @@ def _faults_of_head(head: TensorHead, size: Any) -> Iterator[str]:
     if head.datatype not in DATATYPES:
         yield f"datatype must be one of {', '.join(DATATYPES)}; found '{head.datatype[:20]}'"
     if not head.shape or len(head.shape) > 8 or min(head.shape) < 0 or max(head.shape) > 2**31:
-        yield "shape must be one to eight sizes, none of them negative"
-    if size is not None and (type(size) is not int or not 0 <= size <= _MOST_BYTES):
+        yield "shape must have one to eight sizes, none of them negative"
+    if size is not None and (type(size) is not int or not 0 <= size <= _MAX_TENSOR_BYTES):
         yield f"binary_data_size must be a number of bytes that follow; found {str(size)[:20]}"
     if size is not None and head.data:
-        yield "it has both data and parameters.binary_data_size"
+        yield "found both data and parameters.binary_data_size; expected one of them"
     if size is None and not head.data:
         yield "expected data, or parameters.binary_data_size"
 
 
 def _matrix(heads: list[TensorHead], signature: ModelSignature) -> TensorHead | None:
-    """Return the input that holds all features, if it is that form of the request and the model knows it."""
+    """Return the input that contains all features, if the request has one and the model accepts it."""
     if len(heads) != 1 or heads[0].name not in MATRIX_NAMES or heads[0].name in signature.names:
         return None
-    if not takes_matrix(signature):
+    if not accepts_matrix(signature):
         return None
     (head,) = heads
     width = len(signature.features)
     if len(head.shape) != 2 or head.shape[1] != width:
         raise TensorsRejectedError([f"input '{head.name}': shape must be [n, {width}]; found {head.shape}"])
     if head.datatype not in _NUMBERS:
-        raise TensorsRejectedError([f"input '{head.name}': datatype must be a number's; found {head.datatype}"])
+        raise TensorsRejectedError([f"input '{head.name}': datatype must be numeric; found {head.datatype}"])
     return head
 
 
-def takes_matrix(signature: ModelSignature) -> bool:
-    """Whether the model takes its features as one tensor too."""
+def accepts_matrix(signature: ModelSignature) -> bool:
+    """Return whether the model also accepts its features as a single tensor."""
     return all(feature.kind == "numeric" for feature in signature.features)
 
 
@@ -200,11 +200,11 @@ def _path_in(name: str) -> Callable[[int, int], str]:
 
 
 def _rows_of(heads: list[TensorHead], signature: ModelSignature) -> int:
-    """Return how many rows the inputs hold, having found that they are the model's features."""
+    """Return the number of rows, after checking that the inputs are the model's features."""
     faults = list(_faults_of(heads, signature))
     if not faults and len({head.shape[0] for head in heads}) != 1:
         sizes = ", ".join(f"'{head.name}' {head.shape[0]}" for head in heads)
-        faults.append(f"all inputs must have as many rows; found {sizes}")
+        faults.append(f"all inputs must have the same number of rows; found {sizes}")
     if faults:
         raise TensorsRejectedError(faults)
     return heads[0].shape[0]
@@ -222,15 +222,15 @@ def _faults_of(heads: list[TensorHead], signature: ModelSignature) -> Iterator[s
             expected = " or ".join(accepted_datatypes(feature))
             yield f"input '{feature.name}': datatype must be {expected}; found {head.datatype}"
     for name in given:
-        more = " (or all of them as one tensor, 'X')" if takes_matrix(signature) else ""
+        more = " (or all of them as one tensor, 'X')" if accepts_matrix(signature) else ""
         yield f"input '{name[:60]}' is none of the features {', '.join(signature.names)}{more}"
 
 
 def accepted_datatypes(feature: Numeric | Categorical | Boolean) -> tuple[str, ...]:
-    """Return the datatypes of which a feature's tensor may be."""
+    """Return the datatypes that a feature's tensor may have."""
     if feature.kind == "numeric":
         return _NUMBERS
     if feature.kind == "categorical":
         return (BYTES,)
-    # Booleans have no missing: where it is allowed, 0, 1 and NaN do as well.
+    # BOOL has no missing value: where missing is allowed, floats 0, 1 and NaN are accepted as well.
     return ("BOOL", *_FLOATS) if feature.nullable else ("BOOL",)

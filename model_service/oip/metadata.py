@@ -1,4 +1,4 @@
-"""What the service and a model say of themselves in the protocol's words."""
+"""The metadata of the server and of models, as the protocol defines them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLATFORM = "onnxruntime_onnx"
 
 
 class ServerMetadata(msgspec.Struct):
-    """The service."""
+    """The server."""
 
     name: str
     version: str
@@ -22,7 +22,7 @@ class ServerMetadata(msgspec.Struct):
 
 
 class TensorMetadata(msgspec.Struct):
-    """A tensor that a model takes or gives; -1 is the number of rows."""
+    """An input or output tensor; -1 stands for the number of rows."""
 
     name: str
     datatype: str
@@ -40,35 +40,35 @@ class ModelMetadata(msgspec.Struct):
 
 
 class ServerLive(msgspec.Struct):
-    """Whether the service answers at all."""
+    """Whether the server responds."""
 
     live: bool
 
 
 class ServerReady(msgspec.Struct):
-    """Whether the service can answer for every model that it should."""
+    """Whether the server can answer for every model that has a champion."""
 
     ready: bool
 
 
 class ModelReady(msgspec.Struct):
-    """Whether a model can answer."""
+    """Whether a model is loaded."""
 
     name: str
     ready: bool
 
 
 def server() -> ServerMetadata:
-    """Return what ``GET /v2`` answers."""
+    """Return the metadata of the server."""
     try:
         number = version("sluice")
-    except PackageNotFoundError:  # it runs from a folder that nobody installed
+    except PackageNotFoundError:  # it runs from a source folder and is not installed
         number = "unknown"
     return ServerMetadata("sluice", number, ["binary_tensor_data"])
 
 
 def model(loaded: LoadedModel, versions: list[int]) -> ModelMetadata:
-    """Return what a model takes and gives."""
+    """Return the metadata of a model."""
     signature = loaded.scorer.signature
     return ModelMetadata(
         loaded.model,
@@ -80,12 +80,12 @@ def model(loaded: LoadedModel, versions: list[int]) -> ModelMetadata:
 
 
 def datatype_of(feature: Numeric | Categorical | Boolean) -> str:
-    """Return the datatype of a feature's tensor: others may be taken too, none fits better."""
+    """Return the preferred datatype of a feature's tensor; others may be accepted too."""
     return {"numeric": "FP32", "categorical": "BYTES", "boolean": "BOOL"}[feature.kind]
 
 
 def outputs_of(signature: ModelSignature) -> list[TensorMetadata]:
-    """Return the outputs of a model of this signature."""
+    """Return the outputs of a model with this signature."""
     if not signature.classes:
         return [TensorMetadata("value", "FP64", [-1])]
     return [

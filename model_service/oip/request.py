@@ -1,4 +1,4 @@
-"""The bytes and headers of an inference request become a layout, and the tensors' data columns."""
+"""Turns the bytes and headers of an inference request into a layout and columns."""
 
 from __future__ import annotations
 
@@ -16,87 +16,88 @@ from model_service.oip.layout import RequestLayout, TensorSlice, build_layout
 from model_service.oip.tensors import InvalidTensorError, from_binary, from_json
 
 MAX_CACHED: Final = 64
-MAX_CACHED_BYTES: Final = 16_384  # bytes of a JSON part
+MAX_CACHED_BYTES: Final = 16_384  # of the JSON part
 
 
 class LayoutCache:
-    """Reads the JSON part of requests, and remembers what the latest ones said.
+    """Reads the JSON part of requests and caches the layouts of the latest ones.
 
-    Who asks for the same features and as many rows again sends the same JSON part, and only other tensors: reading
-    and checking it takes longer than all that is done with the JSON of the answer.
+    Clients that send the same features and number of rows again send the same JSON part with other tensors; reading
+    and validating it takes longer than writing the JSON of the response.
 
     Parameters
     ----------
-    most_rows, most_depth : int
-        What is taken at most, of rows and of levels of JSON.
+    max_rows, max_depth : int
+        Maximum number of rows and of levels of JSON.
     """
 
-    def __init__(self, most_rows: int, most_depth: int) -> None:
-        self._most_rows, self._most_depth = most_rows, most_depth
-        # Filled and emptied under the interpreter's lock, one entry at a time; a lost one is read again.
-        self._kept: dict[tuple[str, bytes], RequestLayout] = {}
+    def __init__(self, max_rows: int, max_depth: int) -> None:
+        self._max_rows, self._max_depth = max_rows, max_depth
+        # Changed under the GIL, one entry at a time; a lost entry is only computed again.
+        self._cached: dict[tuple[str, bytes], RequestLayout] = {}
 
     def read(self, body: bytes, head_bytes: str | None, loaded: LoadedModel) -> tuple[RequestLayout, memoryview]:
-        """Return what the JSON part says, and the bytes that follow it.
+        """Return the layout and the bytes after the JSON part.
 
         Parameters
         ----------
         body : bytes
-            Not compressed.
+            The decompressed body.
         head_bytes : str or None
-            The header ``Inference-Header-Content-Length``: so many bytes of JSON stand before the binary tensors.
+            The header ``Inference-Header-Content-Length``: the number of bytes before the binary tensors.
         loaded : LoadedModel
-            Who is asked.
+            The model.
 
         Raises
         ------
         MalformedBodyError
             If the JSON part is nested too deeply.
         TensorsRejectedError
-            If it is not a request of the protocol, or its tensors are not those that the model takes.
+            If it is not a request of the protocol, or its tensors do not match the model.
         PayloadTooLargeError
             If there are too many rows.
         """
         size = head_size(body, head_bytes)
         key = (loaded.artifact_digest, body[:size])
-        kept = head_bytes is not None and size <= MAX_CACHED_BYTES
-        layout = self._kept.get(key) if kept else None
+        cacheable = head_bytes is not None and size <= MAX_CACHED_BYTES
+        layout = self._cached.get(key) if cacheable else None
         if layout is None:
-            layout = build_layout(read_head(key[1], self._most_depth), loaded.scorer.signature, self._most_rows)
-            if kept and layout.lasts:
-                if len(self._kept) >= MAX_CACHED:
-                    self._kept.clear()
-                self._kept[key] = layout
+            layout = build_layout(read_head(key[1], self._max_depth), loaded.scorer.signature, self._max_rows)
+            if cacheable and layout.is_reusable:
+                if len(self._cached) >= MAX_CACHED:
+                    self._cached.clear()
+                self._cached[key] = layout
         return layout, memoryview(body)[size:]
 
 
 def columns_of(
     layout: RequestLayout, rest: memoryview, loaded: LoadedModel
 ) -> tuple[Mapping[str, Column], Sequence[ColumnBlock]]:
-    """Return the tensors' data, one column a feature, each of as many values as the layout has rows.
+    """Return the data of the tensors as columns, one per feature, with a value per row.
 
     Returns
     -------
     columns : mapping of str to Column
     tables : sequence of ColumnBlock
-        Where columns lie together.
+        The columns that are stored together.
 
     Raises
     ------
     TensorsRejectedError
-        If they are not what the layout says.
+        If they do not match the layout.
     """
     if len(rest) != layout.length:
-        told = f"binary_data_size: the inputs have {layout.length} byte(s) after the JSON part; found {len(rest)}"
-        raise TensorsRejectedError([told])
+        raise TensorsRejectedError(
+            [f"binary_data_size: the inputs have {layout.length} byte(s) after the JSON part; found {len(rest)}"]
+        )
     codecs = loaded.columns.codecs
     columns: dict[str, Column] = {}
     faults: list[str] = []
     for each in layout.alone:
         try:
             columns[each.head.name] = _column(each, rest, codecs.get(each.head.name))
-        except InvalidTensorError as unfit:
-            faults.append(f"input '{each.head.name[:60]}': {unfit}")
+        except InvalidTensorError as error:
+            faults.append(f"input '{each.head.name[:60]}': {error}")
     if faults:
         raise TensorsRejectedError(faults)
     if layout.matrix:

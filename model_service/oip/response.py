@@ -1,4 +1,4 @@
-"""Scores become the outputs that were asked for, and outputs bytes."""
+"""Turns scores into the requested output tensors and their bytes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from include.inference import ModelSignature
+from model_service.http.json import encode
 from model_service.oip.tensors import StringTensorWriter
-
-_encode = msgspec.json.Encoder().encode
 
 
 class OutputTensor(msgspec.Struct, omit_defaults=True):
-    """One output: with its data, or with the number of bytes that follow."""
+    """An output tensor: with its data, or with the number of bytes that follow."""
 
     name: str
     datatype: str
@@ -28,7 +27,7 @@ class OutputTensor(msgspec.Struct, omit_defaults=True):
 
 
 class InferResponse(msgspec.Struct):
-    """The JSON part of an answer."""
+    """The JSON part of a response."""
 
     model_name: str
     model_version: str
@@ -38,14 +37,14 @@ class InferResponse(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class EncodedResponse:
-    """An answer's bytes, of which the first `head_bytes` are JSON; None: all are."""
+    """The bytes of a response; the first `head_bytes` are JSON; None: all of them."""
 
     body: bytes
     head_bytes: int | None
 
 
 class OutputWriter:
-    """Writes a model's outputs: for a classification label, class_index and probabilities; else value.
+    """Writes the outputs of a model: label, class_index and probabilities of a classification; value of a regression.
 
     Parameters
     ----------
@@ -54,32 +53,36 @@ class OutputWriter:
 
     def __init__(self, signature: ModelSignature) -> None:
         self._classes = signature.classes
-        self._words = _words_writer(signature.classes)
+        self._labels = _label_writer(signature.classes)
 
     def write(
-        self, about: tuple[str, str, str | None], scores: NDArray[np.float64], asked: tuple[tuple[str, bool], ...]
+        self, head: tuple[str, str, str | None], scores: NDArray[np.float64], requested: tuple[tuple[str, bool], ...]
     ) -> EncodedResponse:
-        """Write the outputs `asked` for.
+        """Write the `requested` outputs.
 
         Parameters
         ----------
-        about : (model, version, id)
+        head : (model, version, id)
         scores : ndarray of float64, shape (n, n_classes) or (n, 1)
-        asked : tuple of (name, whether in binary form)
-            As `RequestLayout.outputs` has them.
+        requested : tuple of (name, whether in binary format)
+            As in `RequestLayout.outputs`.
         """
         best = scores.argmax(axis=1) if self._classes else None
-        shown: list[OutputTensor] = []
+        tensors: list[OutputTensor] = []
         buffers: list[bytes] = []
-        for name, as_binary in asked:
+        for name, as_binary in requested:
             tensor, buffer = self._output(name, scores, best, as_binary=as_binary)
-            shown.append(tensor)
+            tensors.append(tensor)
             if as_binary:
                 tensor.parameters = {"binary_data_size": len(buffer)}
                 buffers.append(buffer)
-        model, version, request_id = about
-        head = _encode(InferResponse(model, version, shown, UNSET if request_id is None else request_id))
-        return EncodedResponse(b"".join((head, *buffers)), len(head)) if buffers else EncodedResponse(head, None)
+        model, version, request_id = head
+        json_part = encode(InferResponse(model, version, tensors, UNSET if request_id is None else request_id))
+        return (
+            EncodedResponse(b"".join((json_part, *buffers)), len(json_part))
+            if buffers
+            else EncodedResponse(json_part, None)
+        )
 
     def _output(
         self, name: str, scores: NDArray[np.float64], best: NDArray[np.int64] | None, *, as_binary: bool
@@ -93,13 +96,13 @@ class OutputWriter:
             return _numbers(OutputTensor(name, "INT64", [rows]), best.astype("<i8", copy=False), as_binary=as_binary)
         tensor = OutputTensor(name, "BYTES", [rows])
         if as_binary:
-            return tensor, self._words.write(best)
+            return tensor, self._labels.write(best)
         tensor.data = [self._classes[position] for position in best.tolist()]
         return tensor, b""
 
 
 @lru_cache(maxsize=256)
-def _words_writer(classes: tuple[str, ...]) -> StringTensorWriter:
+def _label_writer(classes: tuple[str, ...]) -> StringTensorWriter:
     return StringTensorWriter(classes)
 
 

@@ -1,4 +1,4 @@
-"""The description of an inference: in general, and for one model by its signature."""
+"""The OpenAPI description of an inference: in general, and for one model by its signature."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HEADERS = (
     Parameter(
         "Inference-Header-Content-Length",
         {"type": "integer", "minimum": 0},
-        "How many bytes of JSON the body begins with; binary tensors follow. Without it the body is JSON.",
+        "Number of bytes of JSON at the beginning of the body; binary tensors follow. Default: the whole body is JSON.",
     ),
 )
-_MEDIA = {
+_RESPONSES = {
     200: ResponseSpec(
-        "The outputs; in binary form after the JSON part where that was asked for.",
+        "The output tensors; binary ones follow the JSON part.",
         InferResponse,
         other_media=("application/octet-stream",),
     )
@@ -31,13 +31,13 @@ _MEDIA = {
 
 
 def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: bool = False) -> Operation:
-    """Return what an inference takes and answers, whatever the model."""
+    """Describe an inference with any model."""
 
     def of_model(signature: ModelSignature) -> Operation:
         return Operation(
             f"{summary}: '{signature.model}'",
             "oip",
-            _MEDIA,
+            _RESPONSES,
             problems=problems,
             body=RequestBody(request_schema(signature)),
             error_format="oip",
@@ -46,7 +46,7 @@ def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: 
     return Operation(
         summary,
         "oip",
-        _MEDIA,
+        _RESPONSES,
         problems=problems,
         body=RequestBody(RequestHead),
         headers=_HEADERS,
@@ -56,7 +56,7 @@ def infer_operation(summary: str, problems: tuple[Problem, ...], *, of_version: 
 
 
 def request_schema(signature: ModelSignature) -> dict[str, Any]:
-    """Return the JSON schema of an inference request to a model of this signature, with one row."""
+    """Return the JSON schema of an inference request with one row, for a model with this signature."""
     tensors = [_tensor_schema(feature) for feature in signature.features]
     return {
         "type": "object",
@@ -77,7 +77,7 @@ def request_schema(signature: ModelSignature) -> dict[str, Any]:
 
 def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
     datatype = datatype_of(feature) if feature.kind != "numeric" else "FP64"
-    assert datatype in accepted_datatypes(feature)  # noqa: S101  # what is described is taken
+    assert datatype in accepted_datatypes(feature)  # noqa: S101  # the described datatype is accepted
     return {
         "type": "object",
         "required": ["name", "datatype", "shape", "data"],
@@ -86,7 +86,7 @@ def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
             "datatype": {"const": datatype},
             "shape": {"const": [1]},
             "data": {"type": "array", "items": value_schema(feature), "minItems": 1, "maxItems": 1},
-            # A tensor in binary form has its size here, and no data; no schema tells of what follows JSON.
+            # A binary tensor has its size here, and no data; no schema can describe the bytes after the JSON.
             "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "null"}}},
         },
     }

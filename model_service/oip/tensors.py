@@ -1,4 +1,4 @@
-"""Tensors on the wire, in both of their forms, become columns: arrays, or lists where arrays have no word for it."""
+"""Reads tensors in both formats, JSON and binary, into columns: arrays, or lists where no array type fits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from include.inference import (
     length_prefixed,
 )
 
-# Little-endian, as the protocol has it. BYTES has no array type: its elements differ in length.
+# Little-endian, as the protocol requires. BYTES has no array type: its elements differ in length.
 NUMPY_TYPES: Final = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -47,12 +47,12 @@ _LISTS: Final[dict[str, Any]] = {
 }
 _FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()} | {BYTES: list[str | None]}
 _DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
-_NO_JSON: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-MOST_MARKED: Final = 8
+_JSON_ERRORS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+MAX_MARKED: Final = 8
 
 
 class InvalidTensorError(Exception):
-    """A tensor's data are not what its head says; the text says how."""
+    """The data of a tensor do not match its datatype and shape; the message tells how."""
 
 
 def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
@@ -64,7 +64,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
         values: list[Any] = _DECODERS[datatype].decode(data)
     except msgspec.ValidationError:
         values = _nested(data, datatype, shape)
-    except _NO_JSON as error:
+    except _JSON_ERRORS as error:
         raise InvalidTensorError(f"its data are not JSON: {error}") from None
     if len(values) != prod(shape):
         raise InvalidTensorError(f"shape {list(shape)} has {prod(shape)} elements; found {len(values)}")
@@ -74,7 +74,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
     if dtype.kind != "f" and None in values:
         return values if dtype.kind == "b" else np.array(values, dtype=np.float64)
     try:
-        with np.errstate(over="ignore"):  # too large a number becomes infinity, which no feature takes
+        with np.errstate(over="ignore"):  # too large a number becomes infinity, which no feature accepts
             return np.array(values, dtype=dtype)
     except OverflowError:
         raise InvalidTensorError(f"an element is beyond {datatype}") from None
@@ -83,7 +83,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
 def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]:
     try:
         level = [msgspec.json.decode(data)]
-    except _NO_JSON as error:  # what is skipped while the head is read is looked at here only
+    except _JSON_ERRORS as error:  # `data` was skipped when the head was decoded, and is checked here
         raise InvalidTensorError(f"its data are not JSON: {error}") from None
     for size in shape:
         if any(type(each) is not list or len(each) != size for each in level):
@@ -99,7 +99,7 @@ def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]
 
 
 def from_binary(data: memoryview, datatype: str, elements: int, codec: DictionaryCodec | None = None) -> Column:
-    """Return the elements of a tensor in the binary form; `codec` reads those of a feature of few categories."""
+    """Return the elements of a binary tensor; `codec` reads those of a feature with few categories."""
     if datatype == BYTES:
         return _strings(data, elements, codec)
     dtype = NUMPY_TYPES[datatype]
@@ -115,7 +115,7 @@ def from_binary(data: memoryview, datatype: str, elements: int, codec: Dictionar
 
 
 def _strings(data: memoryview, elements: int, codec: DictionaryCodec | None) -> Column:
-    """Return strings that each follow their length, as 4 bytes."""
+    """Return strings, each preceded by its length in 4 bytes."""
     octets = b"".join((data, PADDING))
     size = len(data)
     found: Column | None = _uniform(octets, size, elements)
@@ -127,24 +127,24 @@ def _strings(data: memoryview, elements: int, codec: DictionaryCodec | None) -> 
 
 
 def _uniform(octets: bytes, size: int, elements: int) -> FixedWidthStrings | None:
-    """Return strings that are all as long, without looking at each; None if they are not."""
+    """Return strings of equal length, without reading each; None if the lengths differ."""
     if not elements or size < 4:
         return None
     width = LENGTH_PREFIX.unpack_from(octets)[0]
     if size != elements * (4 + width):
         return None
     lengths: NDArray[np.uint32] = np.ndarray((elements,), "<u4", octets, 0, (4 + width,))
-    if np.count_nonzero(lengths == width) != elements:  # in C; `all` goes through Python
+    if np.count_nonzero(lengths == width) != elements:  # in C; `all` is slower
         return None
     return FixedWidthStrings(octets, elements, width)
 
 
 def _by_zeros(octets: bytes, size: int, elements: int) -> OffsetStrings | None:
-    """Return strings shorter than 256 bytes and without a zero byte, found by their lengths' zeros, all at once.
+    """Return strings shorter than 256 bytes and without a zero byte, located by the zeros in their lengths.
 
-    A length is then its first byte and three zeros. So a run of three zeros belongs to one length, whose first
-    byte stands before it, and one of four, eight, ... to so many empty strings. Whatever was found so is checked:
-    each string must end where the next length begins.
+    Each length is then one byte followed by three zeros. So a run of three zeros belongs to one length, whose first
+    byte precedes it, and a run of four, eight, ... zeros to as many empty strings. The result is verified: each string
+    must end where the next length begins.
     """
     if not elements or size < 4:
         return None
@@ -180,25 +180,25 @@ def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
 
 
 class StringTensorWriter:
-    """Writes words of a few kinds as elements of BYTES, whole columns at once.
+    """Writes columns of labels as BYTES tensors.
 
     Parameters
     ----------
-    words : sequence of str
+    labels : sequence of str
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = [length_prefixed(word.encode()) for word in words]
-        used = set(b"".join(self._words))
-        marks = [octet for octet in range(256) if octet not in used][: len(words)]
-        # Each word is first a byte that is in none of them, and then put in its place, by a search in C.
-        self._marks = np.array(marks, dtype=np.uint8) if len(marks) == len(words) <= MOST_MARKED else None
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = [length_prefixed(label.encode()) for label in labels]
+        used = set(b"".join(self._labels))
+        marks = [octet for octet in range(256) if octet not in used][: len(labels)]
+        # Each label is first written as a byte that occurs in none of them, and then replaced by a search in C.
+        self._marks = np.array(marks, dtype=np.uint8) if len(marks) == len(labels) <= MAX_MARKED else None
 
     def write(self, positions: NDArray[np.int64]) -> bytes:
-        """Return for each position its word, after its length."""
+        """Return for each position its label, preceded by its length."""
         if self._marks is None:
-            return b"".join([self._words[position] for position in positions.tolist()])
+            return b"".join([self._labels[position] for position in positions.tolist()])
         written = self._marks[positions].tobytes()
-        for mark, word in zip(self._marks.tolist(), self._words, strict=True):
-            written = written.replace(bytes((mark,)), word)
+        for mark, label in zip(self._marks.tolist(), self._labels, strict=True):
+            written = written.replace(bytes((mark,)), label)
         return written

@@ -1,30 +1,31 @@
-"""The service describes itself: ``/openapi.json`` and ``/docs`` are made from the routes and the loaded models.
+"""The OpenAPI description and the docs page, generated from the routes and the loaded models.
 
-Every view says beside its route what it takes and answers, so that a route cannot exist undescribed
-(a test walks ``app.url_map``), nor a description without its route::
+Each view describes its requests and responses beside its route, so that no route can be undescribed (a test walks
+``app.url_map``)::
 
     from model_service.openapi import Operation, Parameter, documented
 
     @routes.get("/v1/jobs/<job>")
     @documented(
         Operation(
-            summary="How far a job is",
+            summary="Get a job",
             tag="jobs",
-            responses={200: JobState},                  # a msgspec.Struct, any type msgspec knows, or a JSON schema
-            problems=(JobNotFoundError, DatabaseGoneError),  # the types; `problems.py` knows their statuses
-            query=(Parameter("page", {"type": "integer", "minimum": 1}, "Which page."),),
+            responses={200: JobResponse},             # a msgspec.Struct, any type msgspec knows, or a JSON schema
+            problems=(JobNotFoundError, JobsUnavailableError),  # error classes; `http/errors.py` has their statuses
+            query=(Parameter("page", {"type": "integer", "minimum": 1}, "Number of the page."),),
             path={"job": Parameter("job", {"type": "string", "format": "uuid"}, "The job's id.")},
         )
     )
     def job(job: str) -> Response: ...
 
-- ``documented`` stands directly above the function; it only marks it, a request never meets it.
-- A body: ``body=RequestBody(schema)``; an answer that is not JSON: ``responses={200: ResponseSpec("text", schema, media_type=...)}``;
-  an answer without a body: ``responses={204: ResponseSpec("It is gone")}``.
-- ``problems`` may hold bare statuses too (``415``), for what has no error type of its own.
-- What every guarded route can answer (401, 403, 429, 503, ...) is said once, in ``COMMON_PROBLEMS`` and ``PROTECTED_PROBLEMS`` of
-  ``operation.py``; an open route (``@requires_scope("open")``) answers none of them.
-- ``name`` in a path is known to be a model's name; other path variables without an entry in ``path`` are strings.
+- ``documented`` stands directly above the function. It only marks the function and costs nothing per request.
+- A request body: ``body=RequestBody(schema)``. A response that is not JSON:
+  ``responses={200: ResponseSpec("text", schema, media_type=...)}``. A response without a body:
+  ``responses={204: ResponseSpec("Deleted.")}``.
+- ``problems`` may contain statuses (``415``) where no error class exists.
+- The errors of every route with a scope (401, 403, 429, 503, ...) are listed once, in ``COMMON_PROBLEMS`` and
+  ``PROTECTED_PROBLEMS`` of ``operation.py``. Open routes (``@requires_scope("open")``) have none of the latter.
+- ``name`` in a path is the name of a model. Other path variables without an entry in ``path`` are strings.
 """
 
 from model_service.openapi.operation import Operation, Parameter, RequestBody, ResponseSpec, documented

@@ -1,4 +1,4 @@
-"""The document of ``/openapi.json``: each route of the application, and each loaded model's own.
+"""Generates ``/openapi.json``: every route of the application, and for each loaded model its own routes.
 
 Source: https://spec.openapis.org/oas/v3.1.1.html
 """
@@ -14,7 +14,8 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from include.inference import ModelSignature
-from model_service.http.problems import MEDIA_TYPE, kind_of
+from model_service.http.errors import problem_kind
+from model_service.http.problems import MEDIA_TYPE
 from model_service.openapi.headers import headers_of
 from model_service.openapi.operation import (
     BODY_PROBLEMS,
@@ -32,7 +33,7 @@ from model_service.openapi.types import SchemaRegistry
 OPENAPI: Final = "3.1.0"
 PROBLEM: Final = {
     "type": "object",
-    "description": "An error, in the form of RFC 9457; some kinds have members of their own, such as errors.",
+    "description": "An error (RFC 9457). Some types have additional members, such as errors.",
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
@@ -54,7 +55,7 @@ PROBLEM: Final = {
 }
 OIP_ERROR: Final = {
     "type": "object",
-    "description": "An error, in the form of the Open Inference Protocol.",
+    "description": "An error in the format of the Open Inference Protocol.",
     "properties": {"error": {"type": "string"}},
     "required": ["error"],
     "additionalProperties": False,
@@ -69,19 +70,19 @@ def openapi_document(
     authenticates: bool,
     open_scopes: Collection[str],
 ) -> dict[str, Any]:
-    """Describe every route of `app`, and once more for each loaded model those that depend on its signature.
+    """Describe every route of `app`, and for each loaded model the routes that depend on its signature.
 
     Parameters
     ----------
     app : Flask
     default_model : str
-        The model that ``POST /predict`` asks.
+        The model of ``POST /predict``.
     signatures : dict of str to ModelSignature
-        Of the loaded models that the caller may know of.
+        The signatures of the loaded models that the caller may see.
     authenticates : bool
-        Whether tokens are asked for.
+        Whether requests need a token.
     open_scopes : collection of str
-        Those that need none, and know no limits, either way.
+        The scopes that need no token and have no limits.
     """
     schemas = SchemaRegistry()
     schemas.components |= {"Problem": dict(PROBLEM), "OipError": dict(OIP_ERROR)}
@@ -100,7 +101,7 @@ def openapi_document(
         "info": {
             "title": "Sluice",
             "version": "1",
-            "description": "Predictions of the champions, their scores, and what is known of them.",
+            "description": "Predictions of the champion models, published scores, and the models' metadata.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -111,7 +112,7 @@ def openapi_document(
 
 
 def path_of(rule: Rule) -> str:
-    """Return a rule's path as OpenAPI writes it: ``/v1/models/{name}``."""
+    """Return the path of a rule in OpenAPI's syntax: ``/v1/models/{name}``."""
     return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
 
 
@@ -152,7 +153,7 @@ class _Writer:
             "summary": operation.summary,
             "tags": [operation.tag],
             "parameters": list(self._parameters(path, operation)),
-            "responses": self._responses(path, operation, guarded=scope not in self._open_scopes),
+            "responses": self._responses(path, operation, protected=scope not in self._open_scopes),
         }
         if operation.description:
             written["description"] = operation.description
@@ -177,35 +178,37 @@ class _Writer:
     def _variable(self, name: str) -> Parameter:
         if name == "name":
             known = {"enum": self._models} if self._models else {}
-            return Parameter(name, {"type": "string", **known}, "The model's name; those that answer now are listed.")
+            return Parameter(
+                name, {"type": "string", **known}, "The model's name. The enumeration lists the models that are loaded."
+            )
         if name == "version":
-            return Parameter(name, {"type": "integer", "minimum": 1}, "The version's number.")
+            return Parameter(name, {"type": "integer", "minimum": 1}, "The version number.")
         return Parameter(name, {"type": "string", "minLength": 1}, "")
 
-    def _responses(self, path: str, operation: Operation, *, guarded: bool) -> dict[str, Any]:
+    def _responses(self, path: str, operation: Operation, *, protected: bool) -> dict[str, Any]:
         responses: dict[str, Any] = {}
-        for status, answer in sorted(operation.responses.items()):
-            responses[str(status)] = self._answer(status, answer)
+        for status, response in sorted(operation.responses.items()):
+            responses[str(status)] = self._response(status, response)
         problems = [*operation.problems, *COMMON_PROBLEMS]
-        problems += PROTECTED_PROBLEMS if guarded else ()
+        problems += PROTECTED_PROBLEMS if protected else ()
         problems += PATH_PROBLEMS if "{" in path else ()
         problems += BODY_PROBLEMS if operation.body is not None else ()
         for status, titles in sorted(_by_status(problems).items()):
             self._add_problem(responses, status, titles, operation)
         return responses
 
-    def _answer(self, status: int, answer: Any) -> dict[str, Any]:
-        if not isinstance(answer, ResponseSpec):
-            answer = ResponseSpec(HTTPStatus(status).phrase, answer)
-        response: dict[str, Any] = {"description": answer.description, "headers": headers_of(status, answer.headers)}
-        if answer.links:
+    def _response(self, status: int, spec: Any) -> dict[str, Any]:
+        if not isinstance(spec, ResponseSpec):
+            spec = ResponseSpec(HTTPStatus(status).phrase, spec)
+        response: dict[str, Any] = {"description": spec.description, "headers": headers_of(status, spec.headers)}
+        if spec.links:
             response["links"] = {
                 name: {"operationId": operation, "parameters": dict(parameters)}
-                for name, (operation, parameters) in answer.links.items()
+                for name, (operation, parameters) in spec.links.items()
             }
-        if answer.schema is not None:
-            response["content"] = {answer.media_type: {"schema": self._schemas.of(answer.schema)}}
-            response["content"] |= {each: {} for each in answer.other_media}
+        if spec.schema is not None:
+            response["content"] = {spec.media_type: {"schema": self._schemas.of(spec.schema)}}
+            response["content"] |= {each: {} for each in spec.other_media}
         return response
 
     def _add_problem(self, responses: dict[str, Any], status: int, titles: list[str], operation: Operation) -> None:
@@ -239,8 +242,17 @@ def _parameter(parameter: Parameter, place: str, *, required: bool) -> dict[str,
 def _by_status(problems: Iterable[Problem]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for problem in problems:
-        status, title = (problem, HTTPStatus(problem).phrase) if isinstance(problem, int) else kind_of(problem)
+        status, title = _status_and_title(problem)
         titles = found.setdefault(status, [])
         if title not in titles:
             titles.append(title)
     return found
+
+
+def _status_and_title(problem: Problem) -> tuple[int, str]:
+    if isinstance(problem, int):
+        return problem, HTTPStatus(problem).phrase
+    kind = problem_kind(problem)
+    if kind is None:
+        raise TypeError(f"{problem.__name__} has no HTTP status; derive it from HTTPError")
+    return kind.status, kind.title

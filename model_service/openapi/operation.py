@@ -1,4 +1,4 @@
-"""What a view says of itself, beside its route."""
+"""The description of a view, which stands beside its route."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, Final, Literal, TypeVar
 
 from include.errors import SluiceError
 from include.inference import ModelSignature
-from model_service.http.errors import PayloadTooLargeError, RequestTimeoutError
-from model_service.http.refusals import (
+from model_service.http.errors import (
     AuthenticationRequiredError,
     InvalidTokenError,
     JWKSUnavailableError,
     OverloadedError,
+    PayloadTooLargeError,
     PermissionDeniedError,
     RateLimitedError,
+    RequestTimeoutError,
 )
 
 Schema = Mapping[str, Any]
@@ -24,7 +25,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _MARK: Final = "__sluice_operation__"
 
-# What any route can answer, and what any route behind the middleware can: error types, or bare statuses.
+# The errors of every route, and those of every route with a scope: error classes or statuses.
 COMMON_PROBLEMS: Final[tuple[Problem, ...]] = (500,)
 PROTECTED_PROBLEMS: Final[tuple[Problem, ...]] = (
     AuthenticationRequiredError,
@@ -34,9 +35,9 @@ PROTECTED_PROBLEMS: Final[tuple[Problem, ...]] = (
     OverloadedError,
     JWKSUnavailableError,
 )
-# A variable of a path that holds a slash, or other things that name another route, finds that one or none.
+# A path variable with a slash, for example, can match another route or none.
 PATH_PROBLEMS: Final[tuple[Problem, ...]] = (404, 405)
-# Reading a body can always fail so.
+# Reading a body can fail so on every route.
 BODY_PROBLEMS: Final[tuple[Problem, ...]] = (400, RequestTimeoutError, PayloadTooLargeError)
 
 
@@ -52,20 +53,20 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """One answer that is no error.
+    """A response that is not an error.
 
     Parameters
     ----------
     description : str
     schema : type or mapping, optional
-        A type that msgspec knows, or a JSON schema; None: the answer has no body.
+        A type that msgspec knows, or a JSON schema; None: the response has no body.
     media_type : str
     other_media : tuple of str
-        Of which it may be as well, without a schema.
+        Other possible media types, without a schema.
     headers : mapping of str to str
-        What it always carries beside `X-Request-ID`, each with what it tells.
+        The headers that it always has besides `X-Request-ID`, each with its description.
     links : mapping of str to (str, mapping of str to str)
-        Operations that take what it answered: by name their ids, and their parameters as runtime expressions.
+        Operations that use values of the response: by name their ids, and their parameters as runtime expressions.
     """
 
     description: str
@@ -78,7 +79,7 @@ class ResponseSpec:
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """What a request carries: media type to a type that msgspec knows, or to a JSON schema."""
+    """The body of a request: a type that msgspec knows, or a JSON schema."""
 
     schema: Any
     media_type: str = "application/json"
@@ -87,26 +88,26 @@ class RequestBody:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route takes and answers.
+    """The requests and responses of a route.
 
     Parameters
     ----------
     summary, description : str
     tag : str
-        Under which heading it stands in the docs.
+        The section of the docs page.
     responses : mapping of int to (ResponseSpec, type or JSON schema)
-        Each answer that is no error, by status.
+        The responses that are not errors, by status.
     problems : tuple of (error type or int)
-        Each error it can answer with, beside those of `COMMON_PROBLEMS` and `PROTECTED_PROBLEMS`.
+        Its errors besides those in `COMMON_PROBLEMS` and `PROTECTED_PROBLEMS`.
     body : RequestBody, optional
     query, headers : tuple of Parameter
     path : mapping of str to Parameter
-        What is to be said of the path's variables.
+        The descriptions of path variables.
     error_format : {"problem", "oip"}
-        The form of errors: RFC 9457, or the ``{"error": ...}`` of the Open Inference Protocol.
+        The format of errors: RFC 9457, or the ``{"error": ...}`` of the Open Inference Protocol.
     per_model : callable, optional
-        Given a loaded model's signature, the operation as it is for that model alone: it is listed
-        once more under the model's own path.
+        Takes the signature of a loaded model and returns the operation for this model, which is listed in addition
+        under the model's own path.
     """
 
     summary: str
@@ -123,7 +124,7 @@ class Operation:
 
 
 def documented(operation: Operation) -> Callable[[View], View]:
-    """Mark a view with what it takes and answers."""
+    """Attach a description to a view."""
 
     def mark(view: View) -> View:
         setattr(view, _MARK, operation)
@@ -133,5 +134,5 @@ def documented(operation: Operation) -> Callable[[View], View]:
 
 
 def operation_of(view: Callable[..., Any]) -> Operation | None:
-    """Return what `view` was marked with."""
+    """Return the description of a view."""
     return getattr(view, _MARK, None)

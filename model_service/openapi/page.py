@@ -1,4 +1,4 @@
-"""The docs page: the same document for people, in one file that asks nothing of anybody."""
+"""The docs page: the OpenAPI description as a single HTML file without external resources."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem .
 
 
 _HIDDEN: Final = """
-<p>Models are described to whoever shows a token with the scope <code>models</code>, which a browser does not:
+<p>The models are described only to requests with a token that has the scope <code>models</code>. A browser sends none:
 <code>curl -H "Authorization: Bearer $TOKEN" &lt;this address&gt; -o docs.html</code></p>
 """
 
 
 def render_page(document: dict[str, Any], *, models_are_hidden: bool = False) -> str:
-    """Return an HTML page that holds what an OpenAPI document says, and how to see models if some may be hidden."""
+    """Return an OpenAPI document as an HTML page; `models_are_hidden`: with a note how to see the models."""
     info = document["info"]
     tags: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
@@ -42,7 +42,7 @@ def render_page(document: dict[str, Any], *, models_are_hidden: bool = False) ->
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
         f"<body><h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
-        f'<p>The same for programs: <a href="/openapi.json">openapi.json</a>.</p>{_HIDDEN if models_are_hidden else ""}'
+        f'<p>For programs: <a href="/openapi.json">openapi.json</a>.</p>{_HIDDEN if models_are_hidden else ""}'
         f"<main>{groups}<section><h2>SchemaRegistry</h2>{schemas}</section></main></body></html>\n"
     )
 
@@ -63,7 +63,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     if "requestBody" in operation:
         for media_type, body in operation["requestBody"]["content"].items():
             yield f"<h3>RequestBody <code>{escape(media_type)}</code></h3>{_json(body['schema'])}"
-    yield "<h3>Answers</h3><table>"
+    yield "<h3>Responses</h3><table>"
     for status, response in operation["responses"].items():
         schemas = "".join(
             f"<div><code>{escape(media_type)}</code>{_json(content.get('schema', {}))}</div>"

@@ -1,4 +1,4 @@
-"""What a model's signature says of its rows and its answers, as JSON schemas."""
+"""JSON schemas of a model's requests and responses, from its signature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.spec import Boolean, Categorical, Numeric
 
 
 def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
-    """Return what one value of a feature may be."""
+    """Return the schema of a value of a feature."""
     schema: dict[str, Any]
     if feature.kind == "numeric":
         open_ended = feature.out_of_range == "ignore"
@@ -28,7 +28,7 @@ def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
 
 
 def row_schema(signature: ModelSignature) -> dict[str, Any]:
-    """Return what a row may be: an object by name, or a list in the declared order."""
+    """Return the schema of a row: an object by name, or a list in the declared order."""
     values = {feature.name: value_schema(feature) for feature in signature.features}
     return {
         "anyOf": [
@@ -49,10 +49,10 @@ def row_schema(signature: ModelSignature) -> dict[str, Any]:
     }
 
 
-def request_schema(signature: ModelSignature, most_rows: int) -> dict[str, Any]:
-    """Return what the body of a prediction may be."""
+def request_schema(signature: ModelSignature, max_rows: int) -> dict[str, Any]:
+    """Return the schema of the body of a prediction request."""
     row = row_schema(signature)
-    rows = {"type": "array", "items": row, "minItems": 1, "description": f"At most {most_rows} rows."}
+    rows = {"type": "array", "items": row, "minItems": 1, "description": f"At most {max_rows} rows."}
     return {
         "type": "object",
         "properties": {"features": {"anyOf": [row, rows]}},
@@ -62,7 +62,7 @@ def request_schema(signature: ModelSignature, most_rows: int) -> dict[str, Any]:
 
 
 def example_row(signature: ModelSignature) -> list[Any]:
-    """Return a row that the model takes, in the declared order."""
+    """Return a valid row, in the declared order."""
     return [_example_of(feature) for feature in signature.features]
 
 
@@ -75,22 +75,22 @@ def _example_of(feature: Numeric | Categorical | Boolean) -> Any:
 
 
 def prediction_schema(signature: ModelSignature) -> dict[str, Any]:
-    """Return what is answered to one row."""
+    """Return the schema of the prediction for one row."""
     if not signature.classes:
         return _object({"value": {"type": "number"}})
-    share = {"type": "number"}
+    probability = {"type": "number"}
     return _object(
         {
             "label": {"enum": list(signature.classes)},
             "class_index": {"type": "integer", "minimum": 0, "maximum": len(signature.classes) - 1},
-            "probabilities": _object(dict.fromkeys(signature.classes, share)),
+            "probabilities": _object(dict.fromkeys(signature.classes, probability)),
         }
     )
 
 
 def response_schema(prediction: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    """Return what is answered to one row, or to many."""
-    about = {
+    """Return the schema of the response to a request with one row or many."""
+    common = {
         "model": model,
         "version": {"type": "integer", "minimum": 1},
         "artifact_digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -98,7 +98,7 @@ def response_schema(prediction: dict[str, Any], model: dict[str, Any]) -> dict[s
         "timestamp": {"type": "string", "format": "date-time"},
     }
     many = {"type": "array", "items": prediction}
-    return {"anyOf": [_object({**about, "prediction": prediction}), _object({**about, "predictions": many})]}
+    return {"anyOf": [_object({**common, "prediction": prediction}), _object({**common, "predictions": many})]}
 
 
 def _object(members: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Types that msgspec writes and reads, as JSON schemas: what is described is what is sent."""
+"""JSON schemas of the types that msgspec encodes and decodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from inspect import getdoc
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -26,23 +27,25 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 
 
 class SchemaRegistry:
-    """SchemaRegistry of types, and the components that they refer to.
+    """The schemas of types, and the components that they refer to.
 
     Attributes
     ----------
     components : dict of str to schema
-        One for each struct met, by its name.
+        One for each struct, by its name.
     """
 
     def __init__(self) -> None:
         self.components: dict[str, dict[str, Any]] = {}
 
     def of(self, kind: Any) -> dict[str, Any]:
-        """Return the schema of a type, or a schema as it is."""
+        """Return the schema of a type; a schema is returned unchanged."""
         if isinstance(kind, Mapping):
             return dict(kind)
         if kind in _PLAIN:
             return dict(_PLAIN[kind])
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return {"enum": [each.value for each in kind]}
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._reference(kind)
         return self._of_generic(kind)
@@ -61,12 +64,12 @@ class SchemaRegistry:
             )
         if isinstance(base, type) and issubclass(base, Sequence):
             return {"type": "array", "items": self.of(arguments[0])} if arguments else {"type": "array"}
-        raise TypeError(f"no JSON schema is known of {kind!r}; describe it by a schema instead")
+        raise TypeError(f"there is no JSON schema for {kind!r}; pass a schema instead")
 
     def _reference(self, struct: type[msgspec.Struct]) -> dict[str, Any]:
         name = struct.__name__
         if name not in self.components:
-            self.components[name] = {}  # it may hold itself
+            self.components[name] = {}  # it may refer to itself
             self.components[name] = self._of_struct(struct)
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -75,7 +78,7 @@ class SchemaRegistry:
         schema: dict[str, Any] = {
             "type": "object",
             "properties": {field.encode_name: self.of(field.type) for field in fields},
-            # What has a default may be left out by who sends it.
+            # Members with a default are optional.
             "required": [field.encode_name for field in fields if field.required],
         }
         text = getdoc(struct)

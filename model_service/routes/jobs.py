@@ -1,4 +1,4 @@
-"""The routes of asynchronous prediction: submit many rows, come back for the answers."""
+"""Asynchronous predictions: submit a job, query its state and result, cancel it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from model_service.http.errors import (
     PayloadTooLargeError,
     TooManyJobsError,
 )
+from model_service.http.json import json_response
 from model_service.http.limits import check_depth
 from model_service.http.middleware import authorize_model, current_request_context, requires_scope
-from model_service.http.responses import Prediction, encode
+from model_service.http.responses import Prediction
 from model_service.jobs.chunks import split_chunks, validate_chunk
 from model_service.jobs.repository import Job
 from model_service.jobs.service import JobService
@@ -36,17 +37,19 @@ from model_service.openapi.signatures import example_row, request_schema
 
 
 class JobResponse(Job, kw_only=True):
-    """A job; once it is done with a prediction for each row, in their order."""
+    """A job; once it is done, with one prediction per row, in their order."""
 
     request_id: str
     predictions: list[Prediction] | msgspec.UnsetType = msgspec.UNSET
 
 
-_MOST_BYTES: Final = "SLUICE_SERVICE_JOB_MAX_BYTES"
+_MAX_BYTES_SETTING: Final = "SLUICE_SERVICE_JOB_MAX_BYTES"
 _ID = Parameter("job", {"type": "string", "format": "uuid"}, "The job's id.")
 _ROWS = {
     "type": "object",
-    "properties": {"features": {"description": "One row or many, as for a prediction.", "type": ["array", "object"]}},
+    "properties": {
+        "features": {"description": "One row or a list of rows, as for a prediction.", "type": ["array", "object"]}
+    },
     "required": ["features"],
     "additionalProperties": False,
 }
@@ -63,35 +66,35 @@ def job_routes(
     registry : ModelRegistry
     job_service : JobService
     notify : callable
-        Called when there is a job to be worked off.
+        Called after a job was submitted.
     """
     routes = Blueprint("jobs", __name__)
-    most_bytes = settings.service_job_max_bytes
+    max_bytes = settings.service_job_max_bytes
 
     @routes.post("/v1/models/<name>/predict_async")
     @requires_scope("predict")
     @documented(_submission(settings))
     def submit(name: str) -> Response:
         context, environ = current_request_context(), request.environ
-        # Bound now: whatever is promoted meanwhile, one version answers all rows.
+        # Bound now: one version answers all rows, whatever is promoted meanwhile.
         loaded = registry[name].require_loaded()
         context.version = loaded.version
-        body = read_body(environ, most_bytes, _MOST_BYTES)
-        body = decompress(body, environ.get("HTTP_CONTENT_ENCODING"), most_bytes, _MOST_BYTES)
+        body = read_body(environ, max_bytes, _MAX_BYTES_SETTING)
+        body = decompress(body, environ.get("HTTP_CONTENT_ENCODING"), max_bytes, _MAX_BYTES_SETTING)
         check_depth(body, settings.service_max_depth)
         chunks = split_chunks(body, settings.service_job_max_rows)
-        validate_chunk(loaded, chunks[0])  # what is wrong with every row is told at once
+        validate_chunk(loaded, chunks[0])  # so that an error in every row is reported immediately
         job = job_service.submit(loaded, chunks, context.subject)
         notify()
-        answer = _json(job, 202)
-        answer.headers["Location"] = f"/v1/jobs/{job.id}"
-        return answer
+        response = _json(job, 202)
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        return response
 
     @routes.get("/v1/jobs/<job>")
     @requires_scope("predict")
     @documented(
         Operation(
-            summary="How far a job is, and its predictions once it is done",
+            summary="Get a job: its progress, and its predictions once it is done",
             tag="jobs",
             responses={200: JobResponse},
             problems=(JobNotFoundError, JobsUnavailableError),
@@ -100,18 +103,18 @@ def job_routes(
     )
     def state(job: str) -> Response:
         found = _owned(job_service, job)
-        answers = job_service.answers(found)
-        # Each part's answers are a JSON list: put together as they are, nothing is decoded.
-        whole = b"[" + b",".join(each[1:-1] for each in answers) + b"]"
-        return _json(found, predictions=msgspec.Raw(whole) if answers else msgspec.UNSET)
+        chunks = job_service.predictions(found)
+        # Each chunk is a JSON list: they are concatenated without decoding.
+        whole = b"[" + b",".join(each[1:-1] for each in chunks) + b"]"
+        return _json(found, predictions=msgspec.Raw(whole) if chunks else msgspec.UNSET)
 
     @routes.delete("/v1/jobs/<job>")
     @requires_scope("predict")
     @documented(
         Operation(
-            summary="Cancel a job that is not over",
+            summary="Cancel a queued or running job",
             tag="jobs",
-            responses={200: ResponseSpec("The job, cancelled; its rows are forgotten.", JobResponse)},
+            responses={200: ResponseSpec("The cancelled job. Its rows are deleted.", JobResponse)},
             problems=(JobNotFoundError, JobFinishedError, JobsUnavailableError),
             path={"job": _ID},
         )
@@ -123,12 +126,12 @@ def job_routes(
 
 
 def _submission(settings: Settings) -> Operation:
-    """Return what submitting a job takes and answers: of any model, and of one by its signature."""
-    summary = "Have many rows predicted by and by"
+    """Describe the submission of a job: for any model, and for a loaded model by its signature."""
+    summary = "Submit an asynchronous prediction job"
     accepted = ResponseSpec(
         "The job.",
         JobResponse,
-        headers={"Location": "The job's path."},
+        headers={"Location": "The path of the job."},
         links={name: (f"jobs_{name}", {"job": "$response.body#/id"}) for name in ("state_get", "cancel_delete")},
     )
     general = Operation(
@@ -157,5 +160,5 @@ def _owned(job_service: JobService, job: str) -> Job:
 
 
 def _json(job: Job, status: int = 200, **more: Any) -> Response:
-    answer = JobResponse(**msgspec.structs.asdict(job), request_id=current_request_context().request_id, **more)
-    return Response(encode(answer), status=status, mimetype="application/json")
+    response = JobResponse(**msgspec.structs.asdict(job), request_id=current_request_context().request_id, **more)
+    return json_response(response, status)

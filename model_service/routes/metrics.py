@@ -1,4 +1,4 @@
-"""The route that Prometheus asks."""
+"""``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def metrics_routes(recorder: RequestRecorder) -> Blueprint:
     @requires_scope("metrics")
     @documented(
         Operation(
-            "What is counted and timed, for Prometheus",
+            "Prometheus metrics",
             "health",
-            {200: ResponseSpec("Of all workers.", {"type": "string"}, media_type="text/plain")},
+            {200: ResponseSpec("The metrics of all workers.", {"type": "string"}, media_type="text/plain")},
         )
     )
     def metrics() -> Response:

@@ -1,4 +1,4 @@
-"""The protocol's routes."""
+"""The routes of the Open Inference Protocol, under ``/v2``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from model_service.http.errors import (
     TensorsRejectedError,
 )
 from model_service.http.fast_path import FastResponse, fast_path
+from model_service.http.json import json_response
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import requires_scope
 from model_service.http.request_context import RequestContext
-from model_service.http.responses import encode
 from model_service.models.registry import LoadedModel, ModelRegistry
 from model_service.models.version_cache import VersionCache
 from model_service.oip import metadata
@@ -35,7 +35,7 @@ from model_service.openapi import Operation, ResponseSpec, documented
 
 _NO_MODEL = (UnknownModelError, NoChampionError, NotLoadedError)
 _NO_VERSION = (UnknownModelError, UnknownVersionError, ArtifactVerificationError, LedgerUnavailableError)
-_REFUSED = (
+_INVALID = (
     TensorsRejectedError,
     MalformedBodyError,
     ContentEncodingError,
@@ -56,28 +56,28 @@ def oip_routes(
     limit = settings.service_max_bytes
     layouts = LayoutCache(settings.service_max_rows, settings.service_max_depth)
 
-    def answered(environ: dict[str, Any], context: RequestContext, loaded: LoadedModel) -> FastResponse:
+    def infer_body(environ: dict[str, Any], context: RequestContext, loaded: LoadedModel) -> FastResponse:
         context.version = loaded.version
         body = decompress(read_body(environ, limit), environ.get("HTTP_CONTENT_ENCODING"), limit)
         head_bytes = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
         with large_bodies.limit(body):
             context.restart_timer()
-            answer = infer(loaded, body, head_bytes, context, layouts)
-        return _reply(answer, negotiate_encoding(environ.get("HTTP_ACCEPT_ENCODING")))
+            response = infer(loaded, body, head_bytes, context, layouts)
+        return _to_fast_response(response, negotiate_encoding(environ.get("HTTP_ACCEPT_ENCODING")))
 
     @routes.post("/models/<name>/infer")
     @requires_scope("predict")
-    @documented(infer_operation("Ask a model", _NO_MODEL + _REFUSED))
+    @documented(infer_operation("Predict with a model", _NO_MODEL + _INVALID))
     @fast_path
     def infer_by_name(environ: dict[str, Any], context: RequestContext, name: str) -> FastResponse:
-        return answered(environ, context, registry[name].require_loaded())
+        return infer_body(environ, context, registry[name].require_loaded())
 
     @routes.post("/models/<name>/versions/<version>/infer")
     @requires_scope("predict")
-    @documented(infer_operation("Ask one version of a model", _NO_VERSION + _REFUSED, of_version=True))
+    @documented(infer_operation("Predict with one version of a model", _NO_VERSION + _INVALID, of_version=True))
     @fast_path
     def infer_by_version(environ: dict[str, Any], context: RequestContext, name: str, version: str) -> FastResponse:
-        return answered(environ, context, version_cache.get(registry[name], version))
+        return infer_body(environ, context, version_cache.get(registry[name], version))
 
     return routes
 
@@ -85,7 +85,7 @@ def oip_routes(
 def _health_routes(routes: Blueprint, registry: ModelRegistry) -> None:
     @routes.get("/health/live")
     @requires_scope("open")
-    @documented(Operation("Whether the process answers at all", "oip", {200: metadata.ServerLive}, error_format="oip"))
+    @documented(Operation("Liveness check", "oip", {200: metadata.ServerLive}, error_format="oip"))
     def live() -> Response:
         return _json(metadata.ServerLive(True))
 
@@ -93,11 +93,11 @@ def _health_routes(routes: Blueprint, registry: ModelRegistry) -> None:
     @requires_scope("open")
     @documented(
         Operation(
-            "Whether every model that should answer does",
+            "Readiness check",
             "oip",
             {
                 200: metadata.ServerReady,
-                503: ResponseSpec("Not every model that should answer does.", metadata.ServerReady),
+                503: ResponseSpec("A model that has a champion is not loaded.", metadata.ServerReady),
             },
             error_format="oip",
         )
@@ -107,7 +107,7 @@ def _health_routes(routes: Blueprint, registry: ModelRegistry) -> None:
 
     @routes.get("")
     @requires_scope("models")
-    @documented(Operation("What this server is", "oip", {200: metadata.ServerMetadata}, error_format="oip"))
+    @documented(Operation("Get server metadata", "oip", {200: metadata.ServerMetadata}, error_format="oip"))
     def server() -> Response:
         return _json(metadata.server())
 
@@ -116,9 +116,7 @@ def _model_routes(routes: Blueprint, registry: ModelRegistry, version_cache: Ver
     @routes.get("/models/<name>")
     @requires_scope("models")
     @documented(
-        Operation(
-            "What a model takes and gives", "oip", {200: metadata.ModelMetadata}, problems=_NO_MODEL, error_format="oip"
-        )
+        Operation("Get model metadata", "oip", {200: metadata.ModelMetadata}, problems=_NO_MODEL, error_format="oip")
     )
     def model(name: str) -> Response:
         return _json(metadata.model(registry[name].require_loaded(), version_cache.versions(registry[name])))
@@ -127,9 +125,9 @@ def _model_routes(routes: Blueprint, registry: ModelRegistry, version_cache: Ver
     @requires_scope("models")
     @documented(
         Operation(
-            "Whether a model answers",
+            "Check whether a model is loaded",
             "oip",
-            {200: metadata.ModelReady, 503: ResponseSpec("It does not.", metadata.ModelReady)},
+            {200: metadata.ModelReady, 503: ResponseSpec("The model is not loaded.", metadata.ModelReady)},
             problems=(UnknownModelError,),
             error_format="oip",
         )
@@ -142,7 +140,7 @@ def _model_routes(routes: Blueprint, registry: ModelRegistry, version_cache: Ver
     @requires_scope("models")
     @documented(
         Operation(
-            "What one version takes and gives",
+            "Get the metadata of a version",
             "oip",
             {200: metadata.ModelMetadata},
             problems=_NO_VERSION,
@@ -156,7 +154,7 @@ def _model_routes(routes: Blueprint, registry: ModelRegistry, version_cache: Ver
     @requires_scope("models")
     @documented(
         Operation(
-            "Whether one version answers: it is loaded, if it was not",
+            "Check whether a version can answer, and load it if necessary",
             "oip",
             {200: metadata.ModelReady},
             problems=_NO_VERSION,
@@ -169,19 +167,19 @@ def _model_routes(routes: Blueprint, registry: ModelRegistry, version_cache: Ver
 
 
 def _json(document: Any, status: int = 200) -> Response:
-    answer = Response(encode(document), status=status, mimetype="application/json")
+    response = json_response(document, status)
     if status == 503:
-        answer.headers["Retry-After"] = "1"
-    return answer
+        response.headers["Retry-After"] = "1"
+    return response
 
 
-def _reply(answer: EncodedResponse, packing: str | None) -> FastResponse:
-    body = answer.body if packing is None else compress(answer.body, packing)
+def _to_fast_response(response: EncodedResponse, encoding: str | None) -> FastResponse:
+    body = response.body if encoding is None else compress(response.body, encoding)
     headers: list[tuple[str, str]] = []
-    if answer.head_bytes is not None:  # of the bytes before they were packed
-        headers.append(("Inference-Header-Content-Length", str(answer.head_bytes)))
-    if packing is not None:
-        headers.append(("Content-Encoding", packing))
+    if response.head_bytes is not None:  # of the uncompressed bytes
+        headers.append(("Inference-Header-Content-Length", str(response.head_bytes)))
+    if encoding is not None:
+        headers.append(("Content-Encoding", encoding))
     headers.append(("Vary", "Accept-Encoding"))
-    media_type = "application/json" if answer.head_bytes is None else "application/octet-stream"
+    media_type = "application/json" if response.head_bytes is None else "application/octet-stream"
     return FastResponse(body, media_type, tuple(headers))

@@ -1,4 +1,4 @@
-"""The routes of the document and of the docs page."""
+"""``GET /openapi.json`` and ``GET /docs``."""
 
 from __future__ import annotations
 
@@ -9,56 +9,62 @@ from flask import Blueprint, Response, current_app, request
 
 from include.inference import ModelSignature
 from include.settings import Settings
+from model_service.http.json import encode
 from model_service.http.middleware import RequestMiddleware, requires_scope
-from model_service.http.responses import encode
 from model_service.models.registry import ModelRegistry
 from model_service.openapi.document import openapi_document
 from model_service.openapi.operation import Operation, ResponseSpec, documented
 from model_service.openapi.page import render_page
 
-# The page holds all it needs: a browser that is told so loads nothing, and runs nothing.
+# The page is self-contained: the browser must not load or run anything else.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_KEPT: Final = 4
+_CACHED: Final = 4
 
 
 def openapi_routes(settings: Settings, registry: ModelRegistry, middleware: RequestMiddleware) -> Blueprint:
     """Return the blueprint of ``GET /openapi.json`` and ``GET /docs``.
 
-    Anybody may read which routes there are, as in the reference; of models they tell whoever may ask for them. So a
-    browser, which sends no token, shows the page.
+    The routes are public, as in the reference; models are described only to callers that may access them. So a browser,
+    which sends no token, can show the page.
     """
     routes = Blueprint("openapi", __name__)
 
     def signatures() -> tuple[ModelSignature, ...]:
-        can_access = middleware.visible_models(request.environ, "models")
+        is_visible = middleware.visible_models(request.environ, "models")
         loaded = [
             served.current
             for served in registry
-            if served.current is not None and can_access and can_access(served.name)
+            if served.current is not None and is_visible and is_visible(served.name)
         ]
         return tuple(each.scorer.signature for each in loaded)
 
-    def document(told: tuple[ModelSignature, ...]) -> dict[str, Any]:
+    def document(visible: tuple[ModelSignature, ...]) -> dict[str, Any]:
         return openapi_document(
             current_app,
             settings.default_model,
-            {signature.model: signature for signature in told},
+            {signature.model: signature for signature in visible},
             authenticates=middleware.authenticates,
             open_scopes=middleware.open_scopes,
         )
 
-    # Made once for all who are told the same: these routes know no limits, and making it takes milliseconds.
-    @lru_cache(maxsize=_KEPT)
-    def as_json(told: tuple[ModelSignature, ...]) -> bytes:
-        return encode(document(told))
+    # Cached per set of visible models: these routes have no rate limit, and generating takes milliseconds.
+    @lru_cache(maxsize=_CACHED)
+    def as_json(visible: tuple[ModelSignature, ...]) -> bytes:
+        return encode(document(visible))
 
-    @lru_cache(maxsize=_KEPT)
-    def as_page(told: tuple[ModelSignature, ...]) -> str:
-        return render_page(document(told), models_are_hidden=middleware.authenticates and not told)
+    @lru_cache(maxsize=_CACHED)
+    def as_page(visible: tuple[ModelSignature, ...]) -> str:
+        return render_page(document(visible), models_are_hidden=middleware.authenticates and not visible)
 
     @routes.get("/openapi.json")
     @requires_scope("open")
-    @documented(Operation("This description", "docs", {200: ResponseSpec("OpenAPI 3.1.", {"type": "object"})}))
+    @documented(
+        Operation(
+            "OpenAPI description of the service",
+            "docs",
+            {200: ResponseSpec("An OpenAPI 3.1 document.", {"type": "object"})},
+        )
+    )
     def openapi() -> Response:
         return Response(as_json(signatures()), mimetype="application/json")
 
@@ -66,9 +72,9 @@ def openapi_routes(settings: Settings, registry: ModelRegistry, middleware: Requ
     @requires_scope("open")
     @documented(
         Operation(
-            "This description as a page",
+            "OpenAPI description as a web page",
             "docs",
-            {200: ResponseSpec("HTML that needs no other file.", {"type": "string"}, media_type="text/html")},
+            {200: ResponseSpec("A self-contained HTML page.", {"type": "string"}, media_type="text/html")},
         )
     )
     def docs() -> Response:

@@ -1,4 +1,4 @@
-"""The routes that look scores up in the score table: what analysts see, for a program."""
+"""Look-ups of published scores: ``GET .../scores/<key>`` and ``POST .../scores:lookup``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from include.errors import RowsRejectedError, UnknownModelError
 from include.settings import Settings
-from model_service.db import score_repository as tables
+from model_service.db import score_repository as repository
 from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
-from model_service.db.score_repository import Key, KeyKind, Score
-from model_service.http import score_params as asked
+from model_service.db.score_repository import Score
+from model_service.http import score_params as params
 from model_service.http.body import read_body
 from model_service.http.errors import (
     InvalidParameterError,
@@ -26,9 +26,11 @@ from model_service.http.errors import (
     ScoreNotFoundError,
     ScoresUnavailableError,
 )
+from model_service.http.json import json_response
 from model_service.http.limits import check_depth
 from model_service.http.middleware import current_request_context, requires_scope
-from model_service.http.responses import encode
+from model_service.http.score_params import Key, KeyKind
+from model_service.http.timestamps import parse_partition
 from model_service.models.registry import ModelRegistry, ServedModel
 from model_service.openapi import Operation, Parameter, RequestBody, documented
 
@@ -36,14 +38,14 @@ T = TypeVar("T")
 
 
 class ScoreResponse(Score, kw_only=True):
-    """One score, with what every answer says of itself."""
+    """One score."""
 
     model: str
     request_id: str
 
 
 class ScoreHistoryResponse(msgspec.Struct):
-    """A page of a key's scores, the newest first."""
+    """A page of a key's scores, newest first."""
 
     model: str
     key: Key
@@ -53,7 +55,7 @@ class ScoreHistoryResponse(msgspec.Struct):
 
 
 class ScoreLookupResponse(msgspec.Struct):
-    """The newest score of each key asked for, in their order; null for a key that was never scored."""
+    """The newest score of each requested key, in their order; null for a key without a score."""
 
     model: str
     scores: list[Score | None]
@@ -61,19 +63,21 @@ class ScoreLookupResponse(msgspec.Struct):
 
 
 class ScoreLookupRequest(msgspec.Struct):
-    """The keys whose newest scores are wanted."""
+    """The keys to look up."""
 
     keys: list[Key]
 
 
-_KEY = Parameter("key", {"type": "string", "minLength": 1}, "The entity's key; slashes may stand as they are.")
-_OF_A_KEY = (
-    Parameter("partition", {"type": "string"}, "Start of the partition: YYYY-MM-DD (UTC), or RFC 3339."),
-    Parameter("history", {"type": "boolean"}, "true: all scores of the key, the newest first, in pages."),
+_KEY = Parameter("key", {"type": "string", "minLength": 1}, "The entity key. Slashes need no escape.")
+_QUERY = (
+    Parameter("partition", {"type": "string"}, "Start of the partition: YYYY-MM-DD (UTC) or RFC 3339."),
+    Parameter("history", {"type": "boolean"}, "true: return all scores of the key, newest first, in pages."),
     Parameter(
-        "limit", {"type": "integer", "minimum": 1, "maximum": asked.MAX_PAGE}, "Most scores of a page of history."
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": params.MAX_PAGE},
+        f"With history: maximum number of scores on a page. Default: {params.DEFAULT_PAGE}.",
     ),
-    Parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+    Parameter("cursor", {"type": "string"}, "With history: next_cursor of the previous page."),
 )
 _PROBLEMS = (UnknownModelError, RowsRejectedError, NotLoadedError, ScoresUnavailableError)
 
@@ -94,39 +98,41 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
     @requires_scope("scores")
     @documented(
         Operation(
-            summary="The newest score of a key, its score of one partition, or all of them",
+            summary="Get a key's newest score, its score in one partition, or its history",
             tag="scores",
             responses={200: ScoreResponse | ScoreHistoryResponse},
             problems=(*_PROBLEMS, InvalidParameterError, ScoreNotFoundError),
-            query=_OF_A_KEY,
+            query=_QUERY,
             path={"key": _KEY},
         )
     )
     def scores_of_key(name: str, key: str) -> Response:
         served = registry[name]
-        bound = asked.parse_key(key, _kind(served))
-        parameters = request.args.to_dict()
-        if asked.parse_bool("history", parameters.pop("history", None)):
-            asked.reject_unknown_parameters(parameters, ("limit", "cursor"))
-            return _page(read, served.name, bound, parameters)
-        asked.reject_unknown_parameters(parameters, ("partition",))
-        partition = asked.parse_partition(parameters["partition"]) if parameters else None
+        bound = params.parse_key(key, _kind(served))
+        given = request.args.to_dict()
+        if params.parse_bool("history", given.pop("history", None)):
+            params.reject_unknown_parameters(given, ("limit", "cursor"))
+            return _page(read, served.name, bound, given)
+        params.reject_unknown_parameters(given, ("partition",))
+        partition = parse_partition(given["partition"]) if given else None
         score = read(
             lambda connection: (
-                tables.newest_score(connection, name, bound)
+                repository.newest_score(connection, name, bound)
                 if partition is None
-                else tables.score_of_partition(connection, name, bound, partition)
+                else repository.score_of_partition(connection, name, bound, partition)
             )
         )
         if score is None:
-            raise _never_scored(read, name, bound)
-        return _json(ScoreResponse(*astuple(score), model=name, request_id=current_request_context().request_id))
+            raise _not_found(read, name, bound)
+        return json_response(
+            ScoreResponse(*astuple(score), model=name, request_id=current_request_context().request_id)
+        )
 
     @routes.post("/v1/models/<name>/scores:lookup")
     @requires_scope("scores")
     @documented(
         Operation(
-            summary="The newest scores of many keys",
+            summary="Get the newest scores of many keys",
             tag="scores",
             responses={200: ScoreLookupResponse},
             problems=(*_PROBLEMS, InvalidParameterError, MalformedBodyError, PayloadTooLargeError),
@@ -135,37 +141,33 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
     )
     def scores_of_keys(name: str) -> Response:
         served = registry[name]
-        asked.reject_unknown_parameters(request.args.to_dict(), ())
+        params.reject_unknown_parameters(request.args.to_dict(), ())
         kind = _kind(served)
         body = read_body(request.environ, settings.service_max_bytes)
         check_depth(body, settings.service_max_depth)
-        keys = asked.parse_keys(body, kind, settings.service_max_keys)
-        scores = read(lambda connection: tables.newest_scores(connection, name, keys, kind)) if keys else []
-        return _json(ScoreLookupResponse(name, scores, current_request_context().request_id))
+        keys = params.parse_keys(body, kind, settings.service_max_keys)
+        scores = read(lambda connection: repository.newest_scores(connection, name, keys, kind)) if keys else []
+        return json_response(ScoreLookupResponse(name, scores, current_request_context().request_id))
 
     return routes
 
 
-def _page(read: Callable[..., list[Score]], model: str, key: Key, parameters: dict[str, str]) -> Response:
-    limit = asked.parse_limit(parameters.get("limit"))
-    before = asked.decode_cursor(parameters.get("cursor"))
-    # One more than is shown tells whether there is another page.
-    found = read(lambda connection: tables.score_history(connection, model, key, limit=limit + 1, before=before))
-    if not found and before is None:
-        raise _never_scored(read, model, key)
-    shown = found[:limit]
-    cursor = asked.encode_cursor(shown[-1].partition_start) if len(found) > limit else None
-    return _json(ScoreHistoryResponse(model, key, shown, cursor, current_request_context().request_id))
+def _page(read: Callable[..., list[Score]], model: str, key: Key, given: dict[str, str]) -> Response:
+    limit = params.parse_limit(given.get("limit"))
+    before = params.decode_cursor(given.get("cursor"))
+    # One more than the limit: it tells whether there is another page.
+    scores = read(lambda connection: repository.score_history(connection, model, key, limit=limit + 1, before=before))
+    if not scores and before is None:
+        raise _not_found(read, model, key)
+    page = scores[:limit]
+    cursor = params.encode_cursor(page[-1].partition_start) if len(scores) > limit else None
+    return json_response(ScoreHistoryResponse(model, key, page, cursor, current_request_context().request_id))
 
 
-def _never_scored(read: Callable[..., Any], model: str, key: Key) -> ScoreNotFoundError:
-    newest: datetime | None = read(lambda connection: tables.newest_partition(connection, model))
+def _not_found(read: Callable[..., Any], model: str, key: Key) -> ScoreNotFoundError:
+    newest: datetime | None = read(lambda connection: repository.newest_partition(connection, model))
     return ScoreNotFoundError(model, str(key), newest.isoformat() if newest else None)
 
 
 def _kind(served: ServedModel) -> KeyKind:
     return served.spec.entity_key.type if served.spec else served.require_loaded().scorer.signature.entity_key.type
-
-
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(encode(answer), mimetype="application/json")

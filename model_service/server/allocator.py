@@ -1,4 +1,4 @@
-"""Memory that is free goes back to the system: allocators keep what they were given, in heaps and caches a thread.
+"""Limits the memory that allocators keep in per-thread heaps and caches, and returns free memory to the system.
 
 Sources
 -------
@@ -17,23 +17,23 @@ _LIBC: Final = ctypes.CDLL(None)
 
 
 def limit_malloc_arenas() -> None:
-    """Have glibc's threads share two heaps, not one each: what they free, others can use."""
-    if hasattr(_LIBC, "mallopt"):  # glibc's; others have no arenas
+    """Make glibc's threads share two heaps, so that memory freed by one thread can be used by others."""
+    if hasattr(_LIBC, "mallopt"):  # glibc only
         _LIBC.mallopt(_M_ARENA_MAX, 2)
 
 
 def limit_tcache() -> None:
-    """Have granian's allocator, a jemalloc of its own, keep no piece of over 4 KiB for a thread that freed it.
+    """Make granian's allocator (its own jemalloc) cache no allocation over 4 KiB per thread.
 
-    It reads this when granian is loaded: call it before. With 64 connections it is 4 MiB a worker less, and no slower.
+    It is read when granian is imported: call it before. It saves 4 MiB per worker with 64 connections, at equal speed.
     """
     os.environ.setdefault("_RJEM_MALLOC_CONF", "tcache_max:4096")
 
 
 def trim_heap() -> None:
-    """Give the system what is free, as after a model was loaded: its graph was parsed in memory of many times its size.
+    """Return free memory to the system, as after loading a model, whose parsing needs many times its size.
 
-    It takes some milliseconds, in which the interpreter's lock is not held.
+    It takes some milliseconds, in which the GIL is released.
     """
-    if hasattr(_LIBC, "malloc_trim"):  # glibc's
+    if hasattr(_LIBC, "malloc_trim"):  # glibc only
         _LIBC.malloc_trim(0)

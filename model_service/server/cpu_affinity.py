@@ -1,8 +1,8 @@
-"""Each worker on a core of its own, where there are at least as many workers as cores.
+"""Pins each worker to a core, if there are at least as many workers as cores.
 
-A worker's threads take turns at the interpreter's lock, and a prediction gives it away twice. Where the kernel puts the
-threads on different cores, each turn wakes another core, and its caches come along: at 64 connections that costs
-up to a third of all answers. See docs/decisions/0013.
+The threads of a worker take turns at the GIL, and a prediction releases it twice. If the kernel runs the threads on
+different cores, each turn wakes another core and moves its caches: with 64 connections that costs up to a third of the
+throughput. See docs/decisions/0013.
 
 Source: https://docs.python.org/3/library/os.html#os.sched_setaffinity
 """
@@ -19,44 +19,44 @@ log = logging.getLogger(__name__)
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class CpuPinner:
-    """The cores that this process may use, shared out among its workers.
+    """Distributes the cores that this process may use among its workers.
 
-    Make it in the main process, before the workers are forked. The places are record locks on a file
-    in memory: the kernel takes a worker's back when it dies, and its successor finds it free.
+    Create it in the main process, before the workers are forked. Each worker holds its core by a record lock on a file
+    in memory: when a worker dies, the kernel releases the lock, and its successor gets the core.
 
     Parameters
     ----------
     workers : int
-        How many workers there will be. With fewer than cores, none is bound: the others' cores would lie idle.
+        Number of workers. If there are fewer workers than cores, none is pinned: the other cores would be idle.
     """
 
     def __init__(self, workers: int) -> None:
-        self._places: list[int] = []
-        if sys.platform == "linux" and usable_cores() <= workers:  # elsewhere the kernel takes no such orders
+        self._cores: list[int] = []
+        if sys.platform == "linux" and usable_cores() <= workers:  # other systems have no such call
             cores = sorted(os.sched_getaffinity(0))
-            self._places = [cores[place % len(cores)] for place in range(workers)]
+            self._cores = [cores[index % len(cores)] for index in range(workers)]
             self._file = os.memfd_create("sluice-cores")  # open as long as the process lives
 
     def pin(self) -> int | None:
-        """In a worker, before it starts threads: take a core that no other has, and stay on it.
+        """In a worker, before it starts threads: pin it to a core that no other worker has.
 
         Returns
         -------
         int or None
-            The core's number; None when the workers are not bound to any.
+            The core's number; None if workers are not pinned.
         """
-        for place, core in enumerate(self._places):
+        for index, core in enumerate(self._cores):
             with suppress(BlockingIOError):
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
                 try:
                     os.sched_setaffinity(0, {core})
-                except OSError as error:  # the machine's owner took the core away meanwhile
-                    log.warning("cannot stay on core %d (%s): the kernel chooses", core, error.strerror)
+                except OSError as error:  # the core was removed from this container meanwhile
+                    log.warning("cannot pin this worker to core %d (%s): the kernel schedules it", core, error.strerror)
                     return None
                 return core
         return None

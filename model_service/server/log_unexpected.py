@@ -1,6 +1,6 @@
-"""How an error that nobody foresaw is logged: by kind and place.
+"""Logs an unexpected exception by its class and place.
 
-Its message may hold what a caller sent, and so may a trace: neither is logged unless somebody asks by the level
+Its message and its traceback may contain data of a caller: they are logged at the level debug only
 (``SLUICE_SERVICE_LOG_LEVEL=debug``).
 """
 
@@ -11,10 +11,10 @@ import traceback
 
 
 def log_unexpected(log: logging.Logger, what: str, error: Exception) -> None:
-    """Log that `what` failed: the error's kind and the line that raised it, and at debug level all of it."""
+    """Log `what` with the class of the error and the line that raised it; at level debug with the traceback."""
     trace = error if log.isEnabledFor(logging.DEBUG) else None
     kind = type(error).__name__
-    if isinstance(error, OSError) and error.strerror:  # the system's own words: they hold nothing of a caller's
+    if isinstance(error, OSError) and error.strerror:  # the text of the system contains no data of a caller
         kind = f"{kind} ({error.strerror})"
     log.error("%s: %s at %s", what, kind, _place_of(error), exc_info=trace)
 

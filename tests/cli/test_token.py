@@ -7,7 +7,7 @@ import pytest
 from include.cli import main
 from include.settings import Settings
 from model_service.auth import build_authenticator
-from model_service.http.refusals import PermissionDeniedError
+from model_service.http.errors import PermissionDeniedError
 
 SECRET = "a secret of the tests, long enough"  # noqa: S105
 

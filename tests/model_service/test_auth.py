@@ -23,7 +23,7 @@ from include.errors import SettingsError
 from include.settings import Settings
 from model_service import ModelRegistry, create_app
 from model_service.auth import BearerAuthenticator, Principal, TokenCache, build_authenticator, check_exposure
-from model_service.http.refusals import (
+from model_service.http.errors import (
     AuthenticationRequiredError,
     InvalidTokenError,
     JWKSUnavailableError,
@@ -168,7 +168,7 @@ def test_the_public_key_is_not_taken_as_a_shared_secret(tmp_path: Path) -> None:
     ("settings", "expected"),
     [
         ({"auth_secret": "s" * 31}, "at least 32 bytes"),
-        ({"auth_public_key": Path("/nowhere.pem")}, "public key in PEM"),
+        ({"auth_public_key": Path("/nowhere.pem")}, "PEM file with a public key"),
         ({"auth_jwks_url": "file:///etc/passwd"}, "http or https"),
         ({"auth_secret": SECRET, "auth_jwks_url": "http://x"}, "Unset all but one"),
     ],
@@ -521,9 +521,17 @@ def test_a_list_of_models_shows_those_that_the_token_is_for(guarded: Any) -> Non
 # -- /ready: open to load balancers, and its faults to who may see them ----------------------------
 
 
+NOT_LOADED = {
+    "state": "load_failed",
+    "message": "the champion, version 1, could not be loaded",
+    "version": None,
+    "champion": 1,
+}
+
+
 @pytest.fixture(scope="module")
 def faulty(settled: Any) -> ModelRegistry:
-    """Slots of two models that were refused, of a broken declaration, and a ledger that is away."""
+    """A registry of two models that could not be loaded, with invalid declarations and an unavailable ledger."""
     registry = ModelRegistry()
     registry.sync({}, {"iris": "/srv/models/iris/spec.py: no such word", "trip": "/srv/models/trip/spec.py: nor here"})
     registry.ledger_error = "connection to server at db.internal, port 5432, user sluice failed"
@@ -566,8 +574,13 @@ def test_without_a_good_token_readiness_tells_states_and_versions_and_no_fault(
     assert answer.get_json() == {
         "ready": False,
         "models": {
-            "iris": {"state": "refused", "version": None, "champion": 1},
-            "trip": {"state": "serving the champion", "version": 1, "champion": 1},
+            "iris": NOT_LOADED,
+            "trip": {
+                "state": "serving",
+                "message": "serving the champion, version 1",
+                "version": 1,
+                "champion": 1,
+            },
         },
     }
 
@@ -581,14 +594,14 @@ def test_with_a_token_for_models_readiness_tells_what_it_tells_where_nobody_need
     assert told.get_json() == unguarded.get_json()
     assert told.get_json()["models"]["iris"]["load_error"] == faulty["iris"].load_error
     assert told.get_json()["ledger_error"] == faulty.ledger_error
-    assert told.get_json()["broken"] == faulty.broken
+    assert told.get_json()["invalid_specs"] == faulty.invalid_specs
 
 
 def test_of_models_that_a_token_is_not_for_readiness_tells_no_fault(faulty: ModelRegistry, settled: Any) -> None:
     told = readiness(faulty, settled, f"Bearer {token(models=['trip'])}").get_json()
-    assert told["models"]["iris"] == {"state": "refused", "version": None, "champion": 1}
+    assert told["models"]["iris"] == NOT_LOADED
     assert told["models"]["trip"]["load_error"] == faulty["trip"].load_error
-    assert set(told["broken"]) == {"trip"}
+    assert set(told["invalid_specs"]) == {"trip"}
 
 
 def test_readiness_is_told_while_the_issuers_keys_cannot_be_had(

@@ -37,15 +37,19 @@ def test_it_is_ready_when_every_declared_model_that_has_a_champion_is_loaded(ser
     service.watcher.poll_once()
     nothing_yet = service.client.get("/ready")
     assert nothing_yet.status_code == 503
-    assert nothing_yet.get_json()["models"]["iris"]["state"] == "no champion"
+    assert nothing_yet.get_json()["models"]["iris"]["state"] == "no_champion"
     harness.champion("iris")
     service.watcher.poll_once()
     ready = service.client.get("/ready")
     assert ready.status_code == 200
     assert ready.get_json()["models"]["iris"] == {
-        "state": "serving the champion", "version": 1, "champion": 1, "load_error": None,
-    }  # fmt: skip
-    assert ready.get_json()["models"]["trip"]["state"] == "no champion"
+        "state": "serving",
+        "message": "serving the champion, version 1",
+        "version": 1,
+        "champion": 1,
+        "load_error": None,
+    }
+    assert ready.get_json()["models"]["trip"]["state"] == "no_champion"
 
 
 def test_a_promotion_and_a_rollback_are_followed(service: Any, harness: Any) -> None:
@@ -100,7 +104,8 @@ def test_an_artifact_with_one_byte_changed_is_refused_and_the_old_version_goes_o
     ready = service.client.get("/ready")
     state = ready.get_json()["models"]["iris"]
     assert ready.status_code == 200
-    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving an older version")
+    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving")
+    assert state["message"] == "serving version 1; the champion, version 2, could not be loaded"
     assert "model.onnx: expected SHA-256" in state["load_error"]
 
 
@@ -113,13 +118,13 @@ def test_a_refused_artifact_that_is_restored_is_served_without_a_new_promotion(s
     service.watcher.poll_once()
     refused = service.predict("iris", SETOSA)
     assert refused.status_code == 503
-    assert "its champion could not be loaded. GET /ready tells why" in refused.get_json()["detail"]
+    assert "its champion could not be loaded. GET /ready reports the cause" in refused.get_json()["detail"]
     assert str(Path(harness.store.locate("iris", 1))) not in refused.text, (
         "a path is for those who may ask about models"
     )
     ready = service.client.get("/ready")
     assert ready.status_code == 503
-    assert "was refused" in ready.get_json()["models"]["iris"]["load_error"]
+    assert "could not be loaded" in ready.get_json()["models"]["iris"]["load_error"]
     graph.write_bytes(content)
     service.watcher._retries.clear()  # its pause is over
     service.watcher.poll_once()
@@ -173,7 +178,8 @@ def refused_but_the_others_are_followed(service: Any, told: Told, why: str) -> N
     service.watcher.poll_once()
     assert version_of(service) == 1
     state = service.client.get("/ready").get_json()["models"]["iris"]
-    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving an older version")
+    assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving")
+    assert state["message"] == "serving version 1; the champion, version 2, could not be loaded"
     assert why in state["load_error"]
     assert told.refusals == [("iris", 2, state["load_error"])]
     assert told.swaps == ["trip"]
@@ -207,7 +213,7 @@ def test_an_artifact_that_cannot_be_read_is_refused_and_told(service: Any, harne
     refused_but_the_others_are_followed(service, told, "loading it fails: NotADirectoryError")
 
 
-def test_an_error_that_nobody_foresaw_is_a_refusal_like_any_other(
+def test_an_unexpected_error_is_a_load_failure_like_any_other(
     service: Any, harness: Any, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.declare("iris", "trip")
@@ -219,11 +225,11 @@ def test_an_error_that_nobody_foresaw_is_a_refusal_like_any_other(
 
     def loaded(scorer: Scorer, version: ModelVersion, promotion: Promotion) -> LoadedModel:
         if (version.model, version.version) == ("iris", 2):
-            raise RuntimeError("nobody foresaw this")
+            raise RuntimeError("unexpected")
         return really(scorer, version, promotion)
 
     monkeypatch.setattr("model_service.models.champion_watcher.LoadedModel", loaded)
-    refused_but_the_others_are_followed(service, told, "RuntimeError: nobody foresaw this")
+    refused_but_the_others_are_followed(service, told, "RuntimeError: unexpected")
     assert "test_champion_watcher.py:" in caplog.text
 
 
@@ -301,7 +307,7 @@ def test_a_declaration_that_breaks_does_not_stop_its_champion(service: Any, harn
     assert version_of(service) == 1
     ready = service.client.get("/ready")
     assert ready.status_code == 200
-    assert "spec.py" in ready.get_json()["broken"]["iris"]
+    assert "spec.py" in ready.get_json()["invalid_specs"]["iris"]
 
 
 def test_with_the_ledger_down_what_is_loaded_goes_on(service: Any, harness: Any) -> None:
@@ -325,8 +331,8 @@ def test_models_are_listed_with_what_they_take_and_since_when_they_answer(servic
     harness.champion("iris")
     service.watcher.poll_once()
     iris, trip = service.client.get("/v1/models").get_json()["models"]
-    assert (iris["name"], iris["version"], iris["state"]) == ("iris", 1, "serving the champion")
+    assert (iris["name"], iris["version"], iris["state"]) == ("iris", 1, "serving")
     assert iris["classes"] == ["setosa", "versicolor", "virginica"]
     assert [feature["name"] for feature in iris["features"]][:1] == ["sepal_length"]
     assert (iris["promoted_by"], iris["reason"]) == ("tests", "to see it served")
-    assert (trip["name"], trip["version"], trip["state"]) == ("trip", None, "no champion")
+    assert (trip["name"], trip["version"], trip["state"]) == ("trip", None, "no_champion")

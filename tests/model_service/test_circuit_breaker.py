@@ -17,7 +17,7 @@ class AnyHistory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.breaker = CircuitBreaker(failures=FAILURES, pause=PAUSE, clock=lambda: self.now)
+        self.breaker = CircuitBreaker(failures=FAILURES, reset_timeout=PAUSE, clock=lambda: self.now)
         self.in_a_row = 0
         self.opened_at: float | None = None
         self.trials: list[float] = []
@@ -74,7 +74,7 @@ test_whatever_happens_it_opens_pauses_and_tries_one_at_a_time = AnyHistory.TestC
 
 def test_it_opens_after_failures_in_a_row_and_closes_after_one_good_trial() -> None:
     now = 0.0
-    breaker = CircuitBreaker(failures=2, pause=5, clock=lambda: now)
+    breaker = CircuitBreaker(failures=2, reset_timeout=5, clock=lambda: now)
     breaker.record_failure()
     breaker.record_success()
     breaker.record_failure()
@@ -95,7 +95,7 @@ def test_it_opens_after_failures_in_a_row_and_closes_after_one_good_trial() -> N
 
 def test_a_trial_that_never_reports_does_not_keep_it_open_for_ever() -> None:
     now = 0.0
-    breaker = CircuitBreaker(failures=1, pause=5, clock=lambda: now)
+    breaker = CircuitBreaker(failures=1, reset_timeout=5, clock=lambda: now)
     breaker.record_failure()
     now = 5.0
     assert breaker.acquire() is Permit.PROBE

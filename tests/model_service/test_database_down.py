@@ -192,7 +192,7 @@ def test_a_database_that_hangs_is_left_alone_just_so(
     outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 1)
 
 
-def test_a_door_that_is_shut_keeps_nobody_waiting(own_server: OwnServer) -> None:
+def test_an_open_circuit_keeps_no_request_waiting(own_server: OwnServer) -> None:
     from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
 
     engine = open_engine(own_server.url)

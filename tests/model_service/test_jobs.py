@@ -147,7 +147,7 @@ def test_a_body_may_be_packed_but_holds_no_more_than_it_may_once_unpacked(jobs: 
         where, headers = "/v1/models/iris/predict_async", {"Content-Encoding": "gzip"}
         answer = client.post(where, data=body, headers=headers)
         assert answer.status_code == status
-    assert "bytes once unpacked" in answer.get_json()["detail"], "packed it was small enough"
+    assert "bytes after decompression" in answer.get_json()["detail"], "compressed it was small enough"
     assert "SLUICE_SERVICE_JOB_MAX_BYTES" in answer.get_json()["detail"], "its limit is named, not that of predictions"
 
 
@@ -241,7 +241,7 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: An
     with harness.engine.begin() as connection:
         connection.execute(text("UPDATE sluice.job SET expires_at = now() - interval '1 second'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
-    jobs.client.application.extensions[JOB_WORKER]._next_sweep = 0
+    jobs.client.application.extensions[JOB_WORKER]._next_removal = 0
     turn(jobs)
     with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
@@ -357,7 +357,7 @@ def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> 
     turn(jobs)
     failed = job_of(jobs, accepted)
     assert failed["state"] == "failed"
-    assert "was refused" in failed["error"]["detail"]
+    assert "cannot be loaded" in failed["error"]["detail"]
 
 
 # -- whose jobs a worker takes ---------------------------------------------------------------------

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ from jsonschema import Draft202012Validator
 
 from model_service import create_app
 from model_service.http import limits
-from model_service.http.errors import MalformedBodyError
+from model_service.http.errors import MalformedBodyError, OverloadedError, RateLimitedError
 from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter, check_depth
-from model_service.http.refusals import OverloadedError, RateLimitedError
+from model_service.http.problems import timeout_response
 from model_service.http.request_context import RequestContext
 from model_service.openapi.document import OIP_ERROR, PROBLEM
-from model_service.server.request_timeout import SlowRequestReaper, timeout_response
+from model_service.server.request_timeout import SlowRequestReaper
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 
@@ -108,7 +109,7 @@ def test_whoever_waits_as_told_gets_in(waits: list[float]) -> None:
 
 def test_a_million_made_up_callers_do_not_fill_the_memory() -> None:
     now = 0.0
-    limiter = RateLimiter(1, 2, lambda: now, most=100)
+    limiter = RateLimiter(1, 2, lambda: now, max_callers=100)
     for number in range(10_000):
         now += 0.001
         limiter.acquire(f"caller-{number}")
@@ -146,8 +147,8 @@ def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_wor
     assert [each.status_code for each in answers] == [200, 200, 429]
     assert answers[-1].headers["Retry-After"] == "4"
     assert answers[-1].get_json()["detail"] == (
-        "expected at most 0.5 requests a second of one caller, of which each of 2 workers grants its share, 0.25; "
-        "this one comes too early. Wait as long as Retry-After says."
+        "rate limit exceeded: at most 0.5 requests a second from one caller (0.25 on each of 2 workers). "
+        "Wait for the number of seconds in Retry-After."
     )
 
 
@@ -161,20 +162,20 @@ def test_large_bodies_wait_for_each_other_and_small_ones_for_nobody(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, at_once: int
 ) -> None:
     monkeypatch.setattr(limits, "usable_cores", lambda: cores)
-    turns = LargeBodySemaphore(workers)
+    large_bodies = LargeBodySemaphore(workers)
     large, small = bytes(SMALL_BODY_BYTES + 1), bytes(SMALL_BODY_BYTES)
     one_more = threading.Event()
 
     def ask() -> None:
-        with turns.of(large):
+        with large_bodies.limit(large):
             one_more.set()
 
     with ExitStack() as taken:
         for _ in range(at_once):
-            taken.enter_context(turns.of(large))
+            taken.enter_context(large_bodies.limit(large))
         waits = threading.Thread(target=ask, daemon=True)
         waits.start()
-        with turns.of(small):
+        with large_bodies.limit(small):
             assert not one_more.wait(0.1)
     waits.join(10)
     assert one_more.is_set()
@@ -241,21 +242,21 @@ def test_no_bracket_of_deep_json_is_looked_at_by_itself() -> None:
 
 @given(st.lists(st.booleans(), max_size=100), st.integers(1, 5))
 def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> None:
-    gate = ConcurrencyLimiter(most)
+    limiter = ConcurrencyLimiter(most)
     under_way: list[RequestContext] = []
     for arrives in steps:
         context = RequestContext({"REQUEST_METHOD": "POST"}, "/predict")
         if arrives and len(under_way) == most:
             with pytest.raises(OverloadedError):
-                gate.enter(context)
+                limiter.acquire(context)
         elif arrives:
-            gate.enter(context)
+            limiter.acquire(context)
             under_way.append(context)
         elif under_way:
-            gate.leave(under_way.pop(0))
-        assert len(gate) == len(under_way)
-        assert set(gate.contexts()) == set(under_way)
-        assert (gate.oldest() > 0) == bool(under_way)
+            limiter.release(under_way.pop(0))
+        assert len(limiter) == len(under_way)
+        assert set(limiter.contexts()) == set(under_way)
+        assert (limiter.oldest_age() > 0) == bool(under_way)
 
 
 def post_head(port: int, length: int, sent: bytes = b"", path: str = "/predict", **headers: str) -> socket.socket:
@@ -347,7 +348,7 @@ def test_clients_that_do_not_send_their_request_whole_in_time_are_told_so_and_cu
         answer, problem = late_answer(each)
         assert answer.getheader("Content-Type") == "application/problem+json"
         Draft202012Validator(PROBLEM).validate(problem)
-        assert "come whole and be answered within 2 s" in problem["detail"]
+        assert "not received and answered within 2 s" in problem["detail"]
         assert problem["request_id"] == answer.getheader("X-Request-ID")
         assert problem["instance"] == f"urn:sluice:request:{problem['request_id']}", "which was whose nobody knows"
         ids.add(problem["request_id"])
@@ -381,7 +382,7 @@ def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_
 
 
 def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
-    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1))
+    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1), partial(timeout_response, 1.0))
     descriptors = Path("/proc/self/fd")
     with socket.socket(), Path(os.devnull).open():
         before = len(list(descriptors.iterdir()))
@@ -390,7 +391,7 @@ def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
         assert len(list(descriptors.iterdir())) == before
 
 
-def visit_to(path: str, request_id: str) -> RequestContext:
+def context_of(path: str, request_id: str) -> RequestContext:
     return RequestContext({"REQUEST_METHOD": "POST", "PATH_INFO": path, "HTTP_X_REQUEST_ID": request_id}, path)
 
 
@@ -406,7 +407,7 @@ def visit_to(path: str, request_id: str) -> RequestContext:
 def test_whose_request_is_not_known_is_told_nothing_of_anybodys(
     paths: tuple[str, ...], waiting: int, media_type: str
 ) -> None:
-    answer = timeout_response(2, [visit_to(path, f"shop-{path}") for path in paths], waiting)
+    answer = timeout_response(2, [context_of(path, f"shop-{path}") for path in paths], waiting)
     assert (answer.status_code, answer.mimetype) == (408, media_type)
     assert not any(path in answer.get_data(as_text=True) for path in paths)
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])

@@ -1,4 +1,4 @@
-"""What nobody foresaw is logged by kind and place, and by no word that may be a caller's."""
+"""An unexpected error is logged by class and place, without any text that may be a caller's."""
 
 from __future__ import annotations
 

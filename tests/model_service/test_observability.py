@@ -247,9 +247,9 @@ def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(harness
     with harness.engine.connect() as connection:
         alerts = connection.execute(text("SELECT model, dag_id, run_id, error, delivered FROM sluice.alert")).all()
     assert [(each.model, each.dag_id, each.run_id, each.delivered) for each in alerts] == [
-        ("iris", "model_service", "version 1 refused", False)
+        ("iris", "model_service", "version 1 could not be loaded", False)
     ]
-    assert "nothing is served" in alerts[0].error
+    assert "no version is served" in alerts[0].error
 
 
 def test_metrics_are_open_on_loopback_and_ask_for_a_scope_elsewhere(settled: Any) -> None:
@@ -293,7 +293,7 @@ def test_a_sample_of_timings_says_its_rate_and_counts_stay_whole(settled: Any) -
         server.settimeout(5)
         changes = {"statsd_host": "127.0.0.1", "statsd_port": server.getsockname()[1], "service_statsd_rate": 0.25}
         watched = Watched(settled, **changes)
-        context = visit_of(1)
+        context = context_of(1)
         for _ in range(400):
             watched.recorder.on_end(context, 200)
         watched.recorder.flush()
@@ -336,7 +336,7 @@ def test_exemplars_name_a_request_of_each_bucket_in_openmetrics(settled: Any) ->
 def test_the_latest_request_of_all_workers_is_the_exemplar(tmp_path: Path) -> None:
     workers = [ExemplarStore(tmp_path) for _ in range(2)]
     for number, worker in enumerate(workers):
-        buffer, context = MetricsBuffer(), visit_of(1)
+        buffer, context = MetricsBuffer(), context_of(1)
         context.request_id = f"worker-{number}"
         buffer.add(context, 200, 60_000)
         worker.add(buffer)
@@ -410,7 +410,7 @@ def line(number: int) -> AccessLogEntry:
 
 def test_lines_that_nobody_writes_are_dropped_and_counted() -> None:
     lines = Lines()
-    log = AccessLog(lines, most=10)
+    log = AccessLog(lines, max_queued=10)
     for number in range(25):
         log.add(line(number))
     assert log.dropped == 15
@@ -517,7 +517,7 @@ def test_nothing_is_kept_unless_a_setting_asks(harness: Any, service: Any) -> No
     assert not logged(harness.engine)
 
 
-def visit_of(rows: int) -> RequestContext:
+def context_of(rows: int) -> RequestContext:
     context = RequestContext({"REQUEST_METHOD": "POST"}, "/predict")
     context.model, context.version = "iris", 1
     context.inputs, context.outputs = [SETOSA] * rows, [{"value": 1.0}] * rows
@@ -526,7 +526,7 @@ def visit_of(rows: int) -> RequestContext:
 
 def test_at_most_a_hundred_rows_of_a_request_are_kept(engine: Engine) -> None:
     log = PredictionLog(engine)
-    log.add(visit_of(5000))
+    log.add(context_of(5000))
     log.flush()
     assert len(logged(engine)) == 100
 
@@ -535,9 +535,9 @@ def test_a_full_queue_drops_and_counts_and_what_waits_is_written_when_the_databa
     from include.warehouse import open_engine
 
     away = open_engine("postgresql://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
-    log = PredictionLog(away, most=10)
+    log = PredictionLog(away, max_queued=10)
     for _ in range(15):
-        log.add(visit_of(1))
+        log.add(context_of(1))
     log.flush()
     assert (log.dropped, log.written) == (5, 0)
     log._engine = engine
@@ -548,7 +548,7 @@ def test_a_full_queue_drops_and_counts_and_what_waits_is_written_when_the_databa
 def add_rows(log: PredictionLog, odd: dict[int, str], rows: int) -> None:
     """Add requests r0, r1, ... of one row each; those in `odd` hold its text."""
     for number in range(rows):
-        context = visit_of(1)
+        context = context_of(1)
         context.request_id = f"r{number}"
         context.inputs = [[odd.get(number, "AA"), 1.5]]
         log.add(context)
@@ -611,10 +611,10 @@ def test_what_was_written_is_not_written_again_when_the_rest_must_wait(engine: E
 def test_alerts_are_raised_whatever_becomes_of_the_rows(engine: Engine) -> None:
     log = PredictionLog(engine)
     add_rows(log, {}, 2)
-    log.alert("iris", "version 2 refused", "it is not what the ledger says")
+    log.alert("iris", "version 2 could not be loaded", "it is not what the ledger says")
     with without_the_function(engine, "log_predictions"):
         log.flush()
-        assert [each.run_id for each in alerts(engine)] == ["version 2 refused"]
+        assert [each.run_id for each in alerts(engine)] == ["version 2 could not be loaded"]
         assert (log.written, log.dropped) == (0, 0)
     log.flush()
     assert ids(engine) == ["r0", "r1"]
@@ -623,19 +623,19 @@ def test_alerts_are_raised_whatever_becomes_of_the_rows(engine: Engine) -> None:
 def test_rows_are_written_whatever_becomes_of_the_alerts(engine: Engine) -> None:
     log = PredictionLog(engine)
     add_rows(log, {}, 2)
-    log.alert("iris", "version 2 refused", "it is not what the ledger says")
+    log.alert("iris", "version 2 could not be loaded", "it is not what the ledger says")
     with without_the_function(engine, "raise_service_alert"):
         log.flush()
         assert ids(engine) == ["r0", "r1"]
     log.flush()
-    assert [each.run_id for each in alerts(engine)] == ["version 2 refused"]
+    assert [each.run_id for each in alerts(engine)] == ["version 2 could not be loaded"]
     assert ids(engine) == ["r0", "r1"]
 
 
 def test_an_alert_that_comes_while_others_are_written_is_not_lost(engine: Engine) -> None:
     log = PredictionLog(engine)
-    log.alert("iris", "version 1 refused", "why")
-    event.listen(engine, "commit", lambda _: log.alert("trip", "version 9 refused", "why"), once=True)
+    log.alert("iris", "version 1 could not be loaded", "why")
+    event.listen(engine, "commit", lambda _: log.alert("trip", "version 9 could not be loaded", "why"), once=True)
     log.flush()
     log.flush()
     assert [each.model for each in alerts(engine)] == ["iris", "trip"]
@@ -643,7 +643,7 @@ def test_an_alert_that_comes_while_others_are_written_is_not_lost(engine: Engine
 
 def test_an_alert_is_raised_although_it_quotes_what_no_database_can_store(engine: Engine) -> None:
     log = PredictionLog(engine)
-    log.alert("iris", "version 1 refused", "found \0 in the file \udc80.onnx")
+    log.alert("iris", "version 1 could not be loaded", "found \0 in the file \udc80.onnx")
     log.flush()
     assert [each.error for each in alerts(engine)] == ["found ? in the file ?.onnx"]
 
@@ -675,13 +675,13 @@ def test_a_category_that_no_log_can_hold_harms_nothing_else(
 
 def test_old_predictions_are_removed_as_new_ones_come(engine: Engine) -> None:
     log = PredictionLog(engine, days=7)
-    log.add(visit_of(3))
+    log.add(context_of(3))
     log.flush()
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE sluice.prediction_log SET predicted_at = now() - interval '8 days' WHERE position > 0"
         )
-    log.add(visit_of(1))
+    log.add(context_of(1))
     log.flush()
     assert [each.position for each in logged(engine)] == [0, 0]
 
@@ -710,7 +710,7 @@ NOTE_CALLS = 100
 
 def test_noting_a_request_costs_few_calls_and_none_of_the_system(settled: Any) -> None:
     watched = Watched(settled)
-    context = visit_of(1)
+    context = context_of(1)
     context.timings = [(phase, 1000) for phase in ("decode", "validate", "predict", "encode")]
     for _ in range(3):  # the first makes what the others use
         watched.recorder.on_end(context, 200)

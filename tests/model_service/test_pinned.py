@@ -36,7 +36,13 @@ def test_it_serves_the_pins_and_asks_no_database(harness: Any, run_service: Call
 
     ready = service.ask("GET", "/ready")[1]
     assert ready["models"] == {
-        "iris": {"state": "serving the pinned version", "version": 7, "champion": None, "load_error": None}
+        "iris": {
+            "state": "pinned",
+            "message": "serving version 7, as pinned",
+            "version": 7,
+            "champion": None,
+            "load_error": None,
+        }
     }
     status, answer = service.ask("POST", "/predict", {"features": SETOSA})
     assert (status, answer["version"], answer["artifact_digest"]) == (200, 7, pin["artifact_digest"])
@@ -75,7 +81,7 @@ def test_a_pinned_artifact_that_was_changed_is_refused_and_told(harness: Any, ru
     service = run_service(SLUICE_SERVICE_PINNED_VERSIONS=json.dumps({"iris": pin}), SLUICE_DATABASE_URL=None)
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     status, told = service.ask("GET", "/ready")
-    assert (status, told["models"]["iris"]["state"]) == (503, "refused")
+    assert (status, told["models"]["iris"]["state"]) == (503, "load_failed")
     assert "model.onnx: expected SHA-256" in told["models"]["iris"]["load_error"]
     assert service.ask("POST", "/predict", {"features": SETOSA})[0] == 503
 

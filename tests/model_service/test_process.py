@@ -165,7 +165,7 @@ def test_a_version_signed_by_nobody_who_is_trusted_is_refused_and_the_old_one_go
     def told() -> str:
         return service.ask("GET", "/ready")[1]["models"]["iris"]["load_error"] or ""
 
-    service.wait_until(lambda: "version 2 was refused" in told())
+    service.wait_until(lambda: "version 2 could not be loaded" in told())
     assert "trusted" in told()
     status, answer = service.ask("POST", "/predict", {"features": SETOSA})
     assert (status, answer["version"]) == (200, 1)

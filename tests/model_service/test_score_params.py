@@ -20,8 +20,8 @@ from model_service.http.score_params import (
     parse_key,
     parse_keys,
     parse_limit,
-    parse_partition,
 )
+from model_service.http.timestamps import parse_partition
 from model_service.jobs.chunks import split_chunks
 
 TIMES = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

@@ -82,7 +82,7 @@ def test_a_tensor_of_another_size_is_named_among_others_of_the_right_one(client:
     tensors["petal_length"] = np.zeros(3, dtype="<f4")
     told = asked(client, tensors, types)
     assert told.status_code == 400
-    assert "all inputs must have as many rows" in told.get_json()["error"]
+    assert "all inputs must have the same number of rows" in told.get_json()["error"]
     told = asked(client, columns(types, [[5, 3, 1, 0], [6, 3, 5, 2]]), types, petal_length=4, petal_width=12)
     assert told.status_code == 400
     assert "input 'petal_length': 2 element(s) of FP32 take 8 bytes; found 4" in told.get_json()["error"]

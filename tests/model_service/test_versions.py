@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 
 from model_service.db.executor import QueryExecutor
-from model_service.db.ledger_reads import LedgerReads
 from model_service.models import version_cache as version_cache_module
 from model_service.models.version_cache import VersionCache
 from tests.graphs import failing_graph, with_graph
@@ -88,14 +87,14 @@ def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None
     assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
 
 
-def shelf_of(service: Any, capacity: int) -> VersionCache:
-    executor = QueryExecutor(service.harness.engine, timeout=5)
-    return VersionCache(LedgerReads(service.harness.ledger, executor), service.harness.store, capacity)
+def cache_of(service: Any, capacity: int) -> VersionCache:
+    executor = QueryExecutor(service.harness.engine, timeout=5, ledger=service.harness.ledger)
+    return VersionCache(executor, service.harness.store, capacity)
 
 
 def test_only_so_many_versions_are_kept_and_the_one_not_asked_the_longest_makes_way(three: Any) -> None:
     served = three.registry["iris"]
-    version_cache = shelf_of(three, capacity=2)
+    version_cache = cache_of(three, capacity=2)
     three.harness.register("iris", 3)
     for version in ("1", "3", "1", "4"):
         assert version_cache.get(served, version).version == int(version)
@@ -114,7 +113,7 @@ def test_many_first_requests_at_once_load_a_version_once(three: Any, monkeypatch
         return really(artifacts, version)
 
     monkeypatch.setattr(version_cache_module, "load_version", counted)
-    version_cache = shelf_of(three, capacity=2)
+    version_cache = cache_of(three, capacity=2)
     found: list[Any] = []
     threads = [
         threading.Thread(target=lambda: found.append(version_cache.get(three.registry["iris"], "1"))) for _ in range(8)
@@ -130,9 +129,9 @@ def test_many_first_requests_at_once_load_a_version_once(three: Any, monkeypatch
 
 def test_without_a_database_what_is_in_memory_answers_and_the_rest_is_503(three: Any) -> None:
     served = three.registry["iris"]
-    version_cache = shelf_of(three, capacity=2)
+    version_cache = cache_of(three, capacity=2)
     version_cache.get(served, "1")
-    version_cache._ledger = None
+    version_cache._executor = None
     assert version_cache.get(served, "1").version == 1
     assert version_cache.get(served, "2").version == 2
     with pytest.raises(version_cache_module.LedgerUnavailableError):

@@ -18,7 +18,8 @@ from include.models import read_spec
 from include.scoring.tables import ensure_score_table
 from include.settings import REPOSITORY, Settings
 from model_service import ModelRegistry, create_app
-from model_service.http import problems, responses
+from model_service.http import responses
+from model_service.http.errors import problem_kinds
 
 REFERENCE = REPOSITORY / "docs" / "reference"
 
@@ -152,7 +153,7 @@ def test_the_answers_shown_have_the_members_of_real_answers() -> None:
 
 
 def test_every_kind_of_problem_is_in_the_reference() -> None:
-    wanted = {(str(status), f"`urn:sluice:problem:{name}`") for status, name, _ in problems._KINDS.values()}
+    wanted = {(str(status), f"`urn:sluice:problem:{name}`") for status, name, _ in problem_kinds()}
     assert {(row[0], row[1]) for row in table(sections(page("service.md"))["Errors"])} == wanted
 
 

@@ -1,0 +1,1 @@
+"""Asynchronous prediction jobs: service, repository, chunks and the worker thread."""

@@ -1,0 +1,1 @@
+"""The models of a worker: registry, loading, the champions of the ledger, pinned and cached versions."""
