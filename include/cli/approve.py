@@ -1,4 +1,4 @@
-"""``sluice approve`` and ``sluice shadow``: what a person says and sees of a version before it is promoted."""
+"""``sluice approve`` and ``sluice shadow``: approval and shadow deployment of a version before it is promoted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.resources import Resources
 
 
 def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Approve a registered version as things stand now; the declaration says who may."""
+    """Approve a registered version on its current evidence; the declaration names who may."""
     spec, who = models[arguments.model], person.who()
     said = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
     sys.stdout.write(
@@ -23,33 +23,45 @@ def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     return 0
 
 
-def shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Have a version score in the shadow of the champion, or none; with no version, tell how far it is."""
-    model, chosen = arguments.model, arguments.version
-    if chosen is not None:
-        version = None if chosen == "off" else int(chosen)
-        pipeline.set_challenger(model, version, person.who(), resources)
-        who = "no version" if version is None else f"version {version}"
-        _say(f"From now on {who} of {model} scores in the shadow of the champion.")
-    if arguments.now:
-        run_id = f"shell__{resources.clock().isoformat()}"
-        if pipeline.shadow_requests(models[model], run_id, resources) is None:
-            _say("Nothing was measured now: no challenger, or too few requests sampled since the last look.")
-    if arguments.now or chosen is None:
-        _tell_divergences(model, resources)
+def assign_shadow(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Run a version in shadow."""
+    pipeline.set_challenger(arguments.model, arguments.version, person.who(), resources)
+    _say(f"Version {arguments.version} of {arguments.model} now runs in shadow.")
     return 0
 
 
-def _tell_divergences(model: str, resources: Resources) -> None:
+def unset_shadow(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Run no version in shadow."""
+    pipeline.set_challenger(arguments.model, None, person.who(), resources)
+    _say(f"No version of {arguments.model} runs in shadow any more.")
+    return 0
+
+
+def shadow_status(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+    """Show which version runs in shadow, and its latest measured divergence."""
+    _show_divergences(arguments.model, resources)
+    return 0
+
+
+def measure_shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Measure the divergence on the requests sampled since the last measurement, and show the status."""
+    run_id = f"shell__{resources.clock().isoformat()}"
+    if pipeline.shadow_requests(models[arguments.model], run_id, resources) is None:
+        _say("Nothing to measure: no version runs in shadow, or too few requests were sampled since the last time.")
+    _show_divergences(arguments.model, resources)
+    return 0
+
+
+def _show_divergences(model: str, resources: Resources) -> None:
     version = assigned_shadow(resources.engine, model)
     if version is None:
-        _say(f"No version of {model} scores in the shadow.")
+        _say(f"No version of {model} runs in shadow.")
         return
     found = pipeline.latest_divergences(model, version, resources)
     for each in found:
         _say(each.sentence)
     if not found:
-        _say(f"Version {version} of {model} scores in the shadow; nothing was measured yet.")
+        _say(f"Version {version} of {model} runs in shadow; nothing was measured yet.")
 
 
 def _say(line: str) -> None:

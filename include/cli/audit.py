@@ -90,7 +90,7 @@ def _gates(audit: PromotionAudit) -> Iterator[str]:
     verdict = "accepted" if decision.accepted else "REJECTED, and promoted by a person all the same"
     yield f"\nGates: {verdict}"
     for gate in decision.gates:
-        yield f"  {'passed' if gate.passed else 'FAILED'}  {gate.gate}: {gate.sentence}"
+        yield f"  {gate.gate}: {gate.sentence}"
 
 
 def _around(audit: PromotionAudit) -> Iterator[str]:

@@ -192,7 +192,7 @@ def _move(model: str, version: int, reason: str, resources: Resources, models: D
 
 def _show_gates(version: ModelVersion) -> None:
     for gate in version.decision.gates:
-        _say(f"  {'passed' if gate.passed else 'FAILED'}  {gate.gate}: {gate.sentence}")
+        _say(f"  {gate.gate}: {gate.sentence}")
 
 
 def _step(name: str, work: Callable[[], Result]) -> Result:

@@ -1,7 +1,4 @@
-"""The command line: words in, one command called, an exit code out.
-
-Exit codes: 0 done; 1 an error that says what to do; 2 the words are off; 3 a candidate was rejected.
-"""
+"""The command line: parses the arguments, runs one command and returns its exit code."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final, TypeAlias
 
 from include.cli import approve as approval
 from include.cli import audit, commands, partitions, scorecard
@@ -20,138 +18,198 @@ from include.models import declared_models
 from include.schedule import parse_moment
 from include.settings import load_settings
 
+Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run one command of `words` (``sys.argv`` by default) and return the exit code."""
-    arguments = build_parser().parse_args(words)
-    command: Callable[..., int] = arguments.command
+MODEL: Final = "name of the model"
+VERSION: Final = "version number"
+REASON: Final = "reason; the ledger keeps it permanently"
+DATE: Final = "a day, such as 2026-01-31, or a time, such as 2026-01-31T15:00"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, by default that of ``sys.argv``, and return the exit code."""
+    parsed = build_parser().parse_args(arguments)
+    command: Callable[..., int] = parsed.command
     try:
         settings = load_settings()
-        if command in (commands.new, commands.migrate, mint, keys):  # these open what they need themselves
-            return command(arguments, settings)
+        if command in (commands.new, commands.migrate, mint, keys):  # these open their resources themselves
+            return command(parsed, settings)
         from include.resources import open_resources  # opened by commands that need it, not by --help
 
         with open_resources(settings) as resources:
-            return command(arguments, declared_models(settings.models_dir), resources)
+            return command(parsed, declared_models(settings.models_dir), resources)
     except SluiceError as error:
         sys.stderr.write(f"sluice: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("sluice: interrupted; nothing half-done was published\n")
+        sys.stderr.write("sluice: interrupted; no partial result was published\n")
         return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; the documentation's test reads its commands."""
-    parser = argparse.ArgumentParser(prog="sluice", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="sluice",
+        description="Train, score, promote and inspect Sluice models.",
+        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected.",
+    )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_setup(parsers)
+    _add_training(parsers)
+    _add_scoring(parsers)
+    _add_promotion(parsers)
+    _add_audit(parsers)
+    _add_access(parsers)
+    return parser
 
-    migrate = parsers.add_parser("migrate", help="bring the database's schema to the newest revision")
+
+def _add_setup(parsers: Parsers) -> None:
+    migrate = _add(parsers, "migrate", "upgrade the database schema to the latest revision")
     migrate.set_defaults(command=commands.migrate)
 
-    new = parsers.add_parser("new", help="write the skeleton of a model and a small table that it works on")
-    new.add_argument("model", help="name of the new model: small letters, digits and _")
+    new = _add(parsers, "new", "create a model from a template, with a small table to train it on")
+    new.add_argument("model", help="name of the new model: lower-case letters, digits and _")
     new.set_defaults(command=commands.new)
 
-    samples = parsers.add_parser("load-samples", help="load the tables of the two sample models, iris and flight_delay")
+    samples = _add(parsers, "load-samples", "load the tables of the sample models iris and flight_delay")
     samples.set_defaults(command=commands.samples)
 
-    train = parsers.add_parser(
-        "train", help="validate, train, evaluate, gate and promote, as the DAG retrain_MODEL does"
+    psql = _add(parsers, "psql", "open psql on the database, or run one statement")
+    psql.add_argument(
+        "-c", dest="statement", metavar="STATEMENT", help="statement to run; default: an interactive psql"
     )
-    train.add_argument("model")
-    train.add_argument("--as-of", type=_moment, help="train as if it were this time, such as 2026-01-31T12:00")
-    train.add_argument("--no-promote", action="store_true", help="register the candidate, promote nothing")
-    train.set_defaults(command=commands.train)
-
-    score = parsers.add_parser("score", help="score partitions and publish them, as the DAG score_MODEL does")
-    score.add_argument("model")
-    score.add_argument("--partition", help="a day, 2026-01-31, or a moment, 2026-01-31T15:00; default: the last one")
-    score.add_argument("--to", help="the day or moment that ends a range, which --partition begins")
-    score.add_argument("--version", type=int, help="score with this version instead of the champion")
-    score.set_defaults(command=partitions.score)
-
-    backfill = parsers.add_parser("backfill", help="score past partitions, each with the champion of its time")
-    backfill.add_argument("model")
-    backfill.add_argument("--from", dest="first", required=True, help="the first day or moment")
-    backfill.add_argument("--to", dest="last", required=True, help="the last day or moment")
-    backfill.add_argument("--version", type=int, help="score all of them with this version instead")
-    backfill.set_defaults(command=partitions.backfill)
-
-    retire = parsers.add_parser("drop-partition", help="remove a published partition that nobody needs any more")
-    retire.add_argument("model")
-    retire.add_argument("--partition", required=True, help="a day, 2026-01-31, or a moment, 2026-01-31T15:00")
-    retire.add_argument("--reason", required=True, help="kept in the ledger for good")
-    retire.set_defaults(command=partitions.retire)
-
-    promote = parsers.add_parser("promote", help="make a registered version the champion")
-    promote.add_argument("model")
-    promote.add_argument("version", type=int)
-    promote.add_argument("--reason", required=True, help="kept in the ledger for good")
-    promote.set_defaults(command=commands.promote)
-
-    approve = parsers.add_parser("approve", help="approve a version, so that another person may promote it")
-    approve.add_argument("model")
-    approve.add_argument("version", type=int)
-    approve.add_argument("--comment", required=True, help="why, kept in the ledger for good")
-    approve.set_defaults(command=approval.approve)
-
-    shadow = parsers.add_parser("shadow", help="have a version score beside the champion, for nobody to see")
-    shadow.add_argument("model")
-    shadow.add_argument("version", type=_version_or_off, nargs="?", help="its number, or off; default: say how far")
-    shadow.add_argument("--now", action="store_true", help="measure what the service sampled since the last look")
-    shadow.set_defaults(command=approval.shadow)
-
-    rollback = parsers.add_parser("rollback", help="promote the version that was champion before")
-    rollback.add_argument("model")
-    rollback.add_argument("version", type=int, nargs="?", help="default: the champion before this one")
-    rollback.add_argument("--reason", required=True, help="kept in the ledger for good")
-    rollback.set_defaults(command=commands.rollback)
-
-    history = parsers.add_parser("history", help="list the promotions of a model, or who was champion at a time")
-    history.add_argument("model")
-    history.add_argument("--at", type=_moment, help="the time, such as 2026-01-31T12:00 (UTC unless it says otherwise)")
-    history.set_defaults(command=commands.history)
-
-    verify = parsers.add_parser("verify", help="check everything that a version promises, for auditors")
-    verify.add_argument("model")
-    verify.add_argument("version", type=int)
-    verify.set_defaults(command=audit.verify)
-
-    explain = parsers.add_parser("explain-promotion", help="tell the whole story of a promotion")
-    explain.add_argument("model")
-    explain.add_argument("sequence", type=int, help="the number that `sluice history` shows")
-    explain.set_defaults(command=audit.explain)
-
-    score_card = parsers.add_parser("ml-test-score", help="the ML Test Score of a model's champion, test by test")
-    score_card.add_argument("model")
-    score_card.set_defaults(command=scorecard.show)
-
-    attest = parsers.add_parser("attest", help="sign a statement that a test of the ML Test Score was done by hand")
-    attest.add_argument("model")
-    attest.add_argument("test", help="such as model-3; `sluice ml-test-score` lists them")
-    attest.add_argument("--statement", required=True, help="what was done, when, and where it is written down")
-    attest.set_defaults(command=scorecard.attest)
-
-    token = parsers.add_parser("token", help="mint a token for trying the service out")
-    token.add_argument("subject", help="whom the token names: limits count and logs show it")
-    token.add_argument("--scope", default="predict scores models", help="what it is good for, separated by spaces")
-    token.add_argument("--model", action="append", help="a model that it is good for; again for another; default: all")
-    token.add_argument("--minutes", type=int, default=60, help="how long it is good; default: 60")
-    token.set_defaults(command=mint)
-
-    pair = parsers.add_parser("keys", help="list the keys that sign and are trusted, make a pair, or rotate")
-    pair.add_argument("action", nargs="?", choices=("list", "generate", "rotate"), default="list", help="default: list")
-    pair.add_argument("folder", nargs="?", type=Path, help="where `generate` writes signing.pem and the public key")
-    pair.set_defaults(command=keys)
-
-    psql = parsers.add_parser("psql", help="open psql on the database, or run one statement")
-    psql.add_argument("-c", dest="statement", help="the statement to run; without it, psql asks for some")
     psql.set_defaults(command=commands.psql)
 
-    status = parsers.add_parser("status", help="list the models with their champions and newest partitions")
+
+def _add_training(parsers: Parsers) -> None:
+    train = _add(parsers, "train", "train, evaluate and promote a candidate, as the DAG retrain_MODEL does")
+    train.add_argument("model", help=MODEL)
+    train.add_argument(
+        "--as-of", type=_moment, metavar="TIME", help="train as of this time, such as 2026-01-31T12:00; default: now"
+    )
+    train.add_argument("--no-promote", action="store_true", help="register the candidate without promoting it")
+    train.set_defaults(command=commands.train)
+
+
+def _add_scoring(parsers: Parsers) -> None:
+    score = _add(parsers, "score", "score and publish partitions, as the DAG score_MODEL does")
+    score.add_argument("model", help=MODEL)
+    score.add_argument("--partition", metavar="DATE", help=f"{DATE}; default: the latest complete partition")
+    score.add_argument("--to", metavar="DATE", help="end of a range that --partition begins")
+    score.add_argument("--version", type=int, metavar="N", help="version to score with; default: the champion")
+    score.set_defaults(command=partitions.score)
+
+    backfill = _add(parsers, "backfill", "score past partitions, each with the champion of its time")
+    backfill.add_argument("model", help=MODEL)
+    backfill.add_argument("--from", dest="first", metavar="DATE", required=True, help=f"first partition: {DATE}")
+    backfill.add_argument("--to", dest="last", metavar="DATE", required=True, help="last partition")
+    backfill.add_argument(
+        "--version", type=int, metavar="N", help="version to score all of them with; default: the champion of each time"
+    )
+    backfill.set_defaults(command=partitions.backfill)
+
+    drop = _add(parsers, "drop-partition", "remove the scores of a published partition")
+    drop.add_argument("model", help=MODEL)
+    drop.add_argument("--partition", metavar="DATE", required=True, help=DATE)
+    drop.add_argument("--reason", required=True, help=REASON)
+    drop.set_defaults(command=partitions.drop)
+
+
+def _add_promotion(parsers: Parsers) -> None:
+    promote = _add(parsers, "promote", "promote a registered version to champion")
+    promote.add_argument("model", help=MODEL)
+    promote.add_argument("version", type=int, help=VERSION)
+    promote.add_argument("--reason", required=True, help=REASON)
+    promote.set_defaults(command=commands.promote)
+
+    approve = _add(parsers, "approve", "approve a version, so that another person may promote it")
+    approve.add_argument("model", help=MODEL)
+    approve.add_argument("version", type=int, help=VERSION)
+    approve.add_argument("--comment", required=True, help=REASON)
+    approve.set_defaults(command=approval.approve)
+
+    _add_shadow(parsers)
+
+    rollback = _add(parsers, "rollback", "promote the previous champion, or another former champion, again")
+    rollback.add_argument("model", help=MODEL)
+    rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the previous champion")
+    rollback.add_argument("--reason", required=True, help=REASON)
+    rollback.set_defaults(command=commands.rollback)
+
+    history = _add(parsers, "history", "list the promotions of a model, or show its champion at a time")
+    history.add_argument("model", help=MODEL)
+    history.add_argument(
+        "--at", type=_moment, metavar="TIME", help="show the champion at this time, such as 2026-01-31T12:00 (UTC)"
+    )
+    history.set_defaults(command=commands.history)
+
+    status = _add(parsers, "status", "list the models with their champions and latest partitions")
     status.set_defaults(command=commands.status)
-    return parser
+
+
+def _add_shadow(parsers: Parsers) -> None:
+    shadow = _add(
+        parsers, "shadow", "run a version in shadow: score it beside the champion without exposing its output"
+    )
+    actions = shadow.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    chosen = _add(actions, "set", "run a version in shadow")
+    chosen.add_argument("model", help=MODEL)
+    chosen.add_argument("version", type=int, help=VERSION)
+    chosen.set_defaults(command=approval.assign_shadow)
+
+    for name, summary, command in (
+        ("unset", "run no version in shadow", approval.unset_shadow),
+        ("status", "show which version runs in shadow, and its latest measured divergence", approval.shadow_status),
+        ("measure", "compare the online predictions sampled since the last measurement", approval.measure_shadow),
+    ):
+        action = _add(actions, name, summary)
+        action.add_argument("model", help=MODEL)
+        action.set_defaults(command=command)
+
+
+def _add_audit(parsers: Parsers) -> None:
+    verify = _add(parsers, "verify", "verify a version: ledger, digests, signatures, golden rows and evidence")
+    verify.add_argument("model", help=MODEL)
+    verify.add_argument("version", type=int, help=VERSION)
+    verify.set_defaults(command=audit.verify)
+
+    explain = _add(parsers, "explain-promotion", "show everything that a promotion was decided on")
+    explain.add_argument("model", help=MODEL)
+    explain.add_argument("sequence", type=int, help="sequence number, as shown by `sluice history`")
+    explain.set_defaults(command=audit.explain)
+
+    score_card = _add(parsers, "ml-test-score", "show the ML Test Score of a model's champion, test by test")
+    score_card.add_argument("model", help=MODEL)
+    score_card.set_defaults(command=scorecard.show)
+
+    attest = _add(parsers, "attest", "sign a statement that a test of the ML Test Score was done manually")
+    attest.add_argument("model", help=MODEL)
+    attest.add_argument("test", help="ID of the test, such as model-3; `sluice ml-test-score` lists them")
+    attest.add_argument("--statement", required=True, help="what was done, when, and where it is documented")
+    attest.set_defaults(command=scorecard.attest)
+
+
+def _add_access(parsers: Parsers) -> None:
+    token = _add(parsers, "token", "issue a token to try the service")
+    token.add_argument("subject", help="subject of the token; rate limits and logs use it")
+    token.add_argument(
+        "--scope", default="predict scores models", help="scopes, separated by spaces; default: %(default)s"
+    )
+    token.add_argument(
+        "--model", action="append", help="model that the token gives access to; repeatable; default: all models"
+    )
+    token.add_argument("--minutes", type=int, default=60, metavar="N", help="lifetime; default: %(default)s")
+    token.set_defaults(command=mint)
+
+    pair = _add(parsers, "keys", "list the trusted keys, generate a key pair, or rotate the embedded one")
+    pair.add_argument("action", nargs="?", choices=("list", "generate", "rotate"), default="list", help="default: list")
+    pair.add_argument("folder", nargs="?", type=Path, help="folder for the key pair that `generate` writes")
+    pair.set_defaults(command=keys)
+
+
+def _add(parsers: Parsers, name: str, summary: str) -> argparse.ArgumentParser:
+    return parsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
 
 
 def _moment(text: str) -> datetime:
@@ -159,9 +217,3 @@ def _moment(text: str) -> datetime:
         return parse_moment(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a time such as 2026-01-31T12:00; found '{text}'") from None
-
-
-def _version_or_off(word: str) -> str:
-    if word != "off" and not word.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a version's number, or off; found '{word}'")
-    return word

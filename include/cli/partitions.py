@@ -1,4 +1,4 @@
-"""``sluice score``, ``backfill`` and ``drop-partition``: partitions scored here and now, as their DAG does, or removed."""
+"""``sluice score``, ``backfill`` and ``drop-partition``: score partitions as the DAG does, or remove one."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
     if failed:
         raise SluiceError(
             f"backfill of '{spec.name}': {len(failed)} of {len(periods)} partitions failed: {', '.join(failed)}. "
-            "The reasons are above; the others are published. Mend the cause and backfill these again."
+            "The reasons are above; the others are published. Correct the cause and backfill these again."
         )
     return 0
 
 
-def retire(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Remove one published partition, unless it is still needed."""
+def drop(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+    """Remove the scores of one published partition, unless a look-up still needs them."""
     spec = models[arguments.model]
     period = parse_partition(spec.score_schedule, arguments.partition)
-    retired = pipeline.drop_partition(spec, period, person.who(), arguments.reason, resources)
+    removed = pipeline.drop_partition(spec, period, person.who(), arguments.reason, resources)
     sys.stdout.write(
-        f"{spec.name} {_named(period)}: {retired.row_count:,} rows removed; the ledger keeps that they were published "
-        f"(sequence {retired.sequence}), and why they went.\n"
-        f"To have them back: sluice score {spec.name} --partition {arguments.partition}\n"
+        f"{spec.name} {_named(period)}: {removed.row_count:,} rows removed; the ledger keeps the publication "
+        f"(sequence {removed.sequence}) and the reason for its removal.\n"
+        f"To restore them: sluice score {spec.name} --partition {arguments.partition}\n"
     )
     return 0
 
@@ -78,7 +78,7 @@ def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int
 
 
 def _chosen(mode: ScoreMode) -> str:
-    """Return how the version was chosen, when it was not the usual way."""
+    """Return how the version was chosen, unless it is the champion."""
     return "" if mode == "champion" else f", {mode.replace('_', ' ')}"
 
 

@@ -1,11 +1,11 @@
-"""How good is a candidate, and is that good enough? Values in, values out: no I/O here.
+"""The evaluation of a candidate and the decision on it: functions of their arguments, without I/O.
 
-`evaluate` measures candidate, champion and baseline on the same rows; `decide` holds what it found
-against the model's policy.
+`evaluate` measures candidate, champion and baseline on the same rows; `decide` compares the result
+with the model's policy.
 """
 
-from include.evaluation.comparison import Judged, evaluate
+from include.evaluation.comparison import EvaluationInput, evaluate
 from include.evaluation.gates import decide
 from include.evaluation.metrics import measure
 
-__all__ = ["Judged", "decide", "evaluate", "measure"]
+__all__ = ["EvaluationInput", "decide", "evaluate", "measure"]

@@ -1,4 +1,4 @@
-"""What the model card draws, computed from the same scores as the figures."""
+"""The curves and histograms of the model card, computed from the same scores as the metrics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from include.evaluation.calibration import reliability, said_and_true
-from include.evaluation.metrics import Truth, normalised
+from include.evaluation.calibration import predicted_and_observed, reliability
+from include.evaluation.predictions import Floats, Truth, normalised
 from include.evaluation.slice_finder import row_losses
 from include.inference import Scorer
 from include.records import Bin, CardData, Curve, Importance
 from include.spec import ModelSpec, Task
 
-Floats = NDArray[np.float64]
-MOST_POINTS = 200
+MAX_POINTS = 200
 BARS = 30
 IMPORTANCE_ROWS = 5_000
 REPEATS = 3
@@ -33,7 +32,7 @@ def card_data(
     Parameters
     ----------
     scores : mapping of str to ndarray
-        By who answered: ``candidate``, ``baseline`` and, when there is one, ``champion``.
+        By model: ``candidate``, ``baseline`` and, when there is one, ``champion``.
     scorer, matrix
         The candidate and its encoded holdout rows, shape (n_samples, n_features).
     """
@@ -44,18 +43,20 @@ def card_data(
         importance_rows=min(len(matrix), IMPORTANCE_ROWS),
     )
     if spec.task == "regression":
-        residuals = {who: histogram(each[:, 0] - truth) for who, each in scores.items()}
+        residuals = {model: histogram(each[:, 0] - truth) for model, each in scores.items()}
         return drawn.model_copy(update={"residuals": residuals, "scores": histogram(scores["candidate"][:, 0])})
     classes = truth.astype(np.int64)
-    judged = {who: normalised(each) for who, each in scores.items()}
-    lines = dict(_positives(spec, classes, judged))
-    said = judged["candidate"][:, 1] if spec.task == "binary" else judged["candidate"].max(axis=1)
+    scored = {model: normalised(each) for model, each in scores.items()}
+    lines = dict(_positives(spec, classes, scored))
+    predicted = scored["candidate"][:, 1] if spec.task == "binary" else scored["candidate"].max(axis=1)
     return drawn.model_copy(
         update={
             "roc": {name: roc(*each) for name, each in lines.items()},
             "precision_recall": {name: precision_recall(*each) for name, each in lines.items()},
-            "calibration": {who: reliability(*said_and_true(classes, each)) for who, each in judged.items()},
-            "scores": histogram(said),
+            "calibration": {
+                model: reliability(*predicted_and_observed(classes, each)) for model, each in scored.items()
+            },
+            "scores": histogram(predicted),
         }
     )
 
@@ -64,7 +65,7 @@ def roc(positive: NDArray[np.bool_], score: Floats) -> Curve:
     """Return false positive rate against true positive rate."""
     from sklearn.metrics import roc_curve
 
-    return thinned(*roc_curve(positive, score)[:2])
+    return downsample(*roc_curve(positive, score)[:2])
 
 
 def precision_recall(positive: NDArray[np.bool_], score: Floats) -> Curve:
@@ -72,14 +73,14 @@ def precision_recall(positive: NDArray[np.bool_], score: Floats) -> Curve:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(positive, score)
-    return thinned(recall[::-1], precision[::-1])
+    return downsample(recall[::-1], precision[::-1])
 
 
-def thinned(x: Floats, y: Floats) -> Curve:
-    """Return at most 200 points of a line, at even distances along both axes together; the ends stay."""
+def downsample(x: Floats, y: Floats) -> Curve:
+    """Return at most 200 points of a line, at even distances along both axes together, with both ends."""
     way = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], MOST_POINTS - 1)))
-    kept = np.unique(np.append(np.minimum(kept, len(x) - 1), (0, len(x) - 1)))[:MOST_POINTS]
+    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], MAX_POINTS - 1)))
+    kept = np.unique(np.append(np.minimum(kept, len(x) - 1), (0, len(x) - 1)))[:MAX_POINTS]
     return Curve(x=tuple(np.round(x[kept], 6).tolist()), y=tuple(np.round(y[kept], 6).tolist()))
 
 
@@ -122,12 +123,12 @@ def _mean_loss(task: Task, truth: Truth, scores: Floats) -> float:
 
 
 def _positives(
-    spec: ModelSpec, truth: NDArray[np.int64], judged: Mapping[str, Floats]
+    spec: ModelSpec, truth: NDArray[np.int64], scored: Mapping[str, Floats]
 ) -> list[tuple[str, tuple[NDArray[np.bool_], Floats]]]:
-    """Return what curves are drawn of: everyone's positive class, or each class of the candidate."""
+    """Return the lines to draw: the positive class of each model, or each class of the candidate."""
     if spec.task == "binary":
-        lines = [(who, (truth == 1, each[:, 1])) for who, each in judged.items()]
+        lines = [(model, (truth == 1, each[:, 1])) for model, each in scored.items()]
     else:
-        ours = judged["candidate"]
+        ours = scored["candidate"]
         lines = [(f"candidate: {c}", (truth == i, ours[:, i])) for i, c in enumerate(spec.target.classes)]
     return [(name, each) for name, each in lines if 0 < each[0].sum() < len(truth)]

@@ -1,4 +1,4 @@
-"""What was seen of the rows themselves: constant features, single features that know the answer, serving."""
+"""Checks of the rows: constant features, leakage by single features, and skew between training and serving."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
-from include.evaluation.metrics import Truth
+from include.evaluation.predictions import Floats, Truth
 from include.inference import ModelSignature, RowEncoder
 from include.inference.batch import encode_batch
 from include.records import DataChecks, FeatureStrength
 from include.spec import Task
 
-Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 PARTS = 32
 PRIOR_ROWS = 10
@@ -26,30 +25,30 @@ ROWS_AS_JSON = 500
 STRENGTHS_KEPT = 60
 
 
-def data_facts(
+def check_data(
     task: Task,
     signature: ModelSignature,
-    learned: tuple[Matrix, Truth],
-    judged: tuple[Matrix, Truth],
+    training: tuple[Matrix, Truth],
+    holdout: tuple[Matrix, Truth],
     *,
     newest: datetime | None,
     served: dict[str, float] | str,
     served_rows: int,
 ) -> DataChecks:
-    """Gather what gates ask about the rows.
+    """Collect the checks of the rows that gates use.
 
     Parameters
     ----------
-    learned, judged : tuple of ndarray
+    training, holdout : tuple of ndarray
         Matrix of shape (n_samples, n_features) and truth of the training and of the holdout rows,
         both in order of event time.
     served : dict of str to float, or str
-        What `served_differently` found, or why it could not look.
+        What `serving_skew` found, or why it could not compare.
     """
     return DataChecks(
         features=signature.names,
-        constant=constant_features(signature.names, learned[0], judged[0]),
-        strengths=strengths(task, signature.names, learned, judged)[:STRENGTHS_KEPT],
+        constant=constant_features(signature.names, training[0], holdout[0]),
+        strengths=univariate_strength(task, signature.names, training, holdout)[:STRENGTHS_KEPT],
         newest=newest,
         served_rows=served_rows,
         served_differences=served if isinstance(served, dict) else {},
@@ -57,16 +56,16 @@ def data_facts(
     )
 
 
-def constant_features(names: Sequence[str], learned: Matrix, judged: Matrix) -> dict[str, str]:
+def constant_features(names: Sequence[str], training: Matrix, holdout: Matrix) -> dict[str, str]:
     """Return the features with a single value (or nothing but missing), and where: training, holdout or both."""
-    single = [np.array([_is_constant(column) for column in matrix.T]) for matrix in (learned, judged)]
+    single = [np.array([_is_constant(column) for column in matrix.T]) for matrix in (training, holdout)]
     told = {(True, True): "training and holdout", (True, False): "training", (False, True): "holdout"}
     where = [(name, (bool(a), bool(b))) for name, a, b in zip(names, *single, strict=True)]
     return {name: told[key] for name, key in where if key in told}
 
 
-def strengths(
-    task: Task, names: Sequence[str], learned: tuple[Matrix, Truth], judged: tuple[Matrix, Truth]
+def univariate_strength(
+    task: Task, names: Sequence[str], training: tuple[Matrix, Truth], holdout: tuple[Matrix, Truth]
 ) -> tuple[FeatureStrength, ...]:
     """Return how well each feature alone predicts the target on later rows, the strongest on the holdout first.
 
@@ -75,26 +74,26 @@ def strengths(
     learned on the first four fifths of the training rows and tried on the last fifth. It needs no
     linearity and no order, and a feature of noise gets no credit for what it learned by heart.
     """
-    matrix, truth = learned
+    matrix, truth = training
     border = int(len(matrix) * (1 - LATER_SHARE))
     within = ((matrix[:border], truth[:border]), (matrix[border:], truth[border:]))
     found = [
         FeatureStrength(
             feature=name,
             training=_strength(task, *(_one(part, position) for part in within)),
-            holdout=_strength(task, _one(learned, position), _one(judged, position)),
+            holdout=_strength(task, _one(training, position), _one(holdout, position)),
         )
         for position, name in enumerate(names)
     ]
     return tuple(sorted(found, key=lambda each: -(each.holdout if each.holdout is not None else -np.inf)))
 
 
-def served_differently(signature: ModelSignature, judged: pa.Table, served: pa.Table) -> dict[str, float] | str:
+def serving_skew(signature: ModelSignature, holdout: pa.Table, served: pa.Table) -> dict[str, float] | str:
     """Return the features that differ between training and serving, with the share of rows that do.
 
     Parameters
     ----------
-    judged : pyarrow.Table
+    holdout : pyarrow.Table
         Holdout rows, as read for training.
     served : pyarrow.Table
         Rows of a part of the holdout, as read for scoring. Of the rows in both, all are compared as
@@ -106,10 +105,10 @@ def served_differently(signature: ModelSignature, judged: pa.Table, served: pa.T
         The latter says why nothing could be compared.
     """
     key = signature.entity_key.column
-    where = pc.index_in(judged.column(key), value_set=served.column(key).combine_chunks())
-    known = judged.filter(where.is_valid())
+    where = pc.index_in(holdout.column(key), value_set=served.column(key).combine_chunks())
+    known = holdout.filter(where.is_valid())
     if not known.num_rows:
-        return "none of the holdout's last rows came back when they were asked for as scoring asks"
+        return "none of the last rows of the holdout was returned when they were read as scoring reads them"
     again = served.take(where.drop_null())
     wanted = encode_batch(known, signature)
     different = ~_same(wanted, encode_batch(again, signature))
@@ -117,7 +116,7 @@ def served_differently(signature: ModelSignature, judged: pa.Table, served: pa.T
     try:
         online = RowEncoder(signature).encode(rows)
     except RowsRejectedError as error:
-        return f"the service would refuse a row of the holdout: {str(error)[:300]}"
+        return f"the service would reject a row of the holdout: {str(error)[:300]}"
     different[: len(online)] |= ~_same(wanted[: len(online)], online)
     shares = different.mean(axis=0)
     return {name: float(share) for name, share in zip(signature.names, shares, strict=True) if share > 0}
@@ -137,9 +136,9 @@ def _one(rows: tuple[Matrix, Truth], position: int) -> tuple[NDArray[np.float32]
 
 
 def _strength(
-    task: Task, learned: tuple[NDArray[np.float32], Truth], judged: tuple[NDArray[np.float32], Truth]
+    task: Task, training: tuple[NDArray[np.float32], Truth], holdout: tuple[NDArray[np.float32], Truth]
 ) -> float | None:
-    (values, truth), (later, later_truth) = learned, judged
+    (values, truth), (later, later_truth) = training, holdout
     known = values[~np.isnan(values)]
     seen = np.unique(known)
     edges = seen[1:] if len(seen) <= PARTS else np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1)[1:-1]))

@@ -1,50 +1,42 @@
-"""Every metric of everyone with its interval, and the paired differences to the candidate."""
+"""Every metric of every model with its confidence interval, and the paired differences to the candidate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import sqrt
-
-import numpy as np
-from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
-from include.evaluation.delong import error_by_block, influences
-from include.evaluation.metrics import Truth, measure, normalised
-from include.evaluation.resampling import resampled_precision, resampled_sums, row_terms
+from include.evaluation.metrics import METRIC_FUNCTIONS, values_of
+from include.evaluation.predictions import Floats, Predictions, Truth
+from include.evaluation.resampling import Resamples
 from include.records import Difference, Interval
-from include.spec import Task
-
-Floats = NDArray[np.float64]
-_LEAST: Mapping[str, float] = {"r2": -np.inf}
-_MOST: Mapping[str, float] = dict.fromkeys(("log_loss", "mae", "rmse", "pinball"), np.inf) | {"brier": 2.0}
+from include.spec import METRICS, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How sure figures are made: what `include.spec.EvaluationConfig` declares, and where chance starts from."""
+class IntervalConfig:
+    """How intervals are made: what `include.spec.EvaluationConfig` declares, and the seed."""
 
-    level: float = 0.95
-    resamples: int = 2000
+    confidence_level: float = 0.95
+    n_resamples: int = 2000
     quantile: float = 0.5
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What one model showed on some rows.
+class Estimates:
+    """The metrics of one model on some rows.
 
     Attributes
     ----------
-    points : dict of str to float
-    moved : dict of str to ndarray
-        For each metric, what its error is computed from, paired row by row or draw by draw with the
-        other models': influences of rows (``roc_auc``), or the values of all resamples.
+    values : dict of str to float
+    variation : dict of str to ndarray
+        For each metric, what its standard error is computed from, paired row by row or resample by
+        resample with the other models': influences of rows (``roc_auc``), or the values of all resamples.
     """
 
-    points: dict[str, float]
-    moved: dict[str, Floats]
+    values: dict[str, float]
+    variation: dict[str, Floats]
 
 
 def measure_all(
@@ -52,94 +44,78 @@ def measure_all(
     truth: Truth,
     scores: Mapping[str, Floats],
     blocks: Blocks,
-    manner: Manner,
+    config: IntervalConfig,
     *,
     thresholds: Mapping[str, float] | None = None,
     only: Iterable[str] | None = None,
-) -> dict[str, Figures]:
+) -> dict[str, Estimates]:
     """Measure several models on the same rows and the same resamples.
 
     Parameters
     ----------
     scores : mapping of str to ndarray
-        By who answered; each of shape (n_samples, n_classes) or (n_samples, 1).
+        By model; each of shape (n_samples, n_classes) or (n_samples, 1).
     thresholds : mapping of str to float, optional
-        Of F1; 0.5 for whom it does not name.
+        Of F1, by model; 0.5 by default.
     only : iterable of str, optional
-        The metrics wanted; all by default.
+        The requested metrics; all by default.
     """
-    drawn = blocks.drawn(manner.resamples, manner.seed)
-    wanted = None if only is None else set(only)
+    drawn = blocks.resample(config.n_resamples, config.seed)
+    requested = None if only is None else set(only)
     found = {}
-    for who, answers in scores.items():
-        threshold = (thresholds or {}).get(who, 0.5)
-        points = measure(task, truth, answers, threshold=threshold, quantile=manner.quantile, only=wanted)
-        moved: dict[str, Floats] = {}
-        if points.keys() - {"roc_auc", "average_precision"}:
-            terms, from_sums = row_terms(task, truth, answers, threshold, manner.quantile)
-            moved |= from_sums(resampled_sums(terms, blocks.of_row, drawn))
-        if "average_precision" in points:
-            classes = truth.astype(np.int64)
-            moved["average_precision"] = resampled_precision(classes, normalised(answers), blocks.of_row, drawn)
-        if "roc_auc" in points:
-            moved["roc_auc"] = influences(truth.astype(np.int64), normalised(answers))[1]
-        found[who] = Figures(points, {name: moved[name] for name in points})
+    for model, predicted in scores.items():
+        predictions = Predictions(task, truth, predicted, (thresholds or {}).get(model, 0.5), config.quantile)
+        values = values_of(predictions, requested)
+        resamples = Resamples(predictions, blocks, drawn)
+        found[model] = Estimates(values, {name: METRIC_FUNCTIONS[name].variation(resamples) for name in values})
     return found
 
 
-def intervals_of(figures: Figures, blocks: Blocks, manner: Manner) -> dict[str, Interval]:
-    """Return the two-sided interval of each metric, cut to the values that it can take; none that cannot be told."""
+def intervals_of(estimates: Estimates, blocks: Blocks, config: IntervalConfig) -> dict[str, Interval]:
+    """Return the two-sided confidence interval of each metric, cut to its range; none where it is not determined."""
     found = {}
-    for name, value in figures.points.items():
-        error = _error(name, figures.moved[name], blocks)
+    for name, value in estimates.values.items():
+        error = METRIC_FUNCTIONS[name].standard_error(estimates.variation[name], blocks)
         if error is None:
             continue
-        reach = quantile_of(manner.level, blocks.count - 1) * error
-        low = max(value - reach, _LEAST.get(name, 0.0))
-        found[name] = Interval(low=low, high=min(value + reach, _MOST.get(name, 1.0)))
+        reach = critical_value(config.confidence_level, blocks.count - 1) * error
+        metric = METRICS[name]
+        found[name] = Interval(low=max(value - reach, metric.minimum), high=min(value + reach, metric.maximum))
     return found
 
 
-def differences_of(figures: Figures, rival: Figures, blocks: Blocks, manner: Manner) -> dict[str, Difference]:
-    """Return the paired difference, ours less the rival's, of each metric that both have."""
+def differences_of(
+    estimates: Estimates, rival: Estimates, blocks: Blocks, config: IntervalConfig
+) -> dict[str, Difference]:
+    """Return the paired difference, the model's value less the rival's, of each metric that both have."""
     found = {}
-    for name, value in figures.points.items():
-        if name not in rival.points:
+    for name, value in estimates.values.items():
+        if name not in rival.values:
             continue
-        error = _error(name, figures.moved[name] - rival.moved[name], blocks)
+        function = METRIC_FUNCTIONS[name]
+        error = function.standard_error(estimates.variation[name] - rival.variation[name], blocks)
         if error is None:
             continue
-        reach = quantile_of(manner.level, blocks.count - 1) * error
-        gap = value - rival.points[name]
+        reach = critical_value(config.confidence_level, blocks.count - 1) * error
+        difference = value - rival.values[name]
         found[name] = Difference(
-            value=gap,
-            low=gap - reach,
-            high=gap + reach,
-            error=error,
-            freedom=blocks.count - 1,
-            method="delong by block" if name == "roc_auc" else "bootstrap by block",
+            value=difference,
+            low=difference - reach,
+            high=difference + reach,
+            standard_error=error,
+            degrees_of_freedom=blocks.count - 1,
+            method=function.method,
         )
     return found
 
 
-def quantile_of(level: float, freedom: int | None) -> float:
-    """Return how many standard errors a two-sided interval at `level` reaches to either side.
+def critical_value(confidence_level: float, degrees_of_freedom: int | None) -> float:
+    """Return how many standard errors a two-sided interval extends to either side.
 
     By Student's t with one degree of freedom fewer than there are blocks: with few blocks their
     spread is itself uncertain (Efron, Tibshirani 1993, section 12.4). None: by the normal distribution.
     """
     from scipy.stats import norm, t
 
-    tail = 1 - (1 - level) / 2
-    return float(norm.ppf(tail) if freedom is None else t.ppf(tail, max(1, freedom)))
-
-
-def _error(name: str, moved: Floats, blocks: Blocks) -> float | None:
-    """Return the standard error; None when these rows cannot tell it."""
-    if blocks.count < 2:
-        return None
-    if name == "roc_auc":
-        return error_by_block(moved, blocks.of_row)
-    seen = moved[np.isfinite(moved)]
-    # A bootstrap over n blocks sees (n - 1) / n of their variance (Efron, Tibshirani 1993, section 5.3).
-    return float(np.std(seen)) * sqrt(blocks.count / (blocks.count - 1)) if len(seen) else None
+    tail = 1 - (1 - confidence_level) / 2
+    return float(norm.ppf(tail) if degrees_of_freedom is None else t.ppf(tail, max(1, degrees_of_freedom)))

@@ -1,109 +1,318 @@
-"""Metrics by task, by scikit-learn."""
+"""The functions of the metrics that `include.spec.metrics` names: values by scikit-learn, and their resampling.
+
+A new metric is one `MetricFunction` here and one `Metric` there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from include.evaluation.calibration import calibration_errors, said_and_true
-from include.spec import Task
+from include.evaluation.blocks import Blocks
+from include.evaluation.delong import error_by_block, influences
+from include.evaluation.predictions import Floats, Predictions, Truth
+from include.evaluation.resampling import Resamples, ratio, resampled_average_precision
+from include.spec import METRICS, Task
 
-Truth = NDArray[np.int64] | NDArray[np.float64]
-Way = Callable[[], float]
+_SMALLEST = np.finfo(np.float64).eps  # scikit-learn clips probabilities there before it takes the logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFunction:
+    """How a metric is computed, and how its uncertainty is.
+
+    Attributes
+    ----------
+    name : str
+        A name of `include.spec.METRICS`.
+    value : callable
+        The value on all rows.
+    resampled : callable or None
+        The values of all resamples, shape (n_resamples,).
+    influence : callable or None
+        Instead of it, where there is a closed form: how far each row moves the value, shape (n_samples,).
+    needs_every_class : bool
+        Whether the value is defined only where every class has a row.
+    """
+
+    name: str
+    value: Callable[[Predictions], float]
+    resampled: Callable[[Resamples], Floats] | None = None
+    influence: Callable[[Predictions], Floats] | None = None
+    needs_every_class: bool = False
+
+    @property
+    def method(self) -> str:
+        """How the standard error is estimated."""
+        return "bootstrap by block" if self.influence is None else "delong by block"
+
+    def variation(self, resamples: Resamples) -> Floats:
+        """Return what the standard error is computed from; that of a difference, from the difference of two."""
+        if self.influence is not None:
+            return self.influence(resamples.predictions)
+        assert self.resampled is not None  # noqa: S101  # one of the two is given
+        return self.resampled(resamples)
+
+    def standard_error(self, variation: Floats, blocks: Blocks) -> float | None:
+        """Return the standard error; None when these rows do not determine it."""
+        if blocks.count < 2:
+            return None
+        if self.influence is not None:
+            return error_by_block(variation, blocks.of_row)
+        seen = variation[np.isfinite(variation)]
+        # A bootstrap over n blocks sees (n - 1) / n of their variance (Efron, Tibshirani 1993, section 5.3).
+        return float(np.std(seen) * np.sqrt(blocks.count / (blocks.count - 1))) if len(seen) else None
+
+
+# -- what is summed over rows ----------------------------------------------------------------------
+
+
+def _rows(found: Predictions) -> Floats:
+    return np.ones(len(found.truth))
+
+
+def _log_losses(found: Predictions) -> Floats:
+    of_truth = found.probabilities[np.arange(len(found.classes)), found.classes]
+    return np.asarray(-np.log(np.clip(of_truth, _SMALLEST, 1.0)))
+
+
+def _squared_distances(found: Predictions) -> Floats:
+    squared = (found.probabilities - found.is_true) ** 2
+    return np.asarray(squared[:, 1] if found.task == "binary" else squared.sum(axis=1))
+
+
+def _true_by_class(found: Predictions) -> NDArray[np.bool_]:
+    return found.is_true
+
+
+def _predicted_by_class(found: Predictions) -> NDArray[np.bool_]:
+    return found.is_predicted
+
+
+def _right_by_class(found: Predictions) -> NDArray[np.bool_]:
+    return found.is_true & found.is_predicted
+
+
+def _selected(found: Predictions) -> NDArray[np.bool_]:
+    return found.selected
+
+
+def _selected_and_positive(found: Predictions) -> NDArray[np.bool_]:
+    return found.selected & found.is_true[:, 1]
+
+
+def _gaps_by_bin(found: Predictions) -> Floats:
+    predicted, observed = found.calibration
+    return np.asarray(found.calibration_bins * (predicted - observed)[:, None])
+
+
+def _rows_by_bin(found: Predictions) -> NDArray[np.bool_]:
+    return found.calibration_bins
+
+
+def _absolute_errors(found: Predictions) -> Floats:
+    return np.abs(found.errors)
+
+
+def _squared_errors(found: Predictions) -> Floats:
+    return found.errors**2
+
+
+def _values(found: Predictions) -> Floats:
+    return found.truth.astype(np.float64)
+
+
+def _squared_values(found: Predictions) -> Floats:
+    return found.truth.astype(np.float64) ** 2
+
+
+def _pinball_losses(found: Predictions) -> Floats:
+    return np.maximum(-found.quantile * found.errors, (1 - found.quantile) * found.errors)
+
+
+# -- the metrics of resamples ----------------------------------------------------------------------
+
+
+def _mean_of(terms: Callable[[Predictions], Floats]) -> Callable[[Resamples], Floats]:
+    return lambda resamples: resamples.sums(terms) / resamples.sums(_rows)
+
+
+def _resampled_accuracy(resamples: Resamples) -> Floats:
+    return np.asarray(resamples.sums(_right_by_class).sum(axis=1) / resamples.sums(_rows))
+
+
+def _resampled_f1(resamples: Resamples) -> Floats:
+    positive = resamples.sums(_true_by_class)[:, 1]
+    return ratio(2 * resamples.sums(_selected_and_positive), positive + resamples.sums(_selected))
+
+
+def _resampled_macro_f1(resamples: Resamples) -> Floats:
+    both = resamples.sums(_true_by_class) + resamples.sums(_predicted_by_class)
+    return np.asarray(ratio(2 * resamples.sums(_right_by_class), both).mean(axis=1))
+
+
+def _resampled_ece(resamples: Resamples) -> Floats:
+    return np.asarray(np.abs(resamples.sums(_gaps_by_bin)).sum(axis=1) / resamples.sums(_rows))
+
+
+def _resampled_mce(resamples: Resamples) -> Floats:
+    return np.asarray(ratio(np.abs(resamples.sums(_gaps_by_bin)), resamples.sums(_rows_by_bin)).max(axis=1))
+
+
+def _resampled_r2(resamples: Resamples) -> Floats:
+    total = resamples.sums(_squared_values) - resamples.sums(_values) ** 2 / resamples.sums(_rows)
+    return 1 - ratio(resamples.sums(_squared_errors), total)
+
+
+# -- the metrics of all rows -----------------------------------------------------------------------
+
+
+def _roc_auc(found: Predictions) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    if found.task == "binary":
+        return float(roc_auc_score(found.classes, found.positive))
+    return float(roc_auc_score(found.classes, found.probabilities, multi_class="ovr", labels=found.labels))
+
+
+def _average_precision(found: Predictions) -> float:
+    from sklearn.metrics import average_precision_score
+
+    if found.task == "binary":
+        return float(average_precision_score(found.classes, found.positive))
+    return float(average_precision_score(found.is_true, found.probabilities))
+
+
+def _log_loss(found: Predictions) -> float:
+    from sklearn.metrics import log_loss
+
+    return float(log_loss(found.classes, found.probabilities, labels=found.labels))
+
+
+def _brier(found: Predictions) -> float:
+    from sklearn.metrics import brier_score_loss
+
+    if found.task == "binary":
+        return float(brier_score_loss(found.classes, found.positive))
+    # Brier's original multi-class score (Brier, 1950): the squared distance to the true class.
+    return float(_squared_distances(found).mean())
+
+
+def _accuracy(found: Predictions) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(found.classes, found.predicted))
+
+
+def _f1(found: Predictions) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(found.classes, found.selected, zero_division=0.0))
+
+
+def _f1_by(average: str) -> Callable[[Predictions], float]:
+    def value(found: Predictions) -> float:
+        from sklearn.metrics import f1_score
+
+        return float(f1_score(found.classes, found.predicted, labels=found.labels, average=average, zero_division=0.0))
+
+    return value
+
+
+def _mae(found: Predictions) -> float:
+    from sklearn.metrics import mean_absolute_error
+
+    return float(mean_absolute_error(found.truth, found.values))
+
+
+def _rmse(found: Predictions) -> float:
+    from sklearn.metrics import root_mean_squared_error
+
+    return float(root_mean_squared_error(found.truth, found.values))
+
+
+def _r2(found: Predictions) -> float:
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(found.truth, found.values))
+
+
+def _pinball(found: Predictions) -> float:
+    from sklearn.metrics import mean_pinball_loss
+
+    return float(mean_pinball_loss(found.truth, found.values, alpha=found.quantile))
+
+
+def _auc_influence(found: Predictions) -> Floats:
+    return influences(found.classes, found.probabilities)[1]
+
+
+METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
+    function.name: function
+    for function in (
+        MetricFunction("roc_auc", _roc_auc, influence=_auc_influence, needs_every_class=True),
+        MetricFunction("average_precision", _average_precision, resampled_average_precision, needs_every_class=True),
+        MetricFunction("log_loss", _log_loss, _mean_of(_log_losses)),
+        MetricFunction("brier", _brier, _mean_of(_squared_distances)),
+        MetricFunction("ece", lambda found: found.calibration_errors[0], _resampled_ece),
+        MetricFunction("mce", lambda found: found.calibration_errors[1], _resampled_mce),
+        MetricFunction("f1", _f1, _resampled_f1),
+        MetricFunction("accuracy", _accuracy, _resampled_accuracy),
+        MetricFunction("macro_f1", _f1_by("macro"), _resampled_macro_f1),
+        # With one label a row, false positives are false negatives of another class: micro F1 is the accuracy.
+        MetricFunction("micro_f1", _f1_by("micro"), _resampled_accuracy),
+        MetricFunction("mae", _mae, _mean_of(_absolute_errors)),
+        MetricFunction("rmse", _rmse, lambda resamples: np.sqrt(_mean_of(_squared_errors)(resamples))),
+        MetricFunction("r2", _r2, _resampled_r2),
+        MetricFunction("pinball", _pinball, _mean_of(_pinball_losses)),
+    )
+}
+
+if METRIC_FUNCTIONS.keys() != METRICS.keys():
+    raise ImportError(
+        "every metric of include.spec.metrics needs a MetricFunction, and only they; found without a pair: "
+        f"{', '.join(sorted(METRIC_FUNCTIONS.keys() ^ METRICS.keys()))}"
+    )
+
+
+def values_of(predictions: Predictions, only: Iterable[str] | None = None) -> dict[str, float]:
+    """Compute the metrics of a task.
+
+    Parameters
+    ----------
+    only : iterable of str, optional
+        The requested metrics; all by default.
+
+    Returns
+    -------
+    dict of str to float
+        One that these rows do not determine, such as the ROC AUC of a holdout with a single class, is
+        left out; a gate on it then fails.
+    """
+    requested = METRICS.keys() if only is None else set(only)
+    found = {}
+    for name, function in METRIC_FUNCTIONS.items():
+        if name not in requested or predictions.task not in METRICS[name].tasks:
+            continue
+        if function.needs_every_class and not predictions.has_every_class:
+            continue
+        value = function.value(predictions)
+        if np.isfinite(value):
+            found[name] = value
+    return found
 
 
 def measure(
     task: Task,
     truth: Truth,
-    scores: NDArray[np.float64],
+    scores: Floats,
     *,
     threshold: float = 0.5,
     quantile: float = 0.5,
     only: Iterable[str] | None = None,
 ) -> dict[str, float]:
-    """Measure answers against the truth.
-
-    Parameters
-    ----------
-    truth : ndarray, shape (n_samples,)
-        Class indices, or values.
-    scores : ndarray of float64, shape (n_samples, n_classes), or (n_samples, 1) for a regression
-    threshold : float
-        From which probability on ``f1`` of a binary model counts a row as positive.
-    quantile : float
-        Whose pinball loss is measured for a regression.
-    only : iterable of str, optional
-        The metrics wanted; all by default.
-
-    Returns
-    -------
-    dict of str to float
-        By the names of `include.spec.Metric`. One that these rows cannot tell, such as the ROC AUC
-        of a holdout with a single class, is left out; a gate on it then fails.
-    """
-    if task == "regression":
-        ways = _regression(truth, scores[:, 0], quantile)
-    else:
-        ways = _classification(task, truth.astype(np.int64), normalised(scores), threshold)
-    wanted = ways.keys() if only is None else [name for name in ways if name in set(only)]
-    measured = {name: float(ways[name]()) for name in wanted}
-    return {name: value for name, value in measured.items() if np.isfinite(value)}
-
-
-def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return `scores` with rows that add up to one exactly: single-precision ones only nearly do, log loss insists."""
-    return np.asarray(scores / scores.sum(axis=1, keepdims=True), dtype=np.float64)
-
-
-def _classification(
-    task: Task, truth: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float
-) -> dict[str, Way]:
-    from sklearn import metrics
-
-    labels = np.arange(probabilities.shape[1])
-    answer = probabilities.argmax(axis=1)
-    truth_by_class = truth[:, None] == labels
-    ways: dict[str, Way] = {
-        "log_loss": lambda: metrics.log_loss(truth, probabilities, labels=labels),
-        "ece": lambda: calibration_errors(*said_and_true(truth, probabilities))[0],
-        "mce": lambda: calibration_errors(*said_and_true(truth, probabilities))[1],
-        "accuracy": lambda: metrics.accuracy_score(truth, answer),
-        "macro_f1": lambda: _f1(truth, answer, labels, "macro"),
-    }
-    if task == "binary":
-        positive = probabilities[:, 1]
-        ways["brier"] = lambda: metrics.brier_score_loss(truth, positive)
-        ways["f1"] = lambda: metrics.f1_score(truth, positive >= threshold, zero_division=0.0)
-        ranked: dict[str, Way] = {
-            "roc_auc": lambda: metrics.roc_auc_score(truth, positive),
-            "average_precision": lambda: metrics.average_precision_score(truth, positive),
-        }
-    else:
-        ways["micro_f1"] = lambda: _f1(truth, answer, labels, "micro")
-        # Brier's original multi-class score (Brier, 1950): the squared distance to the true class.
-        ways["brier"] = lambda: ((probabilities - truth_by_class) ** 2).sum(axis=1).mean()
-        ranked = {
-            "roc_auc": lambda: metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels),
-            "average_precision": lambda: metrics.average_precision_score(truth_by_class, probabilities),
-        }
-    every_class_seen = bool(truth_by_class.any(axis=0).all())
-    return ways | ranked if every_class_seen else ways
-
-
-def _f1(truth: NDArray[np.int64], answer: NDArray[np.intp], labels: NDArray[np.intp], average: str) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, answer, labels=labels, average=average, zero_division=0.0))
-
-
-def _regression(truth: Truth, answer: NDArray[np.float64], quantile: float) -> dict[str, Way]:
-    from sklearn import metrics
-
-    return {
-        "mae": lambda: metrics.mean_absolute_error(truth, answer),
-        "rmse": lambda: metrics.root_mean_squared_error(truth, answer),
-        "r2": lambda: metrics.r2_score(truth, answer),
-        "pinball": lambda: metrics.mean_pinball_loss(truth, answer, alpha=quantile),
-    }
+    """Compute the metrics of `scores`; see `Predictions` for the parameters and `values_of` for the result."""
+    return values_of(Predictions(task, truth, scores, threshold, quantile), only)

@@ -15,106 +15,73 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from include.evaluation.calibration import bin_of, said_and_true
-from include.evaluation.metrics import Truth, normalised
-from include.spec import Task
+from include.evaluation.blocks import Blocks
+from include.evaluation.predictions import Floats, Predictions
 
-Floats = NDArray[np.float64]
-FromSums = Callable[[Floats], dict[str, Floats]]
-_SMALLEST = np.finfo(np.float64).eps  # scikit-learn clips probabilities there before it takes the logarithm
+Terms = Callable[[Predictions], NDArray[np.float64] | NDArray[np.bool_]]
+"""What to sum over rows: shape (n_samples,) or (n_samples, n_columns)."""
 RESAMPLES_AT_ONCE = 200
 
 
-def resampled_sums(rows: Floats, block: NDArray[np.intp], drawn: NDArray[np.float32]) -> Floats:
-    """Return the column sums of each resample.
+class Resamples:
+    """The resamples of one model's predictions; metrics request sums over the rows of each.
 
     Parameters
     ----------
-    rows : ndarray of float64, shape (n_samples, n_columns)
-    block : ndarray of int, shape (n_samples,)
+    predictions : Predictions
+    blocks : Blocks
+        Which block each row belongs to.
     drawn : ndarray, shape (n_resamples, n_blocks)
-        How often each block is drawn.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_resamples, n_columns)
+        How often each block is drawn; the same for every model, so that differences are paired.
     """
-    count = drawn.shape[1]
-    by_block = np.stack([np.bincount(block, weights=column, minlength=count) for column in rows.T], axis=1)
-    return np.asarray(drawn.astype(np.float64) @ by_block)
+
+    def __init__(self, predictions: Predictions, blocks: Blocks, drawn: NDArray[np.float32]) -> None:
+        self.predictions, self.blocks, self.drawn = predictions, blocks, drawn
+        self._weights = drawn.astype(np.float64)
+        self._sums: dict[Terms, Floats] = {}
+
+    def sums(self, terms: Terms) -> Floats:
+        """Return the sums of `terms` over the rows of each resample.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_resamples,) or (n_resamples, n_columns)
+        """
+        if terms not in self._sums:
+            rows = np.asarray(terms(self.predictions), dtype=np.float64)
+            columns = rows.reshape(len(rows), -1)
+            by_block = np.stack(
+                [np.bincount(self.blocks.of_row, weights=column, minlength=self.blocks.count) for column in columns.T],
+                axis=1,
+            )
+            found = self._weights @ by_block
+            self._sums[terms] = found[:, 0] if rows.ndim == 1 else found
+        return self._sums[terms]
 
 
-def row_terms(task: Task, truth: Truth, scores: Floats, threshold: float, quantile: float) -> tuple[Floats, FromSums]:
-    """Return what to sum over rows, shape (n_samples, n_columns), and how metrics follow from the sums."""
-    if task == "regression":
-        error = scores[:, 0] - truth
-        pinball = np.maximum(-quantile * error, (1 - quantile) * error)
-        columns = [np.ones(len(truth)), np.abs(error), error**2, truth.astype(np.float64), truth**2, pinball]
-        return np.stack(columns, axis=1), _values_from_sums
-    classes = truth.astype(np.int64)
-    probabilities = normalised(scores)
-    n_classes = probabilities.shape[1]
-    hit = classes[:, None] == np.arange(n_classes)
-    answered = probabilities.argmax(axis=1)[:, None] == np.arange(n_classes)
-    told = np.clip(probabilities[np.arange(len(classes)), classes], _SMALLEST, 1.0)
-    squared = (probabilities - hit) ** 2
-    brier = squared[:, 1] if task == "binary" else squared.sum(axis=1)
-    called = probabilities[:, 1] >= threshold
-    said, true = said_and_true(classes, probabilities)
-    bins = bin_of(said)
-    in_bin = bins[:, None] == np.arange(int(bins.max()) + 1)
-    columns = [np.ones(len(classes)), -np.log(told), brier, hit[:, 1] & called, hit[:, 1], called]
-    parts = [np.stack(columns, axis=1), hit & answered, hit, answered, in_bin * (said - true)[:, None], in_bin]
-    return np.concatenate(parts, axis=1).astype(np.float64), lambda sums: _classes_from_sums(task, sums, n_classes)
-
-
-def _values_from_sums(sums: Floats) -> dict[str, Floats]:
-    rows, absolute, squared, total, total_squared, pinball = sums.T
-    return {
-        "mae": absolute / rows,
-        "rmse": np.sqrt(squared / rows),
-        "r2": 1 - _share(squared, total_squared - total**2 / rows),
-        "pinball": pinball / rows,
-    }
-
-
-def _classes_from_sums(task: Task, sums: Floats, n_classes: int) -> dict[str, Floats]:
-    rows, log_loss, brier, both, positive, called = sums[:, :6].T
-    rest = sums[:, 6:]
-    right, true, answered = (rest[:, i * n_classes : (i + 1) * n_classes] for i in range(3))
-    gaps, in_bin = np.split(rest[:, 3 * n_classes :], 2, axis=1)
-    accuracy = right.sum(axis=1) / rows
-    found = {
-        "log_loss": log_loss / rows,
-        "brier": brier / rows,
-        "ece": np.abs(gaps).sum(axis=1) / rows,
-        "mce": _share(np.abs(gaps), in_bin).max(axis=1),
-        "accuracy": accuracy,
-        "macro_f1": _share(2 * right, true + answered).mean(axis=1),
-    }
-    # With one label a row, false positives are false negatives of another class: micro F1 is the accuracy.
-    return found | ({"f1": _share(2 * both, positive + called)} if task == "binary" else {"micro_f1": accuracy})
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Return ``part / whole``, 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
-def resampled_precision(
-    truth: NDArray[np.int64], scores: Floats, block: NDArray[np.intp], drawn: NDArray[np.float32]
-) -> Floats:
+def resampled_average_precision(resamples: Resamples) -> Floats:
     """Return the average precision of each resample, shape (n_resamples,): of several classes, their mean.
 
     It is the sum over thresholds of the gain in recall times the precision there, as scikit-learn's
     ``average_precision_score`` defines it. A resample without a positive row gives NaN.
     """
-    n_classes = scores.shape[1]
-    classes = [1] if n_classes == 2 else range(n_classes)
-    each = [_precision_of(truth == label, scores[:, label], block, drawn) for label in classes]
+    found = resamples.predictions
+    classes = [1] if len(found.labels) == 2 else list(found.labels)
+    each = [
+        _average_precision_of(
+            found.classes == label, found.probabilities[:, label], resamples.blocks.of_row, resamples.drawn
+        )
+        for label in classes
+    ]
     return np.asarray(np.mean(each, axis=0))
 
 
-def _precision_of(
+def _average_precision_of(
     positive: NDArray[np.bool_], score: Floats, block: NDArray[np.intp], drawn: NDArray[np.float32]
 ) -> Floats:
     order = np.argsort(-score, kind="stable")

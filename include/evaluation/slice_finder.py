@@ -1,11 +1,11 @@
-"""The worst slices, found by looking at every feature and every pair for a loss that is higher than elsewhere.
+"""The worst slices: every feature and every pair of features is searched for a loss that is higher than elsewhere.
 
 Sources
 -------
 Chung et al. (2019), Slice Finder: automated data slicing for model validation. ICDE: the loss of a
 slice against that of all other rows, tested slice by slice.
-Benjamini, Hochberg (1995), Controlling the false discovery rate. JRSS B 57: the correction for having
-looked at thousands of slices.
+Benjamini, Hochberg (1995), Controlling the false discovery rate. JRSS B 57: the correction for
+thousands of tests.
 Liang, Zeger (1986), Longitudinal data analysis using generalized linear models. Biometrika 73: the
 variance of a mean of rows that are dependent within blocks.
 """
@@ -19,24 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
-from include.evaluation.metrics import Truth, normalised
+from include.evaluation.predictions import Floats, Truth, normalised
 from include.records import SliceMetric
 from include.spec import Boolean, Categorical, Numeric, Task
 
-Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
-MOST_FOUND = 8
-FALSE_DISCOVERIES = 0.05
-MOST_PARTS = 12
+MAX_FOUND = 8
+FALSE_DISCOVERY_RATE = 0.05
+MAX_BINS = 12
 LOSS: dict[Task, str] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """One feature cut into parts: each row's part (-1: none of them), and the parts' names."""
+class FeatureBins:
+    """One feature in bins: the bin of each row (-1: none of them), and the names of the bins."""
 
     feature: str
-    part: Codes
+    codes: Codes
     names: tuple[str, ...]
 
 
@@ -44,12 +43,14 @@ def row_losses(task: Task, truth: Truth, scores: Floats) -> Floats:
     """Return each row's loss, shape (n_samples,): logarithmic for classes, absolute for values."""
     if task == "regression":
         return np.asarray(np.abs(scores[:, 0] - truth))
-    told = normalised(scores)[np.arange(len(truth)), truth.astype(np.int64)]
-    return np.asarray(-np.log(np.clip(told, np.finfo(np.float64).eps, 1.0)))
+    of_truth = normalised(scores)[np.arange(len(truth)), truth.astype(np.int64)]
+    return np.asarray(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)))
 
 
-def cut_features(features: tuple[Numeric | Categorical | Boolean, ...], matrix: NDArray[np.float32]) -> list[Cut]:
-    """Cut numbers at their quartiles, and categories into the 12 with most rows; missing is a part of its own.
+def bin_features(
+    features: tuple[Numeric | Categorical | Boolean, ...], matrix: NDArray[np.float32]
+) -> list[FeatureBins]:
+    """Bin numbers at their quartiles, and categories into the 12 with most rows; missing values are a separate bin.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def cut_features(features: tuple[Numeric | Categorical | Boolean, ...], matrix: 
         Of the signature, with the whole dictionaries.
     matrix : ndarray of float32, shape (n_samples, n_features)
     """
-    cuts = []
+    binned = []
     for position, feature in enumerate(features):
         column = matrix[:, position]
         if feature.kind == "categorical":
@@ -68,54 +69,59 @@ def cut_features(features: tuple[Numeric | Categorical | Boolean, ...], matrix: 
         else:
             codes, labels = _quartiles(column)
         counts = np.bincount(codes, minlength=len(labels))
-        kept = [code for code in np.argsort(-counts, kind="stable")[:MOST_PARTS] if counts[code]]
+        kept = [code for code in np.argsort(-counts, kind="stable")[:MAX_BINS] if counts[code]]
         renamed = np.full(len(labels), -1, dtype=np.intp)
         renamed[kept] = np.arange(len(kept))
         if len(kept) > 1:
-            cuts.append(Cut(feature.name, renamed[codes], tuple(_told(feature, labels[code]) for code in kept)))
-    return cuts
+            binned.append(
+                FeatureBins(feature.name, renamed[codes], tuple(_label(feature, labels[code]) for code in kept))
+            )
+    return binned
 
 
 def worst_slices(
-    task: Task, losses: dict[str, Floats], cuts: list[Cut], blocks: Blocks, fewest: int
+    task: Task, losses: dict[str, Floats], binned: list[FeatureBins], blocks: Blocks, min_rows: int
 ) -> tuple[SliceMetric, ...]:
     """Return the slices in which the candidate loses more than elsewhere, the largest excess first.
 
-    Every part of every feature and of every pair of features with at least `fewest` rows is tested,
+    Every part of every feature and of every pair of features with at least `min_rows` rows is tested,
     one-sided, with the variance taken between blocks; p-values are corrected together (false
-    discovery rate 5%). Of a slice and a part of it with a smaller excess, only the former is told.
+    discovery rate 5%). Of a slice and a part of it with a smaller excess, only the former is reported.
 
     Parameters
     ----------
     losses : dict of str to ndarray, shape (n_samples,)
         ``candidate`` and, when there is one, ``champion``.
     """
+    from scipy.stats import false_discovery_control
+
     ours, rival = losses["candidate"], losses.get("champion")
-    groups: list[tuple[Cut, ...]] = [*((cut,) for cut in cuts), *combinations(cuts, 2)]
-    looked: list[tuple[float, float, int, tuple[Cut, ...], int]] = []
+    groups: list[tuple[FeatureBins, ...]] = [*((each,) for each in binned), *combinations(binned, 2)]
+    tested: list[tuple[float, float, int, tuple[FeatureBins, ...], int]] = []
     for group in groups:
         codes, count = _crossed(group)
-        rows, excess, p_values = _tested(codes, count, ours, blocks, fewest)
-        looked += [
-            (float(p_values[i]), float(excess[i]), int(rows[i]), group, int(i)) for i in np.flatnonzero(rows >= fewest)
+        rows, excess, p_values = _tested(codes, count, ours, blocks, min_rows)
+        tested += [
+            (float(p_values[i]), float(excess[i]), int(rows[i]), group, int(i))
+            for i in np.flatnonzero(rows >= min_rows)
         ]
-    if not looked:
+    if not tested:
         return ()
-    corrected = corrected_for_looking(np.array([each[0] for each in looked]))
-    order = sorted(range(len(looked)), key=lambda i: -looked[i][1])
+    corrected = false_discovery_control(np.array([each[0] for each in tested]))
+    order = sorted(range(len(tested)), key=lambda i: -tested[i][1])
     found: list[SliceMetric] = []
-    told: list[frozenset[str]] = []
+    reported: list[frozenset[str]] = []
     for i in order:
-        _, excess_here, rows_here, group, code = looked[i]
+        _, excess_here, rows_here, group, code = tested[i]
         names = frozenset(_names(group, code))
-        if corrected[i] > FALSE_DISCOVERIES or excess_here <= 0 or any(each < names for each in told):
+        if corrected[i] > FALSE_DISCOVERY_RATE or excess_here <= 0 or any(each < names for each in reported):
             continue
         inside = _crossed(group)[0] == code
-        told.append(names)
+        reported.append(names)
         found.append(
             SliceMetric(
                 name=" and ".join(_names(group, code)),
-                features=tuple(cut.feature for cut in group),
+                features=tuple(each.feature for each in group),
                 rows=rows_here,
                 metric=LOSS[task],
                 candidate=float(ours[inside].mean()),
@@ -124,22 +130,13 @@ def worst_slices(
                 p_value=float(corrected[i]),
             )
         )
-        if len(found) == MOST_FOUND:
+        if len(found) == MAX_FOUND:
             break
     return tuple(found)
 
 
-def corrected_for_looking(p_values: Floats) -> Floats:
-    """Return p-values adjusted by Benjamini and Hochberg (1995), shape as given."""
-    order = np.argsort(p_values)
-    ranked = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(ranked[::-1])[::-1])
-    return adjusted
-
-
 def _tested(
-    codes: Codes, count: int, losses: Floats, blocks: Blocks, fewest: int
+    codes: Codes, count: int, losses: Floats, blocks: Blocks, min_rows: int
 ) -> tuple[NDArray[np.intp], Floats, Floats]:
     """Return rows, excess of the mean loss over elsewhere and one-sided p-value of each part, shape (count,)."""
     from scipy.stats import t
@@ -151,7 +148,7 @@ def _tested(
     sums = np.bincount(cell, weights=losses[known], minlength=size).reshape(count, -1)
     inside, total = rows.sum(axis=1), len(losses)
     outside = total - inside
-    judged = (inside >= fewest) & (outside >= fewest)
+    judged = (inside >= min_rows) & (outside >= min_rows)
     ok = np.maximum(inside, 1)
     means = sums.sum(axis=1) / ok
     elsewhere = (losses.sum() - sums.sum(axis=1)) / np.maximum(outside, 1)
@@ -165,15 +162,15 @@ def _tested(
     return np.where(judged, inside, 0), excess, np.asarray(p_values)
 
 
-def _crossed(group: tuple[Cut, ...]) -> tuple[Codes, int]:
+def _crossed(group: tuple[FeatureBins, ...]) -> tuple[Codes, int]:
     if len(group) == 1:
-        return group[0].part, len(group[0].names)
+        return group[0].codes, len(group[0].names)
     first, second = group
-    codes = first.part * len(second.names) + second.part
-    return np.where((first.part < 0) | (second.part < 0), -1, codes), len(first.names) * len(second.names)
+    codes = first.codes * len(second.names) + second.codes
+    return np.where((first.codes < 0) | (second.codes < 0), -1, codes), len(first.names) * len(second.names)
 
 
-def _names(group: tuple[Cut, ...], code: int) -> tuple[str, ...]:
+def _names(group: tuple[FeatureBins, ...], code: int) -> tuple[str, ...]:
     if len(group) == 1:
         return (group[0].names[code],)
     return group[0].names[code // len(group[1].names)], group[1].names[code % len(group[1].names)]
@@ -189,5 +186,5 @@ def _quartiles(column: NDArray[np.float32]) -> tuple[Codes, list[str]]:
     return codes, ["missing", *labels]
 
 
-def _told(feature: Numeric | Categorical | Boolean, label: str) -> str:
+def _label(feature: Numeric | Categorical | Boolean, label: str) -> str:
     return f"{feature.name} in {label}" if label.startswith("[") else f"{feature.name} = {label}"

@@ -1,4 +1,4 @@
-"""Parts of the holdout: those declared, each with its own figures beside the champion's."""
+"""The declared slices of the holdout, each with its metrics beside the champion's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
-from include.evaluation.intervals import Manner, differences_of, intervals_of, measure_all
-from include.evaluation.metrics import Truth
+from include.evaluation.intervals import IntervalConfig, differences_of, intervals_of, measure_all
+from include.evaluation.predictions import Floats, Truth
 from include.records import Difference, GroupRates, SliceMetric
 from include.spec import METRICS, Slice, Task
 
-Floats = NDArray[np.float64]
 MISSING = "missing"
 
 
@@ -36,43 +35,43 @@ def parts_of(rows: pa.Table, each: Slice) -> Iterator[tuple[str, NDArray[np.bool
         yield f"{each.feature} {MISSING}", absent
 
 
-def slice_figures(
+def slice_metrics(
     task: Task,
     rows: pa.Table,
     truth: Truth,
     scores: Mapping[str, Floats],
     blocks: Blocks,
-    manner: Manner,
+    config: IntervalConfig,
     *,
     declared: Sequence[Slice],
     metrics: Sequence[str],
-    fewest: int,
+    min_rows: int,
     thresholds: Mapping[str, float],
 ) -> tuple[tuple[SliceMetric, ...], int]:
     """Measure candidate and champion on every declared slice.
 
     Returns
     -------
-    figures : tuple of SliceMetric
-        One a slice and metric that its rows can tell.
+    metrics : tuple of SliceMetric
+        One for each slice and each metric that its rows determine.
     left_out : int
-        How many slices had fewer than `fewest` rows.
+        How many slices had fewer than `min_rows` rows.
     """
     found: list[SliceMetric] = []
     left_out = 0
-    who = {name: each for name, each in scores.items() if name in ("candidate", "champion")}
+    compared = {name: each for name, each in scores.items() if name in ("candidate", "champion")}
     for each in declared:
         for name, inside in parts_of(rows, each):
-            if inside.sum() < fewest:
+            if inside.sum() < min_rows:
                 left_out += 1
                 continue
-            part = {name: answers[inside] for name, answers in who.items()}
+            part = {name: answers[inside] for name, answers in compared.items()}
             within = blocks.of(inside)
-            measured = measure_all(task, truth[inside], part, within, manner, thresholds=thresholds, only=metrics)
+            measured = measure_all(task, truth[inside], part, within, config, thresholds=thresholds, only=metrics)
             candidate, champion = measured["candidate"], measured.get("champion")
-            ranges = intervals_of(candidate, within, manner)
-            gaps = differences_of(candidate, champion, within, manner) if champion else {}
-            for metric, value in candidate.points.items():
+            ranges = intervals_of(candidate, within, config)
+            gaps = differences_of(candidate, champion, within, config) if champion else {}
+            for metric, value in candidate.values.items():
                 gap = gaps.get(metric)
                 found.append(
                     SliceMetric(
@@ -83,7 +82,7 @@ def slice_figures(
                         candidate=value,
                         low=ranges[metric].low if metric in ranges else None,
                         high=ranges[metric].high if metric in ranges else None,
-                        champion=champion.points.get(metric) if champion else None,
+                        champion=champion.values.get(metric) if champion else None,
                         difference=gap,
                         p_value=None if gap is None else worse_by(metric, gap, 0.0),
                     )
@@ -92,14 +91,14 @@ def slice_figures(
 
 
 def worse_by(metric: str, gap: Difference, margin: float) -> float:
-    """Return the one-sided p-value against "worse than the champion by no more than `margin`"."""
+    """Return the one-sided p-value of the hypothesis "worse than the champion by at most `margin`"."""
     from scipy.stats import norm, t
 
-    shortfall = (-gap.value if METRICS[metric].higher_is_better else gap.value) - margin
-    if gap.error == 0:
+    shortfall = -METRICS[metric].gain(gap.value) - margin
+    if gap.standard_error == 0:
         return 1.0 if shortfall <= 0 else 0.0
-    ratio = shortfall / gap.error
-    return float(norm.sf(ratio) if gap.freedom is None else t.sf(ratio, max(1, gap.freedom)))
+    ratio = shortfall / gap.standard_error
+    return float(norm.sf(ratio) if gap.degrees_of_freedom is None else t.sf(ratio, max(1, gap.degrees_of_freedom)))
 
 
 def group_rates(
@@ -110,7 +109,7 @@ def group_rates(
     Sources: demographic parity, Dwork et al. (2012); equal opportunity and equalised odds, Hardt, Price,
     Srebro (2016).
     """
-    called, positive = scores[:, 1] >= threshold, truth == 1
+    selected, positive = scores[:, 1] >= threshold, truth == 1
     found = []
     for feature in features:
         for name, inside in parts_of(rows, Slice(feature=feature)):
@@ -119,10 +118,10 @@ def group_rates(
                     feature=feature,
                     group=name,
                     rows=int(inside.sum()),
-                    selection_rate=float(called[inside].mean()),
-                    error_rate=float((called != positive)[inside].mean()),
-                    true_positive_rate=_mean(called[inside & positive]),
-                    false_positive_rate=_mean(called[inside & ~positive]),
+                    selection_rate=float(selected[inside].mean()),
+                    error_rate=float((selected != positive)[inside].mean()),
+                    true_positive_rate=_mean(selected[inside & positive]),
+                    false_positive_rate=_mean(selected[inside & ~positive]),
                 )
             )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a candidate showed, and what was decided on it."""
+"""The evaluation of a candidate, and the decision on it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class Evaluation(Record):
 
     ``champion`` is None when there is no champion, or when it cannot answer these rows;
     ``champion_note`` then says why. ``champion_sequence`` is the sequence that was in force when they were
-    compared: a promotion on this evidence holds only while it still is. Everything from `level` on
-    has a default.
+    compared: a promotion on this evidence holds only while it still is. Everything from
+    `confidence_level` on has a default, since versions registered before it was measured are still read.
 
     Parameters
     ----------
     candidate, baseline, champion : dict of str to float
-        Each metric as measured; the intervals of the same names are at `level`.
+        The value of each metric; the intervals of the same names are at `confidence_level`.
     differences, baseline_differences : dict of str to Difference
         Candidate less champion, candidate less baseline, paired.
-    blocks, block : int, str
-        How many stretches of time were resampled, how long each is, and why, if not as declared.
+    n_blocks, block_description : int, str
+        How many blocks of time were resampled, their length, and the reason, if it is not the declared one.
     threshold : float or None
-        From which probability on the candidate's F1 counts a row as positive; chosen on training rows.
+        The probability from which the candidate's F1 counts a row as positive; chosen on training rows.
     divergence : Divergence or None
-        How far its answers are from the champion's; None when there is none, or it cannot answer.
+        The distance of its predictions from the champion's; None without a champion that can be compared.
     slices, worst_slices : tuple of SliceMetric
-        As declared; and found by looking at all features and pairs of them.
+        The declared ones; and the worst of all features and pairs of features.
     slices_left_out : int
         Declared slices with too few rows.
     reused_by : tuple of int
-        Versions registered before that were judged on a holdout that overlaps this one.
+        Versions registered before that were evaluated on a holdout that overlaps this one.
     card_digest : str or None
         SHA-256 of the file with the card's curves, in the run's folder.
     """
@@ -49,10 +49,10 @@ class Evaluation(Record):
     champion_version: int | None = None
     champion_sequence: int = 0
     champion_note: str | None = None
-    level: float = 0.95
-    resamples: int = 0
-    blocks: int = 0
-    block: str = ""
+    confidence_level: float = 0.95
+    n_resamples: int = 0
+    n_blocks: int = 0
+    block_description: str = ""
     intervals: dict[str, Interval] = Field(default_factory=dict)
     baseline_intervals: dict[str, Interval] = Field(default_factory=dict)
     champion_intervals: dict[str, Interval] = Field(default_factory=dict)
@@ -75,21 +75,21 @@ class Evaluation(Record):
 
     @property
     def reuse(self) -> str:
-        """How often the holdout was looked at before, as a sentence: each look makes luck likelier."""
-        looks = len(self.reused_by)
-        if not looks:
-            return "Nobody was judged before on days of this holdout."
+        """How often the holdout was used before, as a sentence: each use makes a lucky result more likely."""
+        uses = len(self.reused_by)
+        if not uses:
+            return "No earlier candidate was evaluated on this holdout."
         versions = ", ".join(map(str, self.reused_by))
-        return f"This holdout overlaps those that judged version{'s' * (looks > 1)} {versions}: {looks} look(s) before."
+        return f"Earlier candidates evaluated on overlapping holdouts: {uses} (version{'s' * (uses > 1)} {versions})."
 
 
 class GateResult(Record):
-    """One gate's figure, bound and verdict, with a sentence that a person understands."""
+    """The result of one gate: the value, its limit and whether it passed, and the three in a sentence."""
 
     gate: str
     metric: str
-    figure: float | None
-    bound: float | None
+    value: float | None
+    limit: float | None
     passed: bool
     sentence: str
 
@@ -102,14 +102,14 @@ class Decision(Record):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The sentences of the gates that said no."""
+        """The sentences of the gates that failed."""
         return tuple(gate.sentence for gate in self.gates if not gate.passed)
 
 
 class Rehearsal(Record):
-    """What the real service said when it was started on a candidate alone.
+    """The result of starting the real service with only a candidate.
 
-    `faults` holds a sentence for each thing that went wrong; a figure that was not reached is None.
+    `faults` holds a sentence for each problem; a value that was not measured is None.
     """
 
     model: str
@@ -149,7 +149,7 @@ class Rehearsal(Record):
 
 
 class Evidence(Record):
-    """All that a decision is made of.
+    """Everything that a decision depends on.
 
     Parameters
     ----------

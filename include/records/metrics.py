@@ -1,4 +1,4 @@
-"""Figures with their uncertainty: what an evaluation is made of."""
+"""The parts of an evaluation: metrics with their uncertainty, slices, groups and checks of the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.records.base import Record
 
 
 class Interval(Record):
-    """The confidence interval of one figure, at the evaluation's level."""
+    """The confidence interval of one metric, at the evaluation's confidence level."""
 
     low: float
     high: float
@@ -21,11 +21,11 @@ class Difference(Record):
     ----------
     value, low, high : float
         In the metric's own direction: of a loss, negative is better. The interval is two-sided, at
-        the evaluation's level.
-    error : float
-        Standard error; 0 when both gave the same answers.
-    freedom : int or None
-        Degrees of freedom of the t distribution that bounds are taken from; None: the normal one.
+        the evaluation's confidence level.
+    standard_error : float
+        0 when both gave the same predictions.
+    degrees_of_freedom : int or None
+        Of the t distribution that confidence bounds are taken from; None: the normal distribution.
     method : str
         ``delong``, ``delong by block`` or ``bootstrap by block``.
     """
@@ -33,17 +33,17 @@ class Difference(Record):
     value: float
     low: float
     high: float
-    error: float
-    freedom: int | None = None
+    standard_error: float
+    degrees_of_freedom: int | None = None
     method: str
 
 
 class SliceMetric(Record):
     """One metric on one part of the holdout.
 
-    `p_value` is one-sided: of a declared slice, that the candidate is no worse there than the
-    champion; of a slice that was found, that it is no worse there than elsewhere (corrected for
-    having looked many times). `low` and `high` are the candidate's interval.
+    `p_value` is one-sided. Of a declared slice, the hypothesis is that the candidate is no worse there
+    than the champion; of a slice that was found, that it is no worse there than elsewhere (corrected for
+    multiple testing). `low` and `high` are the candidate's interval.
     """
 
     name: str
@@ -72,7 +72,7 @@ class GroupRates(Record):
 
 
 class FeatureStrength(Record):
-    """How well a table of one feature's values alone predicts the target, on rows later than those it learned.
+    """How well a table of one feature's values predicts the target, on rows later than those it was learned from.
 
     ROC AUC for classes, R² for values: within the training period, and on the holdout.
     """
@@ -83,18 +83,18 @@ class FeatureStrength(Record):
 
 
 class DataChecks(Record):
-    """What was seen of the rows that a candidate learned from and was judged on.
+    """Checks of the training and holdout rows of a candidate.
 
     Parameters
     ----------
     constant : dict of str to str
-        Features with a single value, and where: ``training``, ``holdout`` or both.
+        Features with a single value, and in which rows: ``training``, ``holdout`` or both.
     strengths : tuple of FeatureStrength
         The strongest first.
     newest : datetime
         Event time of the newest holdout row.
     served_rows : int
-        How many rows were asked for again as scoring asks.
+        How many rows were read again as scoring reads them.
     served_differences : dict of str to float
         Features that then differed, with the share of rows.
     served_note : str or None

@@ -1,4 +1,4 @@
-"""The environment, read once, checked and frozen. Nothing else in Sluice reads ``os.environ``."""
+"""Settings: the environment, read once, validated and frozen. Nothing else in Sluice reads ``os.environ``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _CORRECT = "Correct or unset the variable and start again."
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 DATABASE_POOL = "sluice_database"
-"""The Airflow pool that the tasks of `retrain` and `score` run in."""
-POOL_NOTE = "Tasks of Sluice that work in the database: SLUICE_DATABASE_MAX_CONNECTIONS bounds them."
+"""The Airflow pool of the tasks of `retrain` and `score`."""
+POOL_NOTE = "Tasks of Sluice that use the database; SLUICE_DATABASE_MAX_CONNECTIONS limits their number."
 CONNECTIONS_A_TASK = 5  # three of the engine's, one that writes scores, one that streams rows
 
 
 class Pin(BaseModel):
-    """The version of a model that a pinned service serves, whoever is champion."""
+    """The version of a model that a pinned service serves instead of the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,203 +42,236 @@ class Pin(BaseModel):
 
 
 class Settings(BaseSettings):
-    """What an operator can turn, each as an environment variable ``SLUICE_<NAME>``."""
+    """Settings, read from ``SLUICE_*`` environment variables."""
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
-    home: Path = Field(REPOSITORY / ".sluice", description="Where Sluice keeps what it makes.")
+    home: Path = Field(REPOSITORY / ".sluice", description="Folder for everything that Sluice writes.")
     artifacts_url: str | None = Field(
         None,
         pattern="^(s3://[^/]+|file:///)",
-        description="Where artifacts are kept: s3://bucket/prefix, or file:///folder; unset: artifacts in SLUICE_HOME.",
+        description="URL of the artifacts: s3://bucket/prefix or file:///folder. Default: the folder artifacts in "
+        "SLUICE_HOME.",
     )
-    models_dir: Path = Field(REPOSITORY / "include" / "models", description="The folder of model folders.")
+    models_dir: Path = Field(REPOSITORY / "include" / "models", description="Folder of the model folders.")
     database_url: str | None = Field(
-        None, description="postgresql://user:password@host:port/database; unset: the embedded server."
+        None,
+        description="Database URL, postgresql://user:password@host:port/database. Default: the embedded server.",
     )
     database_max_connections: int = Field(
-        40, ge=5, description="Most connections that Airflow's tasks may hold to it together; a task takes up to five."
+        40,
+        ge=5,
+        description="Maximum number of database connections of all Airflow tasks together. A task uses up to five.",
     )
     service_url: str | None = Field(
-        None, description="Where tasks reach the service, for the parity watch; unset: this host, SLUICE_SERVICE_PORT."
+        None,
+        description="URL at which tasks reach the service, for the parity check. "
+        "Default: this host, port SLUICE_SERVICE_PORT.",
     )
     service_token: SecretStr | None = Field(
-        None, description="The token that they show it; unset: one of their own making when SLUICE_AUTH_SECRET is set."
+        None,
+        description="Token that tasks send to the service. Default: one signed with SLUICE_AUTH_SECRET, if set.",
     )
     worker_name: str | None = Field(
-        None, description="The name that an Airflow worker goes by in Airflow's records; unset: the host's."
+        None, description="Name of this Airflow worker in Airflow's records. Default: the host name."
     )
     trainer_database_url: str | None = Field(
-        None, description="Under whose role the tasks of retraining work; unset: the same as all."
+        None, description="Database URL (role) used by the tasks of retraining. Default: SLUICE_DATABASE_URL."
     )
     approver_database_url: str | None = Field(
-        None, description="Under whose role approvals are written; unset: the same."
+        None, description="Database URL (role) used to record approvals. Default: SLUICE_DATABASE_URL."
     )
-    default_model: str = Field("iris", description="The model that POST /predict asks.")
+    default_model: str = Field("iris", description="Model that POST /predict uses.")
     service_host: str = Field("127.0.0.1", description="Address on which the service listens.")
     service_port: int = Field(8090, ge=1, le=65535, description="Port on which the service listens.")
-    service_workers: int = Field(2, ge=1, description="Worker processes of the service.")
-    service_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Most bytes that a request's body may have.")
-    service_max_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")
+    service_workers: int = Field(2, ge=1, description="Number of worker processes of the service.")
+    service_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Maximum size of a request body, in bytes.")
+    service_max_rows: int = Field(10_000, ge=1, description="Maximum number of rows of a request.")
     service_version_cache_size: int = Field(
-        8, ge=1, description="Most versions, beside the champions, that a worker keeps loaded for requests by version."
+        8,
+        ge=1,
+        description="Maximum number of versions that a worker keeps loaded for requests by version, beside the "
+        "champions.",
     )
-    service_max_keys: int = Field(1_000, ge=1, description="Most keys that one look-up of scores may name.")
+    service_max_keys: int = Field(1_000, ge=1, description="Maximum number of keys of one look-up of scores.")
     service_database_url: str | None = Field(
-        None, description="Where the service reads, under a role that may only read; unset: SLUICE_DATABASE_URL."
+        None, description="Database URL of the service, with a read-only role. Default: SLUICE_DATABASE_URL."
     )
     service_query_timeout_seconds: float = Field(
-        0.3, gt=0, le=10, description="How long a look-up of scores may take in the database."
+        0.3, gt=0, le=10, description="Maximum time of a look-up of scores in the database, in seconds."
     )
     service_job_max_bytes: int = Field(
-        16 * 1024 * 1024, ge=1024, description="Most bytes that the body of an asynchronous prediction may have."
+        16 * 1024 * 1024,
+        ge=1024,
+        description="Maximum size of the request body of an asynchronous prediction, in bytes.",
     )
-    service_job_max_rows: int = Field(100_000, ge=1, description="Most rows that one asynchronous prediction may hold.")
+    service_job_max_rows: int = Field(
+        100_000, ge=1, description="Maximum number of rows of an asynchronous prediction."
+    )
     service_job_queue_limit: int = Field(
-        100, ge=1, description="Most jobs that may wait or run; one more is answered 503."
+        100, ge=1, description="Maximum number of queued and running jobs; further submissions get 503."
     )
-    service_job_ttl_hours: float = Field(24, gt=0, le=24 * 365, description="How long a job and its result are kept.")
+    service_job_ttl_hours: float = Field(
+        24, gt=0, le=24 * 365, description="Time for which a job and its result are kept, in hours."
+    )
     service_job_lease_seconds: float = Field(
-        30, gt=0, le=3600, description="After how long without progress a job is taken from its worker."
+        30, gt=0, le=3600, description="Seconds without progress after which another worker takes a job."
     )
-    service_poll_seconds: float = Field(0.5, gt=0, le=60, description="How often the service asks for new champions.")
+    service_poll_seconds: float = Field(
+        0.5, gt=0, le=60, description="Interval at which the service checks for new champions, in seconds."
+    )
     service_pinned_versions: Mapping[str, Pin] = Field(
         default_factory=dict,
-        description='JSON object: model to {"version": 3, "artifact_digest": "<hex>"}; served instead of champions.',
+        description='Versions to serve instead of the champions, as a JSON object: model to {"version": 3, '
+        '"artifact_digest": "<hex>"}.',
     )
     service_max_concurrency: int = Field(
-        64, ge=1, le=1024, description="Most requests under way in a worker; then 503."
+        64, ge=1, le=1024, description="Maximum number of concurrent requests of a worker; further requests get 503."
     )
     service_request_timeout_seconds: float = Field(
-        30, gt=0, le=3600, description="How long a request may take to come whole and be answered; then it is cut off."
+        30,
+        gt=0,
+        le=3600,
+        description="Maximum time to receive and answer a request, in seconds; then its connection is closed.",
     )
     service_shutdown_timeout_seconds: int = Field(
-        10, ge=1, le=3600, description="How long what runs may take after SIGTERM."
+        10, ge=1, le=3600, description="Seconds to finish in-flight requests after SIGTERM."
     )
     service_rate_limit: float = Field(
-        0, ge=0, description="Most requests a second of one caller, over all workers, each its share; 0: no limit."
+        0,
+        ge=0,
+        description="Maximum requests per second of one caller over all workers, each of which enforces its share. "
+        "0: no limit.",
     )
     service_rate_limit_burst: int = Field(
-        100, ge=1, description="Requests of a caller at once before the rate counts, over all workers, each its share."
+        100,
+        ge=1,
+        description="Requests that a caller may send at once before the rate limit applies, over all workers.",
     )
     service_sample_rate: float = Field(
-        0, ge=0, le=1, description="Share of predictions that go into sluice.prediction_log, with their features."
+        0, ge=0, le=1, description="Share of predictions that are stored in sluice.prediction_log, with their features."
     )
-    service_sample_days: int = Field(30, ge=1, description="How long sluice.prediction_log keeps a prediction.")
+    service_sample_days: int = Field(
+        30, ge=1, description="Time for which sluice.prediction_log keeps a prediction, in days."
+    )
     service_access_log: str = Field(
         "stdout",
         pattern="^(stdout|file|off)$",
-        description="Where the service writes a line a request: stdout, file or off.",
+        description="Where the service writes one line per request: stdout, file (logs/access.log) or off.",
     )
     service_access_log_bytes: int = Field(
-        50_000_000, ge=10_000, description="Size at which logs/access.log is put aside; five are kept."
+        50_000_000, ge=10_000, description="Size at which logs/access.log is rotated, in bytes. Five files are kept."
     )
-    service_access_log_payloads: bool = Field(
-        False, description="Whether the access log shows features and predictions."
-    )
-    service_errors_include_values: bool = Field(
-        False, description="Whether an error repeats the values that it refuses."
-    )
+    service_access_log_payloads: bool = Field(False, description="Include features and predictions in the access log.")
+    service_errors_include_values: bool = Field(False, description="Include rejected values in error messages.")
     service_log_level: str = Field(
-        "info", pattern="^(info|debug)$", description="debug: the service's log shows stack traces, too."
+        "info",
+        pattern="^(info|debug)$",
+        description="Log level of the service: info or debug, which adds stack traces.",
     )
     service_statsd_rate: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="Share of requests whose single timings go to StatsD, where that is set.",
+        0.1, gt=0, le=1, description="Share of requests whose timings are sent to StatsD, if a server is set."
     )
-    service_max_depth: int = Field(64, ge=4, le=512, description="Deepest nesting of a request's JSON.")
+    service_max_depth: int = Field(64, ge=4, le=512, description="Maximum nesting depth of a request's JSON.")
     service_cpu_affinity: bool = Field(
-        True,
-        description="Whether each worker stays on a core of its own, where there are as many workers as cores or more.",
+        True, description="Pin each worker to a separate core, if there are at least as many workers as cores."
     )
     service_fast_path: bool = Field(
-        True, description="Whether predictions are answered before Flask's dispatcher; 0: by Flask, with the same code."
+        True,
+        description="Answer predictions before Flask's dispatcher. With 0, Flask calls the same code.",
     )
     auth_secret: SecretStr | None = Field(
-        None, description="Key of at least 32 bytes that tokens are signed with (HS256)."
+        None, description="Secret of at least 32 bytes that signs and verifies tokens (HS256)."
     )
     auth_public_key: Path | None = Field(
-        None, description="PEM file of the key that tokens are verified with (RS256, ES256)."
+        None, description="PEM file of the public key that verifies tokens (RS256, ES256)."
     )
     auth_jwks_url: str | None = Field(
-        None, description="Address of the issuer's JWK Set, whose keys rotate (RS256, ES256)."
+        None, description="URL of the issuer's JWK Set, whose keys rotate (RS256, ES256)."
     )
-    auth_issuer: str = Field("sluice", description="What a token must name as its issuer (iss).")
-    auth_audience: str = Field("sluice", description="What a token must name as its audience (aud).")
-    auth_leeway_seconds: float = Field(10, ge=0, le=120, description="By how much clocks may differ.")
+    auth_issuer: str = Field("sluice", description="Issuer (iss) that a token must name.")
+    auth_audience: str = Field("sluice", description="Audience (aud) that a token must name.")
+    auth_leeway_seconds: float = Field(
+        10, ge=0, le=120, description="Maximum difference between the clocks of issuer and service, in seconds."
+    )
     auth_jwks_cooldown_seconds: float = Field(
-        30, ge=0, le=3600, description="How often the JWK Set is read again at most for a key that it does not hold."
+        30,
+        ge=0,
+        le=3600,
+        description="Minimum interval between JWKS refreshes triggered by an unknown key ID, in seconds.",
     )
     signing_key: SecretStr | None = Field(
         None,
-        description="Private Ed25519 key that artifacts are signed with: a PEM file, or its line of base64; unset, "
-        "with no trusted keys either: a pair under SLUICE_HOME.",
+        description="Private Ed25519 key that signs artifacts: a PEM file, or its base64 line. Default, if "
+        "SLUICE_TRUSTED_KEYS is not set either: a key pair under SLUICE_HOME.",
     )
     trusted_keys: str | None = Field(
         None,
-        description="Public Ed25519 keys that artifacts may be signed with: PEM files, or their lines of base64, "
-        "separated by commas.",
+        description="Public Ed25519 keys that verify artifacts: PEM files, or their base64 lines, separated by commas.",
     )
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
-    airflow_url: str = Field("http://127.0.0.1:8080", description="Where people reach Airflow; used in alerts' links.")
-    statsd_host: str | None = Field(None, description="Host of a StatsD server; unset: no metrics are sent.")
+    airflow_url: str = Field("http://127.0.0.1:8080", description="URL of the Airflow UI in the links of alerts.")
+    statsd_host: str | None = Field(None, description="Host of a StatsD server. Default: no metrics are sent.")
     statsd_port: int = Field(8125, ge=1, le=65535, description="UDP port of the StatsD server.")
     train_memory_mib: int = Field(
-        8192, ge=512, description="Most memory that a training may take by our estimate; more is an error before it."
+        8192,
+        ge=512,
+        description="Maximum estimated memory of a training, in MiB; a larger one fails before it starts.",
     )
     train_backend: Literal["loky", "threading", "dask", "ray"] | None = Field(
         None,
-        description="Where an estimator's parallel parts run: loky, threading, dask or ray; unset: joblib chooses.",
+        description="joblib backend of an estimator's parallel parts: loky, threading, dask or ray. "
+        "Default: joblib's choice.",
     )
     train_cluster_address: str | None = Field(
-        None, description="The cluster's scheduler: tcp://host:8786 for Dask; Ray's address."
+        None, description="Address of the cluster's scheduler: tcp://host:8786 for Dask, or Ray's address."
     )
     train_n_jobs: int = Field(
-        -1, ge=-1, description="How many jobs an estimator may run there at once when it does not say; -1: one a core."
+        -1,
+        ge=-1,
+        description="Number of parallel jobs of an estimator that declares none. -1: one per core.",
     )
     alert_channels: Mapping[str, str] = Field(
         default_factory=dict,
-        description='JSON object: channel name to Apprise URL. "default" gets every alert.',
+        description='Alert channels, as a JSON object: name to Apprise URL. The channel "default" gets every alert.',
     )
     sample_dates: Literal["shifted", "true"] = Field(
         "shifted",
-        description="shifted: the flights' year runs through today; true: 2013 as it was.",
+        description="Dates of the sample flights: shifted, so that their year ends today, or true, as in 2013.",
     )
 
     @property
     def database_slots(self) -> int:
-        """How many tasks may work in the database at once: the slots of `DATABASE_POOL`."""
+        """Maximum number of tasks that use the database at once: the slots of `DATABASE_POOL`."""
         return self.database_max_connections // CONNECTIONS_A_TASK
 
     def card_url(self, model: str, version: int) -> str:
-        """Return where the Airflow UI shows a version's card."""
+        """Return the URL of a version's card in the Airflow UI."""
         return f"{self.airflow_url.rstrip('/')}/sluice/cards/{model}/{version}"
 
     @property
     def artifacts_dir(self) -> Path:
-        """Where registered artifacts lie when SLUICE_ARTIFACTS_URL is unset, ``<model>/<version>/``."""
+        """Folder of the registered artifacts when SLUICE_ARTIFACTS_URL is unset, ``<model>/<version>/``."""
         return self.home / "artifacts"
 
     @property
     def keys_dir(self) -> Path:
-        """Where the embedded pair of keys lies."""
+        """Folder of the embedded key pair."""
         return self.home / "keys"
 
     @property
     def work_dir(self) -> Path:
-        """Where runs keep what passes between their tasks, ``<model>/<run>/``."""
+        """Folder of the files that runs pass between their tasks, ``<model>/<run>/``."""
         return self.home / "work"
 
     @property
     def docs_dir(self) -> Path:
-        """Where Data Docs are written."""
+        """Folder of the Data Docs."""
         return self.home / "data_docs"
 
     @property
     def log_dir(self) -> Path:
-        """Where logs are written."""
+        """Folder of the logs."""
         return self.home / "logs"
 
 

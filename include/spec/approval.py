@@ -1,4 +1,4 @@
-"""ApprovalPolicy: who has to say yes before a version that passed its gates is promoted."""
+"""The approval of a version by a person, after it passed its gates and before it is promoted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from include.spec.base import PositiveDuration, SpecModel
 
 
 class ApprovalPolicy(SpecModel):
-    """A person other than who triggered the run approves a version in the Airflow UI before it is promoted.
+    """A person must approve a version in the Airflow UI before it is promoted; not the person who triggered the run.
 
-    With no `approvers`, anybody may who may answer in Airflow. No answer within `timeout` is a no.
+    If `approvers` is empty, anyone with permission to respond in Airflow may approve. If nobody responds
+    within `timeout`, the version is not promoted.
     """
 
     timeout: PositiveDuration = timedelta(days=2)

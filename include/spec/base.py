@@ -1,9 +1,8 @@
-"""What all words of a declaration share."""
+"""The base class of a declaration's parts, and the types that they share."""
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -12,36 +11,53 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")
 ClassLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Task = Literal["binary", "multiclass", "regression"]
 
-_CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_CRON_ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
+_CRON_FIELDS = ("minute", "hour", "day of month", "month", "day of week")
+_CRON_START = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _checked_cron(expression: str) -> str:
-    """Check here what Airflow would only find when the DAG is made, beside other models' DAGs."""
+    """Refuse here what Airflow would refuse only when it makes the DAG, beside the DAGs of other models."""
+    from croniter import CroniterBadDateError, croniter  # as Airflow; only where a schedule is declared
+
     fields = expression.split()
-    if len(fields) != len(_CRON_FIELDS):
-        raise ValueError(f"a schedule has five fields, such as '0 4 * * 1' (Mondays at 04:00 UTC); found {len(fields)}")
-    for field, (name, low, high) in zip(fields, _CRON_FIELDS, strict=True):
-        for item in field.split(","):
-            match = _CRON_ITEM.fullmatch(item)
-            bounds = [int(number) for number in (match.groups()[:2] if match else ()) if number is not None]
-            if match is None or bounds != sorted(bounds) or not all(low <= number <= high for number in bounds):
-                raise ValueError(
-                    f"the schedule's {name} takes numbers from {low} to {high}, *, ranges and steps; found '{item}'"
-                )
+    preset = expression.startswith("@")
+    if not preset and len(fields) != len(_CRON_FIELDS):
+        raise ValueError(
+            "a schedule has five fields, such as '0 4 * * 1' (Mondays at 04:00 UTC), or is a preset such as '@daily'; "
+            f"found {len(fields)} fields in '{expression}'"
+        )
+    if not croniter.is_valid(expression):
+        if preset:
+            raise ValueError(f"expected a preset such as '@hourly', '@daily' or '@weekly'; found '{expression}'")
+        raise ValueError(f"the schedule's {_wrong_field(fields)} in '{expression}'")
+    try:
+        croniter(expression, _CRON_START).get_next()
+    except CroniterBadDateError as error:
+        raise ValueError(f"the schedule '{expression}' never occurs: no month of those has such a day") from error
     return expression
 
 
-def _positive(length: timedelta) -> timedelta:
-    if length <= timedelta(0):
-        raise ValueError(f"expected a length of time above zero; found {length}")
-    return length
+def _wrong_field(fields: list[str]) -> str:
+    from croniter import croniter
+
+    for position, (name, field) in enumerate(zip(_CRON_FIELDS, fields, strict=True)):
+        alone = ["*"] * len(fields)
+        alone[position] = field
+        if not croniter.is_valid(" ".join(alone)):
+            return f"{name} is not valid; found '{field}'"
+    return "fields do not fit together"
 
 
-def _not_negative(length: timedelta) -> timedelta:
-    if length < timedelta(0):
-        raise ValueError(f"expected a length of time of zero or more; found {length}")
-    return length
+def _positive(duration: timedelta) -> timedelta:
+    if duration <= timedelta(0):
+        raise ValueError(f"expected a duration above zero; found {duration}")
+    return duration
+
+
+def _not_negative(duration: timedelta) -> timedelta:
+    if duration < timedelta(0):
+        raise ValueError(f"expected a duration of zero or more; found {duration}")
+    return duration
 
 
 Cron = Annotated[str, AfterValidator(_checked_cron)]
@@ -50,6 +66,6 @@ NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
 
 
 class SpecModel(BaseModel):
-    """The parent of every word: frozen, and strict about names it does not know."""
+    """The parent of every part of a declaration: frozen, and strict about names that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

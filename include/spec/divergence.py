@@ -1,4 +1,4 @@
-"""How far a challenger's answers may be from the champion's on the same rows."""
+"""Bounds on the distance between a challenger's predictions and the champion's on the same rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DivergenceBounds(SpecModel):
-    """Three bounds on the distance of two models' answers to the same rows; None: any distance.
+    """Three bounds on the distance between two models' predictions on the same rows; None: no bound.
 
-    Rank correlation is Spearman's, the mean over the answer columns. A decile move is a row that stands in
-    another tenth of the scores; a label flip, one that gets another class.
+    The rank correlation is Spearman's, averaged over the output columns. A decile move is a row whose
+    score is in another decile; a label flip is a row with another predicted class.
     """
 
     min_rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None

@@ -1,4 +1,4 @@
-"""How a candidate is judged: which slices are looked at, and how sure an interval is."""
+"""The settings of an evaluation: confidence intervals and slices."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from include.spec.base import Identifier, PositiveDuration, SpecModel
 
 
 class Slice(SpecModel):
-    """Parts of the holdout that are looked at one by one.
+    """Parts of the holdout with metrics of their own, by one feature.
 
-    By each value of a categorical or boolean feature; of a numeric one, by the `cuts`, in ascending
-    order: two cuts make three slices. Missing values are a slice of their own.
+    A categorical or boolean feature gives one slice for each value. A numeric one is cut at `cuts`, in
+    ascending order: two cuts make three slices. Missing values are a separate slice.
     """
 
     feature: Identifier
@@ -29,16 +29,16 @@ class Slice(SpecModel):
 
 
 class EvaluationConfig(SpecModel):
-    """How sure the figures of an evaluation are, and where it looks closer.
+    """Settings of an evaluation: confidence level, bootstrap resamples and data slices.
 
-    Rows of the same stretch of time (`block`) resemble each other, so resampling draws whole
-    stretches. Slices of fewer than `slice_rows` rows are left out, and counted. `quantile` is the one
-    whose pinball loss is measured for a regression.
+    Rows of the same period (`block_length`) resemble each other, so the bootstrap resamples whole
+    periods. Slices with fewer than `min_slice_rows` rows are left out, and counted. `quantile` is that
+    of the pinball loss of a regression.
     """
 
-    level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=200, le=20_000)] = 2000
-    block: PositiveDuration = timedelta(days=1)
+    confidence_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    n_resamples: Annotated[int, Field(ge=200, le=20_000)] = 2000
+    block_length: PositiveDuration = timedelta(days=1)
     slices: tuple[Slice, ...] = ()
-    slice_rows: Annotated[int, Field(ge=20)] = 200
+    min_slice_rows: Annotated[int, Field(ge=20)] = 200
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -1,4 +1,4 @@
-"""Features: what a model is told of a row."""
+"""Features: the inputs of a model."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from include.spec.base import Identifier, SpecModel
 class Numeric(SpecModel):
     """A number, with its unit and the range in which it makes sense.
 
-    `out_of_range` is what the service does with a value beyond the range; in batches the data
-    contract stops such a value either way.
+    The service rejects a value beyond the range with ``out_of_range="error"``, and accepts it with
+    ``"ignore"``. In batches the data contract rejects such a value either way.
     """
 
     kind: Literal["numeric"] = "numeric"
     name: Identifier
     unit: str
-    low: float
-    high: float
-    missing: bool = False
-    out_of_range: Literal["reject", "accept"] = "reject"
+    minimum: float
+    maximum: float
+    nullable: bool = False
+    out_of_range: Literal["error", "ignore"] = "error"
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
-        if self.high <= self.low:
-            raise ValueError(f"maximum must be above minimum; found low={self.low}, high={self.high}")
+        if self.maximum <= self.minimum:
+            raise ValueError(f"maximum must be above minimum; found minimum={self.minimum}, maximum={self.maximum}")
         return self
 
 
 class Categorical(SpecModel):
     """One of several strings.
 
-    With no `categories`, they are learned from the training rows and kept with the artifact.
-    `unknown` is what happens to a category never seen: ``encode`` treats it as missing is treated,
-    ``reject`` refuses the row (and, with declared `categories`, stops a batch at validation).
+    Without `categories`, they are learned from the training rows and kept with the artifact.
+    `handle_unknown` is scikit-learn's: a category that is not known is treated like a missing value
+    with ``"ignore"``. With ``"error"``, the row is rejected (and, if `categories` are declared, a batch
+    with such a row fails validation).
     """
 
     kind: Literal["categorical"] = "categorical"
     name: Identifier
     categories: tuple[str, ...] = ()
-    missing: bool = False
-    unknown: Literal["reject", "encode"] = "encode"
+    nullable: bool = False
+    handle_unknown: Literal["error", "ignore"] = "ignore"
 
 
 class Boolean(SpecModel):
@@ -51,14 +52,14 @@ class Boolean(SpecModel):
 
     kind: Literal["boolean"] = "boolean"
     name: Identifier
-    missing: bool = False
+    nullable: bool = False
 
 
 Feature = Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")]
 
 
 class Columns:
-    """Where each feature stands in the matrix that an estimator is given.
+    """The positions of the features in the matrix that an estimator is given.
 
     The estimator sees ``X`` of shape (n_samples, n_features), float32, in the declared order:
     numbers as they are with NaN for missing, booleans as 0 and 1 with NaN for missing, categories as

@@ -1,4 +1,4 @@
-"""A model, declared: the word that holds all others."""
+"""The declaration of a model: `ModelSpec` and the parts that only it uses."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
+from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.gates import (
-    Divergence,
     FairnessGap,
     Gate,
     MinimumLabels,
     NoInferiorSlice,
+    PredictionChurn,
     Reproducible,
     SliceThreshold,
     default_gates,
-    least_labels,
+    default_minimum_labels,
 )
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
@@ -37,10 +37,11 @@ class EntityKey(SpecModel):
 
 
 class Target(SpecModel):
-    """What is predicted, and when its true value becomes known.
+    """The column to predict.
 
     For classification the query gives one of `classes` as text; for ``binary`` the second class is
-    the positive one. Rows whose target is null are left out of training.
+    the positive one. Rows whose target is null are left out of training. The true value is known
+    `label_delay` after the event time.
     """
 
     column: Identifier
@@ -49,18 +50,18 @@ class Target(SpecModel):
 
 
 class TrainingWindow(SpecModel):
-    """How far back to look: training, then a gap, then the holdout, which ends the window."""
+    """The training period, a gap, and the holdout, which ends the window."""
 
     train: PositiveDuration
     holdout: PositiveDuration
-    embargo: NonNegativeDuration = timedelta(0)
+    gap: NonNegativeDuration = timedelta(0)
 
 
 class Contract(SpecModel):
-    """What must hold of the data beyond what the features already say of theirs.
+    """Requirements on the data beyond those of the features.
 
-    Row bounds are ``(fewest, most)`` for the whole training window and for one score partition.
-    `freshness` is the greatest age of the newest row at the end of the training window.
+    Numbers of rows are ``(minimum, maximum)``, for the whole training window and for one score partition.
+    `freshness` is the maximum age of the newest row at the end of the training window.
     """
 
     training_rows: tuple[NonNegativeInt, NonNegativeInt]
@@ -68,10 +69,10 @@ class Contract(SpecModel):
     freshness: PositiveDuration | None = None
 
     @model_validator(mode="after")
-    def _fewest_before_most(self) -> Self:
-        for name, (fewest, most) in (("training_rows", self.training_rows), ("partition_rows", self.partition_rows)):
-            if fewest > most:
-                raise ValueError(f"{name} is (fewest, most); found {fewest} before {most}")
+    def _minimum_before_maximum(self) -> Self:
+        for name, (low, high) in (("training_rows", self.training_rows), ("partition_rows", self.partition_rows)):
+            if low > high:
+                raise ValueError(f"{name} is (minimum, maximum); found {low} before {high}")
         return self
 
 
@@ -95,25 +96,26 @@ class ModelSpec(SpecModel):
         Columns of the query in ``features.sql``, which binds ``:period_start`` and ``:period_end``.
     estimator : callable
         Takes `Columns`, returns an unfitted scikit-learn estimator.
-    gates : tuple of gates
-        What a candidate must show before it is promoted; with none, `default_gates` of the task.
-    judging : EvaluationConfig
-        Slices, and how sure the figures are.
-    retrain, score : str or None
-        Cron expressions in UTC; None: only by hand. The score schedule's interval is the partition.
+    gates : tuple of Gate
+        The requirements on a candidate before it is promoted; if empty, `default_gates` of the task.
+    evaluation : EvaluationConfig
+        Confidence level, bootstrap resamples and slices.
+    retrain_schedule, score_schedule : str or None
+        Cron expressions in UTC; None: only by hand. The interval of the score schedule is the partition.
     scoring : Scoring
-        How a partition is cut into shards, what its scores must look like, how long it is kept.
+        How a partition is split into shards, the bounds of its scores, its retention.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
     approval : ApprovalPolicy or None
-        Who must approve what passed the gates before it is promoted; None: nobody.
+        Who must approve a version that passed its gates before it is promoted; None: nobody.
     shadow : Shadow or None
-        Whether a challenger may score beside the champion, and how far from it; None: the DAG has no such task.
+        Lets a challenger score every partition in shadow, with bounds on its divergence; None: the DAG has no such
+        task.
     reproducible : bool
-        Whether each candidate is trained twice, and must come out the same to the byte.
+        Whether each candidate is trained twice; both trainings must give the same bytes of ONNX.
     parity_tolerance : float
-        Greatest difference allowed between ONNX and scikit-learn on the holdout: of a probability,
-        or, for a regression, relative to the largest absolute prediction.
+        Maximum difference between ONNX and scikit-learn on the holdout: of a probability, or, for a
+        regression, relative to the largest absolute prediction.
     """
 
     name: Identifier
@@ -128,10 +130,10 @@ class ModelSpec(SpecModel):
     estimator: EstimatorBuilder = Field(exclude=True)
     window: TrainingWindow
     contract: Contract
-    gates: tuple[Gate, ...] = ()
-    judging: Judging = EvaluationConfig()
-    retrain: Cron | None = None
-    score: Cron | None = "0 0 * * *"
+    gates: tuple[InstanceOf[Gate], ...] = ()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    retrain_schedule: Cron | None = None
+    score_schedule: Cron | None = "0 0 * * *"
     scoring: Scoring = Scoring()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
@@ -147,7 +149,7 @@ class ModelSpec(SpecModel):
         names = [self.entity_key.column, self.event_time, self.target.column, *(f.name for f in self.features)]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise ValueError(f"every column needs a name of its own; found twice: {', '.join(doubled)}")
+            raise ValueError(f"every column needs a different name; found twice: {', '.join(doubled)}")
         found = len(self.target.classes)
         wanted = {"binary": found == 2, "multiclass": found >= 3, "regression": found == 0}
         if not wanted[self.task]:
@@ -171,10 +173,10 @@ class ModelSpec(SpecModel):
 
     @property
     def policy(self) -> tuple[Gate, ...]:
-        """The gates that weigh a candidate: those declared, or the task's defaults; enough labels; `reproducible`."""
+        """The gates of a candidate: the declared ones or the task's defaults, and those always required."""
         gates = self.gates or default_gates(self.task)
         if not any(isinstance(gate, MinimumLabels) for gate in gates):
-            gates = (least_labels(self.task), *gates)
+            gates = (default_minimum_labels(self.task), *gates)
         return (*gates, Reproducible()) if self.reproducible and Reproducible() not in gates else gates
 
     @property
@@ -199,7 +201,7 @@ class ModelSpec(SpecModel):
 
 
 def _check_named_features(spec: ModelSpec) -> None:
-    """Refuse slices and gates that name a feature which does not exist, or could never be judged by it."""
+    """Refuse slices and gates that name a feature which does not exist, or which they cannot use."""
     kinds = {feature.name: feature.kind for feature in spec.features}
     sliced = {each.feature for each in spec.evaluation.slices}
     for each in spec.evaluation.slices:
@@ -214,8 +216,10 @@ def _check_named_features(spec: ModelSpec) -> None:
             raise ValueError(
                 f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare evaluation.slices"
             )
-        if isinstance(gate, Divergence) and gate.max_label_flips is not None and spec.task == "regression":
-            raise ValueError("the gate divergence: a regression has no labels that flip; leave max_label_flips out")
+        if isinstance(gate, PredictionChurn) and gate.max_label_flips is not None and spec.task == "regression":
+            raise ValueError(
+                "the gate prediction_churn: a regression has no labels that flip; leave max_label_flips out"
+            )
         if isinstance(gate, Reproducible) and not spec.reproducible:
             raise ValueError("the gate reproducible needs a model that is trained twice: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):

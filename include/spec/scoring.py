@@ -1,4 +1,4 @@
-"""Scoring: how partitions are cut, what their scores must look like, and how long they are kept."""
+"""Scoring: how partitions are split, the bounds of their scores, and their retention."""
 
 from __future__ import annotations
 
@@ -10,58 +10,59 @@ from include.spec.base import ClassLabel, Identifier, PositiveDuration, SpecMode
 
 
 class MeanScore(SpecModel):
-    """The mean of an answer column over a partition is from `low` to `high`, both included."""
+    """The mean of a score column over a partition must be from `minimum` to `maximum`, both included."""
 
     kind: Literal["mean_score"] = "mean_score"
     column: Identifier
-    low: float
-    high: float
+    minimum: float
+    maximum: float
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
-        _low_before_high(self.low, self.high)
+        _check_range(self.minimum, self.maximum)
         return self
 
 
 class ClassShare(SpecModel):
-    """The share of a partition's rows that are predicted `label` is from `low` to `high`, both included."""
+    """The share of a partition's rows with the predicted class `label` is from `minimum` to `maximum`, inclusive."""
 
     kind: Literal["class_share"] = "class_share"
     label: ClassLabel
-    low: float
-    high: float
+    minimum: float
+    maximum: float
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
-        _low_before_high(self.low, self.high)
+        _check_range(self.minimum, self.maximum)
         return self
 
 
-def _low_before_high(low: float, high: float) -> None:
-    if low > high:
-        raise ValueError(f"low must not be above high; found low={low}, high={high}")
+def _check_range(minimum: float, maximum: float) -> None:
+    if minimum > maximum:
+        raise ValueError(f"minimum must not be above maximum; found minimum={minimum}, maximum={maximum}")
 
 
 Bound = Annotated[MeanScore | ClassShare, Field(discriminator="kind")]
 
 
 class Scoring(SpecModel):
-    """How a score partition is made and how long it is kept.
+    """How a score partition is made, checked and kept.
 
-    A partition of more than `shard_rows` rows is cut into shards, at most 64, which workers score at the same
-    time. Scores outside the `bounds` are not published. Partitions that ended more than `keep` ago are
-    removed; with `retain_latest`, not those that hold the newest score of any key. Where keys never come again (a
-    flight flies once), that is every partition: with ``retain_latest=False`` age alone decides, and look-ups find
-    what is left.
+    A partition of more than `shard_rows` rows is split into shards, at most 64, which workers score in
+    parallel. Scores outside the `bounds` are not published. Partitions that ended more than `retention`
+    ago are removed; with `retain_latest`, a partition that contains the newest score of any key stays.
+    Where keys never return (a flight departs once), that is every partition: with
+    ``retain_latest=False`` only the age decides, and look-ups find what is left.
 
-    The running service is asked about `parity_rows` of each partition, and must answer the very numbers, or
-    numbers at most `parity_ulp` units in the last place of single precision away. Otherwise there is an
-    alert; with ``block`` it is asked before publication, and nothing is published.
+    The running service is requested to predict `parity_rows` rows of each partition. Its scores must be
+    equal to the published ones, or differ by at most `parity_ulp` units in the last place of single
+    precision. Otherwise there is an alert. With ``parity="block"`` the check runs before publication,
+    and a difference prevents it.
     """
 
     shard_rows: PositiveInt = 1_000_000
     bounds: tuple[Bound, ...] = ()
-    keep: PositiveDuration | None = None
+    retention: PositiveDuration | None = None
     retain_latest: bool = True
     parity: Literal["alert", "block", "off"] = "alert"
     parity_rows: Annotated[int, Field(ge=1, le=10_000)] = 50

@@ -1,4 +1,4 @@
-"""Shadow: a challenger scores every partition beside the champion, and its promotion by hand looks at how far it is."""
+"""Shadow deployment: a challenger scores the champion's partitions without publishing its scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from include.spec.divergence import DivergenceBounds
 
 
 class Shadow(DivergenceBounds):
-    """Bounds on how far a challenger's scores may be from the champion's for a person to promote it.
+    """Bounds on a challenger's divergence from the champion, checked when a person promotes it.
 
-    With every bound at None, as it stands, the divergence is measured and shown, and refuses nothing.
+    With no bound, the divergence is measured and shown, and prevents no promotion.
     """

@@ -112,8 +112,8 @@ HOUSEKEEPING = """\
 - **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
-- **drop_expired_partitions**: score partitions older than `Scoring(retention=...)` are removed, but for those that hold some key's
-  newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
+- **drop_expired_partitions**: score partitions older than `Scoring(retention=...)` are removed, but for those that hold
+  some key's newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
 - **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
   look are answered again by its challenger, and how far it is from the champion is stored.
 """

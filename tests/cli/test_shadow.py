@@ -23,11 +23,11 @@ def test_a_version_is_chosen_measured_now_and_let_go(
     register(spec, "one")
     register(spec, "two")
     assert sluice("promote", "parcels", "1", "--reason", "the first")[0] == 0
-    assert sluice("shadow", "parcels")[1] == "No version of parcels scores in the shadow.\n"
-    assert "From now on version 2 of parcels scores" in sluice("shadow", "parcels", "2")[1]
-    said = sluice("shadow", "parcels", "--now")[1]
-    assert "Nothing was measured now" in said
-    assert "Version 2 of parcels scores in the shadow; nothing was measured yet." in said
+    assert sluice("shadow", "status", "parcels")[1] == "No version of parcels runs in shadow.\n"
+    assert sluice("shadow", "set", "parcels", "2")[1] == "Version 2 of parcels now runs in shadow.\n"
+    said = sluice("shadow", "measure", "parcels")[1]
+    assert "Nothing to measure" in said
+    assert "Version 2 of parcels runs in shadow; nothing was measured yet." in said
 
     outputs = {"probabilities": {"on_time": 0.75, "late": 0.25}}
     entries = [
@@ -39,16 +39,18 @@ def test_a_version_is_chosen_measured_now_and_let_go(
     with engine.begin() as connection:
         add = text("SELECT sluice.log_predictions(CAST(:entries AS jsonb), '9 years')")
         connection.execute(add, {"entries": json.dumps(entries)})
-    said = sluice("shadow", "parcels", "--now")[1]
+    said = sluice("shadow", "measure", "parcels")[1]
     assert said.startswith(
         "version 2 beside champion 1 on 120 rows of requests sampled from 2026-03-01 12:00 to 2026-03-01 12:00: "
         "rank correlation not defined"
     )
-    assert sluice("shadow", "parcels")[1] == said, "it tells what was last measured"
-    assert "From now on no version of parcels scores" in sluice("shadow", "parcels", "off")[1]
+    assert sluice("shadow", "status", "parcels")[1] == said, "it tells what was last measured"
+    assert sluice("shadow", "unset", "parcels")[1] == "No version of parcels runs in shadow any more.\n"
+    assert sluice("shadow", "status", "parcels")[1] == "No version of parcels runs in shadow.\n"
 
 
-def test_a_version_is_a_number_or_off(sluice: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        sluice("shadow", "parcels", "newest")
-    assert "expected a version's number, or off; found 'newest'" in capsys.readouterr().err
+def test_a_version_is_a_number(sluice: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        sluice("shadow", "set", "parcels", "newest")
+    assert stopped.value.code == 2
+    assert "invalid int value: 'newest'" in capsys.readouterr().err

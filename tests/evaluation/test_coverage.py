@@ -12,12 +12,12 @@ import pytest
 
 from include.evaluation import decide
 from include.evaluation.blocks import Blocks
-from include.evaluation.intervals import Manner, differences_of, measure_all
+from include.evaluation.intervals import IntervalConfig, differences_of, measure_all
 from include.records import Evaluation, Evidence
-from include.spec import HIGHER_IS_BETTER, NonInferiority
+from include.spec import METRICS, NonInferiority
 
-PAIRS, ROWS, DAYS, LEVEL, MARGIN = 1000, 1500, 30, 0.05, 0.01
-WITHIN = 3 * sqrt(LEVEL * (1 - LEVEL) / PAIRS)  # three standard errors of the simulation itself
+PAIRS, ROWS, DAYS, ALPHA, MARGIN = 1000, 1500, 30, 0.05, 0.01
+WITHIN = 3 * sqrt(ALPHA * (1 - ALPHA) / PAIRS)  # three standard errors of the simulation itself
 NORMAL = NormalDist()
 
 
@@ -58,23 +58,23 @@ def rates(
 ) -> Rates:
     """Evaluate and decide as the pipeline does, a thousand times; and compare the two figures as others do."""
     random, blocks = np.random.default_rng(seed), Blocks(np.repeat(np.arange(DAYS), ROWS // DAYS), DAYS, "")
-    gate = NonInferiority(metric=metric, margin=margin, alpha=LEVEL)
+    gate = NonInferiority(metric=metric, margin=margin, alpha=ALPHA)
     passed = naive = 0
     for pair in range(pairs):
         truth, scores = draw(random)
-        manner = Manner(resamples=400, seed=pair)
-        both = measure_all(task, truth, scores, blocks, manner, only=(metric,))
+        config = IntervalConfig(n_resamples=400, seed=pair)
+        both = measure_all(task, truth, scores, blocks, config, only=(metric,))
         evaluation = Evaluation(
             model="m",
             rows=ROWS,
-            candidate=both["candidate"].points,
-            champion=both["champion"].points,
+            candidate=both["candidate"].values,
+            champion=both["champion"].values,
             baseline={},
             champion_version=1,
-            differences=differences_of(both["candidate"], both["champion"], blocks, manner),
+            differences=differences_of(both["candidate"], both["champion"], blocks, config),
         )
         passed += decide(Evidence(evaluation=evaluation), [gate]).accepted
-        gain = evaluation.differences[metric].value * (1 if metric in HIGHER_IS_BETTER else -1)
+        gain = METRICS[metric].gain(evaluation.differences[metric].value)
         naive += gain >= -margin
     return Rates(passed / pairs, naive / pairs)
 
@@ -86,7 +86,7 @@ def test_a_candidate_worse_by_exactly_the_margin_passes_at_the_declared_level_an
     power = rates(lambda random: binormal(random, 0.75), "binary", "roc_auc", 0.03, seed=3, pairs=200)
     values = rates(lambda random: absolute(random, MARGIN), "regression", "mae", MARGIN, seed=4)
     print(
-        f"\nshare let through, {PAIRS:,} pairs each, level {LEVEL:g} (Monte Carlo error {WITHIN / 3:.4f})\n"
+        f"\nshare let through, {PAIRS:,} pairs each, alpha {ALPHA:g} (Monte Carlo error {WITHIN / 3:.4f})\n"
         "                                                      gate   naive\n"
         f"ROC AUC, worse by exactly the margin of {MARGIN:g}:         {worse.gate:.3f}   {worse.naive:.3f}\n"
         f"ROC AUC, equally good, margin 0:                     {equal.gate:.3f}   {equal.naive:.3f}\n"
@@ -94,6 +94,6 @@ def test_a_candidate_worse_by_exactly_the_margin_passes_at_the_declared_level_an
         f"MAE, days alike, worse by exactly the margin:        {values.gate:.3f}   {values.naive:.3f}"
     )
     for found in (worse, equal, values):
-        assert abs(found.gate - LEVEL) <= WITHIN
+        assert abs(found.gate - ALPHA) <= WITHIN
         assert found.naive > 0.4
     assert power.gate > 0.8

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import false_discovery_control
 
 from include.evaluation.blocks import Blocks
-from include.evaluation.curves import MOST_POINTS, card_data, precision_recall, roc
-from include.evaluation.data_checks import constant_features, served_differently, strengths
-from include.evaluation.intervals import Manner
-from include.evaluation.slice_finder import corrected_for_looking, cut_features, row_losses, worst_slices
-from include.evaluation.slices import group_rates, parts_of, slice_figures
+from include.evaluation.curves import MAX_POINTS, card_data, precision_recall, roc
+from include.evaluation.data_checks import constant_features, serving_skew, univariate_strength
+from include.evaluation.intervals import IntervalConfig
+from include.evaluation.slice_finder import bin_features, row_losses, worst_slices
+from include.evaluation.slices import group_rates, parts_of, slice_metrics
 from include.inference import ModelSignature, Scorer
 from include.inference.batch import encode_batch
 from include.spec import Boolean, Categorical, EntityKey, Numeric, Slice
@@ -66,23 +67,23 @@ def test_a_slice_divides_the_rows_by_values_by_cuts_and_by_missing() -> None:
 
 def test_a_slice_has_figures_with_intervals_beside_the_champions_and_small_ones_are_counted() -> None:
     table, truth, scores, blocks = rows()
-    figures, left_out = slice_figures(
-        "binary", table, truth, {"candidate": scores, "champion": scores, "baseline": scores}, blocks, Manner(),
+    figures, left_out = slice_metrics(
+        "binary", table, truth, {"candidate": scores, "champion": scores, "baseline": scores}, blocks, IntervalConfig(),
         declared=(Slice(feature="colour"), Slice(feature="size", cuts=(0.1,))), metrics=("log_loss", "roc_auc"),
-        fewest=200, thresholds={},
+        min_rows=200, thresholds={},
     )  # fmt: skip
     assert left_out == 1
     assert {each.metric for each in figures} == {"log_loss", "roc_auc"}
     worst = max((each for each in figures if each.metric == "log_loss"), key=lambda each: each.candidate)
     assert worst.name == "colour = red"
     assert worst.low < worst.candidate == worst.champion < worst.high
-    assert (worst.difference.value, worst.difference.error, worst.p_value) == (0.0, 0.0, 1.0)
+    assert (worst.difference.value, worst.difference.standard_error, worst.p_value) == (0.0, 0.0, 1.0)
 
 
 def test_the_worst_slice_is_found_by_itself_as_a_pair_of_features() -> None:
     table, truth, scores, blocks = rows()
-    cuts = cut_features(FEATURES, encode_batch(table, SIGNATURE))
-    found = worst_slices("binary", {"candidate": row_losses("binary", truth, scores)}, cuts, blocks, fewest=100)
+    cuts = bin_features(FEATURES, encode_batch(table, SIGNATURE))
+    found = worst_slices("binary", {"candidate": row_losses("binary", truth, scores)}, cuts, blocks, min_rows=100)
     assert "colour = red" in found[0].name
     assert "size in [" in found[0].name
     assert found[0].candidate > 1.5 * found[0].elsewhere
@@ -95,8 +96,8 @@ def test_where_nothing_is_worse_hardly_anything_is_found() -> None:
         table, truth, _, blocks = rows(seed, 3000)
         random = np.random.default_rng(seed)
         losses = random.exponential(size=len(truth))
-        cuts = cut_features(FEATURES, encode_batch(table, SIGNATURE))
-        alarms += bool(worst_slices("binary", {"candidate": losses}, cuts, blocks, fewest=100))
+        cuts = bin_features(FEATURES, encode_batch(table, SIGNATURE))
+        alarms += bool(worst_slices("binary", {"candidate": losses}, cuts, blocks, min_rows=100))
     assert alarms <= 4  # one in twenty expected; ten and more without the correction
 
 
@@ -121,8 +122,8 @@ def test_p_values_are_corrected_as_benjamini_and_hochberg_published() -> None:
             1.0,
         ]
     )
-    assert (corrected_for_looking(published) <= 0.05).sum() == 4
-    assert corrected_for_looking(published[::-1])[::-1] == pytest.approx(corrected_for_looking(published))
+    assert (false_discovery_control(published) <= 0.05).sum() == 4
+    assert false_discovery_control(published[::-1])[::-1] == pytest.approx(false_discovery_control(published))
 
 
 def test_rates_of_groups_by_hand() -> None:
@@ -140,7 +141,7 @@ def test_a_leak_is_strong_alone_noise_is_not_and_what_is_filled_in_afterwards_lo
     late = np.where(np.arange(8000) < 6000, leak, np.nan)  # not yet filled in for the newest rows
     bent = np.abs(random.normal(size=8000)) * np.where(truth == 1, 1, 0.2) * random.choice([-1, 1], 8000)
     matrix = np.column_stack([noise, leak, late, bent]).astype(np.float32)
-    found = strengths(
+    found = univariate_strength(
         "binary", ["noise", "leak", "late", "bent"], (matrix[:6000], truth[:6000]), (matrix[6000:], truth[6000:])
     )
     by_name = {each.feature: each for each in found}
@@ -155,7 +156,7 @@ def test_a_leak_of_values_is_found_too() -> None:
     random = np.random.default_rng(1)
     truth = random.normal(size=4000)
     matrix = np.column_stack([truth + 0.01 * random.normal(size=4000), random.normal(size=4000)]).astype(np.float32)
-    leak, noise = strengths(
+    leak, noise = univariate_strength(
         "regression", ["leak", "noise"], (matrix[:3000], truth[:3000]), (matrix[3000:], truth[3000:])
     )
     assert leak.holdout > 0.95
@@ -176,21 +177,21 @@ def test_a_feature_of_one_value_or_of_none_is_constant() -> None:
 def test_a_feature_that_depends_on_which_period_was_asked_for_is_named_with_its_share() -> None:
     table, *_ = rows(count=400)
     last = table.slice(300)
-    assert served_differently(SIGNATURE, table, last) == {}
+    assert serving_skew(SIGNATURE, table, last) == {}
     sizes = last.column("size").to_pylist()
     other = last.set_column(1, "size", pa.array([0.5 if i % 4 == 0 else each for i, each in enumerate(sizes)]))
-    assert served_differently(SIGNATURE, table, other) == {"size": pytest.approx(0.25)}
+    assert serving_skew(SIGNATURE, table, other) == {"size": pytest.approx(0.25)}
     strangers = last.set_column(0, "key", pa.array([f"x{i}" for i in range(100)]))
-    assert "none of the holdout's last rows came back" in served_differently(SIGNATURE, table, strangers)
+    assert "none of the last rows of the holdout was returned" in serving_skew(SIGNATURE, table, strangers)
 
 
 def test_curves_keep_their_ends_and_have_at_most_two_hundred_points() -> None:
     _, truth, scores, _ = rows()
     line = roc(truth == 1, scores[:, 1])
-    assert len(line.x) == len(line.y) <= MOST_POINTS
+    assert len(line.x) == len(line.y) <= MAX_POINTS
     assert (line.x[0], line.y[0], line.x[-1], line.y[-1]) == (0, 0, 1, 1)
     pr = precision_recall(truth == 1, scores[:, 1])
-    assert len(pr.x) <= MOST_POINTS
+    assert len(pr.x) <= MAX_POINTS
     assert list(pr.x) == sorted(pr.x)
 
 

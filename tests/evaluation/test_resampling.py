@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import numpy as np
@@ -11,8 +12,10 @@ from sklearn import metrics
 from include.evaluation import measure
 from include.evaluation.blocks import Blocks, blocks_of
 from include.evaluation.calibration import bin_of, calibration_errors
-from include.evaluation.intervals import Manner, differences_of, intervals_of, measure_all
-from include.evaluation.resampling import resampled_precision, resampled_sums, row_terms
+from include.evaluation.intervals import IntervalConfig, differences_of, intervals_of, measure_all
+from include.evaluation.metrics import METRIC_FUNCTIONS
+from include.evaluation.predictions import Predictions
+from include.evaluation.resampling import Resamples
 
 DAY = int(timedelta(days=1) / timedelta(microseconds=1))
 
@@ -32,27 +35,32 @@ def answers(task: str, seed: int = 0, count: int = 1200) -> tuple[np.ndarray, np
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_every_metric_of_a_resample_is_what_scikit_learn_says_of_its_rows(task: str) -> None:
     truth, scores, blocks = answers(task)
-    drawn = blocks.drawn(6, seed=1)
-    terms, from_sums = row_terms(task, truth, scores, 0.4, 0.3)
-    found = from_sums(resampled_sums(terms, blocks.of_row, drawn))
-    if task != "regression":
-        found["average_precision"] = resampled_precision(truth, scores, blocks.of_row, drawn)
+    predictions = Predictions(task, truth, scores, 0.4, 0.3)
+    measured = measure(task, truth, scores, threshold=0.4, quantile=0.3)
+
+    def resampled(drawn: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+        resamples = Resamples(predictions, blocks, drawn)
+        return {name: METRIC_FUNCTIONS[name].variation(resamples) for name in names}
+
+    drawn = blocks.resample(6, seed=1)
+    found = resampled(drawn, measured.keys() - {"roc_auc"})
     for draw, times in enumerate(drawn):
         rows = np.repeat(np.arange(len(truth)), times[blocks.of_row].astype(int))
         wanted = measure(task, truth[rows], scores[rows], threshold=0.4, quantile=0.3)
         # Calibration keeps the bins of all rows, so that a resample does not move them.
         for name in wanted.keys() - {"roc_auc", "ece", "mce"}:
             assert found[name][draw] == pytest.approx(wanted[name], rel=1e-4), name
-    once = from_sums(resampled_sums(terms, blocks.of_row, np.ones((1, 20), dtype=np.float32)))
-    wanted = measure(task, truth, scores, threshold=0.4, quantile=0.3)
+    summed = measured.keys() - {"roc_auc", "average_precision"}
+    once = resampled(np.ones((1, 20), dtype=np.float32), summed)
     assert {name: float(value[0]) for name, value in once.items()} == pytest.approx(
-        {name: wanted[name] for name in once}, rel=1e-9
+        {name: measured[name] for name in summed}, rel=1e-9
     )
 
 
 def test_the_error_of_the_bootstrap_is_that_of_a_plain_loop_over_resamples() -> None:
     truth, scores, blocks = answers("binary")
-    figures = measure_all("binary", truth, {"candidate": scores}, blocks, Manner(resamples=4000))["candidate"]
+    config = IntervalConfig(n_resamples=4000)
+    estimates = measure_all("binary", truth, {"candidate": scores}, blocks, config)["candidate"]
     random, looped = np.random.default_rng(3), []
     for _ in range(400):
         drawn = random.integers(0, 20, 20)
@@ -64,35 +72,37 @@ def test_the_error_of_the_bootstrap_is_that_of_a_plain_loop_over_resamples() -> 
             )
         )
     loop_ap, loop_auc = np.std(looped, axis=0)
-    assert np.std(figures.moved["average_precision"]) == pytest.approx(loop_ap, rel=0.15)
-    reach = intervals_of(figures, blocks, Manner())["roc_auc"]
+    assert np.std(estimates.variation["average_precision"]) == pytest.approx(loop_ap, rel=0.15)
+    reach = intervals_of(estimates, blocks, IntervalConfig())["roc_auc"]
     assert (reach.high - reach.low) / 2 / 2.093 == pytest.approx(loop_auc, rel=0.2)  # t with 19 degrees of freedom
 
 
 def test_a_model_differs_from_itself_by_nothing_for_sure() -> None:
     truth, scores, blocks = answers("multiclass")
-    both = measure_all("multiclass", truth, {"candidate": scores, "champion": scores.copy()}, blocks, Manner())
-    differences = differences_of(both["candidate"], both["champion"], blocks, Manner())
-    assert set(differences) == set(both["candidate"].points) >= {"roc_auc", "average_precision", "ece", "micro_f1"}
-    assert {(each.value, each.error, each.low, each.high) for each in differences.values()} == {(0.0, 0.0, 0.0, 0.0)}
+    both = measure_all("multiclass", truth, {"candidate": scores, "champion": scores.copy()}, blocks, IntervalConfig())
+    differences = differences_of(both["candidate"], both["champion"], blocks, IntervalConfig())
+    assert set(differences) == set(both["candidate"].values) >= {"roc_auc", "average_precision", "ece", "micro_f1"}
+    assert {(each.value, each.standard_error, each.low, each.high) for each in differences.values()} == {
+        (0.0, 0.0, 0.0, 0.0)
+    }
 
 
 def test_a_paired_difference_is_surer_than_two_intervals() -> None:
     truth, scores, blocks = answers("regression")
     rival = scores + 0.05
-    both = measure_all("regression", truth, {"candidate": scores, "champion": rival}, blocks, Manner())
-    gap = differences_of(both["candidate"], both["champion"], blocks, Manner())["mae"]
-    alone = intervals_of(both["candidate"], blocks, Manner())["mae"]
-    assert gap.value == pytest.approx(both["candidate"].points["mae"] - both["champion"].points["mae"])
+    both = measure_all("regression", truth, {"candidate": scores, "champion": rival}, blocks, IntervalConfig())
+    gap = differences_of(both["candidate"], both["champion"], blocks, IntervalConfig())["mae"]
+    alone = intervals_of(both["candidate"], blocks, IntervalConfig())["mae"]
+    assert gap.value == pytest.approx(both["candidate"].values["mae"] - both["champion"].values["mae"])
     assert gap.high - gap.low < 0.2 * (alone.high - alone.low)
 
 
 def test_intervals_keep_to_what_a_metric_can_be() -> None:
     truth, scores = np.array([0, 1] * 20), np.array([[0.9, 0.1], [0.1, 0.9]] * 20)
     blocks = Blocks(np.arange(40) // 2, 20, "")
-    found = measure_all("binary", truth, {"candidate": scores}, blocks, Manner())["candidate"]
-    ranges = intervals_of(found, blocks, Manner())
-    assert all(0 <= each.low <= found.points[name] <= each.high for name, each in ranges.items())
+    found = measure_all("binary", truth, {"candidate": scores}, blocks, IntervalConfig())["candidate"]
+    ranges = intervals_of(found, blocks, IntervalConfig())
+    assert all(0 <= each.low <= found.values[name] <= each.high for name, each in ranges.items())
     assert ranges["roc_auc"].high == 1.0
 
 
@@ -101,9 +111,9 @@ def test_days_are_blocks_and_too_few_of_them_are_halved_until_there_are_ten_and_
     assert blocks_of(times, timedelta(days=1)).count == 30
     few = blocks_of(times[: 3 * 8], timedelta(days=1))
     assert few.count == 12
-    assert few.told == "12 blocks of 6:00:00 (not 1 day, 0:00:00: that would have made fewer than 10)"
+    assert few.description == "12 blocks of 6:00:00 (instead of 1 day, 0:00:00, which gives fewer than 10)"
     same = blocks_of(np.zeros(100, dtype=np.int64), timedelta(days=1))
-    assert (same.count, "too close for blocks of time" in same.told) == (10, True)
+    assert (same.count, "too close for blocks of time" in same.description) == (10, True)
     assert np.bincount(same.of_row).tolist() == [10] * 10
 
 

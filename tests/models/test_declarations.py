@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -18,14 +20,18 @@ FAULTS = {
     # what is replaced, by what: the field named, and what is said of it
     'name="{name}"': ('name="other"', "name", "the folder's name, 'parcels'"),
     'task="binary"': ('task="multiclass"', "ModelSpec", "a multiclass target needs at least 3 classes; found 2"),
-    "low=0, high=100": ("low=100, high=0", "Numeric", "maximum must be above minimum"),
+    "minimum=0, maximum=100": ("minimum=100, maximum=0", "Numeric", "maximum must be above minimum"),
     'column="outcome"': ('column="weight"', "ModelSpec", "found twice: weight"),
     'source="source.{name}"': ('source="parcels"', "source", "match pattern"),
-    "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a length of time above zero"),
-    "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(fewest, most); found 10 before 5"),
-    "retrain_schedule=None": ('retrain_schedule="every day"', "retrain", "five fields, such as '0 4 * * 1'"),
-    "score_schedule=None": ('score_schedule="0 25 * * *"', "score", "the schedule's hour takes numbers from 0 to 23"),
-    'metric="roc_auc", margin=-0.5': ('metric="auc"', "metric", "Input should be"),
+    "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a duration above zero"),
+    "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(minimum, maximum); found 10 before 5"),
+    "retrain_schedule=None": ('retrain_schedule="every day"', "retrain_schedule", "five fields, such as '0 4 * * 1'"),
+    "score_schedule=None": (
+        'score_schedule="0 25 * * *"',
+        "score_schedule",
+        "the schedule's hour is not valid; found '25'",
+    ),
+    'metric="roc_auc", margin=-0.5': ('metric="auc"', "metric", "expected one of roc_auc"),
     'owner="tests"': ("owner=3", "owner", "valid string"),
     "Boolean(name=": ("Boolean(nome=", "name", "Field required"),
     "def build(columns):": ("def build(columns)", "(import)", "SyntaxError"),
@@ -101,7 +107,7 @@ def test_a_policy_that_says_nothing_of_labels_asks_for_the_default_number(tmp_pa
 
 
 def test_a_divergence_needs_a_bound_and_a_regression_has_no_labels_to_flip(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="a divergence gate needs a bound"):
+    with pytest.raises(SpecError, match="a prediction_churn gate needs a bound"):
         declare_model(tmp_path, spec=SPEC.replace("gates=(", "gates=(PredictionChurn(),"))
     value = SPEC.replace('"binary"', '"regression"').replace(', classes=("on_time", "late")', "")
     with pytest.raises(SpecError, match="a regression has no labels that flip"):
@@ -121,8 +127,22 @@ def test_a_schedule_of_five_good_fields_is_taken(fields: tuple[tuple[int, int], 
 
 
 @pytest.mark.parametrize(
-    "expression", ["", "* * * *", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "a * * * *"]
+    "expression", ["", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a * * * *", "@dayly", "0 0 * * * *"]
 )
 def test_a_bad_schedule_is_refused(expression: str) -> None:
     with pytest.raises(ValidationError):
+        cron.validate_python(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["@daily", "@hourly", "0 4 * * MON", "0 0 L * *", "0 0 * FEB SUN", "0 0 * * 1#2", "50-10 * * * *"]
+)
+def test_what_airflow_takes_is_taken(expression: str) -> None:
+    assert cron.validate_python(expression) == expression
+    assert croniter.is_valid(expression)
+
+
+@pytest.mark.parametrize("expression", ["0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6 *"])
+def test_a_schedule_that_never_occurs_is_refused_in_a_sentence(expression: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(f"the schedule '{expression}' never occurs")):
         cron.validate_python(expression)

@@ -1,35 +1,46 @@
-"""Gates: evidence in, a decision out. Deciding is a function of its inputs alone.
+"""Gates: from the evidence to a decision, which depends on nothing else.
 
-Read `decide`; each kind of gate is weighed in the module of its subject.
+Start with `decide`. Each kind of gate is evaluated in the module of its subject; a kind without a
+function here fails at import.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.evaluation.gates import artifact, data, groups, prediction_churn, quality
-from include.evaluation.gates.artifact import weigh_rehearsal
-from include.evaluation.gates.base import weigh
+from include.evaluation.gates import (  # noqa: F401  # each registers its kinds
+    artifact,
+    data,
+    groups,
+    prediction_churn,
+    quality,
+)
+from include.evaluation.gates.artifact import evaluate_rehearsal
+from include.evaluation.gates.base import evaluate_gate
 from include.records import Decision, Evidence
 from include.spec import Gate, OnnxParity, Reproducible
 
-__all__ = ["decide"]
+__all__ = ["decide", "evaluate_gate"]
+
+_LACKING = sorted(kind for kind, cls in Gate.kinds.items() if cls not in evaluate_gate.registry)
+if _LACKING:
+    raise ImportError(f"every kind of gate needs a function in include.evaluation.gates; lacking: {_LACKING}")
 
 
 def decide(evidence: Evidence, policy: Sequence[Gate]) -> Decision:
-    """Weigh a candidate: accepted when every gate lets it through.
+    """Decide on a candidate: accepted when every gate passes.
 
-    A gate whose figure is missing does not let it through: what was not measured was not passed. Three
-    gates need no declaration: ONNX answers as scikit-learn does; training again gave the same bytes, and
-    nothing went wrong in the rehearsal, when there was such a thing.
+    A gate whose value is missing does not pass. Three gates need no declaration: ONNX agrees with
+    scikit-learn; a second training gave the same bytes, where there was one; the rehearsal had no
+    problem, where there was one.
     """
     gates = list(policy)
-    held = {type(gate) for gate in gates}
-    if evidence.evaluation.parity is not None and OnnxParity not in held:
+    declared = {type(gate) for gate in gates}
+    if evidence.evaluation.parity is not None and OnnxParity not in declared:
         gates.append(OnnxParity())
-    if evidence.reproducibility is not None and Reproducible not in held:
+    if evidence.reproducibility is not None and Reproducible not in declared:
         gates.append(Reproducible())
-    results = [weigh(gate, evidence) for gate in gates]
+    results = [evaluate_gate(gate, evidence) for gate in gates]
     if evidence.rehearsal is not None:
-        results.append(weigh_rehearsal(evidence.rehearsal))
-    return Decision(accepted=all(result.passed for result in results), gates=tuple(results))
+        results.append(evaluate_rehearsal(evidence.rehearsal))
+    return Decision(accepted=all(each.passed for each in results), gates=tuple(results))

@@ -1,73 +1,74 @@
-"""Gates on what will be served: its faith to scikit-learn, and what it costs in the rehearsal."""
+"""Gates on the artifact: its fidelity to scikit-learn, and its cost in the rehearsal."""
 
 from __future__ import annotations
 
-from include.evaluation.gates.base import not_measured, verdict, weigh
+from include.evaluation.gates.base import evaluate_gate, not_measured, result
 from include.records import Evidence, GateResult, Rehearsal
 from include.spec import ArtifactSize, Latency, Memory, OnnxParity, Reproducible
 
 NOT_REHEARSED = "the candidate was not rehearsed"
 
 
-@weigh.register
-def _faithful_export(gate: OnnxParity, evidence: Evidence) -> GateResult:
+@evaluate_gate.register
+def _onnx_parity(gate: OnnxParity, evidence: Evidence) -> GateResult:
     parity, metric = evidence.evaluation.parity, "difference to scikit-learn"
     if parity is None:
-        return not_measured(gate.kind, metric, gate.difference, "ONNX was not compared with scikit-learn")
-    allowed = parity.tolerance if gate.difference is None else gate.difference
-    sentence = (
-        f"ONNX differs from scikit-learn by up to {parity.largest_difference:.3g} on {parity.rows:,} rows and changes "
-        f"{parity.changed_labels:,} label(s); up to {allowed:.3g} and no label are allowed."
-    )
-    passed = parity.largest_difference <= allowed and parity.changed_labels == 0
-    return verdict(gate.kind, metric, parity.largest_difference, allowed, passed=passed, sentence=sentence)
+        return not_measured(gate.kind, metric, gate.tolerance, "ONNX was not compared with scikit-learn")
+    tolerance = parity.tolerance if gate.tolerance is None else gate.tolerance
+    return result(
+        gate.kind, metric, parity.largest_difference, tolerance,
+        passed=parity.largest_difference <= tolerance and parity.changed_labels == 0,
+        found=(
+            f"ONNX and scikit-learn on {parity.rows:,} rows: largest difference {parity.largest_difference:.3g}, "
+            f"changed labels {parity.changed_labels:,}"
+        ),
+        limits=f"limits {tolerance:.3g} and 0",
+    )  # fmt: skip
 
 
-@weigh.register
+@evaluate_gate.register
 def _reproducible(gate: Reproducible, evidence: Evidence) -> GateResult:
-    twice, metric = evidence.reproducibility, "digest"
-    if twice is None:
-        once = "The candidate was trained once only, so that two trainings give the same bytes was not shown."
-        return verdict(gate.kind, metric, None, None, passed=False, sentence=once)
-    outcome = "the same model.onnx, byte for byte" if twice.passed else "another model.onnx: see its two digests"
-    sentence = f"Training again on the same snapshot, declaration and seed gave {outcome}."
-    return verdict(gate.kind, metric, None, None, passed=twice.passed, sentence=sentence)
+    repeated, metric = evidence.reproducibility, "digest"
+    if repeated is None:
+        return not_measured(gate.kind, metric, None, "the candidate was trained only once")
+    outcome = "the same bytes" if repeated.passed else "different bytes; compare the two digests"
+    found = f"model.onnx of a second training with the same snapshot, declaration and seed: {outcome}"
+    return result(gate.kind, metric, None, None, passed=repeated.passed, found=found)
 
 
-@weigh.register
+@evaluate_gate.register
 def _artifact_size(gate: ArtifactSize, evidence: Evidence) -> GateResult:
     rehearsal = evidence.rehearsal
     size = None if rehearsal is None else rehearsal.size_bytes / 2**20
-    return _within(gate.kind, "size", size, gate.mib, "MiB", "The artifact is {:.1f} MiB large")
+    return _within(gate.kind, "artifact size", size, gate.max_mib, "MiB", 1)
 
 
-@weigh.register
+@evaluate_gate.register
 def _latency(gate: Latency, evidence: Evidence) -> GateResult:
-    figure = None if evidence.rehearsal is None else evidence.rehearsal.latency_p99_ms
-    return _within(gate.kind, "latency p99", figure, gate.p99_ms, "ms", "99 of 100 answers came within {:.1f} ms")
+    value = None if evidence.rehearsal is None else evidence.rehearsal.latency_p99_ms
+    return _within(gate.kind, "latency p99", value, gate.max_p99_ms, "ms", 1)
 
 
-@weigh.register
+@evaluate_gate.register
 def _memory(gate: Memory, evidence: Evidence) -> GateResult:
-    figure = None if evidence.rehearsal is None else evidence.rehearsal.memory_mib
-    return _within(gate.kind, "memory", figure, gate.mib, "MiB", "The service needed {:.0f} MiB of memory")
+    value = None if evidence.rehearsal is None else evidence.rehearsal.memory_mib
+    return _within(gate.kind, "memory of the service", value, gate.max_mib, "MiB", 0)
 
 
-def weigh_rehearsal(rehearsal: Rehearsal) -> GateResult:
-    """Weigh whether anything went wrong in the rehearsal: a gate that every policy holds when there was one."""
+def evaluate_rehearsal(rehearsal: Rehearsal) -> GateResult:
+    """Evaluate the rehearsal as a whole: a gate of every policy, where there was a rehearsal."""
+    count = len(rehearsal.faults)
     if rehearsal.passed:
-        sentence = (
-            f"The service was rehearsed with the candidate: {rehearsal.golden_rows} golden rows bit for bit, "
-            f"{rehearsal.requests:,} requests, nothing went wrong."
-        )
+        found = f"{rehearsal.golden_rows} golden rows equal bit for bit, {rehearsal.requests:,} requests, no problem"
     else:
-        sentence = f"The rehearsal failed: {'; '.join(fault.rstrip('.') for fault in rehearsal.faults)}."
-    count = float(len(rehearsal.faults))
-    return verdict("rehearsal", "faults", count, 0.0, passed=rehearsal.passed, sentence=sentence)
+        found = f"{'; '.join(fault.rstrip('.') for fault in rehearsal.faults)}"
+    return result("rehearsal", "faults", float(count), 0.0, passed=rehearsal.passed, found=found)
 
 
-def _within(kind: str, metric: str, figure: float | None, bound: float, unit: str, told: str) -> GateResult:
-    if figure is None:
-        return not_measured(kind, metric, bound, NOT_REHEARSED)
-    sentence = f"{told.format(figure)}; at most {bound:g} {unit} are allowed."
-    return verdict(kind, metric, figure, bound, passed=figure <= bound, sentence=sentence)
+def _within(kind: str, metric: str, value: float | None, maximum: float, unit: str, digits: int) -> GateResult:
+    if value is None:
+        return not_measured(kind, metric, maximum, NOT_REHEARSED)
+    return result(
+        kind, metric, value, maximum, passed=value <= maximum,
+        found=f"{metric}: {value:.{digits}f} {unit}", limits=f"limit {maximum:g} {unit}",
+    )  # fmt: skip

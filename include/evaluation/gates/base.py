@@ -1,47 +1,59 @@
-"""What every gate does: hold a figure against a bound, and say so in a sentence."""
+"""What every gate does: compare a value with a limit, and report both in a sentence.
+
+A sentence gives the values first, then the limit, then the verdict.
+"""
 
 from __future__ import annotations
 
 from functools import singledispatch
 
-from include.evaluation.intervals import quantile_of
+from include.evaluation.intervals import critical_value
 from include.records import Difference, Evidence, GateResult
-from include.spec import METRICS
-from include.spec.base import SpecModel
+from include.spec import METRICS, Gate
 
 
 @singledispatch
-def weigh(gate: SpecModel, evidence: Evidence) -> GateResult:  # the signature of all
-    """Weigh one gate; each kind registers its own way."""
-    raise NotImplementedError(f"no way to weigh a gate of type {type(gate).__name__}")
+def evaluate_gate(gate: Gate, evidence: Evidence) -> GateResult:  # the signature of all
+    """Evaluate one gate; each kind registers its function."""
+    raise NotImplementedError(f"no function to evaluate a gate of type {type(gate).__name__}")
 
 
-def verdict(
-    kind: str, metric: str, figure: float | None, bound: float | None, *, passed: bool, sentence: str
+def result(
+    kind: str,
+    metric: str,
+    value: float | None,
+    limit: float | None,
+    *,
+    passed: bool,
+    found: str,
+    limits: str | None = None,
 ) -> GateResult:
-    """Return one gate's result."""
-    return GateResult(gate=kind, metric=metric, figure=figure, bound=bound, passed=passed, sentence=sentence)
+    """Return one gate's result.
+
+    Parameters
+    ----------
+    found : str
+        The values, such as ``roc_auc: candidate 0.7382``.
+    limits : str, optional
+        The limit, such as ``limit at least 0.7000``; None: there is nothing to compare with.
+    """
+    compared = f"{found}; {limits}" if limits else found
+    sentence = f"{compared}: {'passed' if passed else 'failed'}"
+    return GateResult(gate=kind, metric=metric, value=value, limit=limit, passed=passed, sentence=sentence)
 
 
-def not_measured(kind: str, metric: str, bound: float | None, why: str = "") -> GateResult:
-    """Return the result of a gate whose figure is missing: what was not measured was not passed."""
-    because = f": {why}" if why else " on the holdout"
-    sentence = f"{metric} could not be measured{because}, so it cannot pass."
-    return verdict(kind, metric, None, bound, passed=False, sentence=sentence)
+def not_measured(kind: str, metric: str, limit: float | None, why: str = "no value on this holdout") -> GateResult:
+    """Return the result of a gate whose value is missing: what was not measured did not pass."""
+    return result(kind, metric, None, limit, passed=False, found=f"{metric}: not measured ({why})")
 
 
-def gain(metric: str, value: float) -> float:
-    """Return a difference of a metric such that more is better."""
-    return value if METRICS[metric].higher_is_better else -value
+def no_champion(kind: str, metric: str, value: float | None = None) -> GateResult:
+    """Return the result of a gate that compares with a champion where there is none: the first candidate passes."""
+    found = f"{metric}: no champion yet, so there is nothing to compare with"
+    return result(kind, metric, value, None, passed=True, found=found)
 
 
-def surely_gained(metric: str, difference: Difference, level: float) -> float:
-    """Return the lower one-sided confidence bound of what was gained, at confidence ``1 - level``."""
-    return gain(metric, difference.value) - quantile_of(1 - 2 * level, difference.freedom) * difference.error
-
-
-def compared_in_words(value: float) -> str:
-    """Return a difference in words: ``0.0100 below`` or ``equal to``."""
-    if value == 0:
-        return "equal to"
-    return f"{abs(value):.4f} {'above' if value > 0 else 'below'}"
+def lower_confidence_bound(metric: str, difference: Difference, alpha: float) -> float:
+    """Return the lower one-sided confidence bound of a gain, at confidence ``1 - alpha``."""
+    critical = critical_value(1 - 2 * alpha, difference.degrees_of_freedom)
+    return METRICS[metric].gain(difference.value) - critical * difference.standard_error

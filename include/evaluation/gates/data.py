@@ -1,11 +1,11 @@
-"""Gates on the rows that a candidate learned from and was judged on."""
+"""Gates on the training and holdout rows."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from include.evaluation.gates.base import not_measured, verdict, weigh
-from include.records import DataChecks, Evidence, FeatureStrength, GateResult
+from include.evaluation.gates.base import evaluate_gate, not_measured, result
+from include.records import Evidence, FeatureStrength, GateResult
 from include.spec import (
     DataFreshness,
     ForbiddenColumns,
@@ -16,130 +16,120 @@ from include.spec import (
     TrainingServingSkew,
 )
 
-NOT_LOOKED = "the evaluation holds no facts about its rows"
+NOT_CHECKED = "the evaluation contains no checks of its rows"
 
 
-@weigh.register
+@evaluate_gate.register
 def _minimum_labels(gate: MinimumLabels, evidence: Evidence) -> GateResult:
-    told = evidence.evaluation
-    enough = told.rows >= gate.rows
-    sentence = f"The holdout has {told.rows:,} labelled rows; {gate.rows:,} are needed."
-    if gate.per_class and told.class_rows:
-        rarest = min(told.class_rows, key=lambda label: told.class_rows[label])
-        if told.class_rows[rarest] < gate.per_class:
-            enough = False
-        sentence += f" {told.class_rows[rarest]:,} are {rarest}; {gate.per_class:,} of every class are needed."
-    elif gate.per_class:
-        enough = False
-        sentence += f" {gate.per_class:,} of every class are needed; they were not counted."
-    return verdict(gate.kind, "rows", float(told.rows), float(gate.rows), passed=enough, sentence=sentence)
-
-
-@weigh.register
-def _fresh_data(gate: DataFreshness, evidence: Evidence) -> GateResult:
-    told = evidence.evaluation
-    if told.data is None or told.data.newest is None or told.holdout is None:
-        return not_measured(gate.kind, "age of the newest row", gate.age.total_seconds(), NOT_LOOKED)
-    age = told.holdout.end - told.data.newest
-    sentence = (
-        f"The newest row is of {told.data.newest:%Y-%m-%d %H:%M} UTC, {age} before the end of the holdout; "
-        f"at most {gate.age} is allowed."
+    evaluation = evidence.evaluation
+    passed = evaluation.rows >= gate.rows
+    found, limits = f"holdout: {evaluation.rows:,} labelled rows", f"minimum {gate.rows:,}"
+    if gate.per_class:
+        rarest = min(evaluation.class_rows, key=lambda label: evaluation.class_rows[label], default=None)
+        count = 0 if rarest is None else evaluation.class_rows[rarest]
+        passed = passed and count >= gate.per_class
+        found += f", {count:,} of class {rarest}" if rarest is not None else ", classes not counted"
+        limits += f", and {gate.per_class:,} of every class"
+    return result(
+        gate.kind, "rows", float(evaluation.rows), float(gate.rows), passed=passed, found=found, limits=limits
     )
-    seconds = age.total_seconds(), gate.age.total_seconds()
-    return verdict(gate.kind, "age in seconds", *seconds, passed=age <= gate.age, sentence=sentence)
 
 
-@weigh.register
+@evaluate_gate.register
+def _data_freshness(gate: DataFreshness, evidence: Evidence) -> GateResult:
+    evaluation, metric = evidence.evaluation, "age of the newest row"
+    if evaluation.data is None or evaluation.data.newest is None or evaluation.holdout is None:
+        return not_measured(gate.kind, metric, gate.max_age.total_seconds(), NOT_CHECKED)
+    age = evaluation.holdout.end - evaluation.data.newest
+    return result(
+        gate.kind, "age in seconds", age.total_seconds(), gate.max_age.total_seconds(), passed=age <= gate.max_age,
+        found=f"newest row: {evaluation.data.newest:%Y-%m-%d %H:%M} UTC, {age} before the end of the holdout",
+        limits=f"limit {gate.max_age}",
+    )  # fmt: skip
+
+
+@evaluate_gate.register
 def _no_constant_feature(gate: NoConstantFeature, evidence: Evidence) -> GateResult:
-    data = evidence.evaluation.data
+    data, metric = evidence.evaluation.data, "constant features"
     if data is None:
-        return not_measured(gate.kind, "constant features", 0.0, NOT_LOOKED)
-    found = {name: where for name, where in data.constant.items() if name not in gate.allowed}
-    told = "; ".join(f"{name} has a single value in all {where} rows" for name, where in found.items())
-    sentence = f"{told}: mend its source." if found else f"None of {len(data.features)} features is constant."
-    return verdict(gate.kind, "constant features", float(len(found)), 0.0, passed=not found, sentence=sentence)
+        return not_measured(gate.kind, metric, 0.0, NOT_CHECKED)
+    constant = {name: where for name, where in data.constant.items() if name not in gate.allowed}
+    named = ", ".join(f"{name} (in all {where} rows)" for name, where in constant.items())
+    found = f"constant features: {len(constant)} of {len(data.features)}" + (f": {named}" if constant else "")
+    advice = "limit 0; correct the source" if constant else "limit 0"
+    return result(gate.kind, metric, float(len(constant)), 0.0, passed=not constant, found=found, limits=advice)
 
 
-@weigh.register
+@evaluate_gate.register
 def _no_leakage(gate: NoLeakage, evidence: Evidence) -> GateResult:
-    data = evidence.evaluation.data
+    data, metric = evidence.evaluation.data, "strength of a single feature"
     if data is None or not data.strengths:
-        return not_measured(gate.kind, "strength of single features", gate.alone, NOT_LOOKED)
-    judged = [each for each in data.strengths if each.feature not in gate.allowed]
-    alone = [each for each in judged if max(_known(each)) >= gate.alone]
-    gone = [each for each in judged if _lost(each) > gate.drop]
-    strongest = max(judged, key=lambda each: max(_known(each)), default=None)
-    figure = max(_known(strongest)) if strongest else 0.0
-    if alone:
-        names = ", ".join(f"{each.feature} ({max(_known(each)):.4f})" for each in alone)
-        sentence = (
-            f"A single feature predicts the target nearly alone: {names}; below {gate.alone:g} is allowed. It leaks."
+        return not_measured(gate.kind, metric, gate.max_strength, NOT_CHECKED)
+    checked = [each for each in data.strengths if each.feature not in gate.allowed]
+    leaking = [each for each in checked if _strength(each) >= gate.max_strength]
+    dropping = max((each for each in checked if _drop(each) > gate.max_drop), key=_drop, default=None)
+    strongest = max(checked, key=_strength, default=None)
+    value = _strength(strongest) if strongest else 0.0
+    limits = f"limit below {gate.max_strength:g}"
+    if leaking:
+        names = ", ".join(f"{each.feature} {_strength(each):.4f}" for each in leaking)
+        found = f"possible label leakage, strength of single features: {names}"
+    elif dropping is not None:
+        found = (
+            f"possible label leakage, strength of {dropping.feature}: {dropping.training:.4f} in the training period, "
+            f"{dropping.holdout:.4f} after it, drop {_drop(dropping):.4f}"
         )
-    elif gone:
-        each = max(gone, key=_lost)
-        sentence = (
-            f"{each.feature} predicted the target with a strength of {each.training:.4f} in the training period and of "
-            f"{each.holdout:.4f} after it: it loses {_lost(each):.4f}, at most {gate.drop:g} is allowed. "
-            "It may be written or corrected after the event."
-        )
+        limits = f"limit {gate.max_drop:g}; the feature may be written or corrected after the event"
     else:
-        name = strongest.feature if strongest else "none"
-        sentence = (
-            f"No single feature knows the target: the strongest is {name} with {figure:.4f}; "
-            f"below {gate.alone:g} is allowed."
-        )
-    return verdict(
-        gate.kind, "strength of a single feature", figure, gate.alone, passed=not alone and not gone, sentence=sentence
-    )
+        found = f"strongest single feature: {strongest.feature if strongest else 'none'} {value:.4f}"
+    passed = not leaking and dropping is None
+    return result(gate.kind, metric, value, gate.max_strength, passed=passed, found=found, limits=limits)
 
 
-@weigh.register
+@evaluate_gate.register
 def _forbidden_columns(gate: ForbiddenColumns, evidence: Evidence) -> GateResult:
-    data = evidence.evaluation.data
+    data, metric = evidence.evaluation.data, "forbidden features"
     if data is None:
-        return not_measured(gate.kind, "forbidden features", 0.0, NOT_LOOKED)
-    found = [name for name in data.features if any(fnmatchcase(name, pattern) for pattern in gate.names)]
-    told = (
-        f"{', '.join(found)} may not be a feature" if found else f"None of {len(data.features)} features is forbidden"
-    )
-    sentence = f"{told} (forbidden: {', '.join(gate.names)})."
-    return verdict(gate.kind, "forbidden features", float(len(found)), 0.0, passed=not found, sentence=sentence)
+        return not_measured(gate.kind, metric, 0.0, NOT_CHECKED)
+    forbidden = [name for name in data.features if any(fnmatchcase(name, pattern) for pattern in gate.names)]
+    named = f": {', '.join(forbidden)}" if forbidden else ""
+    return result(
+        gate.kind, metric, float(len(forbidden)), 0.0, passed=not forbidden,
+        found=f"forbidden features: {len(forbidden)} of {len(data.features)}{named}",
+        limits=f"limit 0; forbidden names: {', '.join(gate.names)}",
+    )  # fmt: skip
 
 
-@weigh.register
-def _same_features(gate: TrainingServingSkew, evidence: Evidence) -> GateResult:
+@evaluate_gate.register
+def _training_serving_skew(gate: TrainingServingSkew, evidence: Evidence) -> GateResult:
     data, metric = evidence.evaluation.data, "share of rows that differ in serving"
     if data is None or data.served_note is not None:
-        return not_measured(gate.kind, metric, gate.share, NOT_LOOKED if data is None else data.served_note or "")
-    worst, share = _most_different(data)
-    passed = share <= gate.share
-    if passed:
-        sentence = f"{data.served_rows:,} rows read as scoring reads them are the same in {1 - share:.2%} of the rows."
-    else:
-        sentence = (
-            f"{worst} is not the same in training and in serving: it differs in {share:.2%} of "
-            f"{data.served_rows:,} rows, {gate.share:.2%} are allowed. "
-            "Does features.sql depend on which period is asked for?"
-        )
-    return verdict(gate.kind, metric, share, gate.share, passed=passed, sentence=sentence)
+        return not_measured(gate.kind, metric, gate.max_share, NOT_CHECKED if data is None else data.served_note or "")
+    worst, share = max(data.served_differences.items(), key=lambda item: item[1], default=("", 0.0))
+    passed = share <= gate.max_share
+    of_feature = f" of {worst}" if worst else ""
+    advice = "" if passed else "; features.sql may depend on the period that it reads"
+    return result(
+        gate.kind, metric, share, gate.max_share, passed=passed,
+        found=f"difference between training and serving{of_feature}: {share:.2%} of {data.served_rows:,} rows",
+        limits=f"limit {gate.max_share:.2%}{advice}",
+    )  # fmt: skip
 
 
-@weigh.register
+@evaluate_gate.register
 def _holdout_reuse(gate: HoldoutReuse, evidence: Evidence) -> GateResult:
     count = len(evidence.evaluation.reused_by)
-    sentence = f"{count} earlier candidate(s) were judged on days of this holdout; at most {gate.most} are allowed."
-    return verdict(gate.kind, "reuse", float(count), float(gate.most), passed=count <= gate.most, sentence=sentence)
+    return result(
+        gate.kind, "reuse", float(count), float(gate.max_uses), passed=count <= gate.max_uses,
+        found=f"earlier candidates evaluated on days of this holdout: {count}", limits=f"limit {gate.max_uses}",
+    )  # fmt: skip
 
 
-def _known(each: FeatureStrength) -> tuple[float, ...]:
-    return tuple(value for value in (each.training, each.holdout) if value is not None) or (0.0,)
+def _strength(each: FeatureStrength) -> float:
+    return max((value for value in (each.training, each.holdout) if value is not None), default=0.0)
 
 
-def _lost(each: FeatureStrength) -> float:
+def _drop(each: FeatureStrength) -> float:
     if each.training is None or each.holdout is None:
         return 0.0
     return each.training - each.holdout
-
-
-def _most_different(data: DataChecks) -> tuple[str, float]:
-    return max(data.served_differences.items(), key=lambda item: item[1], default=("", 0.0))

@@ -1,4 +1,4 @@
-"""Gates on what will be served: the graph, and what it costs. The figures are the rehearsal's."""
+"""Gates on the artifact: its fidelity to the estimator and its cost. The rehearsal measures the cost."""
 
 from __future__ import annotations
 
@@ -6,70 +6,72 @@ from typing import Literal
 
 from pydantic import PositiveFloat
 
-from include.spec.base import SpecModel
+from include.spec.gates.base import Gate
+
+__all__ = ["ArtifactSize", "Latency", "Memory", "OnnxParity", "Reproducible"]
 
 
-class OnnxParity(SpecModel):
-    """ONNX must answer as scikit-learn does on the whole holdout: within `difference`, with no label changed.
+class OnnxParity(Gate):
+    """ONNX and scikit-learn must agree on the whole holdout: within `tolerance`, and on every label.
 
-    With none given, within the model's `parity_tolerance`. Every policy holds this gate, declared or not.
+    The default tolerance is the model's `parity_tolerance`. Every policy contains this gate, declared or not.
     """
 
     kind: Literal["onnx_parity"] = "onnx_parity"
-    difference: PositiveFloat | None = None
+    tolerance: PositiveFloat | None = None
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        within = "the declared tolerance" if self.difference is None else f"{self.difference:g}"
-        return f"ONNX answers as scikit-learn does, within {within} and with no label changed"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        within = "the declared tolerance" if self.tolerance is None else f"{self.tolerance:g}"
+        return f"ONNX and scikit-learn agree within {within} and on every label"
 
 
-class Reproducible(SpecModel):
-    """Training again on the same snapshot, declaration and seed must give the same ``model.onnx``, byte for byte.
+class Reproducible(Gate):
+    """A second training on the same snapshot, declaration and seed must give the same bytes of ``model.onnx``.
 
-    Every policy of a model declared `reproducible` holds this gate; no other model is trained twice.
+    Every policy of a model that declares ``reproducible=True`` contains this gate, declared or not.
     """
 
     kind: Literal["reproducible"] = "reproducible"
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return "training again gives the same model, byte for byte"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return "a second training gives the same model.onnx, byte for byte"
 
 
-class ArtifactSize(SpecModel):
-    """The artifact's files together must not be larger than `mib` mebibytes."""
+class ArtifactSize(Gate):
+    """All files of the artifact together may have at most `max_mib` mebibytes."""
 
     kind: Literal["artifact_size"] = "artifact_size"
-    mib: PositiveFloat
+    max_mib: PositiveFloat
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"the artifact is at most {self.mib:g} MiB large"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"the artifact has at most {self.max_mib:g} MiB"
 
 
-class Latency(SpecModel):
-    """In the rehearsal, 99 of 100 answers of the service must come within `p99_ms` milliseconds."""
+class Latency(Gate):
+    """The service's 99th percentile of latency in the rehearsal may be at most `max_p99_ms` milliseconds."""
 
     kind: Literal["latency"] = "latency"
-    p99_ms: PositiveFloat
+    max_p99_ms: PositiveFloat
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"99 of 100 answers come within {self.p99_ms:g} ms"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"the 99th percentile of latency is at most {self.max_p99_ms:g} ms"
 
 
-class Memory(SpecModel):
-    """In the rehearsal, the service with this model alone must stay within `mib` mebibytes."""
+class Memory(Gate):
+    """The service with only this model may use at most `max_mib` mebibytes in the rehearsal."""
 
     kind: Literal["memory"] = "memory"
-    mib: PositiveFloat
+    max_mib: PositiveFloat
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"the service needs at most {self.mib:g} MiB of memory"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"the service uses at most {self.max_mib:g} MiB of memory"

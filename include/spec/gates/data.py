@@ -1,4 +1,4 @@
-"""Gates on the rows that a candidate learned from and was judged on."""
+"""Gates on the training and holdout rows."""
 
 from __future__ import annotations
 
@@ -6,112 +6,122 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from include.spec.base import Identifier, PositiveDuration, SpecModel
+from include.spec.base import Identifier, PositiveDuration
+from include.spec.gates.base import Gate, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
+__all__ = [
+    "DataFreshness",
+    "ForbiddenColumns",
+    "HoldoutReuse",
+    "MinimumLabels",
+    "NoConstantFeature",
+    "NoLeakage",
+    "TrainingServingSkew",
+]
 
 
-class MinimumLabels(SpecModel):
-    """The holdout must hold at least `rows` labelled rows, and `per_class` of every class."""
+class MinimumLabels(Gate):
+    """The holdout must have at least `rows` labelled rows, and `per_class` rows of every class."""
 
     kind: Literal["minimum_labels"] = "minimum_labels"
     rows: PositiveInt
     per_class: NonNegativeInt = 0
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
         more = f", and {self.per_class:,} of every class" if self.per_class else ""
         return f"the holdout has at least {self.rows:,} labelled rows{more}"
 
 
-class DataFreshness(SpecModel):
-    """The newest row of the holdout must be at most `age` older than the end of the holdout."""
+class DataFreshness(Gate):
+    """The newest row of the holdout may be at most `max_age` older than the end of the holdout."""
 
     kind: Literal["data_freshness"] = "data_freshness"
-    age: PositiveDuration
+    max_age: PositiveDuration
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"the newest row is at most {self.age} older than the end of the holdout"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"the newest row is at most {self.max_age} older than the end of the holdout"
 
 
-class NoConstantFeature(SpecModel):
-    """No feature may have a single value in all training rows, or in all holdout rows, unless it is `allowed` to."""
+class NoConstantFeature(Gate):
+    """No feature may have a single value in all training rows or in all holdout rows, except those `allowed`."""
 
     kind: Literal["no_constant_feature"] = "no_constant_feature"
     allowed: tuple[Identifier, ...] = ()
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return "no feature is constant" + _but(self.allowed)
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return "no feature is constant" + _except(self.allowed)
 
 
-class NoLeakage(SpecModel):
-    """No single feature may predict the label nearly alone, or stop predicting it after the training period.
+class NoLeakage(Gate):
+    """No single feature may predict the target almost alone, or stop predicting it after the training period.
 
-    A feature's strength is what a table of its values alone, learned on training rows, reaches on
-    later rows: ROC AUC for classes (against 0.5), R² for values. `alone` bounds the strength on the
-    holdout. `drop` bounds how much of the strength that it had within the training period is gone on
-    the holdout: a feature written or corrected after the event is complete in old rows only.
+    The strength of a feature is what a table of its values, learned on training rows, reaches on
+    later rows: ROC AUC for classes (0.5 is no strength), R² for values. `max_strength` limits the
+    strength on the holdout; a feature must stay below it. `max_drop` limits the loss of strength from
+    the training period to the holdout: a feature that is written or corrected after the event is
+    complete only in old rows. Features in `allowed` are not checked.
     """
 
     kind: Literal["no_leakage"] = "no_leakage"
-    alone: Share = 0.98
-    drop: Share = 0.15
+    max_strength: Share = 0.98
+    max_drop: Share = 0.15
     allowed: tuple[Identifier, ...] = ()
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
         return (
-            f"no single feature predicts the target with a strength of {self.alone:g} or more, or loses more than "
-            f"{self.drop:g} of it after the training period" + _but(self.allowed)
+            f"every single feature has a strength below {self.max_strength:g} and loses at most "
+            f"{self.max_drop:g} of it after the training period" + _except(self.allowed)
         )
 
 
-class ForbiddenColumns(SpecModel):
-    """No feature may have one of these names; ``*`` stands for any characters."""
+class ForbiddenColumns(Gate):
+    """No feature may have one of these names; ``*`` matches any characters."""
 
     kind: Literal["forbidden_columns"] = "forbidden_columns"
     names: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
         return f"no feature is named {' or '.join(self.names)}"
 
 
-class TrainingServingSkew(SpecModel):
-    """A row must be the same in training and in serving.
+class TrainingServingSkew(Gate):
+    """A row must have the same features in training and in serving.
 
-    The last day of the holdout is asked for again as scoring asks, a day at a time and without the
-    target, and encoded as the service encodes; at most a `share` of its rows may differ in any
-    feature. It stops a query whose features depend on which period was asked for.
+    The last day of the holdout is read again as scoring reads it: one day at a time, without the
+    target, and encoded as the service encodes. At most a share of `max_share` of its rows may differ
+    in any feature. The gate rejects a query whose features depend on the period that is read.
     """
 
     kind: Literal["training_serving_skew"] = "training_serving_skew"
-    share: Share = 0.01
+    max_share: Share = 0.01
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"no feature differs between training and serving in more than {self.share:.2%} of the rows"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"no feature differs between training and serving in more than {self.max_share:.2%} of the rows"
 
 
-class HoldoutReuse(SpecModel):
-    """At most `most` candidates may have been judged on holdouts that share days with this one."""
+class HoldoutReuse(Gate):
+    """At most `max_uses` earlier candidates may have been evaluated on holdouts that share days with this one."""
 
     kind: Literal["holdout_reuse"] = "holdout_reuse"
-    most: PositiveInt
+    max_uses: PositiveInt
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"at most {self.most} earlier candidates were judged on the same days"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"at most {self.max_uses} earlier candidates were evaluated on the same days"
 
 
-def _but(allowed: tuple[str, ...]) -> str:
-    return f" ({', '.join(allowed)} excepted)" if allowed else ""
+def _except(allowed: tuple[str, ...]) -> str:
+    return f" (except {', '.join(allowed)})" if allowed else ""

@@ -1,4 +1,4 @@
-"""The gate on how far the candidate's answers are from the champion's."""
+"""The gate on the distance between the candidate's predictions and the champion's."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from include.spec.divergence import DivergenceBounds
+from include.spec.gates.base import Gate
+
+__all__ = ["PredictionChurn"]
 
 
-class Divergence(DivergenceBounds):
-    """The candidate must answer the holdout nearly as the champion does: within each bound that is declared.
+class PredictionChurn(DivergenceBounds, Gate):
+    """The candidate's predictions on the holdout must stay close to the champion's: within each declared bound.
 
-    It says nothing of which is better. It stops a candidate that would change more for those who act on the
-    scores than was meant, however good its metrics are. The first candidate passes.
+    The gate does not compare quality. It rejects a candidate that would change more for the users of
+    the scores than was intended, even with better metrics. The first candidate passes.
+
+    Source: Fard, Cormier, Canini, Gupta (2016), Launch and iterate: reducing prediction churn. NeurIPS.
     """
 
-    kind: Literal["divergence"] = "divergence"
+    kind: Literal["prediction_churn"] = "prediction_churn"
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
         if not self.bounded:
             raise ValueError(
-                "a divergence gate needs a bound: min_rank_correlation, max_decile_moves or max_label_flips"
+                "a prediction_churn gate needs a bound: min_rank_correlation, max_decile_moves or max_label_flips"
             )
         return self
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        told = []
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        phrases = []
         if self.min_rank_correlation is not None:
-            told.append(f"its rank correlation with the champion is at least {self.min_rank_correlation:g}")
+            phrases.append(f"the rank correlation with the champion is at least {self.min_rank_correlation:g}")
         if self.max_decile_moves is not None:
-            told.append(f"at most {self.max_decile_moves:.2%} of rows move to another tenth")
+            phrases.append(f"at most {self.max_decile_moves:.2%} of rows move to another decile")
         if self.max_label_flips is not None:
-            told.append(f"at most {self.max_label_flips:.2%} of labels flip")
-        return ", and ".join(told)
+            phrases.append(f"at most {self.max_label_flips:.2%} of labels flip")
+        return ", and ".join(phrases)

@@ -1,136 +1,159 @@
-"""Gates on how good the answers are: against a bound, the baseline, the champion, the model's own past."""
+"""Gates on the quality of the predictions: against a limit, the baseline, the champion, and the model's history."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from include.spec.base import SpecModel
-from include.spec.gates.metrics import HIGHER_IS_BETTER, Judged, Metric
+from include.spec.gates.base import Alpha, Gate
+from include.spec.metrics import METRICS, Estimate, MetricName
 
-Level = Annotated[float, Field(gt=0, lt=0.5)]
-
-
-class AtLeast(SpecModel):
-    """The candidate's metric must reach `bound`; with ``on="interval"``, the low end of its interval must."""
-
-    kind: Literal["at_least"] = "at_least"
-    metric: Metric
-    bound: float
-    on: Judged = "point"
-
-    @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{_judged(self.metric, self.on, 'low')} is at least {self.bound:g}"
+__all__ = ["BetterThanBaseline", "Calibration", "MetricThreshold", "NonInferiority", "Superiority", "WithinHistory"]
 
 
-class AtMost(SpecModel):
-    """The candidate's metric must not exceed `bound`; with ``on="interval"``, the high end of its interval must not."""
+class Limits(SpecModel):
+    """A minimum, a maximum, or both; reaching a limit is enough."""
 
-    kind: Literal["at_most"] = "at_most"
-    metric: Metric
-    bound: float
-    on: Judged = "point"
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("expected minimum, maximum or both; found neither")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum must not be above maximum; found {self.minimum:g} and {self.maximum:g}")
+        return self
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{_judged(self.metric, self.on, 'high')} is at most {self.bound:g}"
+    def limits(self) -> str:
+        """The limits as a phrase."""
+        phrases = [
+            f"{word} {limit:g}"
+            for word, limit in (("at least", self.minimum), ("at most", self.maximum))
+            if limit is not None
+        ]
+        return " and ".join(phrases)
 
 
-class BetterThanBaseline(SpecModel):
-    """The candidate must beat the baseline by more than `margin`.
+class MetricThreshold(Limits, Gate):
+    """The candidate's metric must be within `minimum` and `maximum`.
 
-    With a `level`, it must have been shown: the one-sided confidence bound of the difference must
-    exceed the margin, so that a candidate no better passes with at most that probability.
+    With ``on="interval"``, the whole confidence interval must be: its lower end is compared with the
+    minimum, its upper end with the maximum.
+    """
+
+    kind: Literal["metric_threshold"] = "metric_threshold"
+    metric: MetricName
+    on: Estimate = "point"
+
+    @property
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"{_estimated(self.metric, self.on)} is {self.limits}"
+
+
+class BetterThanBaseline(Gate):
+    """The candidate must be better than the baseline by more than `margin`.
+
+    With an `alpha`, it must be significantly better: the one-sided confidence bound of the paired
+    difference must exceed the margin, so that a candidate which is no better passes with probability
+    `alpha` at most. Without, the two values are compared.
     """
 
     kind: Literal["better_than_baseline"] = "better_than_baseline"
-    metric: Metric
+    metric: MetricName
     margin: float = 0.0
-    level: Level | None = None
+    alpha: Alpha | None = None
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{self.metric} is better than the baseline's by more than {self.margin:g}{_shown_at(self.level)}"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"{self.metric} is better than the baseline's by more than {self.margin:g}{_at(self.alpha)}"
 
 
-class NonInferiority(SpecModel):
-    """The candidate must be shown to fall short of the champion by at most `margin` (non-inferiority).
+class NonInferiority(Gate):
+    """The candidate must be proven to be worse than the champion by at most `margin`.
 
-    What is held against the margin is the one-sided confidence bound of the paired difference, not
-    the difference: a candidate truly worse by the margin passes with probability `level`, however
-    many rows there are.
+    The one-sided confidence bound of the paired difference is compared with the margin, not the
+    difference itself: a candidate that is truly worse by the margin passes with probability `alpha`,
+    however many rows there are. Without a champion the candidate passes.
     """
 
     kind: Literal["non_inferiority"] = "non_inferiority"
-    metric: Metric
+    metric: MetricName
     margin: NonNegativeFloat = 0.0
-    level: Level = 0.05
+    alpha: Alpha = 0.05
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{self.metric} is worse than the champion's by no more than {self.margin:g}{_shown_at(self.level)}"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"{self.metric} is worse than the champion's by at most {self.margin:g}{_at(self.alpha)}"
 
 
-class Superiority(SpecModel):
-    """The candidate must be shown to be better than the champion by more than `by` (superiority)."""
+class Superiority(Gate):
+    """The candidate must be proven to be better than the champion by more than `margin`.
+
+    The one-sided confidence bound of the paired difference must exceed the margin. Without a champion
+    the candidate passes.
+    """
 
     kind: Literal["superiority"] = "superiority"
-    metric: Metric
-    by: NonNegativeFloat = 0.0
-    level: Level = 0.05
+    metric: MetricName
+    margin: NonNegativeFloat = 0.0
+    alpha: Alpha = 0.05
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{self.metric} is better than the champion's by more than {self.by:g}{_shown_at(self.level)}"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"{self.metric} is better than the champion's by more than {self.margin:g}{_at(self.alpha)}"
 
 
-class Calibration(SpecModel):
-    """Probabilities must mean what they say: the expected calibration error must not exceed `error`."""
+class Calibration(Gate):
+    """The expected calibration error of the probabilities may be at most `max_error`.
+
+    With ``on="interval"``, the upper end of its confidence interval may be.
+    """
 
     kind: Literal["calibration"] = "calibration"
-    error: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    on: Judged = "point"
+    max_error: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    on: Estimate = "point"
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        return f"{_judged('the expected calibration error', self.on, 'high')} is at most {self.error:g}"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        return f"{_estimated('the expected calibration error', self.on)} is at most {self.max_error:g}"
 
 
-class WithinHistory(SpecModel):
-    """The metric must not fall out of the model's own history on the bad side.
+class WithinHistory(Gate):
+    """The metric may not be unusually bad for this model.
 
-    Measured by the robust z-score: the distance to the median of the accepted versions before, in
-    units of 1.4826 times their median absolute deviation, which is taken as at least `least_spread`.
-    With fewer than `fewest` versions there is no history to judge by, and the gate says so.
+    The measure is the robust z-score: the distance to the median of the earlier accepted versions, in
+    units of 1.4826 times their median absolute deviation, which is taken as at least `min_spread`.
+    With fewer than `min_versions` earlier versions, the gate passes and reports that there is no history.
     """
 
     kind: Literal["within_history"] = "within_history"
-    metric: Metric
-    deviations: PositiveFloat = 6.0
-    fewest: PositiveInt = 5
-    least_spread: PositiveFloat = 0.005
+    metric: MetricName
+    max_robust_z: PositiveFloat = 6.0
+    min_versions: PositiveInt = 5
+    min_spread: PositiveFloat = 0.005
 
     @property
-    def asks(self) -> str:
-        """What the gate asks for, in words."""
-        worse = "below" if self.METRICS[metric].higher_is_better else "above"
+    def requirement(self) -> str:
+        """What the gate requires, as a phrase."""
+        worse = "below" if METRICS[self.metric].higher_is_better else "above"
         return (
-            f"{self.metric} is no more than {self.deviations:g} robust deviations {worse} the median of the model's "
-            f"accepted versions, once there are {self.fewest}"
+            f"{self.metric} is at most {self.max_robust_z:g} robust deviations {worse} the median of the model's "
+            f"accepted versions, once there are {self.min_versions}"
         )
 
 
-def _judged(name: str, on: Judged, end: str) -> str:
-    return name if on == "point" else f"the {end} end of the interval of {name}"
+def _estimated(name: str, on: Estimate) -> str:
+    return name if on == "point" else f"the confidence interval of {name}"
 
 
-def _shown_at(level: float | None) -> str:
-    return "" if level is None else f" (shown at the one-sided level {level:g})"
+def _at(alpha: float | None) -> str:
+    return "" if alpha is None else f" (one-sided, alpha {alpha:g})"
