@@ -85,11 +85,9 @@ def prepared(stack: Stack, today: datetime) -> None:
             connection.execute(text(TABLE), {"until": today})
         if resources.ledger.champion("thousand") is None:
             say("a champion")
-            snapshot = pipeline.take_snapshot(spec, today, resources)
-            fitted = pipeline.train_candidate(spec, "bench", snapshot, resources)
-            exported = pipeline.export_candidate(spec, fitted, resources)
-            compared = pipeline.evaluate_candidate(spec, exported, resources)
-            version = pipeline.evaluate_gates(spec, exported, compared, None, resources)
+            version = pipeline.retrain(
+                spec, "bench", today, resources, report=None, rehearsal=None, until="gate"
+            ).version
             pipeline.move_champion("thousand", version.version, "bench", "to have one", resources)
 
 

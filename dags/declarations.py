@@ -1,7 +1,7 @@
-"""No Airflow DAG of its own: this file fails to import while a declaration is broken.
+"""Defines no Airflow DAG: this file fails to import while a declaration is invalid.
 
-So the UI's import-error banner names the file, the field, what was expected and what was found, and
-goes away when the declaration is mended; meanwhile the DAGs of all other models parse and run.
+The import-error banner of the UI then names the file, the field, the expected and the found value, and disappears when
+the declaration is corrected. The DAGs of all other models are parsed and run meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Airflow DAG that clears up: ``housekeeping``."""
+"""The Airflow DAG that removes what nobody needs any more, and sends alerts again: ``housekeeping``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from include.models import declared_models
 from include.settings import DATABASE_POOL, load_settings
 from sluice_airflow import dag_docs, runs
 from sluice_airflow.defaults import TAG, dag_defaults
+from sluice_airflow.tasks import with_pipeline
 
 KEEP_WORK = timedelta(days=14)
 KEEP_STAGING = timedelta(days=1)
@@ -32,48 +33,40 @@ with DAG(
 
     @task
     def resend_alerts(dag_run: Any) -> int:
-        """Send again what a channel did not take; returns how many alerts now reached all of theirs."""
-        from include import pipeline
-
+        """Send again what a channel did not take; returns how many alerts have now reached all their channels."""
         until = runs.as_of(dag_run) - SENDER_TIME
-        with pipeline.open_resources() as resources:
-            return resources.alerts.resend(until - RESEND_FOR, until)
+        return with_pipeline(lambda _, resources: resources.alerts.resend(until - RESEND_FOR, until))
 
     @task
     def remove_old_work(dag_run: Any) -> int:
         """Remove the work folders of finished runs, and artifacts that were never completed; returns how many."""
-        from include import housekeeping, pipeline
-
         now = runs.as_of(dag_run)
-        with pipeline.open_resources() as resources:
-            orphans = resources.artifacts.remove_orphans(KEEP_ORPHANS, now)
-            return orphans + housekeeping.remove_old_work(resources.settings.work_dir, KEEP_WORK, now)
+        return with_pipeline(
+            lambda steps, opened: (
+                opened.artifacts.remove_orphans(KEEP_ORPHANS, now)
+                + steps.remove_old_work(opened.settings.work_dir, KEEP_WORK, now)
+            )
+        )
 
     @task(pool=DATABASE_POOL)
     def clean_staging() -> list[str]:
-        """Drop staging tables that no attempt will publish any more; returns their names."""
-        from include import pipeline
-
-        with pipeline.open_resources() as resources:
-            return pipeline.clean_staging(KEEP_STAGING, resources)
+        """Drop staging tables that no attempt will publish; returns their names."""
+        return with_pipeline(lambda steps, resources: steps.clean_staging(KEEP_STAGING, resources))
 
     @task(pool=DATABASE_POOL)
     def drop_expired_partitions(dag_run: Any) -> dict[str, list[str]]:
         """Remove score partitions that are older than their models keep them; returns their starts by model."""
-        from include import pipeline
-
-        with pipeline.open_resources() as resources:
-            now = runs.as_of(dag_run)
-            return {spec.name: pipeline.drop_expired_partitions(spec, now, resources) for spec in specs.values()}
+        now = runs.as_of(dag_run)
+        return with_pipeline(
+            lambda steps, resources: {
+                spec.name: steps.drop_expired_partitions(spec, now, resources) for spec in specs.values()
+            }
+        )
 
     @task(pool=DATABASE_POOL)
     def shadow_requests(model: str, run_id: str) -> dict[str, Any] | None:
-        """Answer the sampled online requests of a model with its challenger; returns how far it is."""
-        from include import pipeline
-
-        with pipeline.open_resources() as resources:
-            found = pipeline.shadow_requests(specs[model], run_id, resources)
-        return found and found.to_plain()
+        """Answer the sampled online requests of a model with its challenger; returns the divergence."""
+        return with_pipeline(lambda steps, resources: steps.shadow_requests(specs[model], run_id, resources))
 
     clean_staging()
     drop_expired_partitions()

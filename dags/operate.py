@@ -11,6 +11,7 @@ from include.models import declared_models
 from include.settings import load_settings
 from sluice_airflow import assets, dag_docs, runs
 from sluice_airflow.defaults import TAG, dag_defaults
+from sluice_airflow.tasks import with_pipeline
 
 declared = declared_models(load_settings().models_dir)
 # A model whose declaration is broken just now still has a champion, and may need its rollback the more.
@@ -18,15 +19,15 @@ names = sorted({*declared.specs, *(error.file.parent.name for error in declared.
 
 FORM = {
     "model": Param(
-        type="string", enum=names or ["none_declared"], title="Model", description="Whose champion to move."
+        type="string", enum=names or ["none_declared"], title="Model", description="The model whose champion to change."
     ),
-    "version": Param(type="integer", minimum=1, title="Version", description="The version that becomes the champion."),
+    "version": Param(type="integer", minimum=1, title="Version", description="The version to make champion."),
     "reason": Param(
         type="string",
         minLength=10,
         maxLength=500,
         title="Reason",
-        description="Why, in a sentence: the ledger keeps it for good.",
+        description="The reason, in one sentence. The ledger keeps it permanently.",
     ),
 }
 
@@ -43,15 +44,15 @@ with DAG(
     @task(outlets=[assets.MOVED_CHAMPION])
     def move_champion(params: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         """Promote the version, or roll back to it."""
-        from include import pipeline
-
         model, version = params["model"], params["version"]
-        with pipeline.open_resources() as resources:
+
+        def move(steps: Any, resources: Any) -> Any:
             who, spec = runs.actor(dag_run), declared.specs.get(model)
-            promotion = pipeline.move_champion(model, version, who, params["reason"], resources, spec)
-            digest = resources.ledger.version(model, version).artifact_digest
-        event = assets.promotion_event(promotion, digest)
-        outlet_events[assets.MOVED_CHAMPION].add(assets.champion(model), extra=event)
-        return promotion.to_plain()
+            promotion = steps.move_champion(model, version, who, params["reason"], resources, spec)
+            event = assets.promotion_event(promotion, resources.ledger.version(model, version).artifact_digest)
+            outlet_events[assets.MOVED_CHAMPION].add(assets.champion(model), extra=event)
+            return promotion
+
+        return with_pipeline(move)
 
     move_champion()

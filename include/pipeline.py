@@ -1,25 +1,53 @@
-"""READ FIRST: the life of a model, one function a step, in the order of the flow.
+"""READ FIRST: the life of a model, one function a step.
+
+`include.flows` writes the order of the two flows once, and `retrain` and `score` run them in process:
 
     retrain   validate_training_data → take_snapshot → train_candidate → export_candidate → check_parity
-              (→ check_reproducibility, if declared) → evaluate_candidate → rehearse_candidate → evaluate_gates
-              (→ record_approval, if declared) → promote_candidate
-    score     validate_partition → plan_partition → score_shard, once a shard → publish_partition → check_online_parity
-              (score_partition: from the plan to the publication in one go)
-              → shadow_partition, if declared
-    operate   approve_version, set_challenger, shadow_requests, move_champion
+              → check_reproducibility (if declared) → evaluate_candidate → rehearse_candidate → evaluate_gates
+              → record_approval (if declared) → promote_candidate
+    score     validate_partition → plan_partition → score_shard (for each shard) → publish_partition
+              → check_online_parity (if declared) → shadow_partition (if declared)
+
+The other functions are called by a person or by the hourly `housekeeping`:
+
+    operate   approve_version, set_challenger, shadow_requests, move_champion, drop_partition
+    clean up  clean_staging, drop_expired_partitions, remove_old_work
     audit     verify_version, explain_promotion, ml_test_score, attest
 
-Each step takes records and returns a record: paths, digests and figures, never rows. So a step can
-be run again by itself, in another process, and a DAG only wires them. The steps, in `include/steps/`,
-alone compose the stages; no stage knows another.
+Each step takes records and returns a record: paths, digests and figures, never rows. So a step can be run again
+alone, in another process. Only the steps in `include/steps/` compose the stages; no stage imports another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
+from typing import Any
+
+from include.errors import SluiceError
+from include.flows import RETRAIN, SCORE, Step
+from include.records import (
+    Evaluation,
+    ExportedCandidate,
+    FittedCandidate,
+    ModelVersion,
+    Period,
+    Promotion,
+    PublishedPartition,
+    Rehearsal,
+    ScoreMode,
+    ScorePlan,
+    SnapshotRef,
+    StagedShard,
+    ValidationReport,
+)
 from include.resources import Resources, open_resources, open_trainer_resources
+from include.spec import ModelSpec
 from include.steps.approval import approve_version, record_approval
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
+from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.online_parity import check_online_parity
 from include.steps.operate import move_champion
 from include.steps.rehearse import rehearse_candidate
@@ -31,32 +59,27 @@ from include.steps.retrain import (
     promote_candidate,
     take_snapshot,
     train_candidate,
-    validate_training_data,
 )
-from include.steps.score import (
-    clean_staging,
-    drop_expired_partitions,
-    drop_partition,
-    plan_partition,
-    publish_partition,
-    score_partition,
-    score_shard,
-    validate_partition,
-)
+from include.steps.score import abandon_partition, plan_partition, publish_partition, score_shard
 from include.steps.scorecard import attest, ml_test_score
 from include.steps.shadow import (
     check_shadow_bounds,
-    latest_divergences,
     set_challenger,
     shadow_partition,
     shadow_requests,
 )
+from include.steps.validation import validate_partition, validate_training_data
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
     "Resources",
     "open_resources",
     "open_trainer_resources",
+    # the flows
+    "Retrained",
+    "retrain",
+    "score",
+    "run_step",
     # retrain
     "validate_training_data",
     "take_snapshot",
@@ -74,22 +97,150 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "plan_partition",
     "score_shard",
     "publish_partition",
+    "abandon_partition",
     "check_online_parity",
-    "score_partition",
-    "clean_staging",
-    "drop_expired_partitions",
+    "shadow_partition",
     # operate
-    "drop_partition",
     "approve_version",
     "set_challenger",
-    "shadow_partition",
     "shadow_requests",
-    "latest_divergences",
     "check_shadow_bounds",
     "move_champion",
+    "drop_partition",
+    # clean up
+    "clean_staging",
+    "drop_expired_partitions",
+    "remove_old_work",
     # audit
     "verify_version",
     "explain_promotion",
     "ml_test_score",
     "attest",
 ]
+
+Around = Callable[[Step], AbstractContextManager[Any]]
+"""Called with each step; the step runs within what it returns."""
+
+
+class Retrained:
+    """The results of a retrain: an attribute for each step that ran."""
+
+    report: ValidationReport
+    snapshot: SnapshotRef
+    fitted: FittedCandidate
+    exported: ExportedCandidate
+    compared: Evaluation
+    rehearsal: Rehearsal | None
+    version: ModelVersion
+    promotion: Promotion | None = None
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        for step in RETRAIN:
+            if step.gives in values:
+                setattr(self, step.gives, values[step.gives])
+
+
+def retrain(
+    spec: ModelSpec,
+    run_id: str,
+    as_of: datetime,
+    resources: Resources,
+    *,
+    actor: str = "",
+    requested_by: str | None = None,
+    until: str = "promote",
+    around: Around = nullcontext,
+    **known: Any,
+) -> Retrained:
+    """Run the steps of a retrain in order, in this process.
+
+    It ends with the gates when they reject the candidate, or when a person has to approve it first.
+
+    Parameters
+    ----------
+    as_of : datetime
+        The end of the window of rows, as far as labels are known by then.
+    actor : str
+        Who promotes an accepted candidate.
+    requested_by : str, optional
+        Who asked for the run, and so may not approve its version.
+    until : str
+        The name of the last step to run.
+    around : callable, optional
+        Called with each `Step`; the step runs within the context manager that it returns.
+    **known
+        Results of steps, by name: these steps do not run. ``rehearsal=None`` leaves the rehearsal out.
+
+    Raises
+    ------
+    SluiceError
+        The error of the step that failed.
+    """
+    values = {"run_id": run_id, "as_of": as_of, "actor": actor, "requested_by": requested_by, **known}
+    for step in RETRAIN:
+        if not step.declared(spec) or step.gives in known:
+            continue
+        if step.by_person or (step.name == "promote" and not values["version"].decision.accepted):
+            break
+        with around(step):
+            values[step.gives] = run_step(step, spec, values, resources)
+        if step.name == until:
+            break
+    return Retrained(values)
+
+
+def score(
+    spec: ModelSpec,
+    run_id: str,
+    period: Period,
+    resources: Resources,
+    *,
+    version: int | None = None,
+    mode: ScoreMode = "champion",
+    shards: int | None = None,
+    report: ValidationReport | None = None,
+) -> PublishedPartition:
+    """Run the steps of a score in order, in this process, up to the publication.
+
+    When a step fails, the staging tables of the attempt are dropped, and the former rows stay.
+
+    Parameters
+    ----------
+    version, mode, shards
+        See `plan_partition`.
+    report : ValidationReport, optional
+        The period's validation, when it was done before.
+
+    Raises
+    ------
+    SluiceError
+        The error of the step that failed.
+    """
+    values: dict[str, Any] = {"run_id": run_id, "period": period, "version": version, "mode": mode, "shards": shards}
+    values |= {"try_number": 1, "report": report}
+    try:
+        for step in SCORE:
+            if step.gives == "report" and report is not None:
+                continue
+            if step.each_shard:
+                plan: ScorePlan = values["plan"]
+                shard_values = [{**values, "shard": shard} for shard in range(plan.shards)]
+                staged: list[StagedShard] = [run_step(step, spec, each, resources) for each in shard_values]
+                values[step.gives] = staged
+            else:
+                values[step.gives] = run_step(step, spec, values, resources)
+            if step.name == "publish":
+                break
+    except SluiceError:
+        if "plan" in values:
+            with suppress(SluiceError):  # fenced, or the database is down: then the successor cleans up
+                abandon_partition(values["plan"], resources)
+        raise
+    published: PublishedPartition = values["published"]
+    return published
+
+
+def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:
+    """Call the function of `step` with those of `values` that it takes; return its result."""
+    function = globals()[step.function]
+    return function(spec=spec, resources=resources, **{name: values[name] for name in step.takes})

@@ -1,4 +1,4 @@
-"""What the steps of the pipeline work with, opened once and passed in."""
+"""The resources of the pipeline's steps, opened once and passed in."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from include.registry import ArtifactStore, Ledger, open_artifact_store
 from include.settings import Settings, load_settings
 from include.telemetry import Telemetry
 from include.warehouse import embedded_server, migrate, open_engine
+from include.warehouse.feature_source import FeatureSource, PostgresFeatureSource
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Everything outside: database, artifacts, channels, clock."""
+    """Everything outside the process that the steps work with.
+
+    Attributes
+    ----------
+    features : FeatureSource
+        Where the models' rows are read from.
+    """
 
     settings: Settings
     database_url: str
     engine: Engine
+    features: FeatureSource
     ledger: Ledger
     artifacts: ArtifactStore
     alerts: AlertDispatcher
@@ -31,9 +39,9 @@ class Resources:
 
 
 def open_trainer_resources() -> contextlib.AbstractContextManager[Resources]:
-    """Open what the steps of retraining need, under the role that cannot promote what nobody approved.
+    """Open the resources of a retrain, with a role that cannot promote an unapproved version.
 
-    That is ``SLUICE_TRAINER_DATABASE_URL``'s; unset, everybody's.
+    Its database URL is ``SLUICE_TRAINER_DATABASE_URL``; by default ``SLUICE_DATABASE_URL``.
     """
     settings = load_settings()
     url = settings.trainer_database_url or settings.database_url
@@ -42,10 +50,9 @@ def open_trainer_resources() -> contextlib.AbstractContextManager[Resources]:
 
 @contextlib.contextmanager
 def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
-    """Open what the steps need; close it in the end.
+    """Open the resources of the steps; close them in the end.
 
-    With no database URL set, the embedded server is used: found running, or started, brought up to
-    date, and stopped in the end.
+    Without a database URL the embedded server is used: started unless it runs, migrated, and stopped in the end.
 
     Parameters
     ----------
@@ -66,6 +73,7 @@ def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
             settings=settings,
             database_url=url,
             engine=engine,
+            features=PostgresFeatureSource(url),
             ledger=Ledger(engine),
             artifacts=open_artifact_store(settings),
             alerts=AlertDispatcher(engine, settings, settings.log_dir / "alerts.log"),

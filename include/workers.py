@@ -1,4 +1,4 @@
-"""What an Airflow worker is called in Airflow's records."""
+"""The name of a worker in Airflow's records."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from include.settings import load_settings
 
 
 def worker_name() -> str:
-    """Return what this machine, or this worker of several on it, is called: Airflow's ``hostname_callable``."""
+    """Return the name of this machine, or of this worker if it has several: Airflow's ``hostname_callable``."""
     return load_settings().worker_name or socket.getfqdn()

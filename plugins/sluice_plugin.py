@@ -1,4 +1,4 @@
-"""What Sluice adds to Airflow's API server. Airflow finds this file by itself, in every one of its processes."""
+"""Adds Sluice's pages to Airflow's API server. Airflow imports this file in each of its processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class _LazyApps:
-    """Makes the application when the API server asks: a task must not pay for importing it."""
+    """Makes the application when the API server needs it, so that a task does not import it."""
 
     def __get__(self, instance: object, owner: type) -> list[dict[str, Any]]:
         return _apps()

@@ -112,13 +112,8 @@ def load_parcels(engine: Engine, name: str = "parcels") -> None:
 
 def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: str | None = None) -> ModelVersion:
     """Do every step of retraining up to the gates but the rehearsal, which starts a service."""
-    assert pipeline.validate_training_data(spec, run_id, TODAY, resources).passed
-    fitted = pipeline.train_candidate(spec, run_id, pipeline.take_snapshot(spec, TODAY, resources), resources)
-    exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
-    if spec.reproducible:
-        exported = pipeline.check_reproducibility(spec, exported, resources)
-    compared = pipeline.evaluate_candidate(spec, exported, resources)
-    return pipeline.evaluate_gates(spec, exported, compared, None, resources, requested_by)
+    done = pipeline.retrain(spec, run_id, TODAY, resources, requested_by=requested_by, rehearsal=None, until="gate")
+    return done.version
 
 
 def keep_port(home: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from include.housekeeping import remove_old_work
+from include.steps.housekeeping import remove_old_work
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 KEEP = timedelta(days=14)

@@ -81,13 +81,7 @@ def _train(model: str, settings: Any) -> None:
         load_samples(resources.engine, dates="shifted", today=today.date())
         spec = declared_models(settings.models_dir)[model]
         run = f"bench__{today.isoformat()}"
-        snapshot = pipeline.take_snapshot(spec, today, resources)
-        fitted = pipeline.train_candidate(spec, run, snapshot, resources)
-        exported = pipeline.check_parity(spec, pipeline.export_candidate(spec, fitted, resources), resources)
-        compared = pipeline.evaluate_candidate(spec, exported, resources)
-        rehearsal = pipeline.rehearse_candidate(spec, exported, resources)
-        version = pipeline.evaluate_gates(spec, exported, compared, rehearsal, resources)
-        pipeline.promote_candidate(spec, version, "bench", resources)
+        pipeline.retrain(spec, run, today, resources, actor="bench", report=None)
 
 
 def _write_body(found: Trained, model: str, rows: int) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy import Engine, text
 from deploy.local_stack.errors import LocalStackError
 from include.models import declared_models
 from include.records import Period
+from include.warehouse import url_of
+from include.warehouse.feature_source import PostgresFeatureSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class PublishedPartitions:
         """Count, for each of `days` that is published, the rows of the score table and those of the source."""
         published = self.published(model)
         spec = declared_models(self.models_dir)[model]
-        counted = []
+        counted, source = [], PostgresFeatureSource(url_of(self.engine))
         with self.engine.connect() as connection:
             for day in (each for each in days if each in published):
                 period = Period.of_day(day)
@@ -60,11 +62,7 @@ class PublishedPartitions:
                     text(f'SELECT count(*) FROM scores."{model}" WHERE partition_start = :start'),  # noqa: S608  # a declared name
                     {"start": period.start},
                 ).scalar_one()
-                source = connection.execute(
-                    text(f"SELECT count(*) FROM ({spec.query}) AS q"),  # noqa: S608  # the model's own query
-                    {"period_start": period.start, "period_end": period.end},
-                )
-                counted.append(PartitionCount(day, published[day][0], int(scored), int(source.scalar_one())))
+                counted.append(PartitionCount(day, published[day][0], int(scored), source.count(spec, period)))
         return counted
 
     def reconcile(self, model: str, days: Sequence[date]) -> None:
@@ -80,7 +78,7 @@ class PublishedPartitions:
                 raise LocalStackError(
                     f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
                     f"source; found {each.rows}.",
-                    f"Run score_{model} for that day again in Airflow. Its publications are in sluice.partition_publication.",
+                    f"Run score_{model} for that day again in Airflow. sluice.partition_publication has its publications.",
                 )
 
 

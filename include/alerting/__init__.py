@@ -1,6 +1,6 @@
-"""Alerting: what is said when something failed, and to whom.
+"""Alerting: the message when something failed, and its recipients.
 
-`AlertDispatcher.raise_alert` tells everyone who should know; `formatting` holds every word of it.
+`AlertDispatcher.raise_alert` sends it to everyone who should know; `formatting` writes its text.
 """
 
 from include.alerting.dispatcher import AlertDispatcher

@@ -1,10 +1,10 @@
-"""The way out to people: one message, one Apprise address. Addresses hold secrets and are never logged."""
+"""Delivery of a message to an Apprise address. Addresses hold secrets and are never logged."""
 
 from __future__ import annotations
 
 NO_ADDRESS = "no address: map the channel in SLUICE_ALERT_CHANNELS"
-BAD_ADDRESS = "Apprise does not understand the address: see the channel in SLUICE_ALERT_CHANNELS"
-REFUSED = "not delivered: the log of the failed task says what Apprise met"
+BAD_ADDRESS = "Apprise cannot parse the address: check the channel in SLUICE_ALERT_CHANNELS"
+REFUSED = "not delivered: the log of the failed task has the error of Apprise"
 
 
 def send(address: str | None, title: str, body: str) -> str | None:
@@ -13,7 +13,7 @@ def send(address: str | None, title: str, body: str) -> str | None:
     Returns
     -------
     str or None
-        Why it was not delivered; None when it was.
+        The reason why it was not delivered; None when it was.
     """
     if not address:
         return NO_ADDRESS

@@ -1,11 +1,11 @@
-"""The desk that an alert is handed in at: a line in a file, a row in the database, messages to people.
+"""The dispatcher of alerts: each becomes a line in a file, a row in the database, and messages to people.
 
-The three ways do not depend on each other: each is tried, whatever became of the others, and what
-failed is written where the others can show it. The row is written before the messages are sent, so
+The three do not depend on each other: each is tried even if the others failed, and a failure is recorded by the
+others. The row is written before the messages are sent, so
 that an alert whose sender is killed half-way stays visible as undelivered.
 
 In ``sluice.alert`` the array `channels` names the channels an alert was addressed to. A plain name
-was delivered; ``name: why`` was not, and `delivered` is then false.
+was delivered; ``name: reason`` was not, and `delivered` is then false.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ _OF_RUN = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run
 
 
 class AlertDispatcher:
-    """Where alerts are handed in.
+    """Stores and sends alerts.
 
     Parameters
     ----------
     engine : Engine or None
-        The database; None when it could not be reached.
+        The database. None when it cannot be reached.
     settings : Settings
         Its `alert_channels` map a channel's name to an Apprise address.
     log_file : Path
-        Gets one JSON line an alert, and one for each way that failed.
+        Receives one JSON line for each alert, and one for each failure to store or send it.
     """
 
     def __init__(self, engine: Engine | None, settings: Settings, log_file: Path) -> None:
         self._engine, self._settings, self._log_file = engine, settings, log_file
 
     def raise_alert(self, alert: Alert, channels: Iterable[str] = ()) -> None:
-        """Tell everyone: the log file, the table, the `channels` named and the default one. Never raises."""
+        """Write the alert to the log file and the table; send it to `channels` and the default one. Never raises."""
         names = self._addressed(channels)
         self._write_line("alert", alert, text=title(alert), error=shortened(alert.error), channels=names)
         row = self._insert(alert, names)
@@ -72,7 +72,7 @@ class AlertDispatcher:
             self._update(alert, row, names, failures)
 
     def already_alerted(self, dag_id: str, run_id: str) -> bool:
-        """Return whether an alert of this run is stored; False when the database cannot say."""
+        """Return whether an alert of this run is stored; False when the database does not answer."""
         if self._engine is None:
             return False
         try:
@@ -82,14 +82,14 @@ class AlertDispatcher:
             return False
 
     def resend(self, since: datetime, until: datetime) -> int:
-        """Try again the channels that alerts raised in ``[since, until)`` did not reach.
+        """Send alerts raised in ``[since, until)`` again to the channels that they did not reach.
 
-        `until` leaves out the newest alerts, whose senders may still be at it.
+        `until` excludes the newest alerts, which may still be being sent.
 
         Returns
         -------
         int
-            How many alerts have now reached all their channels.
+            Number of alerts that have now reached all their channels.
         """
         if self._engine is None:
             return 0

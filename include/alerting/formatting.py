@@ -1,22 +1,22 @@
-"""Every word that an alert says."""
+"""The text of an alert."""
 
 from __future__ import annotations
 
 from include.records import Alert
 
 LONGEST_ERROR = 4000
-"""Characters of an error that are passed on: chat services refuse longer messages."""
+"""Maximum length of an error in characters: chat services reject longer messages."""
 
 
 def title(alert: Alert) -> str:
-    """Return the one line that people see first: what failed, and where."""
+    """Return the first line: what failed, and where."""
     place = f"{alert.dag_id}.{alert.task_id}" if alert.task_id else alert.dag_id
     subject = f"model {alert.model}: " if alert.model else ""
     return f"Sluice: {subject}{place} failed"
 
 
 def body(alert: Alert) -> str:
-    """Return the whole message: model, DAG, task, run, try, error and where the log is."""
+    """Return the message: model, DAG, task, run, try, error and the address of the log."""
     lines = [
         ("Model", alert.model or "none: the DAG belongs to all models"),
         ("DAG", alert.dag_id),
@@ -31,7 +31,7 @@ def body(alert: Alert) -> str:
 
 
 def shortened(error: str) -> str:
-    """Return `error`, cut to `LONGEST_ERROR` characters, and saying so when it was cut."""
+    """Return `error`, cut to `LONGEST_ERROR` characters, with a note when it was cut."""
     if len(error) <= LONGEST_ERROR:
         return error
     return f"{error[:LONGEST_ERROR]} [{len(error) - LONGEST_ERROR} more characters in the log]"

@@ -8,7 +8,7 @@ from argparse import Namespace
 from include import pipeline
 from include.cli import person
 from include.models import DeclaredModels
-from include.registry import assigned_shadow
+from include.registry import assigned_shadow, read_divergences
 from include.resources import Resources
 
 
@@ -57,7 +57,7 @@ def _show_divergences(model: str, resources: Resources) -> None:
     if version is None:
         _say(f"No version of {model} runs in shadow.")
         return
-    found = pipeline.latest_divergences(model, version, resources)
+    found = read_divergences(resources.engine, model, version)
     for each in found:
         _say(each.sentence)
     if not found:

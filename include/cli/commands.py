@@ -6,15 +6,16 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from sqlalchemy import make_url
 
 from include import pipeline
 from include.cli import person
 from include.errors import NoChampionError, SluiceError
+from include.flows import Step
 from include.models import DeclaredModels
 from include.records import ModelVersion
 from include.registry import CARD
@@ -22,7 +23,6 @@ from include.resources import Resources, open_resources
 from include.settings import Settings, child_environment
 from include.warehouse.embedded import binary
 
-Result = TypeVar("Result")
 REJECTED = 3
 
 
@@ -66,17 +66,10 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     """Run every step of retraining; the last line says what became of the candidate."""
     spec, as_of = models[arguments.model], arguments.as_of or resources.clock()
     run_id = f"shell__{resources.clock().isoformat()}"
-    _step("validate", lambda: pipeline.validate_training_data(spec, run_id, as_of, resources))
-    snapshot = _step("snapshot", lambda: pipeline.take_snapshot(spec, as_of, resources))
-    fitted = _step("train", lambda: pipeline.train_candidate(spec, run_id, snapshot, resources))
-    exported = _step("export", lambda: pipeline.export_candidate(spec, fitted, resources))
-    _step("parity", lambda: pipeline.check_parity(spec, exported, resources))
-    if spec.reproducible:
-        exported = _step("reproduce", lambda: pipeline.check_reproducibility(spec, exported, resources))
-    compared = _step("evaluate", lambda: pipeline.evaluate_candidate(spec, exported, resources))
-    rehearsal = _step("rehearse", lambda: pipeline.rehearse_candidate(spec, exported, resources))
-    seen, actor = (exported, compared, rehearsal), person.who()
-    version = _step("gate", lambda: pipeline.evaluate_gates(spec, *seen, resources, requested_by=actor))
+    actor = person.who()
+    run = partial(pipeline.retrain, spec, run_id, as_of, resources, actor=actor, requested_by=actor, around=_timed)
+    done = run(until="gate")
+    version = done.version
     _show_gates(version)
     if not version.decision.accepted:
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
@@ -90,7 +83,8 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
             f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` takes it."
         )
         return 0
-    promotion = _step("promote", lambda: pipeline.promote_candidate(spec, version, actor, resources))
+    promotion = run(**vars(done)).promotion
+    assert promotion is not None  # noqa: S101  # it was accepted, and needs no approval
     _say(f"Version {promotion.to_version} of {spec.name} is champion (sequence {promotion.sequence}).")
     return 0
 
@@ -195,17 +189,18 @@ def _show_gates(version: ModelVersion) -> None:
         _say(f"  {gate.gate}: {gate.sentence}")
 
 
-def _step(name: str, work: Callable[[], Result]) -> Result:
-    sys.stdout.write(f"{name:<9} …")
+@contextmanager
+def _timed(step: Step) -> Iterator[None]:
+    """Show a step's name while it runs, then how long it took."""
+    sys.stdout.write(f"{step.name:<9} …")
     sys.stdout.flush()
     started = time.monotonic()
     try:
-        result = work()
+        yield
     except SluiceError:
         sys.stdout.write(f" failed after {time.monotonic() - started:.1f} s\n")
         raise
     sys.stdout.write(f" {time.monotonic() - started:.1f} s\n")
-    return result
 
 
 def _say(line: str) -> None:

@@ -69,8 +69,7 @@ def drop(arguments: Namespace, models: DeclaredModels, resources: Resources) -> 
 
 def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int | None, mode: ScoreMode) -> None:
     run_id = f"shell__{resources.clock().isoformat()}"
-    report = pipeline.validate_partition(spec, run_id, period, resources)
-    published = pipeline.score_partition(spec, report, resources, version, mode=mode)
+    published = pipeline.score(spec, run_id, period, resources, version=version, mode=mode)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version "
         f"{published.version} (sequence {published.sequence}{_chosen(published.mode)}).\n"

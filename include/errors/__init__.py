@@ -1,7 +1,7 @@
-"""Every error that a user can meet.
+"""Every error that a user can see.
 
-Each message names the thing, says what was expected and what was found, and ends with the next
-step. Callers catch the type; people read the message; nobody parses it.
+Each message names the thing, says what was expected and what was found, and ends with the next step. Callers catch the
+type, people read the message, and no code parses it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from include.errors.approval import (
     ApprovalVoidError,
     ApproverNotAllowedError,
 )
-from include.errors.base import NoChampionError, SluiceError
+from include.errors.base import NoChampionError, SluiceError, permanent_errors
 from include.errors.scoring import (
     FencedError,
     NoChampionAtTimeError,
@@ -52,6 +52,7 @@ __all__ = [
     "ReconciliationError",
     "RowsRejectedError",
     "ScoreBoundsError",
+    "ScoreTableError",
     "ServiceClientError",
     "SettingsError",
     "ShadowBoundsError",
@@ -64,56 +65,59 @@ __all__ = [
     "UnknownPromotionError",
     "UnknownVersionError",
     "ValidationFailedError",
+    "permanent_errors",
 ]
 
 
 class SettingsError(SluiceError):
-    """An environment variable holds a value that Sluice cannot work with."""
+    """An environment variable has an invalid value."""
 
 
 class SpecError(SluiceError):
-    """A model is declared wrongly.
+    """The declaration of a model is invalid.
 
     Parameters
     ----------
     file : Path
-        The file at fault.
+        The file with the error.
     field : str
         Dotted path of the field in the declaration, such as ``features.2.minimum``.
     expected : str
-        What the field should have held.
+        The expected value.
     found : str
-        What it held.
+        The value that was found.
     """
 
     def __init__(self, file: Path, field: str, expected: str, found: str) -> None:
         super().__init__(
             f"{file}: field '{field}': expected {expected}; found {found}. "
-            "Correct the file and save it: Airflow reads it again by itself."
+            "Correct the file and save it: Airflow reads it again automatically."
         )
         self.file, self.field, self.expected, self.found = file, field, expected, found
 
 
 class UnknownModelError(SluiceError):
-    """A model was named that no folder declares."""
+    """There is no declared model of this name."""
 
     def __init__(self, name: str, declared: Sequence[str]) -> None:
         known = ", ".join(declared) or "none"
-        super().__init__(f"no model is named '{name}'; declared are: {known}. `sluice new {name}` writes a skeleton.")
+        super().__init__(
+            f"there is no model '{name}'; declared models: {known}. `sluice new {name}` writes a skeleton."
+        )
         self.name, self.declared = name, tuple(declared)
 
 
 class UnknownVersionError(SluiceError):
-    """A version was named that the ledger does not hold."""
+    """The ledger has no such version."""
 
     def __init__(self, model: str, version: int | str, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet: run `sluice train " + model + "`"
-        super().__init__(f"model '{model}' has no version {version}; those that exist: {known}.")
+        super().__init__(f"model '{model}' has no version {version}; existing versions: {known}.")
         self.model, self.version, self.existing = model, version, tuple(existing)
 
 
 class UnknownPromotionError(SluiceError):
-    """A promotion was named that the ledger does not hold."""
+    """The ledger has no such promotion."""
 
     def __init__(self, model: str, sequence: int, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet"
@@ -124,35 +128,35 @@ class UnknownPromotionError(SluiceError):
 
 
 class PromotionConflictError(SluiceError):
-    """Somebody else moved the champion between our reading it and our moving it."""
+    """Somebody else changed the champion after it was read and before this promotion."""
 
     def __init__(self, model: str, sequence: int, winner_version: int, winner_actor: str) -> None:
         super().__init__(
             f"promotion of '{model}' lost the race for sequence number {sequence}: "
             f"'{winner_actor}' promoted version {winner_version} first. "
-            f"Look at `sluice history {model}`; promote again if your version should still win."
+            f"See `sluice history {model}`, and promote again if your version should still be champion."
         )
         self.model, self.sequence = model, sequence
         self.winner_version, self.winner_actor = winner_version, winner_actor
 
 
 class ValidationFailedError(SluiceError):
-    """The data broke the model's contract, so the run stopped before using them."""
+    """The data break the model's contract, so the run stopped before using them."""
 
     def __init__(self, model: str, period: str, reasons: Sequence[str], docs: str | None) -> None:
         listed = "; ".join(reason.rstrip(".") for reason in reasons)
         where = f" Data Docs: {docs}." if docs else ""
         super().__init__(
-            f"the data of '{model}' for {period} broke {len(reasons)} rule(s) of its contract: {listed}. "
+            f"the data of '{model}' for {period} break {len(reasons)} rule(s) of its contract: {listed}. "
             f"The champion and the published scores are untouched.{where} "
-            "Mend the source, or the contract in spec.py, and run again; "
-            "the counts and keys are in sluice.validation_result."
+            "Correct the source, or the contract in spec.py, and run again. "
+            "sluice.validation_result has the counts and the keys."
         )
         self.model, self.period, self.reasons, self.docs = model, period, tuple(reasons), docs
 
 
 class CandidateRejectedError(SluiceError):
-    """A gate said no, so the candidate may not be promoted by the pipeline."""
+    """A gate rejected the candidate, so the pipeline may not promote it."""
 
     def __init__(self, model: str, version: int, reasons: Sequence[str]) -> None:
         super().__init__(
@@ -163,16 +167,16 @@ class CandidateRejectedError(SluiceError):
 
 
 class NotEnoughDataError(SluiceError):
-    """A split holds too little to train or to judge a model with."""
+    """A split has too few rows to train or to evaluate a model."""
 
 
 class TrainingBudgetError(SluiceError):
-    """A training would take more memory than it may, so it was not begun."""
+    """A training needs more memory than it may use, so it was not started."""
 
     def __init__(self, model: str, rows: int, features: int, wanted_mib: int, budget_mib: int) -> None:
         super().__init__(
             f"model '{model}': expected a training that fits SLUICE_TRAIN_MEMORY_MIB={budget_mib}; found "
-            f"{rows:,} rows of {features} features, which take about {wanted_mib:,} MiB. Nothing was trained, the "
+            f"{rows:,} rows of {features} features, which need about {wanted_mib:,} MiB. Nothing was trained; the "
             f"champion stays. Set SLUICE_TRAIN_MEMORY_MIB to {wanted_mib} or more where the machine has it, or shorten "
             "`window` in spec.py, or sample in features.sql."
         )
@@ -180,18 +184,18 @@ class TrainingBudgetError(SluiceError):
 
 
 class TrainingBackendError(SluiceError):
-    """The backend that SLUICE_TRAIN_BACKEND names cannot be used."""
+    """The backend in SLUICE_TRAIN_BACKEND cannot be used."""
 
     def __init__(self, backend: str, found: str, advice: str) -> None:
         super().__init__(
             f"SLUICE_TRAIN_BACKEND={backend}: expected joblib's backend of that name to be usable; found that {found}. "
-            f"{advice} Or unset it: then the training runs in its task alone."
+            f"{advice} Or unset it: then the training runs in its own task."
         )
         self.backend = backend
 
 
 class ConversionError(SluiceError):
-    """An estimator, or a step of it, does not convert to ONNX faithfully."""
+    """An estimator, or a step of it, cannot be converted to ONNX exactly."""
 
     def __init__(self, model: str, step: str, reason: str, advice: str) -> None:
         super().__init__(f"model '{model}': step {step} cannot be served: {reason}. {advice}")
@@ -199,32 +203,34 @@ class ConversionError(SluiceError):
 
 
 class PrecisionError(SluiceError):
-    """A feature holds values that single precision, the precision of serving, cannot tell apart."""
+    """A feature has different values that are equal in single precision, the precision of serving."""
 
 
 class ArtifactError(SluiceError):
-    """A file of an artifact is missing, added, or not what the ledger and the manifest say it is."""
+    """A file of an artifact is missing, unexpected, or different from its digest in the ledger or the manifest."""
 
 
 class SignatureError(ArtifactError):
-    """What should be signed by a trusted key is not: the signature is missing, by another key, or of other bytes."""
+    """A signature is missing, made by an untrusted key, or made of other bytes."""
 
 
 class ArtifactStoreError(SluiceError):
-    """The object store that artifacts are kept in does not answer, or refuses to; it may do so later."""
+    """The object store with the artifacts does not answer, or refuses to; a retry may succeed."""
+
+    retryable = True
 
 
 class ReconciliationError(SluiceError):
-    """The rows that were read, scored and staged are not the same rows, so nothing was published."""
+    """The rows that were read, scored and staged differ, so nothing was published."""
 
 
 class RowsRejectedError(SluiceError):
-    """Rows given to a model are not what its signature allows.
+    """Rows do not fit the model's signature.
 
     Parameters
     ----------
     faults : sequence of FieldError
-        Each names the JSON path, what was expected and what came; at most 20 are kept.
+        Each names the JSON path, the expected and the found value; at most 20 are kept.
     """
 
     def __init__(self, faults: Sequence[object]) -> None:
@@ -233,4 +239,12 @@ class RowsRejectedError(SluiceError):
 
 
 class DatabaseError(SluiceError):
-    """The database cannot be started or reached."""
+    """The database cannot be started or reached, or failed."""
+
+    retryable = True
+
+
+class ScoreTableError(DatabaseError):
+    """A score table does not fit the declaration of its model."""
+
+    retryable = False

@@ -1,4 +1,4 @@
-"""Errors of promotions that a person has to approve."""
+"""Errors of approvals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.errors.base import SluiceError
 
 
 class ApprovalRequiredError(SluiceError):
-    """A version may not be promoted without an approval that holds."""
+    """A version may not be promoted without a valid approval."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(
@@ -19,18 +19,18 @@ class ApprovalRequiredError(SluiceError):
 
 
 class ApprovalVoidError(SluiceError):
-    """What was to be approved is not what was shown: something changed in between."""
+    """Something changed after the evidence was shown, so the approval is void."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(
             f"the approval of version {version} of '{model}' is void: {why} since the evidence was shown. "
-            f"The champion stays. Approve the newest candidate instead, or look at `sluice history {model}`."
+            f"The champion stays. Approve the newest candidate instead, or see `sluice history {model}`."
         )
         self.model, self.version, self.why = model, version, why
 
 
 class ApproverNotAllowedError(SluiceError):
-    """Somebody answered who may not: who triggered the run, or nobody that the declaration names."""
+    """The approver triggered the run, or is not one of the declared approvers."""
 
     def __init__(self, model: str, version: int, who: str, why: str) -> None:
         super().__init__(
@@ -41,7 +41,7 @@ class ApproverNotAllowedError(SluiceError):
 
 
 class ApprovalTimedOutError(SluiceError):
-    """Nobody answered in time, and that is a no."""
+    """Nobody responded in time, so the version is not promoted."""
 
     def __init__(self, model: str, version: int, timeout: timedelta) -> None:
         super().__init__(

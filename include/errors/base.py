@@ -1,18 +1,40 @@
-"""The parent of all errors, and the one that errors of several stages are a kind of."""
+"""The parent of all errors, and an error that others derive from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 
 class SluiceError(Exception):
-    """The parent of every error that Sluice raises on purpose."""
+    """The parent of every error that Sluice raises on purpose.
+
+    Attributes
+    ----------
+    retryable : bool
+        Whether the same work may succeed when it is tried again. False: the same inputs bring the same error, so a
+        person has to act first, and Airflow does not retry the task.
+    """
+
+    retryable: ClassVar[bool] = False
+
+
+def permanent_errors() -> Iterator[type[SluiceError]]:
+    """Yield every class of error that a retry cannot cure: `SluiceError` and its descendants, except retryable ones."""
+    classes: list[type[SluiceError]] = [SluiceError]
+    while classes:
+        each = classes.pop()
+        classes += each.__subclasses__()
+        if not each.retryable:
+            yield each
 
 
 class NoChampionError(SluiceError):
-    """A model has no champion, so there is nothing to score or to roll back with."""
+    """A model has no champion, so it cannot score or roll back."""
 
     def __init__(self, model: str) -> None:
         super().__init__(
             f"model '{model}' has no champion: no version was ever promoted. "
-            f"Run its DAG retrain_{model} or `sluice train {model}`, then look at `sluice history {model}`."
+            f"Run its DAG retrain_{model} or `sluice train {model}`, then see `sluice history {model}`."
         )
         self.model = model

@@ -1,4 +1,4 @@
-"""Errors of scoring in the champion's shadow."""
+"""Errors of challengers, which score in the champion's shadow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.errors.base import SluiceError
 
 
 class ChallengerIncompatibleError(SluiceError):
-    """A challenger cannot answer what the champion was asked online, so nothing can be compared."""
+    """A challenger cannot predict the requests that the champion received, so the two cannot be compared."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(
@@ -20,11 +20,11 @@ class ChallengerIncompatibleError(SluiceError):
 
 
 class ShadowBoundsError(SluiceError):
-    """A challenger's scores are farther from the champion's than the declaration lets a person promote."""
+    """A challenger's scores differ from the champion's by more than the declared bounds."""
 
     def __init__(self, model: str, version: int, reasons: Sequence[str]) -> None:
         super().__init__(
-            f"version {version} of '{model}' is not promoted: {'; '.join(reasons)}. The champion stays. Look at "
-            "sluice.shadow_divergence; if the difference is wanted, change the bounds of `shadow` in spec.py."
+            f"version {version} of '{model}' is not promoted: {'; '.join(reasons)}. The champion stays. See "
+            "sluice.shadow_divergence. If the difference is intended, change the bounds of `shadow` in spec.py."
         )
         self.model, self.version, self.reasons = model, version, tuple(reasons)

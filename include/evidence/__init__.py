@@ -1,4 +1,4 @@
-"""The evidence that a version was decided on: a pack for machines, a card for people. Values in, bytes out."""
+"""The evidence behind a decision on a version: a pack for machines, a card for people. Values in, bytes out."""
 
 from include.evidence.card import card_html
 from include.evidence.pack import EvidencePack, read_pack, schema

@@ -1,4 +1,4 @@
-"""``card.html``: the evidence as one page that a person reads, on any screen, with no network at all."""
+"""``card.html``: the evidence as one page for people, on any screen, without a network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 CAPTIONS = {
-    "roc": "ROC: how many positives are found for how many false alarms, over all thresholds. Up and left is better.",
-    "precision_recall": "Precision and recall, over all thresholds. Up and right is better.",
-    "calibration": "Calibration: what was predicted against what came true. On the diagonal is best.",
-    "scores": "Where the candidate's answers lie on the holdout.",
-    "residuals": "Residuals: prediction less truth on the holdout. Narrow and around zero is better.",
-    "importances": "Importance of features by permutation on the holdout; the lines are the spread over repeats.",
+    "roc": "ROC: true positive rate and false positive rate at each threshold. Up and left is better.",
+    "precision_recall": "Precision and recall at each threshold. Up and right is better.",
+    "calibration": "Calibration: predicted probability and observed share. The diagonal is best.",
+    "scores": "Distribution of the candidate's predictions on the holdout.",
+    "residuals": "Residuals: prediction minus target on the holdout. Narrow and around zero is better.",
+    "importances": "Permutation importance of features on the holdout. The lines show the spread over repeats.",
 }
 TITLES = {
     "roc": "ROC",
     "precision_recall": "Precision and recall",
     "calibration": "Calibration",
-    "scores": "Answers",
+    "scores": "Predictions",
     "residuals": "Residuals",
     "importances": "Importances",
 }
@@ -39,7 +39,7 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
     ----------
     pack : EvidencePack
     plots : mapping of str to str
-        What `draw` drew of the pack's card. A plot that is missing is said to be not measured.
+        The result of `draw`. A missing plot is reported as not measured.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Figures as people read them: what the card's template is given."""
+"""Figures as text, for the template of the card."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from include.spec import METRICS, Boolean, Categorical, Numeric
 
 NOT_MEASURED = "not measured"
 MOST_CATEGORIES = 12
-# A database gives the metrics of a row back in an order of its own.
+# PostgreSQL does not keep the order of the keys in jsonb.
 _ORDER = {name: position for position, name in enumerate(METRICS)}
 NBSP = "\N{NO-BREAK SPACE}"  # an interval is not broken in two
 
 
 class MetricRow(NamedTuple):
-    """One metric by who answered; each as text."""
+    """One metric of candidate, champion and baseline, as text."""
 
     metric: str
     direction: str
@@ -29,7 +29,7 @@ class MetricRow(NamedTuple):
 
 
 class FeatureRow(NamedTuple):
-    """One feature; each as text."""
+    """One feature, as text."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class FeatureRow(NamedTuple):
 
 
 class SliceRow(NamedTuple):
-    """One slice; each as text."""
+    """One slice, as text."""
 
     name: str
     rows: str
@@ -49,7 +49,7 @@ class SliceRow(NamedTuple):
 
 
 def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
-    """Return a row a metric, each figure with its interval where it has one."""
+    """Return a row for each metric, each figure with its interval if it has one."""
     champion = evaluation.champion or {}
     return [
         MetricRow(
@@ -66,7 +66,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
 
 
 def feature_rows(features: tuple[Numeric | Categorical | Boolean, ...]) -> list[FeatureRow]:
-    """Return a row a feature, with its unit and range, or its categories."""
+    """Return a row for each feature, with its unit and range, or its categories."""
     return [
         FeatureRow(each.name, each.kind, _values(each), "allowed" if each.nullable else "not allowed")
         for each in features
@@ -74,7 +74,7 @@ def feature_rows(features: tuple[Numeric | Categorical | Boolean, ...]) -> list[
 
 
 def slice_rows(slices: tuple[SliceMetric, ...]) -> list[SliceRow]:
-    """Return a row a slice, in the order given."""
+    """Return a row for each slice, in the given order."""
     rows = []
     for each in slices:
         interval = None if each.low is None or each.high is None else Interval(low=each.low, high=each.high)
@@ -98,7 +98,7 @@ def with_interval(value: float | None, interval: Interval | None) -> str:
 
 
 def number(value: float) -> str:
-    """Return four significant places: ``0.7269``, ``12.35``, ``1,234``, ``3.1e-07``."""
+    """Return four significant digits: ``0.7269``, ``12.35``, ``1,234``, ``3.1e-07``."""
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
@@ -113,12 +113,12 @@ def moment(at: datetime) -> str:
 
 
 def short(value: float) -> str:
-    """Return three significant places: of times, sizes and the like."""
+    """Return three significant digits, for times, sizes and the like."""
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def length(span: timedelta) -> str:
-    """Return a stretch of time in its largest whole unit."""
+    """Return a duration in its largest whole unit."""
     seconds = span.total_seconds()
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:

@@ -1,4 +1,4 @@
-"""``evidence.json``: all that a version was decided on, in one record whose JSON Schema is published.
+"""``evidence.json``: everything behind the decision on a version, in one record whose JSON Schema is published.
 
 To change what a field means, raise `SCHEMA_VERSION` and keep reading the older ones; a new field
 needs a default.
@@ -29,7 +29,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ModelDeclaration(Record):
-    """What the model is asked, and by whom it was declared."""
+    """The model's declaration, as far as it is data."""
 
     model: str
     task: Task
@@ -45,7 +45,7 @@ class ModelDeclaration(Record):
 
     @classmethod
     def of(cls, spec: ModelSpec, gates: tuple[dict[str, Any], ...]) -> ModelDeclaration:
-        """Return what a declaration asks, weighed by `gates`."""
+        """Return the declaration of `spec`, with `gates` as plain values."""
         return cls(
             model=spec.name,
             task=spec.task,
@@ -62,24 +62,24 @@ class ModelDeclaration(Record):
 
 
 class EvidencePack(Record):
-    """What a version was decided on.
+    """Everything behind the decision on a version.
 
     Parameters
     ----------
     declaration : ModelDeclaration
         The declaration, as far as it is data.
     snapshot : SnapshotRef
-        The rows that it was trained and judged on, and their split by time.
+        The rows that it was trained and evaluated on, and their split by time.
     evaluation, decision, parity
-        What it showed, and what was decided.
+        The results, and the decision.
     rehearsal, reproducibility : optional
-        None when they were not asked for.
+        None when the declaration does not ask for them.
     card : CardData, optional
         Curves, histograms and importances; None when none were made.
     files : dict of str to str
-        SHA-256 of each other file of the artifact but the card, which is drawn from this pack.
+        SHA-256 of each other file of the artifact, except the card, which is made from this pack.
     libraries : dict of str to str
-        Versions of the libraries that shaped it.
+        Versions of the libraries that it was made with.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

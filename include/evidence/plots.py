@@ -1,7 +1,7 @@
-"""The card's plots, as SVG that takes its colours and its letters from the page around it.
+"""The card's plots, as SVG that takes its colours and fonts from the page around it.
 
-Matplotlib is imported only when something is drawn. It draws in stand-in colours, which become
-variables of the page's style sheet: so the plots follow the reader's dark or light mode.
+Matplotlib is imported only when a plot is drawn. It draws in placeholder colours, which become variables of the
+page's style sheet, so the plots follow the reader's dark or light mode.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _STYLE = {
 
 
 def draw(card: CardData, task: str) -> dict[str, str]:
-    """Draw what there is to draw.
+    """Draw the plots of a card.
 
     Returns
     -------
     dict of str to str
-        A whole ``<svg>`` element by what it shows: ``roc``, ``precision_recall``, ``calibration``,
-        ``scores``, ``residuals``, ``importances``. What was not measured is left out.
+        A complete ``<svg>`` element by name: ``roc``, ``precision_recall``, ``calibration``,
+        ``scores``, ``residuals``, ``importances``. A plot that was not measured is left out.
     """
     wanted: dict[str, Callable[[Axes], None]] = {}
     if card.roc:
@@ -59,7 +59,7 @@ def draw(card: CardData, task: str) -> dict[str, str]:
         label = "predicted value" if task == "regression" else "predicted probability"
         wanted["scores"] = lambda axes: _histograms(axes, {"candidate": card.scores}, label)
     if card.residuals:
-        wanted["residuals"] = lambda axes: _histograms(axes, card.residuals, "prediction less truth")
+        wanted["residuals"] = lambda axes: _histograms(axes, card.residuals, "prediction minus target")
     if card.importances:
         wanted["importances"] = lambda axes: _importances(axes, card)
     return {name: _svg(name, paint) for name, paint in wanted.items()}
@@ -80,7 +80,7 @@ def _svg(name: str, paint: Callable[[Axes], None]) -> str:
 
 
 def _embedded(svg: str, name: str) -> str:
-    """Turn a file into an element: no header, ids of its own, colours and letters of the page."""
+    """Turn an SVG file into an element: without header, with unique ids, and with the colours and fonts of the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
@@ -112,7 +112,7 @@ def _reliability(axes: Axes, bins: Mapping[str, tuple[Bin, ...]]) -> None:
         axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=who, **look)
         top = max([top, *(value for point in points for value in point)])
     top = min(1.02, top * 1.08 + 0.02)
-    axes.set(xlabel="predicted probability", ylabel="share that came true", xlim=(0, top), ylim=(0, top))
+    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, top), ylim=(0, top))
     _finish(axes)
 
 
@@ -135,13 +135,13 @@ def _importances(axes: Axes, card: CardData) -> None:
         error_kw={"ecolor": INK, "elinewidth": 0.8},
         height=0.6,
     )
-    axes.set(xlabel=f"how much {card.importance_loss or 'the loss'} rises when it is shuffled")
+    axes.set(xlabel=f"increase of {card.importance_loss or 'the loss'} when the feature is shuffled")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
 
 
 def _looks(count: int) -> list[dict[str, Any]]:
-    """Tell lines apart by colour and by dash, for whoever cannot tell the colours; after four they come again."""
+    """Return the styles of `count` lines, which differ in colour and dash; after four they repeat."""
     return [
         {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.6} for i in range(count)
     ]

@@ -1,10 +1,10 @@
-"""The ML Test Score: 28 tests in four sections, each shown by evidence, attested by a person, or not shown.
+"""The ML Test Score: 28 tests in four sections, each proven by evidence, attested by a person, or not proven.
 
 Sources
 -------
 E. Breck, S. Cai, E. Nielsen, M. Salib, D. Sculley: "The ML Test Score: A Rubric for ML Production Readiness and
-Technical Debt Reduction", IEEE Big Data 2017. One point for a test that runs by itself, half a point for one
-that was done by hand and documented; the score is the least of the four sections' sums.
+Technical Debt Reduction", IEEE Big Data 2017. One point for an automated test, half a point for one that was done by
+hand and documented. The score is the minimum of the four sections' sums.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AUTOMATED, MANUAL = 1.0, 0.5
 
 
 class ScoreCardInput(Record):
-    """What the ledger and the artifact hold of a model's champion; the proofs are looked for in these alone.
+    """What the ledger and the artifact hold about a model's champion. Only this is searched for proofs.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class ScoreCardInput(Record):
         The champion's evidence; None when its artifact has none.
     promotions : tuple of Promotion
     validations : dict of str to str
-        By purpose (``train``, ``score``), where the newest run's checks stand; absent when none ran.
+        By purpose (``train``, ``score``), where the newest passed validation is stored; absent when there is none.
     """
 
     model: str
@@ -40,7 +40,7 @@ class ScoreCardInput(Record):
 
 
 class Item(NamedTuple):
-    """One of the 28: its id, what it asks, and where evidence of it would be."""
+    """One of the 28 tests: its id, its requirement, and the function that finds its proof."""
 
     id: str
     section: Section
@@ -49,7 +49,7 @@ class Item(NamedTuple):
 
 
 class ItemResult(Record):
-    """What came of one test: `points` 1 by evidence, 0.5 by a statement, 0 when not shown; `proof` says by what."""
+    """The result of one test: `points` is 1 with evidence, 0.5 with a statement, else 0; `proof` names the evidence."""
 
     id: str
     section: Section
@@ -59,7 +59,7 @@ class ItemResult(Record):
 
 
 class ScoreCard(Record):
-    """All 28, and the score: the least of the four sums."""
+    """All 28 results, and the score: the minimum of the four sections' sums."""
 
     model: str
     version: int
@@ -77,12 +77,12 @@ class ScoreCard(Record):
 
 
 def score_card(facts: ScoreCardInput, attested: Mapping[str, str]) -> ScoreCard:
-    """Hold the facts against the 28 tests.
+    """Compute the score from the 28 tests.
 
     Parameters
     ----------
     attested : mapping of str to str
-        By test, the statement that counts, in words: its signature was checked before.
+        By test, the text of the statement that counts. Its signature was verified before.
     """
     return ScoreCard(
         model=facts.model, version=facts.version, results=tuple(_result(item, facts, attested) for item in ITEMS)
@@ -101,7 +101,7 @@ def _result(item: Item, facts: ScoreCardInput, attested: Mapping[str, str]) -> I
 
 
 def _validated(*purposes: str) -> Callable[[ScoreCardInput], str | None]:
-    """Show that the data contract was held against the rows, for every one of these purposes."""
+    """Return a proof that the data contract was checked for each of these purposes."""
 
     def proof(facts: ScoreCardInput) -> str | None:
         found = [facts.validations[each] for each in purposes if each in facts.validations]
@@ -111,7 +111,7 @@ def _validated(*purposes: str) -> Callable[[ScoreCardInput], str | None]:
 
 
 def _gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
-    """Show that every gate of these kinds passed, and that there was one of each."""
+    """Return a proof that there was a gate of each of these kinds, and that all of them passed."""
 
     def proof(facts: ScoreCardInput) -> str | None:
         if facts.pack is None:
@@ -125,7 +125,7 @@ def _gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
 
 
 def _beats_the_baseline(facts: ScoreCardInput) -> str | None:
-    """Show it only where no gate allows the candidate to be worse than the simple model."""
+    """Prove it only when no gate allows the candidate to be worse than the baseline."""
     gates = facts.pack.declaration.gates if facts.pack else ()
     margins = [each.get("margin", 0) for each in gates if each["kind"] == "better_than_baseline"]
     return _gate("better_than_baseline")(facts) if min(margins, default=0) >= 0 else None

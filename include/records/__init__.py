@@ -14,7 +14,7 @@ from include.records.metrics import DataChecks, Difference, FeatureStrength, Gro
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ApprovalDecision, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
-from include.records.scores import PublishedPartition, RemovedPartition, ScoreMode, ScorePlan, StagedShard
+from include.records.scores import PublishedPartition, RemovedPartition, ScoreMode, ScorePlan, Shard, StagedShard
 from include.records.shadow import Divergence, ShadowDivergence
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "ScoreMode",
     "ScorePlan",
     "ShadowDivergence",
+    "Shard",
     "SliceMetric",
     "SnapshotRef",
     "Split",

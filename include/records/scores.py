@@ -12,6 +12,20 @@ ScoreMode = Literal["champion", "champion_then", "named"]
 """Who scores: the champion of now, the champion of when the partition ended, or a version that somebody named."""
 
 
+class Shard(Record):
+    """A part of a partition's rows: those whose key hashes to `number`, of `count` shards.
+
+    Parameters
+    ----------
+    table : str
+        The table in schema ``staging`` whose hash partitions the shards become, ready for SQL.
+    """
+
+    table: str
+    count: int
+    number: int
+
+
 class ScorePlan(Record):
     """How one partition is going to be scored: by which version, in how many shards.
 

@@ -1,4 +1,4 @@
-"""The ledger (which version exists, which is champion, which was) and the artifacts it speaks of."""
+"""The ledger (versions and promotions) and the artifacts of its versions."""
 
 from include.provenance import file_digest
 from include.registry.approvals import read_approvals, store_approval

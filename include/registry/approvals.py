@@ -1,4 +1,4 @@
-"""What people said of versions that ask for an approval, and what the database says where one is missing."""
+"""Approvals in the database: stored decisions of people, and the database's refusals as errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from include.errors import ApprovalRequiredError, CandidateRejectedError
+from include.errors import ApprovalRequiredError, ApprovalVoidError, ApproverNotAllowedError, CandidateRejectedError
 from include.records import ApprovalDecision, ModelVersion
 
 _APPROVE = """
     SELECT * FROM sluice.approve(:model, :version, :evidence, :decision, :approver, :requested_by, :comment)
 """
-# What the database raises of its own accord: see the migration that made `sluice.promote`.
-NEEDS_APPROVAL, NOT_ACCEPTED = "SL001", "SL002"
+# The SQLSTATEs and the constraint with which the database refuses: see the migrations.
+NEEDS_APPROVAL, NOT_ACCEPTED, OTHER_EVIDENCE, NOT_BY_ONESELF = "SL001", "SL002", "SL003", "not_by_oneself"
 
 
 def store_approval(
@@ -26,12 +26,19 @@ def store_approval(
     requested_by: str | None,
     comment: str,
 ) -> ApprovalDecision:
-    """Store what a person said of a version; the database adds what was true at that moment.
+    """Store a person's decision on a version; the database adds the state at that moment.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        Under a role that may: the ledger's owner, or a member of ``sluice_approver``.
+        With a role that may approve: the ledger's owner, or a member of ``sluice_approver``.
+
+    Raises
+    ------
+    ApprovalVoidError
+        When the evidence is not that of the registered version.
+    ApproverNotAllowedError
+        When the approver triggered the run.
     """
     row = {
         "model": version.model,
@@ -42,20 +49,34 @@ def store_approval(
         "requested_by": requested_by,
         "comment": comment,
     }
-    with engine.begin() as connection:
-        return ApprovalDecision.model_validate(dict(connection.execute(text(_APPROVE), row).mappings().one()))
+    try:
+        with engine.begin() as connection:
+            return ApprovalDecision.model_validate(dict(connection.execute(text(_APPROVE), row).mappings().one()))
+    except DBAPIError as error:
+        raise _refusal(error, version, approver) from error
 
 
 def read_approvals(engine: Engine, model: str) -> tuple[ApprovalDecision, ...]:
-    """Return everything that people said of versions of `model`, oldest first."""
+    """Return all decisions on versions of `model`, oldest first."""
     statement = text("SELECT * FROM sluice.approval WHERE model = :model ORDER BY id")
     with engine.connect() as connection:
         rows = connection.execute(statement, {"model": model}).mappings()
         return tuple(ApprovalDecision.model_validate(dict(row)) for row in rows)
 
 
+def _refusal(error: DBAPIError, version: ModelVersion, approver: str) -> Exception:
+    """Return the error for the database's refusal to store a decision; the error itself when it is another one."""
+    if getattr(error.orig, "sqlstate", None) == OTHER_EVIDENCE:
+        return ApprovalVoidError(version.model, version.version, "the evidence changed")
+    if NOT_BY_ONESELF in str(error.orig):
+        return ApproverNotAllowedError(
+            version.model, version.version, approver, "the person who triggered the run may not approve it"
+        )
+    return error
+
+
 def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
-    """Return what the database's refusal to promote `version` means; the error itself, when it is no such one."""
+    """Return the error for the database's refusal to promote `version`; the error itself when it is another one."""
     code = getattr(error.orig, "sqlstate", None)
     if code == NEEDS_APPROVAL:
         return ApprovalRequiredError(version.model, version.version, str(error.orig).splitlines()[0])

@@ -1,4 +1,4 @@
-"""Statements of people on the tests of the ML Test Score, kept for good and signed."""
+"""Signed statements of people on tests of the ML Test Score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Attestations:
     ----------
     engine : sqlalchemy.Engine
     keys : Keyring
-        Who signs, and whose signatures count.
+        The key that signs, and the keys that are trusted.
     """
 
     def __init__(self, engine: Engine, keys: Keyring) -> None:
@@ -24,7 +24,7 @@ class Attestations:
         self._keys = keys
 
     def add(self, said: Attestation) -> Attestation:
-        """Sign a statement and keep it; SettingsError when there is no key to sign with."""
+        """Sign a statement and store it; SettingsError when there is no key to sign with."""
         signature = self._keys.signer().sign(said.signed_text).decode()
         signed = said.model_copy(update={"signature": signature})
         with self._engine.begin() as connection:
@@ -38,7 +38,7 @@ class Attestations:
         return signed
 
     def newest(self, model: str) -> dict[str, Attestation]:
-        """Return the newest statement on each test, whether it counts or not."""
+        """Return the newest statement on each test, even if it does not count."""
         statement = text(
             "SELECT DISTINCT ON (test) model, test, statement, actor, attested_at, signature::text AS signature"
             " FROM sluice.attestation WHERE model = :model ORDER BY test, id DESC"
@@ -48,7 +48,7 @@ class Attestations:
             return {row["test"]: Attestation.model_validate(dict(row)) for row in rows}
 
     def verify(self, said: Attestation) -> str | None:
-        """Return why a statement does not count, or None when a trusted key signed exactly it."""
+        """Return the reason why a statement does not count; None when a trusted key signed it."""
         thing = f"the statement on {said.test} of '{said.model}' in sluice.attestation"
         try:
             self._keys.verify(said.signed_text, said.signature.encode(), thing=thing)

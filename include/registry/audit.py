@@ -1,4 +1,4 @@
-"""An artifact examined piece by piece, for auditors: where `ArtifactStore.verify` stops, this goes on."""
+"""A detailed check of an artifact, for auditors: `ArtifactStore.verify` stops at the first fault, this does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.registry.artifacts.verification import check_signature
 def audit_version(store: ArtifactStore, registered: ModelVersion) -> Iterator[AuditCheck]:
     """Check a version's manifest, its signature, each of its files, and that there is no other.
 
-    What cannot be checked because of an earlier fault fails with that fault: nothing is left out.
+    A check that an earlier fault makes impossible fails with that fault, so no check is left out.
     """
     version = (registered.model, registered.version, registered.artifact_digest)
     files = store.files(*version)
@@ -46,7 +46,7 @@ def audit_version(store: ArtifactStore, registered: ModelVersion) -> Iterator[Au
 
 
 def run_check(name: str, work: Callable[[], str]) -> AuditCheck:
-    """Return what came of one check: its words, or the error that it raised."""
+    """Return the result of one check: its sentence, or the error that it raised."""
     try:
         return AuditCheck(name=name, passed=True, sentence=work())
     except (ArtifactError, ArtifactStoreError, SettingsError, OSError) as error:
@@ -57,4 +57,4 @@ def _listed(files: FileSource) -> Manifest | None:
     try:
         return read_manifest(files.location, files.read(MANIFEST))
     except (ArtifactError, ArtifactStoreError, OSError):
-        return None  # the check of the manifest has said why
+        return None  # the check of the manifest reports the reason

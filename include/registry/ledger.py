@@ -1,4 +1,4 @@
-"""The ledger: which versions exist, and which was champion when. Nothing is updated, nothing is deleted."""
+"""The ledger of versions and promotions. Nothing is updated, nothing is deleted."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class Ledger:
         Parameters
         ----------
         manifest : Manifest
-            Names the model, and what the candidate was made of.
+            The model, and the digests of what the candidate was made from.
         save_artifact : callable
-            Given the new version's number, saves the artifact and returns its digest. It runs inside
-            the transaction: if anything fails, the number is free again.
+            Given the new version's number, saves the artifact and returns its digest. It runs inside the transaction:
+            if it fails, the number is free again.
         needs_approval : bool
             Whether a person must approve it before it may be promoted.
         requested_by : str, optional
-            Who triggered the run, and so may not approve it; None: its schedule.
+            The person who triggered the run and so may not approve it. None: its schedule.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class Ledger:
                     {"model": model},
                 ).scalar_one()
             )
-            # As the database will hold it, so that its digest can be taken from what is read back.
+            # As the database will return it, so that the digest of the row can be computed again.
             stored = connection.execute(
                 text(
                     "SELECT cast(:evaluation AS jsonb) AS evaluation, cast(:decision AS jsonb) AS decision,"
@@ -137,7 +137,7 @@ class Ledger:
         Raises
         ------
         UnknownVersionError
-            With the versions that exist.
+            Lists the existing versions.
         """
         with self._engine.connect() as connection:
             found = self._one_version(connection, "version = :key", model, version)
@@ -187,11 +187,11 @@ class Ledger:
         UnknownVersionError
             When `to_version` was never registered.
         ApprovalRequiredError
-            When a person has to approve it first; says what is missing.
+            When a valid approval is missing.
         CandidateRejectedError
-            When the gates said no and the connection's role is no operator's.
+            When the gates rejected it, and the connection's role is not an operator's.
         PromotionConflictError
-            When somebody else moved the champion first; names the winner.
+            When somebody else changed the champion first; names the winner.
         """
         version = self.version(model, to_version)
         row = {

@@ -1,4 +1,4 @@
-"""Which version scores in the shadow of the champion, and how far it was found to be."""
+"""The version that scores in the champion's shadow, and its measured divergence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.records import ShadowDivergence
 
 
 def assign_shadow(engine: Engine, model: str, version: int | None, actor: str) -> None:
-    """Have a version score in the shadow from now on; None: no version."""
+    """Set the version that scores in the shadow; None: no version."""
     with engine.begin() as connection:
         connection.execute(
             text("INSERT INTO sluice.shadow_assignment (model, version, actor) VALUES (:model, :version, :actor)"),
@@ -24,7 +24,7 @@ def assigned_shadow(engine: Engine, model: str) -> int | None:
 
 
 def read_divergences(engine: Engine, model: str, version: int) -> tuple[ShadowDivergence, ...]:
-    """Return a version's newest divergence of each source, batch before online; none where it never was measured."""
+    """Return a version's newest divergence of each source, batch before online; none if it was never measured."""
     statement = text(
         "SELECT DISTINCT ON (source) model, version, champion_version, source, partition_start, sampled_from,"
         " sampled_to, row_count, refused_rows, rank_correlation, decile_moves, label_flips, run_id"

@@ -1,13 +1,13 @@
-"""A score partition from plan to publication, exactly once: all of it or none of it.
+"""A score partition from plan to publication: published exactly once, as a whole or not at all.
 
     plan → stage_shard, once a shard → publish
 
-Each attempt takes a number (`attempts`); a shard's rows are read, scored and written at the same time
-(`staging`); one transaction makes them the partition (`publication`).
+Each attempt has a number (`attempts`). The rows of a shard are read, scored and written at the same time (`staging`).
+One transaction makes the shards the partition (`publication`).
 """
 
 from include.scoring.errors import database_errors
-from include.scoring.planning import plan, shard_condition
+from include.scoring.planning import plan, shard_of
 from include.scoring.publication import abandon, publish
 from include.scoring.retention import drop_partitions
 from include.scoring.rows import score_batches
@@ -15,7 +15,7 @@ from include.scoring.sample import ComparedVersion, measure_sample
 from include.scoring.shadow_scores import measure_divergence, write_shadow
 from include.scoring.staging import stage_shard
 from include.scoring.staging_cleanup import clean_staging
-from include.scoring.tables import ensure_score_table, score_columns
+from include.scoring.tables import ensure_score_table
 
 __all__ = [
     "ComparedVersion",
@@ -29,8 +29,7 @@ __all__ = [
     "plan",
     "publish",
     "score_batches",
-    "score_columns",
-    "shard_condition",
+    "shard_of",
     "stage_shard",
     "write_shadow",
 ]

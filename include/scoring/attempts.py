@@ -1,9 +1,9 @@
-"""Attempts at a partition, each with a number: the newest wins, and an older one can do nothing more.
+"""Attempts at a partition, each with a number: the newest one wins, and older ones are fenced.
 
-Every attempt writes through one connection of its own, whose server process stands in
-``sluice.score_attempt``. Who takes a newer number first ends the server processes of the attempts that
-it replaces: a task that is stopped, or hangs, keeps no lock from its successor, and when it wakes up, its
-connection is gone. Should it still get to write, the number is looked at again before each commit.
+Every attempt writes through its own connection, whose server process is recorded in ``sluice.score_attempt``. A newer
+attempt first ends the server processes of those that it replaces: so a task that is stopped, or hangs, holds no lock
+against its successor, and its connection is closed when it wakes up. In case it can still write, the number is checked
+again before each commit.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ _TAKE: LiteralString = (
 
 @dataclass(frozen=True, slots=True)
 class AttemptKey:
-    """What an attempt is at.
+    """The work of an attempt.
 
     Attributes
     ----------
     try_number : int
-        Which try of its task it is. A task that was stopped before it took a number, and wakes up after a later try
-        of the same run took one, gets none.
+        The number of the task's try. A task that was stopped before it got a number, and wakes up after a later try of
+        the same run got one, gets none.
     """
 
     model: str
@@ -90,50 +90,50 @@ class AttemptKey:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A number, and the one connection to write with while it is the newest."""
+    """An attempt: its number, and the connection that it writes with while it is the newest."""
 
-    work: AttemptKey
+    key: AttemptKey
     number: int
     connection: psycopg.Connection[Any]
 
     @property
     def table(self) -> str:
         """The name of its table in schema ``staging``."""
-        return staging_name(self.work.model, self.work.start, self.number)
+        return staging_name(self.key.model, self.key.start, self.number)
 
     def lock(self) -> None:
-        """Keep others from taking a number or publishing until the transaction ends; make sure to be the newest.
+        """Lock the partition against other attempts until the transaction ends, and check that this one is the newest.
 
         Raises
         ------
         FencedError
             When a newer attempt has replaced this one.
         """
-        self.connection.execute("SELECT sluice.lock_score_partition(%s, %s)", [self.work.model, self.work.start])
-        newer = _newer(self.connection, self.work, self.number)
+        self.connection.execute("SELECT sluice.lock_score_partition(%s, %s)", [self.key.model, self.key.start])
+        newer = _newer(self.connection, self.key, self.number)
         if newer is not None:
             raise newer
 
 
 @contextlib.contextmanager
-def acquire_attempt(engine: Engine, work: AttemptKey) -> Iterator[Attempt]:
-    """Take a number for `work`, replacing older attempts at it; close the connection in the end.
+def acquire_attempt(engine: Engine, key: AttemptKey) -> Iterator[Attempt]:
+    """Start an attempt at the work of `key`, replacing older attempts; close its connection in the end.
 
     Raises
     ------
     FencedError
-        When a newer attempt has replaced this one: at the start, or by the time that something failed.
+        When a newer attempt has replaced this one, at the start or before a failure.
     DatabaseError
-        When the database fails otherwise; trying again may help.
+        When the database fails otherwise.
     """
     number: int | None = None
     try:
         with own_connection(engine) as connection:
-            number = _take(connection, work)
-            yield Attempt(work, number, connection)
+            number = _take(connection, key)
+            yield Attempt(key, number, connection)
     except (psycopg.Error, SQLAlchemyError) as error:
-        newer = _newer_than(engine, work, number)
-        raise newer or translate_error(error, str(work)) from error
+        newer = _newer_than(engine, key, number)
+        raise newer or translate_error(error, str(key)) from error
 
 
 def staging_name(model: str, start: datetime, attempt: int) -> str:
@@ -148,7 +148,7 @@ def partition_name(model: str, start: datetime) -> str:
 
 @contextlib.contextmanager
 def own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a connection that never goes back to the pool: its server process stands for this attempt alone."""
+    """Yield a connection that never returns to the pool: its server process belongs to this attempt only."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
@@ -161,33 +161,35 @@ def own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
         connection.close()
 
 
-def _take(connection: psycopg.Connection[Any], work: AttemptKey) -> int:
+def _take(connection: psycopg.Connection[Any], key: AttemptKey) -> int:
     for turn in range(_TRIES):
-        with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # of another role: its own time-outs end it
-            connection.execute(_END_OLDER, work.sql_params())
+        with contextlib.suppress(
+            psycopg.errors.InsufficientPrivilege
+        ):  # a process of another role: its own timeouts end it
+            connection.execute(_END_OLDER, key.sql_params())
         try:
-            row = connection.execute(_TAKE, work.sql_params()).fetchone()
+            row = connection.execute(_TAKE, key.sql_params()).fetchone()
         except psycopg.errors.LockNotAvailable:
             if turn == _TRIES - 1:
                 raise
             continue
         if row is not None and row[0] is not None:
             return int(row[0])
-        newer = _newer(connection, work, work.plan or 0)
+        newer = _newer(connection, key, key.plan or 0)
         if newer is not None:
             raise newer
-    raise DatabaseError(f"{work}: expected a number from sluice.take_score_attempt; found none. Run the task again.")
+    raise DatabaseError(f"{key}: expected a number from sluice.take_score_attempt; found none. Run the task again.")
 
 
-def _newer(connection: psycopg.Connection[Any], work: AttemptKey, number: int) -> FencedError | None:
-    row = connection.execute(_NEWER, work.sql_params(number) | {"plan": work.plan or number}).fetchone()
-    return None if row is None else FencedError(str(work), number, work.run_id, row[0], row[1], row[2])
+def _newer(connection: psycopg.Connection[Any], key: AttemptKey, number: int) -> FencedError | None:
+    row = connection.execute(_NEWER, key.sql_params(number) | {"plan": key.plan or number}).fetchone()
+    return None if row is None else FencedError(str(key), number, key.run_id, row[0], row[1], row[2])
 
 
-def _newer_than(engine: Engine, work: AttemptKey, number: int | None) -> FencedError | None:
-    """Ask on a new connection, since the attempt's own may be what failed; None also when nobody answers."""
+def _newer_than(engine: Engine, key: AttemptKey, number: int | None) -> FencedError | None:
+    """Ask on a new connection, since the attempt's own may have failed; None also when the database does not answer."""
     if number is None:
         return None
     with contextlib.suppress(psycopg.Error, SQLAlchemyError), own_connection(engine) as connection:
-        return _newer(connection, work, number)
+        return _newer(connection, key, number)
     return None

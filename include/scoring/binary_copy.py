@@ -1,7 +1,7 @@
-"""Scores become the bytes of a binary COPY, and the digest of what they say, without a loop over rows.
+"""Encodes scores as a binary COPY, and computes their digest, without a loop over rows.
 
-Rows whose texts have the same lengths have the same layout, so they are one numpy structured array;
-a batch has few such groups. The order of the rows within a batch changes, which nothing depends on.
+Rows whose texts have the same lengths have the same layout and become one numpy structured array; a batch has few such
+groups. This changes the order of the rows within a batch, which does not matter.
 
 Sources
 -------
@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from include.inference.batch import numpy_values
+from include.score_table import ScoreColumn, columns_of
 from include.scoring.row_digests import NOTHING, Sums, combine_sums, digest_of_words
 from include.scoring.rows import ScoredBatch
 
@@ -30,27 +31,41 @@ _EPOCH = int((_FIRST_MOMENT - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
 _WORD = 8
 
 
+_ENCODINGS: dict[str, tuple[str, int]] = {
+    "double precision": (">f8", 0),
+    "integer": (">i4", 0),
+    "bigint": (">i8", 0),
+    "timestamptz": (">i8", -_EPOCH),
+}
+"""By SQL type: the type of the bytes, and what is added to a value, which has microseconds since 1970 for a time."""
+
+
 class CopyWriter:
-    """Makes the bytes for ``COPY (key[, event_time], <answers>[, predicted_label]...) FROM STDIN (FORMAT binary)``.
+    """Makes the bytes for ``COPY (<columns>) FROM STDIN (FORMAT binary)``.
 
     Parameters
     ----------
     labels : sequence of str
         The classes, in the order of the score columns; empty for a regression.
     constants : sequence of int
-        What all rows say beside their own content, such as the version; it enters the digest.
-    timed : bool
-        Whether the event times are written; they enter the digest in any case.
+        Values that are the same in all rows, such as the version; they enter the digest.
+    columns : sequence of ScoreColumn, optional
+        What is sent with each row, in this order; by default each column of a score table that differs by row.
     written : sequence of bytes
-        Values of further columns that are the same in all rows, each as `encode_timestamptz` and `encode_int4` make them.
+        Values of further columns that are the same in all rows, made by `encode_timestamptz` or `encode_int4`.
     """
 
     def __init__(
-        self, labels: Sequence[str], constants: Sequence[int], *, timed: bool = True, written: Sequence[bytes] = ()
+        self,
+        labels: Sequence[str],
+        constants: Sequence[int],
+        *,
+        columns: Sequence[ScoreColumn] | None = None,
+        written: Sequence[bytes] = (),
     ) -> None:
         self._labels = [label.encode() for label in labels]
         self._constants = [value % (1 << 64) for value in constants]
-        self._timed = timed
+        self._columns = columns or [column for column in columns_of(labels) if column.rows is not None]
         self._written = b"".join(struct.pack("!i", len(value)) + value for value in written)
         self._written_fields = len(written)
 
@@ -68,40 +83,49 @@ class CopyWriter:
         codes = lengths * kinds + (0 if batch.labels is None else batch.labels)
         order = np.argsort(codes, kind="stable")
         positions = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
-        keys = batch.keys.take(positions)
-        times, scores = batch.times[order], batch.scores[order]
+        labels = None if batch.labels is None else batch.labels[order]
+        ordered = ScoredBatch(batch.keys.take(positions), batch.times[order], batch.scores[order], labels)
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1)).tolist()
         for first, end in zip(starts, [*starts[1:], batch.rows], strict=True):
             length, label = divmod(int(codes[order[first]]), kinds)
+            part = slice(first, end)
+            keys = ordered.keys
             content = _texts(keys, first, end, length) if text else numpy_values(keys[first:end], np.int64)
-            yield self._group(content, times[first:end], scores[first:end], label)
+            rows = ScoredBatch(
+                keys[first:end], ordered.times[part], ordered.scores[part], None if labels is None else labels[part]
+            )
+            yield self._group(content, rows, label)
 
-    def _group(
-        self, keys: NDArray[Any], times: NDArray[np.int64], scores: NDArray[np.float64], label: int
-    ) -> tuple[bytes, Sums]:
+    def _group(self, keys: NDArray[Any], batch: ScoredBatch, label: int) -> tuple[bytes, Sums]:
         """Return the bytes and the digest of rows of one layout; `keys` are int64, or uint8 of shape (n, length)."""
-        text = keys.dtype == np.uint8
-        width = keys.shape[1] if text else _WORD
-        named = self._labels[label : label + 1]
-        count = 1 + self._timed + scores.shape[1] + len(named) + self._written_fields
-        fields: list[tuple[Any, ...]] = [("fields", ">i2"), ("key_length", ">i4")]
-        fields += [("key", "u1", (width,)) if text else ("key", ">i8")]
-        fields += [("time_length", ">i4"), ("time", ">i8")] if self._timed else []
-        for position in range(scores.shape[1]):
-            fields += [(f"length_{position}", ">i4"), (f"score_{position}", ">f8")]
-        fields += [field for each in named for field in (("label_length", ">i4"), ("label", f"S{len(each)}"))]
-        fields += [("written", f"V{len(self._written)}")] if self._written else []
-        rows = np.empty(len(times), dtype=fields)
-        rows["fields"], rows["key_length"], rows["key"] = count, width, keys
-        if self._timed:
-            rows["time_length"], rows["time"] = _WORD, times - _EPOCH
-        for position in range(scores.shape[1]):
-            rows[f"length_{position}"], rows[f"score_{position}"] = _WORD, scores[:, position]
-        for each in named:
-            rows["label_length"], rows["label"] = len(each), each
+        fields: list[tuple[Any, ...]] = [("fields", ">i2")]
+        values: dict[str, Any] = {"fields": len(self._columns) + self._written_fields}
+        for position, column in enumerate(self._columns):
+            kind, width, value = self._field(column, keys, batch, label)
+            fields += [(f"length_{position}", ">i4"), (f"value_{position}", *kind)]
+            values |= {f"length_{position}": width, f"value_{position}": value}
         if self._written:
-            rows["written"] = np.void(self._written)
-        return rows.tobytes(), self._digest(keys, times, scores)
+            fields.append(("written", f"V{len(self._written)}"))
+            values["written"] = np.void(self._written)
+        rows = np.empty(len(batch.times), dtype=fields)
+        for name, value in values.items():
+            rows[name] = value
+        return rows.tobytes(), self._digest(keys, batch.times, batch.scores)
+
+    def _field(
+        self, column: ScoreColumn, keys: NDArray[Any], batch: ScoredBatch, label: int
+    ) -> tuple[tuple[Any, ...], int, Any]:
+        """Return the numpy type of a column's bytes, how many they are in a row, and its values."""
+        if column.rows == "key":
+            text = keys.dtype == np.uint8
+            return ("u1", (keys.shape[1],)) if text else (">i8",), keys.shape[1] if text else _WORD, keys
+        if column.rows == "label":
+            name = self._labels[label]
+            return (f"S{len(name)}",), len(name), name
+        assert callable(column.rows)  # noqa: S101  # a column whose value is the same in all rows is not sent
+        kind, offset = _ENCODINGS[column.sql_type]
+        value = column.rows(batch)
+        return (kind,), int(kind[-1]), value + offset if offset else value
 
     def _digest(self, keys: NDArray[Any], times: NDArray[np.int64], scores: NDArray[np.float64]) -> Sums:
         count = len(times)

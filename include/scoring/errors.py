@@ -1,4 +1,4 @@
-"""What the database says, as an error of ours with a next step."""
+"""Errors of the database, translated to errors with a next step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.errors import DatabaseError, ReconciliationError, SluiceError
 
 
 def translate_error(error: BaseException, what: str) -> SluiceError:
-    """Return the error to raise for what failed in `what`.
+    """Return the error to raise when `what` failed.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def translate_error(error: BaseException, what: str) -> SluiceError:
     if isinstance(cause, psycopg.errors.UniqueViolation):
         return ReconciliationError(
             f"{what}: expected every key once; found one twice. Nothing was published, the former rows stay. "
-            "Mend the source or features.sql (a join that doubles rows?) and run again."
+            "Correct the source or features.sql (a join that doubles rows?) and run again."
         )
     if isinstance(cause, psycopg.errors.InsufficientPrivilege):
         return DatabaseError(
@@ -32,19 +32,19 @@ def translate_error(error: BaseException, what: str) -> SluiceError:
             "Grant it what the role that ran the migrations has, or use that role in SLUICE_DATABASE_URL."
         )
     return DatabaseError(
-        f"{what}: the database failed: {first}. The published rows are as they were. Trying again is safe and, in "
-        "Airflow, happens by itself; if it goes on, look whether the database runs and at its log."
+        f"{what}: the database failed: {first}. The published rows are as they were. A retry is safe, and "
+        "Airflow retries automatically. If this persists, check that the database is running and read its log."
     )
 
 
 @contextlib.contextmanager
 def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
-    """Turn what psycopg, SQLAlchemy or ADBC raise in the block into errors of ours.
+    """Translate the errors of psycopg, SQLAlchemy and ADBC in the block.
 
     Parameters
     ----------
     reading : bool
-        Whether the block reads on from a result of ADBC, which raises what Arrow makes of it: OSError or its own.
+        Whether the block reads a stream of ADBC, whose errors Arrow raises as OSError or its own.
     """
     from adbc_driver_manager import Error as AdbcError
     from pyarrow import ArrowException

@@ -1,4 +1,4 @@
-"""A sample of a partition's scores, and how far other answers to the same rows are from them."""
+"""A sample of a partition's scores, and their distance from the online predictions for the same rows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.sql import quote
 from sqlalchemy import Engine, text
 
-from include.records import Period
+from include.records import ParityCheck, Period
+from include.score_table import answer_columns
 from include.scoring.attempts import STAGING
-from include.scoring.tables import score_columns
 from include.spec import ModelSpec
+
+_INSERT = text(
+    "INSERT INTO sluice.parity_check (model, partition_start, version, artifact_digest, run_id, verdict, row_count,"
+    " differing, largest_ulp, allowed_ulp, service, reason, published) VALUES (:model, :partition_start, :version,"
+    " :artifact_digest, :run_id, :verdict, :rows, :differing, :largest_ulp, :allowed_ulp, :service, :reason,"
+    " :published)"
+)
 
 Scores = dict[str | int, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far answers are from the scores: rows that differ, the greatest distance in ulp, and the worst row's key."""
+    """Distance of predictions from scores: rows that differ, maximum distance in ulp, key of the worst row."""
 
     differing: int
     largest_ulp: int
@@ -28,7 +34,7 @@ class Distance:
 
 
 def staged_sample(engine: Engine, spec: ModelSpec, tables: Sequence[str], rows: int) -> Scores | None:
-    """Return up to `rows` scores by key, of staging tables that are not published yet; None when they are gone."""
+    """Return up to `rows` scores by key, of staging tables that are not published yet; None without the tables."""
     with engine.connect() as connection:
         there = text("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(cast(:names AS text[])) AS name")
         names = [f'{STAGING}."{table}"' for table in tables]
@@ -44,8 +50,14 @@ def published_sample(engine: Engine, spec: ModelSpec, period: Period, rows: int)
     return _sample(engine, spec, source, rows, {"start": period.start})
 
 
+def store_check(engine: Engine, check: ParityCheck) -> None:
+    """Add a check to ``sluice.parity_check``."""
+    with engine.begin() as connection:
+        connection.execute(_INSERT, check.model_dump())
+
+
 def _sample(engine: Engine, spec: ModelSpec, source: str, rows: int, values: Mapping[str, object]) -> Scores:
-    columns = ", ".join(f'"{name}"' for name in score_columns(spec))
+    columns = ", ".join(f'"{name}"' for name in answer_columns(spec.target.classes))
     # By the key's hash: a sample that is spread over the rows, and the same one whenever it is taken.
     statement = (
         f"SELECT entity_key, {columns} FROM {source} "  # noqa: S608  # identifiers that ModelSpec has checked
@@ -54,12 +66,6 @@ def _sample(engine: Engine, spec: ModelSpec, source: str, rows: int, values: Map
     with engine.connect() as connection:
         found = connection.execute(text(statement), {**values, "rows": rows}).all()
     return {key: tuple(float(score) for score in scores) for key, *scores in found}
-
-
-def keys_condition(spec: ModelSpec, keys: Sequence[str | int]) -> str:
-    """Return the SQL condition that the rows of `keys` meet."""
-    key = spec.entity_key
-    return f'"{key.column}"::{key.type} IN ({", ".join(quote(each) for each in keys)})'
 
 
 def distance(scores: Scores, answers: Mapping[str | int, Sequence[float]]) -> Distance:

@@ -1,4 +1,4 @@
-"""A partition becomes a plan: who scores it, and in how many shards."""
+"""The plan of a partition: the version that scores it, and the number of shards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from psycopg import Connection
 from sqlalchemy import Engine
 
 from include.errors import PartitionOverlapError
-from include.records import Period, ScoreMode, ScorePlan
+from include.records import Period, ScoreMode, ScorePlan, Shard
 from include.scoring.attempts import STAGING, AttemptKey, acquire_attempt, staging_name
 from include.scoring.errors import database_errors
 from include.scoring.staging_cleanup import drop_replaced
@@ -41,14 +41,14 @@ def plan(
     shards: int | None = None,
     try_number: int = 1,
 ) -> ScorePlan:
-    """Make the score table ready, replace older attempts at the partition, and cut it into shards.
+    """Prepare the score table, replace older attempts at the partition, and divide it into shards.
 
     Parameters
     ----------
     rows : int
-        How many rows the validated period holds.
+        Number of rows in the validated period.
     shards : int, optional
-        In how many shards; by default as many as the rows ask for.
+        Number of shards; by default chosen by the number of rows.
     try_number : int
         See `AttemptKey`.
 
@@ -92,25 +92,21 @@ def shards_for(rows: int, shard_rows: int) -> int:
     return min(max(-(-rows // shard_rows), 1), MAX_SHARDS)
 
 
-def shard_condition(spec: ModelSpec, plan: ScorePlan, shard: int) -> str | None:
-    """Return the SQL condition that only the rows of `shard` meet; None when there is one shard.
-
-    It is the database's own rule for hash partitions, so that a staged shard fits as one without moving a row.
-    """
+def shard_of(plan: ScorePlan, shard: int) -> Shard | None:
+    """Return the part of the rows that is the shard with this number; None when it is all of them."""
     if plan.shards == 1:
         return None
-    tree = f'{STAGING}."{staging_name(plan.model, plan.period.start, plan.attempt)}"'
-    key = f'"{spec.entity_key.column}"::{spec.entity_key.type}'
-    return f"satisfies_hash_partition('{tree}'::regclass, {plan.shards}, {shard}, {key})"
+    table = f'{STAGING}."{staging_name(plan.model, plan.period.start, plan.attempt)}"'
+    return Shard(table=table, count=plan.shards, number=shard)
 
 
 def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
-    """Make sure that the score table has this very partition there, or nothing.
+    """Check that the score table has exactly this partition there, or none.
 
     Raises
     ------
     PartitionOverlapError
-        Naming the partition that is there.
+        Names the existing partition.
     """
     parameters = {"table": f'scores."{spec.name}"', "start": period.start, "end": period.end}
     row = connection.execute(_OVERLAPPING, parameters).fetchone()

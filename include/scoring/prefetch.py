@@ -1,4 +1,4 @@
-"""One thread ahead: what is read, predicted and written at the same time, with bounds on what waits between."""
+"""Prefetching in a thread, so that reading, predicting and writing run at the same time, with bounded queues."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ _POLL_SECONDS = 0.1
 
 
 class _Failed:
-    """What the thread raised, on its way to the consumer."""
+    """An error of the thread, passed to the consumer."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 class _End:
-    """Nothing comes any more."""
+    """The end of the items."""
 
 
 @contextlib.contextmanager
 def prefetch(items: Iterable[Item], *, queue_size: int = 2) -> Iterator[Iterator[Item]]:
-    """Iterate over `items` in a thread of its own, at most `queue_size` of them ahead of the consumer.
+    """Iterate over `items` in a separate thread, which is at most `queue_size` items ahead of the consumer.
 
-    What `items` raises is raised where the consumer is. When the block is left early, the thread stops
-    at its next item and is waited for, so that what it holds open is closed here.
+    An error of `items` is raised in the consumer. When the block is left early, the thread stops at its next item and
+    is joined, so that what it opened is closed.
 
     Parameters
     ----------
     items : iterable
         Consumed, and closed if it is a generator, in the thread.
     queue_size : int
-        Most items that wait; it bounds the memory.
+        Maximum number of items in the queue; it bounds the memory.
     """
-    shelf: queue.Queue[Item | _Failed | _End] = queue.Queue(maxsize=queue_size)
+    buffer: queue.Queue[Item | _Failed | _End] = queue.Queue(maxsize=queue_size)
     stop = threading.Event()
 
     def put(item: Item | _Failed | _End) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                shelf.put(item, timeout=_POLL_SECONDS)
+                buffer.put(item, timeout=_POLL_SECONDS)
                 return
 
     def work() -> None:
@@ -54,7 +54,7 @@ def prefetch(items: Iterable[Item], *, queue_size: int = 2) -> Iterator[Iterator
                 put(item)
                 if stop.is_set():
                     break
-        except BaseException as error:  # noqa: BLE001  # it is raised again by the consumer
+        except BaseException as error:  # noqa: BLE001  # the consumer raises it again
             put(_Failed(error))
         finally:
             close = getattr(source, "close", None)
@@ -65,15 +65,15 @@ def prefetch(items: Iterable[Item], *, queue_size: int = 2) -> Iterator[Iterator
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
-        yield _taken(shelf)
+        yield _taken(buffer)
     finally:
         stop.set()
         thread.join()
 
 
-def _taken(shelf: queue.Queue[Item | _Failed | _End]) -> Iterator[Item]:
+def _taken(buffer: queue.Queue[Item | _Failed | _End]) -> Iterator[Item]:
     while True:
-        item = shelf.get()
+        item = buffer.get()
         if isinstance(item, _End):
             return
         if isinstance(item, _Failed):

@@ -1,9 +1,9 @@
-"""Publication: in one transaction a partition gets its rows and the ledger says so, or nothing happens.
+"""Publication: in one transaction a partition gets its rows and its row in the ledger, or nothing changes.
 
-A partition that was never published is attached: its staged tables become it, and no row moves. One that
-was is replaced row by row under MVCC: swapping its table would take a lock that waits for the longest
-analyst's query and lets nobody else read meanwhile. Either way a reader sees the former rows whole or the
-new rows whole, and never waits (docs/decisions/0008).
+A partition that was never published is attached: its staged tables become the partition, and no row is copied. A
+published one is replaced row by row under MVCC: exchanging its table would need a lock that waits for the longest query
+and blocks other readers meanwhile. In both cases a reader sees all of the former rows or all of the new ones, and never
+waits (docs/decisions/0008).
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ _LEDGER_ROW = """
 def publish(
     engine: Engine, spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], try_number: int = 1
 ) -> PublishedPartition:
-    """Make the staged shards the partition that analysts read, and clear staging.
+    """Make the staged shards the partition that analysts read, and drop the staging tables.
 
-    Publishing what the same run has published already, and what is still there, changes nothing and returns that
-    publication: a retry after a kill publishes once.
+    If the same run has published the same rows already, this changes nothing and returns that publication: a retry
+    after a kill publishes once.
 
     Raises
     ------
     ReconciliationError
-        When the shards are not all there, do not hold the rows that were validated, or are not what they were when
-        they were staged; the former rows stay.
+        When shards are missing, do not hold the validated rows, or changed after they were staged; the former rows
+        stay.
     ScoreBoundsError
         When the scores' distribution is outside the declared bounds; the former rows stay.
     FencedError
         When a newer attempt has replaced this one.
     DatabaseError
-        When the database fails otherwise; trying again may help.
+        When the database fails otherwise.
     """
-    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt, try_number=try_number)
-    with acquire_attempt(engine, work) as attempt, attempt.connection.transaction():
+    key = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt, try_number=try_number)
+    with acquire_attempt(engine, key) as attempt, attempt.connection.transaction():
         attempt.lock()
         former = _former(attempt)
         attached = _is_attached(attempt)
@@ -81,47 +81,47 @@ def publish(
 
 
 def abandon(engine: Engine, plan: ScorePlan) -> None:
-    """Give a plan up: drop its staged tables. The published rows are as they were."""
-    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
-    with acquire_attempt(engine, work) as attempt, attempt.connection.transaction():
+    """Abandon a plan: drop its staging tables. The published rows stay as they are."""
+    key = AttemptKey(plan.model, plan.period.start, plan.run_id, "publish", plan.attempt)
+    with acquire_attempt(engine, key) as attempt, attempt.connection.transaction():
         attempt.lock()
         drop_of_plan(attempt)
 
 
 def _former(attempt: Attempt) -> PublishedPartition | None:
     with attempt.connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_PARTITION, attempt.work.sql_params()).fetchone()
+        row = cursor.execute(_PARTITION, attempt.key.sql_params()).fetchone()
     return None if row is None else PublishedPartition.model_validate(row)
 
 
 def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
-    # The mode, too: a backfill that is repeated with a version named keeps its run's id.
+    # The mode, too: a backfill that is repeated with a named version keeps its run id.
     return (former.run_id, former.mode, former.version, former.artifact_digest, former.rows_digest) == (
         plan.run_id, plan.mode, plan.version, plan.artifact_digest, digest,
     )  # fmt: skip
 
 
 def _check_staged(attempt: Attempt, staged: Sequence[StagedShard]) -> None:
-    """Insist that the staged tables hold what their tasks said: the word came by another way than the rows."""
+    """Check that the staged tables hold the rows that their tasks reported."""
     for shard in staged:
         (rows,) = attempt.connection.execute(f'SELECT count(*) FROM {STAGING}."{shard.table}"').fetchone() or (0,)  # noqa: S608  # a checked identifier
         if rows != shard.row_count:
             raise ReconciliationError(
-                f"{attempt.work}: expected the {shard.row_count:,} rows of shard {shard.shard} in "
+                f"{attempt.key}: expected the {shard.row_count:,} rows of shard {shard.shard} in "
                 f"{STAGING}.{shard.table}; found {rows:,}. Nothing was published, the former rows stay: "
                 "run again from `plan`."
             )
 
 
 def _is_attached(attempt: Attempt) -> bool:
-    """Whether the partition is there to be replaced; what retention has left behind of it is dropped.
+    """Return whether the partition is attached and must be replaced; drop what retention left of a detached one.
 
     Raises
     ------
     DatabaseError
-        When retention is removing it just now.
+        When retention is removing it at this moment.
     """
-    name = f'scores."{partition_name(attempt.work.model, attempt.work.start)}"'
+    name = f'scores."{partition_name(attempt.key.model, attempt.key.start)}"'
     row = attempt.connection.execute(
         "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)", [name]
     ).fetchone()
@@ -129,14 +129,14 @@ def _is_attached(attempt: Attempt) -> bool:
         attempt.connection.execute(f"DROP TABLE IF EXISTS {name}")
     elif row[0]:
         raise DatabaseError(
-            f"{attempt.work}: expected a partition that can be replaced; found that retention is removing it and waits "
-            "for a long query that reads it. Run again when that query has ended and `housekeeping` has run."
+            f"{attempt.key}: expected a partition that can be replaced; found that retention is removing it and waits "
+            "for a long query that reads it. Run again after that query has ended and `housekeeping` has run."
         )
     return row is not None
 
 
 def _replace(attempt: Attempt, spec: ModelSpec, staged: Sequence[StagedShard]) -> None:
-    partition = f'scores."{partition_name(attempt.work.model, attempt.work.start)}"'
+    partition = f'scores."{partition_name(attempt.key.model, attempt.key.start)}"'
     found = attempt.connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         [f'scores."{spec.name}"'],

@@ -1,4 +1,4 @@
-"""Whether staged shards may be published: pure, so that every refusal is a value that can be looked at."""
+"""Decides whether staged shards may be published, from their records alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from include.spec import ClassShare, MeanScore, ModelSpec
 
 
 def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -> None:
-    """Raise unless every shard is there once, together they hold the validated rows, and their scores are in bounds.
+    """Raise unless every shard exists once, they hold the validated rows, and their scores are within the bounds.
 
     Raises
     ------
     ReconciliationError
-        Naming the shards or the counts.
+        Names the shards or the counts.
     ScoreBoundsError
-        Naming each bound that is broken, and what was found.
+        Names each broken bound and the found value.
     """
     found = sorted(shard.shard for shard in staged)
     if found != list(range(plan.shards)):
@@ -38,9 +38,9 @@ def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -
 
 
 def broken_bounds(spec: ModelSpec, staged: Sequence[StagedShard]) -> list[str]:
-    """Return a sentence for each declared bound that the scores of all shards together break.
+    """Return a sentence for each declared bound that the scores of all shards break.
 
-    A partition without rows has no distribution and breaks none.
+    A partition without rows breaks none.
     """
     rows = sum(shard.row_count for shard in staged)
     sentences = []

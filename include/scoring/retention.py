@@ -1,8 +1,8 @@
-"""Retention: partitions that nobody needs any more are removed, without a reader waiting.
+"""Retention: removal of old partitions, without blocking readers.
 
-What "needs" means: the newest published partition of a model always stays, and with ``retain_latest`` so does
-every partition that holds the newest score of any key, since the look-up of that key serves it. The ledger
-keeps what was published; ``sluice.partition_removal`` says what was removed, and why.
+The newest published partition of a model always stays. With ``retain_latest``, so does every partition that holds the
+newest score of a key, because the look-up of that key returns it. The ledger keeps the record of the publication;
+``sluice.partition_removal`` records what was removed, and why.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from include.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = "30s"
+_LOCK_TIMEOUT = "30s"
 _PUBLISHED = "SELECT * FROM sluice.published_partition WHERE model = %s ORDER BY partition_start"
 _KEY = "hashtextextended('sluice.score.' || %s || '.' || extract(epoch FROM %s::timestamptz), 0)"
 _PENDING = """
@@ -42,29 +42,29 @@ _NOTE = """
 def drop_partitions(
     engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
 ) -> tuple[RemovedPartition, ...]:
-    """Remove the partitions that ended more than ``spec.scoring.retention`` before `now`, but for those still needed.
+    """Remove the partitions that ended more than ``spec.scoring.retention`` before `now`, except those still needed.
 
-    A partition that a long query reads is waited for, half a minute; then the next call goes on with it.
-    Readers never wait: the partition is detached concurrently.
+    If a long query reads a partition, this waits for 30 seconds, and the next call continues. Readers never wait: the
+    partition is detached concurrently.
 
     Parameters
     ----------
     only : sequence of datetime, optional
-        Starts of partitions to remove whatever their age.
+        Starts of partitions to remove regardless of their age.
     reason : str, optional
-        What the ledger says; by default the age.
+        The reason for the ledger; by default the age.
 
     Returns
     -------
     tuple of RemovedPartition
-        Those that were removed.
+        The removed partitions.
 
     Raises
     ------
     PartitionInUseError
         When a partition of `only` is still needed, or not published.
     DatabaseError
-        When the database fails; trying again is safe.
+        When the database fails; a retry is safe.
     """
     if only is None and spec.scoring.retention is None:
         return ()
@@ -74,7 +74,7 @@ def drop_partitions(
             return tuple(_retire_one(connection, spec, published, start, reason or "removed by hand") for start in only)
         retired = []
         for each in published[:-1]:
-            assert spec.scoring.retention is not None  # noqa: S101  # looked at above
+            assert spec.scoring.retention is not None  # noqa: S101  # checked above
             if each.partition_end <= now - spec.scoring.retention:
                 why = reason or f"ended more than {spec.scoring.retention} before {now:%Y-%m-%d %H:%M} UTC"
                 try:
@@ -82,7 +82,11 @@ def drop_partitions(
                 except PartitionInUseError as kept:
                     log.info("%s", kept)
                 except psycopg.errors.LockNotAvailable:
-                    log.warning("a long query reads %s of %s: it is removed next time", each.partition_start, spec.name)
+                    log.warning(
+                        "a long query reads partition %s of %s: the next run removes it",
+                        each.partition_start,
+                        spec.name,
+                    )
         return tuple(retired)
 
 
@@ -110,7 +114,7 @@ def _retire_one(
             if spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
                 raise PartitionInUseError(spec.name, start, "it holds the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
-        elif pending == (True,):  # a former call gave up waiting for a reader
+        elif pending == (True,):  # an earlier call stopped waiting for a reader
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} FINALIZE")
         with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
@@ -130,8 +134,8 @@ def _holds_newest(connection: psycopg.Connection[Any], spec: ModelSpec, name: st
 
 @contextmanager
 def _held(connection: psycopg.Connection[Any], model: str, start: datetime) -> Iterator[None]:
-    """Keep the partition from being planned or published meanwhile. Not in a transaction: detaching bears none."""
-    connection.execute(f"SET lock_timeout = '{_PATIENCE}'")
+    """Lock the partition against attempts meanwhile. Not in a transaction, because DETACH CONCURRENTLY allows none."""
+    connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
     connection.execute(f"SELECT pg_advisory_lock({_KEY})", [model, start])  # of constants
     try:
         yield

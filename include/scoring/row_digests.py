@@ -1,9 +1,9 @@
-"""A digest of rows that does not depend on their order, nor on how they were cut into batches and shards.
+"""A digest of rows that does not depend on their order, nor on their division into batches and shards.
 
 Each row is hashed to two 64-bit numbers; the digest is their sums, modulo 2**64. So digests of parts
-add up to the digest of the whole, and rows that differ in one bit give another sum. It tells whether
-two publications say the same; it is no proof against somebody who makes up rows on purpose: for that
-the database's own rights stand guard.
+add up to the digest of the whole, and rows that differ in one bit give another sum. It shows whether
+two publications are the same. It does not protect against somebody who constructs rows on purpose; the database's
+privileges do.
 
 Sources
 -------

@@ -48,7 +48,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
     Raises
     ------
     ReconciliationError
-        When a row has no key or no time, or the model gives it no finite answer.
+        When a row has no key or no time, or its score is not finite.
     """
     for batch in batches:
         keys, times = batch.column(spec.entity_key.column), batch.column(spec.event_time)

@@ -1,4 +1,4 @@
-"""Requests that the service sampled, answered again by a challenger: from the log, with nothing added to a request."""
+"""Sampled online requests, read from the prediction log and predicted again by a challenger."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from include.service_client import scores_of
 MIN_ROWS: Final = 100
 MAX_ROWS: Final = 50_000
 LATE: Final = timedelta(days=1)
-# Rows come late when the database was away from the service. So a day is looked at again, and what keeps a row
-# from counting twice is the key of shadow_sample. Locked, so that the log does not forget a row meanwhile.
+# Rows are logged late after the service lost its database. So the last day is read again, and the key of shadow_sample
+# keeps a row from counting twice. The rows are locked, so that the log does not delete them meanwhile.
 _UNSEEN: Final = text("""
     SELECT id, predicted_at, inputs, outputs FROM sluice.prediction_log AS logged
     WHERE model = :model AND version = :champion AND predicted_at >= coalesce(
@@ -38,42 +38,42 @@ _SEEN: Final = text("""
 
 
 class ComparedVersion(NamedTuple):
-    """A version, loaded."""
+    """A loaded version."""
 
     version: int
     scorer: Scorer
 
     @property
     def signature(self) -> ModelSignature:
-        """What it takes and answers."""
+        """Its inputs and outputs."""
         return self.scorer.signature
 
 
 def measure_sample(
-    engine: Engine, champion: ComparedVersion, challenger: ComparedVersion, run_id: str, *, fewest: int = MIN_ROWS
+    engine: Engine, champion: ComparedVersion, challenger: ComparedVersion, run_id: str, *, min_rows: int = MIN_ROWS
 ) -> ShadowDivergence | None:
-    """Hold a challenger's answers to sampled requests against those that clients got, and store the figures.
+    """Compare a challenger's predictions for sampled requests with those that clients got, and store the divergence.
 
-    Each logged row counts once for a challenger, whatever runs at the same time. Fewer than `fewest` rows say
-    little: None, and they wait for more.
+    Each logged row counts once for a challenger, even if two comparisons run at the same time. With fewer than
+    `min_rows` rows nothing is measured, and None is returned.
 
     Parameters
     ----------
     champion : ComparedVersion
-        Whose logged answers are taken, as clients got them; its signature says the order of their inputs.
+        The version whose logged predictions are compared; its signature gives the order of the inputs.
 
     Raises
     ------
     ChallengerIncompatibleError
-        When the challenger answers another question, needs features that these requests have not, or refuses
-        every row.
+        When the challenger has another task or other classes, needs features that these requests do not have, or
+        rejects every row.
     """
     model = challenger.signature.model
-    _require_same_question(champion, challenger)
+    _require_compatible(champion, challenger)
     with engine.begin() as connection:
         advisory_lock(connection, f"sluice.shadow_sample.{model}")
         logged = _unseen(connection, model, champion.version, challenger.version)
-        if len(logged) < fewest:
+        if len(logged) < min_rows:
             return None
         rows = [_chosen(each.inputs, champion.signature, challenger.signature) for each in logged]
         answered, matrix = _encoded(rows, challenger)
@@ -101,25 +101,25 @@ def _unseen(connection: Connection, model: str, champion: int, challenger: int) 
     return connection.execute(_UNSEEN, values).all()
 
 
-def _require_same_question(champion: ComparedVersion, challenger: ComparedVersion) -> None:
-    asked, answering = champion.signature, challenger.signature
+def _require_compatible(champion: ComparedVersion, challenger: ComparedVersion) -> None:
+    theirs, ours = champion.signature, challenger.signature
     why = None
-    if (asked.task, asked.classes) != (answering.task, answering.classes):
-        why = f"it answers another question than champion {champion.version}: task or classes differ"
-    elif missing := [name for name in answering.names if name not in asked.names]:
+    if (theirs.task, theirs.classes) != (ours.task, ours.classes):
+        why = f"its task or classes differ from those of champion {champion.version}"
+    elif missing := [name for name in ours.names if name not in theirs.names]:
         why = f"it needs {', '.join(missing)}, which requests to champion {champion.version} do not have"
     if why is not None:
-        raise ChallengerIncompatibleError(answering.model, challenger.version, why)
+        raise ChallengerIncompatibleError(ours.model, challenger.version, why)
 
 
-def _chosen(inputs: Any, asked: ModelSignature, answering: ModelSignature) -> dict[str, Any]:
-    """Return the features that the challenger takes, by name: a list is in the champion's order."""
-    by_name = inputs if isinstance(inputs, dict) else dict(zip(asked.names, inputs, strict=True))
-    return {name: by_name[name] for name in answering.names}
+def _chosen(inputs: Any, champion: ModelSignature, challenger: ModelSignature) -> dict[str, Any]:
+    """Return the features of the challenger by name; a list is in the champion's order."""
+    by_name = inputs if isinstance(inputs, dict) else dict(zip(champion.names, inputs, strict=True))
+    return {name: by_name[name] for name in challenger.names}
 
 
 def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[list[int], NDArray[np.float32]]:
-    """Encode as the service does; return which rows were taken, and their matrix."""
+    """Encode as the service does; return the positions of the accepted rows, and their matrix."""
     encoder = RowEncoder(challenger.signature)
     try:
         return list(range(len(rows))), encoder.encode(rows)
@@ -138,5 +138,5 @@ def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[l
 
 
 def _scores(outputs: Sequence[dict[str, Any]], signature: ModelSignature) -> NDArray[np.float64]:
-    """Return the answers as they were given, shape (n, n_outputs)."""
+    """Return the logged predictions, shape (n, n_outputs)."""
     return np.array([scores_of(each, signature.classes) for each in outputs], np.float64)

@@ -1,4 +1,4 @@
-"""A challenger's scores of a partition, in a table of their own, and how far they are from what was published."""
+"""A challenger's scores of a partition, in a separate table, and their divergence from the published ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine, text
 from include.errors import ReconciliationError
 from include.inference import compute_divergence
 from include.records import PublishedPartition, ShadowDivergence
+from include.score_table import PARTITION, VERSION, answer_columns, table_columns
 from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
 from include.scoring.rows import ScoredBatch
-from include.scoring.tables import advisory_lock, score_columns
+from include.scoring.tables import ensure_shadow_table
 from include.spec import ModelSpec
 
 _STORE = text(
@@ -29,16 +30,14 @@ def write_shadow(
 ) -> int:
     """Write a challenger's scores of a partition into ``scores.<model>_shadow``, all or none; return the rows.
 
-    Scored again, a partition's rows of this version are replaced.
+    If the partition was scored by this version before, its rows are replaced.
     """
-    table = f'scores."{spec.name}_shadow"'
-    predicted = ["predicted_label"] if spec.target.classes else []
-    names = ["entity_key", *score_columns(spec), *predicted, "partition_start", "model_version"]
-    quoted = ", ".join(f'"{name}"' for name in names)
+    columns = [column for column in table_columns(spec) if column.in_shadow and column.rows is not None]
+    quoted = ", ".join(f'"{name}"' for name in [*(column.name for column in columns), PARTITION, VERSION])
     same = [encode_timestamptz(published.partition_start), encode_int4(version)]
-    writer = CopyWriter(spec.target.classes, [], timed=False, written=same)
+    writer = CopyWriter(spec.target.classes, [], columns=columns, written=same)
     with engine.begin() as connection:
-        _ensure_table(connection, spec, table)
+        table = ensure_shadow_table(connection, spec)
         connection.execute(
             text(f"DELETE FROM {table} WHERE partition_start = :start AND model_version = :version"),  # noqa: S608  # checked
             {"start": published.partition_start, "version": version},
@@ -57,7 +56,7 @@ def write_shadow(
 def measure_divergence(
     engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, run_id: str
 ) -> ShadowDivergence:
-    """Hold a challenger's scores of a partition against the champion's, row by row, and store the figures.
+    """Compare a challenger's scores of a partition with the champion's, row by row, and store the divergence.
 
     Raises
     ------
@@ -81,14 +80,14 @@ def measure_divergence(
 
 
 def store_divergence(connection: Connection, measured: ShadowDivergence) -> int:
-    """Add what was measured to ``sluice.shadow_divergence``; return the row's id."""
+    """Add a measured divergence to ``sluice.shadow_divergence``; return the row's id."""
     return int(connection.execute(_STORE, measured.model_dump()).scalar_one())
 
 
 def _pairs(
     engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    columns = score_columns(spec)
+    columns = answer_columns(spec.target.classes)
     both = ", ".join([*(f'c."{name}"' for name in columns), *(f's."{name}"' for name in columns)])
     # Names are the declaration's, which ModelSpec has checked.
     query = f"""
@@ -103,18 +102,7 @@ def _pairs(
         raise ReconciliationError(
             f"shadow of '{spec.name}' at {published.partition_start.isoformat()}: expected the {published.row_count:,} "
             f"rows that were published with version {published.version}; found {len(rows):,} in both. The partition "
-            "was scored anew meanwhile, or the source changed: run the task again."
+            "was scored again meanwhile, or the source changed: run the task again."
         )
     table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(len(rows), 2 * len(columns))
     return table[:, : len(columns)], table[:, len(columns) :]
-
-
-def _ensure_table(connection: Connection, spec: ModelSpec, table: str) -> None:
-    advisory_lock(connection, f"sluice.table.{spec.name}_shadow")
-    answers = "".join(f'"{name}" double precision NOT NULL, ' for name in score_columns(spec))
-    predicted = "predicted_label text NOT NULL, " if spec.target.classes else ""
-    connection.exec_driver_sql(
-        f"CREATE TABLE IF NOT EXISTS {table} (partition_start timestamptz NOT NULL, "
-        f"entity_key {spec.entity_key.type} NOT NULL, {answers}{predicted}model_version integer NOT NULL, "
-        "scored_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (partition_start, model_version, entity_key))"
-    )

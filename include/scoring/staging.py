@@ -1,4 +1,4 @@
-"""One shard: read, scored and written into a table of its own at the same time, and keyed after the load."""
+"""Staging of one shard: reads, scores and writes its rows at the same time, then adds the primary key."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from include.errors import ReconciliationError
 from include.inference import Scorer
 from include.records import ScorePlan, StagedShard
+from include.score_table import KEY, PARTITION, VERSION, answer_columns, table_columns
 from include.scoring.attempts import STAGING, Attempt, AttemptKey, acquire_attempt
 from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter
 from include.scoring.errors import database_errors
@@ -23,7 +24,6 @@ from include.scoring.prefetch import prefetch
 from include.scoring.row_digests import NOTHING, Sums, combine_sums, format_digest
 from include.scoring.rows import ScoredBatch, score_batches
 from include.scoring.staging_cleanup import drop_replaced
-from include.scoring.tables import score_columns
 from include.spec import ModelSpec
 
 Item = TypeVar("Item")
@@ -33,7 +33,7 @@ Rows = Callable[[], AbstractContextManager[Iterable[pa.RecordBatch]]]
 
 @dataclass(slots=True)
 class _Tally:
-    """What was counted on the way of the rows."""
+    """Counts and sums of the rows of a shard."""
 
     read: int = 0
     scored: int = 0
@@ -48,13 +48,13 @@ def stage_shard(
 ) -> StagedShard:
     """Score the rows of one shard into a staging table: all of them or, by rollback, none.
 
-    Reading, predicting and writing each have a thread; two batches wait between them at most, so that
-    memory does not depend on how many rows there are.
+    Reading, predicting and writing each have a thread with at most two batches waiting between them, so the memory does
+    not depend on the number of rows.
 
     Parameters
     ----------
     open_rows : callable
-        Opens the shard's source rows, see `shard_condition`.
+        Opens the shard's source rows, see `shard_of`.
     try_number : int
         See `AttemptKey`.
 
@@ -65,24 +65,24 @@ def stage_shard(
     FencedError
         When a newer attempt has replaced this one, or the plan is published.
     DatabaseError
-        When the database fails otherwise; trying again may help.
+        When the database fails otherwise.
     """
-    work = AttemptKey(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
+    key = AttemptKey(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
     tally = _Tally()
-    with acquire_attempt(engine, work) as attempt:
+    with acquire_attempt(engine, key) as attempt:
         drop_replaced(attempt)
         with attempt.connection.transaction():
-            _make_table(attempt, plan)
-            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, work, tally), tally)
+            _make_table(attempt, spec, plan)
+            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, key, tally), tally)
             if not tally.read == tally.scored == staged:
                 raise ReconciliationError(
-                    f"{work}: expected as many rows staged as read; read {tally.read:,}, scored {tally.scored:,}, "
+                    f"{key}: expected as many rows staged as read; read {tally.read:,}, scored {tally.scored:,}, "
                     f"staged {staged:,}. Nothing was published. Run again from `validate`."
                 )
             with _timed(tally, "key"):
                 _make_key(attempt)
             attempt.lock()
-    names = score_columns(spec)
+    names = answer_columns(spec.target.classes)
     sums = [0.0] * len(names) if tally.sums is None else tally.sums.tolist()
     counts = [0] * len(spec.target.classes) if tally.labels is None else tally.labels.tolist()
     return StagedShard(
@@ -100,10 +100,10 @@ def stage_shard(
 
 @contextlib.contextmanager
 def _scored(
-    open_rows: Rows, spec: ModelSpec, scorer: Scorer, work: AttemptKey, tally: _Tally
+    open_rows: Rows, spec: ModelSpec, scorer: Scorer, key: AttemptKey, tally: _Tally
 ) -> Iterator[Iterator[ScoredBatch]]:
     def read() -> Iterator[pa.RecordBatch]:
-        with database_errors(str(work), reading=True), open_rows() as batches:
+        with database_errors(str(key), reading=True), open_rows() as batches:
             for batch in _each_timed(batches, tally, "read"):
                 tally.read += batch.num_rows
                 yield batch
@@ -117,17 +117,19 @@ def _scored(
         yield scored
 
 
-def _make_table(attempt: Attempt, plan: ScorePlan) -> None:
-    # What all rows share comes from the table's defaults, so that it need not travel with every row.
+def _make_table(attempt: Attempt, spec: ModelSpec, plan: ScorePlan) -> None:
+    # Values that all rows share are defaults of the table, so that they are not sent with every row.
+    declared = [column for column in table_columns(spec) if column.default is not None]
+    defaults = "".join(f', ALTER "{column.name}" SET DEFAULT {column.default}' for column in declared)
     attempt.connection.execute(
         f'CREATE TABLE {STAGING}."{attempt.table}" (LIKE scores."{plan.model}" INCLUDING COMMENTS)'
     )
     attempt.connection.execute(
         f'ALTER TABLE {STAGING}."{attempt.table}" '
-        # The constraint lets the table be attached without being read; on a row that comes it costs next to nothing.
-        f"ADD CONSTRAINT of_partition CHECK (partition_start = '{plan.period.start.isoformat()}'), "
-        f"ALTER partition_start SET DEFAULT '{plan.period.start.isoformat()}', "
-        f"ALTER model_version SET DEFAULT {plan.version}, ALTER scored_at SET DEFAULT now()"
+        # With this constraint the table is attached without a scan; for each inserted row it costs almost nothing.
+        f"ADD CONSTRAINT of_partition CHECK ({PARTITION} = '{plan.period.start.isoformat()}'), "
+        f"ALTER {PARTITION} SET DEFAULT '{plan.period.start.isoformat()}', ALTER {VERSION} SET DEFAULT {plan.version}"
+        f"{defaults}"
     )
 
 
@@ -138,12 +140,12 @@ def _copy(
     opened: AbstractContextManager[Iterator[ScoredBatch]],
     tally: _Tally,
 ) -> int:
-    columns = ["entity_key", "event_time", *score_columns(spec), *(["predicted_label"] if spec.target.classes else [])]
-    listed = ", ".join(f'"{name}"' for name in columns)
+    columns = [column for column in table_columns(spec) if column.rows is not None]
+    listed = ", ".join(f'"{column.name}"' for column in columns)
     constants = [int(plan.period.start.timestamp() * 1_000_000), plan.version]
-    writer = CopyWriter(spec.target.classes, constants)
-    # FREEZE: the rows are visible to whoever sees the table, however old a reader's snapshot is. Else a reader with
-    # a snapshot from between two shards' loads would see the one and not the other once they are attached.
+    writer = CopyWriter(spec.target.classes, constants, columns=columns)
+    # FREEZE: the rows are visible to every reader who sees the table, even with an old snapshot. Otherwise a reader
+    # whose snapshot lies between the loads of two shards would see only one of them after they are attached.
     statement = f'COPY {STAGING}."{attempt.table}" ({listed}) FROM STDIN (FORMAT binary, FREEZE)'
     with opened as batches, attempt.connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
@@ -167,11 +169,11 @@ def _count(tally: _Tally, batch: ScoredBatch, digest: Sums, classes: int) -> Non
 
 
 def _make_key(attempt: Attempt) -> None:
-    """Prove that no key comes twice, by making the key; the table is then fit to become a partition."""
+    """Add the primary key, which proves that no key occurs twice and lets the table become a partition."""
     attempt.connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
     attempt.connection.execute(
-        f'ALTER TABLE {STAGING}."{attempt.table}" ADD PRIMARY KEY (entity_key, partition_start), '
-        "ALTER partition_start DROP DEFAULT, ALTER model_version DROP DEFAULT"
+        f'ALTER TABLE {STAGING}."{attempt.table}" ADD PRIMARY KEY ({KEY}, {PARTITION}), '
+        f"ALTER {PARTITION} DROP DEFAULT, ALTER {VERSION} DROP DEFAULT"
     )
 
 
@@ -185,7 +187,7 @@ def _timed(tally: _Tally, name: str) -> Iterator[None]:
 
 
 def _each_timed(items: Iterable[Item], tally: _Tally, name: str) -> Iterator[Item]:
-    """Yield `items`; what it takes to make one counts as `name`."""
+    """Yield `items`; the time to produce each counts as `name`."""
     source = iter(items)
     while True:
         with _timed(tally, name):
@@ -196,7 +198,7 @@ def _each_timed(items: Iterable[Item], tally: _Tally, name: str) -> Iterator[Ite
 
 
 def _untimed(items: Iterator[Item], tally: _Tally, name: str) -> Iterator[Item]:
-    """Yield `items`; what it takes to wait for one does not count as `name`, though it happens within."""
+    """Yield `items`; the time to wait for each is subtracted from `name`."""
     for started in iter(time.perf_counter, None):
         item = next(items, None)
         tally.seconds[name] -= time.perf_counter() - started

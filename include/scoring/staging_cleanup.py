@@ -1,4 +1,4 @@
-"""Staging tables that nobody will publish any more are dropped."""
+"""Removal of staging tables that no attempt will publish."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _TABLES = f"""
 
 
 def drop_replaced(attempt: Attempt) -> None:
-    """Drop the tables of the attempts at the same partition that newer ones have replaced."""
-    work = attempt.work
+    """Drop the tables of attempts at the same partition that were replaced by newer ones."""
+    key = attempt.key
     found = attempt.connection.execute(
         f"{_TABLES} WHERE other.model = %s AND other.partition_start = %s AND {_REPLACED}",
-        [work.model, work.start],
+        [key.model, key.start],
     )
     for (name,) in found.fetchall():
         attempt.connection.execute(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
 
 
 def drop_of_plan(attempt: Attempt) -> None:
-    """Drop what is left in staging of the attempt's partition: everything was published, or is given up."""
+    """Drop the remaining staging tables of the attempt's plan, which is published or abandoned."""
     names = [
         row[0]
         for row in attempt.connection.execute(
             "SELECT attempt FROM sluice.score_attempt WHERE model = %s AND partition_start = %s AND attempt >= %s",
-            [attempt.work.model, attempt.work.start, attempt.work.plan],
+            [attempt.key.model, attempt.key.start, attempt.key.plan],
         )
     ]
     for number in names:
-        name = staging_name(attempt.work.model, attempt.work.start, number)
+        name = staging_name(attempt.key.model, attempt.key.start, number)
         attempt.connection.execute(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
 
 
@@ -58,7 +58,7 @@ def clean_staging(engine: Engine, older_than: timedelta) -> list[str]:
     Parameters
     ----------
     older_than : timedelta
-        Longer than any run may take.
+        Longer than any run takes.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def clean_staging(engine: Engine, older_than: timedelta) -> list[str]:
                 )
             )
         for name in names:
-            log.info("dropping staging.%s, which no attempt will publish", name)
+            log.info("dropping staging.%s: no attempt will publish it", name)
             with engine.begin() as connection:
                 connection.exec_driver_sql(f'DROP TABLE IF EXISTS {STAGING}."{name}"')
     return names

@@ -1,93 +1,114 @@
 """Score tables: made from the spec when a model first scores, since a model is declared by adding a folder.
 
 Alembic keeps what belongs to Sluice; what belongs to a model follows from its declaration (see
-docs/decisions/0003-score-tables-follow-the-spec.md).
+docs/decisions/0003-score-tables-follow-the-spec.md). `include.score_table` lists the columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, Engine, text
 
-from include.errors import DatabaseError
+from include.errors import ScoreTableError
+from include.score_table import KEY, PARTITION, PROBABILITY, VALUE, VERSION, ScoreColumn, answer_columns, table_columns
 from include.spec import ModelSpec
 
-
-def score_columns(spec: ModelSpec) -> tuple[str, ...]:
-    """Return the columns that hold the answer: one probability a class, or the value."""
-    return tuple(f"p_{label}" for label in spec.target.classes) or ("value",)
+_LOCK_TIMEOUT = "10s"
+_EXISTING = """
+    SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped
+"""
 
 
 def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
-    """Make ``scores.<model>`` and its ``_latest`` view unless they are there.
+    """Make ``scores.<model>`` and its ``_latest`` view unless they exist; add the columns that they lack.
 
     Raises
     ------
-    DatabaseError
-        When the table is there with other columns, because the classes were changed.
+    ScoreTableError
+        When the table exists with other answer columns, because the classes were changed.
     """
-    columns = score_columns(spec)
-    answer = "".join(f'    "{column}" double precision NOT NULL,\n' for column in columns)
-    predicted = "    predicted_label text NOT NULL,\n" if spec.target.classes else ""
-    table = f'scores."{spec.name}"'
+    table, view = f'scores."{spec.name}"', f'scores."{spec.name}_latest"'
+    columns = table_columns(spec)
     with engine.begin() as connection:
         advisory_lock(connection, f"sluice.table.{spec.name}")
-        if connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is not None:
-            _check_columns(connection, spec)
-            return
-        # Every name below is an identifier that ModelSpec has checked.
+        existing = _existing(connection, table)
+        if existing:
+            _check_answers(spec, existing)
+            missing = _add_missing(connection, table, columns, existing)
+            if not missing:
+                return
+        else:
+            # Every name here and below is an identifier that ModelSpec has checked.
+            connection.exec_driver_sql(
+                f"CREATE TABLE {table} ({_definitions(columns)}, PRIMARY KEY ({KEY}, {PARTITION})) "
+                f"PARTITION BY RANGE ({PARTITION})"
+            )
         connection.exec_driver_sql(
-            f"CREATE TABLE {table} (\n"
-            "    partition_start timestamptz NOT NULL,\n"
-            f"    entity_key {spec.entity_key.type} NOT NULL,\n"
-            "    event_time timestamptz NOT NULL,\n"
-            f"{answer}{predicted}"
-            "    model_version integer NOT NULL,\n"
-            "    scored_at timestamptz NOT NULL DEFAULT now(),\n"
-            "    PRIMARY KEY (entity_key, partition_start)\n"
-            ") PARTITION BY RANGE (partition_start)"
+            f"CREATE OR REPLACE VIEW {view} AS SELECT DISTINCT ON ({KEY}) * FROM {table} "  # noqa: S608  # checked, as above
+            f"ORDER BY {KEY}, {PARTITION} DESC"
         )
-        connection.exec_driver_sql(
-            f'CREATE VIEW scores."{spec.name}_latest" AS SELECT DISTINCT ON (entity_key) * FROM {table} '  # noqa: S608  # checked, as above
-            "ORDER BY entity_key, partition_start DESC"
-        )
-        for relation in (table, f'scores."{spec.name}_latest"'):
-            _comment(connection, spec, relation)
+        for relation in (table, view):
+            _comment(connection, columns, relation)
 
 
-def _check_columns(connection: Connection, spec: ModelSpec) -> None:
-    found = {
-        str(name)
-        for name in connection.execute(
-            text("SELECT column_name FROM information_schema.columns WHERE table_schema='scores' AND table_name=:name"),
-            {"name": spec.name},
-        ).scalars()
-    }
-    answers = {name for name in found if name.startswith("p_") or name == "value"}
-    if answers != set(score_columns(spec)):
-        raise DatabaseError(
-            f'scores."{spec.name}": expected the answer columns {sorted(score_columns(spec))}, as spec.py declares; '
-            f"found {sorted(answers)}. The classes or the task were changed: give the changed model a new name, "
+def ensure_shadow_table(connection: Connection, spec: ModelSpec) -> str:
+    """Make ``scores.<model>_shadow`` unless it exists, add the columns that it lacks, and return its name."""
+    table = f'scores."{spec.name}_shadow"'
+    columns = [column for column in table_columns(spec) if column.in_shadow]
+    advisory_lock(connection, f"sluice.table.{spec.name}_shadow")
+    existing = _existing(connection, table)
+    if existing:
+        _add_missing(connection, table, columns, existing)
+        return table
+    connection.exec_driver_sql(
+        f"CREATE TABLE {table} ({_definitions(columns)}, PRIMARY KEY ({PARTITION}, {VERSION}, {KEY}))"
+    )
+    _comment(connection, columns, table)
+    return table
+
+
+def advisory_lock(connection: Connection, name: str) -> None:
+    """Wait until nobody else holds the lock of this name; it is released when the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
+def _definitions(columns: Sequence[ScoreColumn]) -> str:
+    return ", ".join(column.definition for column in columns)
+
+
+def _existing(connection: Connection, table: str) -> set[str]:
+    """Return the names of the table's columns; none when there is no such table."""
+    return {str(name) for name in connection.execute(text(_EXISTING), {"name": table}).scalars()}
+
+
+def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColumn], existing: set[str]) -> bool:
+    """Add the columns that came into the list after the table was made; return whether there were any.
+
+    Rows that exist have the default, or NULL. The lock is brief, since no row is written, but it waits for queries that
+    read the table, and others wait behind it: so it is given up after 10 seconds, and the task's retry tries again.
+    """
+    missing = [column for column in columns if column.name not in existing]
+    if missing:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column.definition}" for column in missing)
+        connection.exec_driver_sql(f"ALTER TABLE {table} {added}")
+        _comment(connection, missing, table)
+    return bool(missing)
+
+
+def _check_answers(spec: ModelSpec, existing: set[str]) -> None:
+    found = {name for name in existing if name.startswith(PROBABILITY) or name == VALUE}
+    expected = answer_columns(spec.target.classes)
+    if found != set(expected):
+        raise ScoreTableError(
+            f'scores."{spec.name}": expected the answer columns {sorted(expected)}, as spec.py declares; '
+            f"found {sorted(found)}. The classes or the task were changed: give the changed model a new name, "
             "so that the published scores stay readable."
         )
 
 
-def _comment(connection: Connection, spec: ModelSpec, relation: str) -> None:
-    comments = {
-        "partition_start": "Start of the partition (UTC); published as a whole, see sluice.published_partition",
-        "entity_key": f"The source's {spec.entity_key.column}",
-        "event_time": f"The source's {spec.event_time}",
-        "model_version": "Version of the model that scored the row, see sluice.model_version",
-        "scored_at": "When the partition was scored",
-    }
-    comments |= {f"p_{label}": f"Probability of class {label}" for label in spec.target.classes}
-    comments |= (
-        {"predicted_label": "The most probable class"} if spec.target.classes else {"value": "The predicted value"}
-    )
-    for column, comment in comments.items():
-        escaped = comment.replace("'", "''")
-        connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column}\" IS '{escaped}'")
-
-
-def advisory_lock(connection: Connection, name: str) -> None:
-    """Wait until nobody else holds the lock of this name; it is let go when the transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+def _comment(connection: Connection, columns: Sequence[ScoreColumn], relation: str) -> None:
+    for column in columns:
+        escaped = column.comment.replace("'", "''")
+        connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column.name}\" IS '{escaped}'")

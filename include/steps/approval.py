@@ -1,4 +1,9 @@
-"""What a person says of a version that asks for an approval."""
+"""A person's decision on a version that needs an approval.
+
+The database guards it (`sluice.approve`, `sluice.guard_promotion`): the evidence is that of the registered version, and
+nobody approves a run that they triggered. Here stands only what the database does not know: the approvers and the
+digest of the declaration, the files of the artifact, and what changed since the evidence was gathered.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,6 @@ from include.resources import Resources
 from include.spec import ModelSpec
 from include.warehouse import open_engine
 
-NOBODY = "nobody"
-
 
 def record_approval(
     spec: ModelSpec,
@@ -23,27 +26,27 @@ def record_approval(
     comment: str,
     resources: Resources,
 ) -> ApprovalDecision:
-    """Store the answer to a request that showed the evidence of a version.
+    """Store a person's decision on a request that showed the evidence of a version.
 
     Parameters
     ----------
     shown : ModelVersion
-        The version as it was shown: the answer holds for this evidence and no other.
+        The version as it was shown: the decision holds for this evidence only.
     requested_by : str or None
-        Who triggered the run; None: its schedule.
+        The person who triggered the run. None: it ran by schedule.
 
     Raises
     ------
     ApproverNotAllowedError
-        When who approves also triggered, or is not among the declared approvers.
+        When the approver triggered the run, or is not one of the declared approvers.
     ApprovalVoidError
-        When the declaration or the champion changed, or another version was registered, since the evidence was
-        gathered.
+        When, since the evidence was gathered, the declaration or the champion changed, or another version was
+        registered.
     ArtifactError, SignatureError
         When the artifact, of which the evidence is a part, is not what was registered.
     """
     if decision == "approved":
-        _check_person(spec, shown, approver, requested_by)
+        _check_person(spec, shown, approver)
         _check_unchanged(spec, shown, resources)
     return _store(shown, decision, approver, requested_by, comment, resources)
 
@@ -51,30 +54,27 @@ def record_approval(
 def approve_version(
     spec: ModelSpec, version: int, approver: str, comment: str, resources: Resources
 ) -> ApprovalDecision:
-    """Approve a registered version by hand, as things stand now: another person may then promote it.
+    """Approve a registered version from the command line; another person may then promote it.
 
-    It holds to what an answer in Airflow is held to: the declared approvers, not who triggered the run, and
-    evidence that still stands.
+    The rules are those of an approval in Airflow.
 
     Raises
     ------
     ApproverNotAllowedError
-        When who approves also triggered, or is not among the declared approvers.
+        When the approver triggered the run, or is not one of the declared approvers.
     ApprovalVoidError
-        When the declaration or the champion changed, or another version was registered, since the evidence was
-        gathered.
+        When, since the evidence was gathered, the declaration or the champion changed, or another version was
+        registered.
     ArtifactError, SignatureError
         When the artifact, of which the evidence is a part, is not what was registered.
     """
     registered = resources.ledger.version(spec.name, version)
-    _check_person(spec, registered, approver, registered.requested_by)
+    _check_person(spec, registered, approver)
     _check_unchanged(spec, registered, resources)
     return _store(registered, "approved", approver, registered.requested_by, comment, resources)
 
 
-def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested_by: str | None) -> None:
-    if approver in (requested_by, shown.requested_by):
-        raise ApproverNotAllowedError(shown.model, shown.version, approver, "who triggered the run may not approve it")
+def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str) -> None:
     named = spec.approval.approvers if spec.approval else ()
     if named and approver not in named:
         why = f"the declaration names {', '.join(named)}"
@@ -82,19 +82,19 @@ def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str, requested
 
 
 def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
-    """Insist that a version was judged by the declaration of now.
+    """Check that a version was evaluated under the present declaration.
 
     Raises
     ------
     ApprovalVoidError
-        When spec.py or features.sql changed since.
+        When spec.py or features.sql changed since then.
     """
     if spec.digest != shown.spec_digest:
         raise ApprovalVoidError(shown.model, shown.version, "the declaration (spec.py or features.sql) changed")
 
 
 def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources) -> None:
-    """Hold what was shown against what is; most of it is looked at again when the version is promoted."""
+    """Compare what was shown with the present state; the promotion checks again what may change after the approval."""
     check_declaration(spec, shown)
     resources.artifacts.open(shown.model, shown.version, shown.artifact_digest)
     champion = resources.ledger.champion(shown.model)
@@ -105,8 +105,6 @@ def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources)
     newest = resources.ledger.versions(shown.model)[-1].version
     if newest != shown.version:
         raise ApprovalVoidError(shown.model, shown.version, f"version {newest} was registered")
-    if resources.ledger.version(shown.model, shown.version).evidence_digest != shown.evidence_digest:
-        raise ApprovalVoidError(shown.model, shown.version, "the evidence changed")
 
 
 def _store(

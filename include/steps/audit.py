@@ -1,4 +1,4 @@
-"""Looking back: whether a version is still what was registered, and what a promotion was decided on."""
+"""Audits: whether a version is still what was registered, and the evidence behind a promotion."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from include.resources import Resources
 
 
 class PromotionAudit(Record):
-    """All that is known of one move of a champion.
+    """Everything known about one promotion.
 
-    `pack` is None when the artifact holds none, or is not what was registered: `checks` then say so.
+    `pack` is None when the artifact has no evidence pack, or is not what was registered: `checks` then say so.
     """
 
     promotion: Promotion
@@ -28,14 +28,14 @@ class PromotionAudit(Record):
 
     @property
     def rollback(self) -> bool:
-        """Whether an older version was put back."""
+        """Whether the promotion restored an older version."""
         return self.promotion.from_version is not None and self.promotion.to_version < self.promotion.from_version
 
 
 def verify_version(model: str, version: int, resources: Resources) -> Iterator[AuditCheck]:
-    """Check everything that a version promises: ledger, manifest, signature, files, golden rows, evidence, promotions.
+    """Check a version: ledger, manifest, signature, files, golden rows, evidence, promotions.
 
-    UnknownVersionError lists the versions that exist; everything else is told as a check that failed.
+    UnknownVersionError lists the existing versions; every other problem is reported as a failed check.
     """
     registered = resources.ledger.version(model, version)
     yield AuditCheck(
@@ -52,7 +52,7 @@ def verify_version(model: str, version: int, resources: Resources) -> Iterator[A
 
 
 def explain_promotion(model: str, sequence: int, resources: Resources) -> PromotionAudit:
-    """Tell all that is known of the promotion with this sequence number.
+    """Return everything known about the promotion with this sequence number.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _artifact(registered: ModelVersion, resources: Resources) -> VerifiedArtifac
 def _golden(artifact: VerifiedArtifact) -> str:
     golden = load_golden(artifact)
     check_golden(load_scorer(artifact), golden)
-    return f"{len(golden)} answered to the bit as when it was made"
+    return f"{len(golden)} predicted bit for bit as recorded"
 
 
 def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
@@ -109,18 +109,18 @@ def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
         if told != wanted:
             raise ArtifactError(
                 f"evidence.json: {name}: expected what the ledger and the manifest hold; found another. "
-                "One of them was changed after it was registered: compare them with a backup."
+                "One of them was changed after the registration: compare them with a backup."
             )
-    return f"evidence.json is by schema {pack.schema_version} and says what the ledger says"
+    return f"evidence.json has schema version {pack.schema_version} and agrees with the ledger"
 
 
 def _decided_on(promotion: Promotion, registered: ModelVersion) -> AuditCheck:
     digest = registered.evidence_digest
     same = promotion.evidence_digest == digest
     sentence = (
-        f"its evidence digest {promotion.evidence_digest} was computed again and is the same"
+        f"its evidence digest {promotion.evidence_digest} was computed again and matches"
         if same
         else f"expected the evidence digest {promotion.evidence_digest}; computed again it is {digest}. "
-        "The version's row was changed after the promotion, or the promotion was not decided on it."
+        "The version's row was changed after the promotion, or the promotion was based on other evidence."
     )
     return AuditCheck(name=f"promotion {promotion.sequence}", passed=same, sentence=sentence)

@@ -1,4 +1,4 @@
-"""The step that measures a candidate: what must be read for it, and what is kept of it."""
+"""The step that evaluates a candidate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from include.records import (
 )
 from include.resources import Resources
 from include.spec import ModelSpec
-from include.warehouse.rows import open_rows, rows_query
 
 SERVED_AGAIN = timedelta(days=1)
 
@@ -31,9 +30,8 @@ SERVED_AGAIN = timedelta(days=1)
 def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
     """Measure candidate, champion and baseline on the same holdout rows.
 
-    Candidate and champion answer through their artifacts, as they do in production. What a model card
-    draws is too large to pass between tasks: it is written into the run's folder, and the evaluation
-    holds its digest.
+    Candidate and champion predict through their artifacts, as in production. The data of the model card are too large
+    to pass between tasks: they are written into the run's folder, and the evaluation holds their digest.
     """
     fitted = exported.fitted
     split = fitted.snapshot.split
@@ -72,27 +70,27 @@ def gather_evidence(
     resources: Resources,
     reproducibility: Reproducibility | None = None,
 ) -> Evidence:
-    """Gather all that a decision is made of: the figures, the rehearsal, training twice, and the model's own past."""
+    """Gather the evidence for a decision: metrics, rehearsal, reproducibility, and the model's accepted versions."""
     past = [each.evaluation.candidate for each in resources.ledger.versions(spec.name) if each.decision.accepted]
     return Evidence(evaluation=compared, rehearsal=rehearsal, reproducibility=reproducibility, history=tuple(past))
 
 
 def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:
-    """Return what the champion answers with, and the threshold that was chosen for it when it was trained."""
+    """Return the champion's scorer, and the threshold that was chosen when it was trained."""
     registered = resources.ledger.version(spec.name, version)
     artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
     return load_scorer(artifact), registered.evaluation.threshold
 
 
 def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:
-    """Read the last day of the holdout as scoring reads a partition: for that day alone, without the target."""
+    """Read the last day of the holdout as scoring reads a partition: only that day, without the target."""
     last = Period(start=max(split.holdout.start, split.holdout.end - SERVED_AGAIN), end=split.holdout.end)
-    with open_rows(resources.database_url, rows_query(spec, last, labelled=False)) as rows:
+    with resources.features.read(spec, last, labelled=False) as rows:
         return rows.read_all()
 
 
 def _judged_on(spec: ModelSpec, run_id: str, holdout: Period, resources: Resources) -> tuple[int, ...]:
-    """Return the versions of other runs that were judged on a holdout that shares time with this one."""
+    """Return the versions of other runs that were evaluated on a holdout that overlaps this one."""
     return tuple(
         each.version
         for each in resources.ledger.versions(spec.name)

@@ -1,11 +1,9 @@
-"""The watch on parity: the number that analysts read must be the number that clients get."""
+"""Online parity: analysts and clients must get the same number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-
-from sqlalchemy import text
 
 from include.errors import ParityMismatchError, ParityNotCheckedError, ServiceClientError
 from include.records import Alert, ParityCheck, ParityVerdict, Period, PublishedPartition, ScorePlan, StagedShard
@@ -13,26 +11,18 @@ from include.resources import Resources
 from include.scoring import online_parity
 from include.service_client import ServiceClient
 from include.spec import ModelSpec
-from include.warehouse.rows import open_rows, rows_query
-
-_INSERT = text(
-    "INSERT INTO sluice.parity_check (model, partition_start, version, artifact_digest, run_id, verdict, row_count,"
-    " differing, largest_ulp, allowed_ulp, service, reason, published) VALUES (:model, :partition_start, :version,"
-    " :artifact_digest, :run_id, :verdict, :rows, :differing, :largest_ulp, :allowed_ulp, :service, :reason,"
-    " :published)"
-)
 
 
 def check_online_parity(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> ParityCheck:
-    """Ask the running service about a sample of a published partition, with the version that scored it.
+    """Compare a sample of a published partition with the running service, by the version that scored it.
 
-    What was found is stored. A service that cannot be asked is an alert, and no more: the scores are
-    none the worse for it.
+    The result is stored. If the service cannot be reached, an alert is raised and the task does not fail: the scores
+    are not affected.
 
     Raises
     ------
     ParityMismatchError
-        When an answer is further from the score than `Scoring.parity_ulp` allows.
+        When a prediction differs from the score by more than `Scoring.parity_ulp`.
     """
     period = Period(start=published.partition_start, end=published.partition_end)
     sample = online_parity.published_sample(resources.engine, spec, period, spec.scoring.parity_rows)
@@ -40,23 +30,23 @@ def check_online_parity(spec: ModelSpec, published: PublishedPartition, resource
     if check.verdict == "not_checked":
         resources.alerts.raise_alert(_alert(check, resources.clock()), spec.alert_channels)
     if check.verdict == "differs":
-        raise _broken(check, "It is published, and the former rows are gone.")
+        raise _broken(check, "It is published; the former rows were replaced.")
     return check
 
 
 def require_online_parity(
     spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard], resources: Resources
 ) -> ParityCheck | None:
-    """Ask the running service about a sample of what is staged, so that nothing wrong is published.
+    """Compare a sample of the staged rows with the running service, so that no wrong score is published.
 
     None when nothing is staged any more: the same run has published it, or a newer one has replaced it.
 
     Raises
     ------
     ParityMismatchError
-        When an answer is further from the score than `Scoring.parity_ulp` allows.
+        When a prediction differs from the score by more than `Scoring.parity_ulp`.
     ParityNotCheckedError
-        When the service cannot be asked: what is not known to be equal is not published either.
+        When the service cannot be reached: then nothing is published either.
     """
     tables = [shard.table for shard in staged]
     sample = online_parity.staged_sample(resources.engine, spec, tables, spec.scoring.parity_rows)
@@ -66,7 +56,7 @@ def require_online_parity(
     if check.verdict == "not_checked":
         raise ParityNotCheckedError(_partition(check), str(check.reason))
     if check.verdict == "differs":
-        raise _broken(check, "Nothing was published, the former rows stay.")
+        raise _broken(check, "Nothing was published; the former rows stay.")
     return check
 
 
@@ -106,8 +96,7 @@ def _checked(
         reason=reason,
         published=published,
     )
-    with resources.engine.begin() as connection:
-        connection.execute(_INSERT, check.model_dump())
+    online_parity.store_check(resources.engine, check)
     resources.telemetry.count(f"{spec.name}.parity.{verdict}")
     return check
 
@@ -120,12 +109,11 @@ def _answers(
     service: ServiceClient,
     resources: Resources,
 ) -> dict[str | int, tuple[float, ...]]:
-    """Return the service's answer to each key's row, read anew from the source."""
+    """Return the service's prediction for each key's row, which is read from the source again."""
     if not keys:
         return {}
     names = [feature.name for feature in spec.features]
-    query = rows_query(spec, period, labelled=False, only=online_parity.keys_condition(spec, keys))
-    with open_rows(resources.database_url, query) as batches:
+    with resources.features.read(spec, period, labelled=False, keys=keys) as batches:
         table = batches.read_all()
     rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
     found = table.column(spec.entity_key.column).to_pylist()
@@ -134,7 +122,7 @@ def _answers(
         raise ServiceClientError(
             service.address,
             "the rows that were scored to be in the source still",
-            f"{len(missing)} gone, such as {missing[0]!r}",
+            f"{len(missing)} missing, such as {missing[0]!r}",
         )
     return dict(zip(found, service.predict(spec, version, rows), strict=True))
 

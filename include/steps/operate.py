@@ -1,4 +1,4 @@
-"""The champion moved: by a person, or by the flow that trains."""
+"""Promotions: by a person, or by a retrain."""
 
 from __future__ import annotations
 
@@ -14,10 +14,21 @@ def move_champion(
 ) -> Promotion:
     """Promote, or roll back to, any registered version: a person's decision, with a reason.
 
-    With the `spec`, a version that was never champion is held against the bounds of its shadow first, and where the
-    model asks for approvals, against the declaration: ApprovalVoidError says that it changed since the evidence was
-    gathered, ApprovalRequiredError what is missing. A former champion needs neither.
-    UnknownVersionError lists the versions that exist; PromotionConflictError names who moved the champion first.
+    With `spec`, a version that was never champion must be within the bounds of its shadow. If the model needs
+    approvals, its declaration must be unchanged, too. A former champion needs neither.
+
+    Raises
+    ------
+    UnknownVersionError
+        Lists the existing versions.
+    ShadowBoundsError
+        When the version is outside the bounds of its shadow.
+    ApprovalVoidError
+        When the declaration changed since the evidence was gathered.
+    ApprovalRequiredError
+        When a valid approval is missing.
+    PromotionConflictError
+        Names the person who changed the champion first.
     """
     registered = resources.ledger.version(model, version)
     champion = resources.ledger.champion(model)
@@ -38,7 +49,7 @@ def promote(
 ) -> Promotion:
     """Move the champion from `expected_sequence` to `version`, unless `champion`, as just read, is that version.
 
-    Its artifact is checked first: nobody becomes champion whom every service would refuse to load.
+    Its artifact is verified first: a version that every service would refuse to load does not become champion.
     """
     if champion is not None and champion.to_version == version.version:
         return champion

@@ -1,4 +1,4 @@
-"""A weighed candidate becomes a registered version, with its evidence among the signed files of its artifact."""
+"""Registers a candidate as a version, with its evidence among the signed files of its artifact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include import evidence
 from include.evidence.pack import ModelDeclaration
-from include.provenance import VerifiedFiles
+from include.provenance import VerifiedFiles, code_digest, library_versions
 from include.records import (
     CARD_DATA,
     CardData,
@@ -18,11 +18,10 @@ from include.records import (
     ModelVersion,
     Rehearsal,
 )
-from include.registry import CARD, EVIDENCE
+from include.registry import CARD, EVIDENCE, Manifest
 from include.resources import Resources
 from include.settings import set_for_libraries
 from include.spec import ModelSpec
-from include.steps.manifest import manifest_of
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +35,13 @@ def register_candidate(
     resources: Resources,
     requested_by: str | None,
 ) -> ModelVersion:
-    """Register the candidate with the decision, accepted or rejected, and with what it was decided on.
+    """Register the candidate with the decision, accepted or rejected, and its evidence.
 
-    A run registers once: again, it returns the version that it registered before.
+    A run registers once: called again, this returns the version that was registered before.
     """
     fitted = exported.fitted
     folder = Path(fitted.folder)
-    set_for_libraries("MPLCONFIGDIR", str(resources.settings.home / "matplotlib"))  # its cache of fonts
+    set_for_libraries("MPLCONFIGDIR", str(resources.settings.home / "matplotlib"))  # Matplotlib's cache of fonts
     card = _card_data(folder, compared)
     plots = evidence.draw(card, spec.task) if card else {}
     manifest = manifest_of(spec, exported, resources)
@@ -84,13 +83,26 @@ def register_candidate(
         requested_by=requested_by,
     )
     log.info(
-        "version %d of %s is registered; its card: %s or %s",
+        "version %d of %s is registered; model card: %s or %s",
         version.version,
         spec.name,
         resources.settings.card_url(spec.name, version.version),
         resources.artifacts.locate(spec.name, version.version, CARD, artifact_digest=version.artifact_digest),
     )
     return version
+
+
+def manifest_of(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Manifest:
+    """Return the manifest of a candidate: its files, and the digests of what they were made from."""
+    return Manifest(
+        model=spec.name,
+        files=exported.digests,
+        spec_digest=spec.digest,
+        data_digest=exported.fitted.snapshot.digest,
+        code_digest=code_digest(),
+        libraries=library_versions(),
+        created_at=resources.clock(),
+    )
 
 
 def _card_data(folder: Path, compared: Evaluation) -> CardData | None:

@@ -1,4 +1,4 @@
-"""The rehearsal of a candidate: the real service, started on it alone before anything is decided."""
+"""The rehearsal of a candidate: the real service runs with it alone, before the gates."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from include.rehearsal import ServiceSandbox, rehearse
 from include.rehearsal.sandbox import VERSION
 from include.resources import Resources
 from include.spec import ModelSpec
-from include.steps.manifest import manifest_of
+from include.steps.register import manifest_of
 
 
 def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Rehearsal:
-    """Start the service on the candidate, ask it what clients will ask and what they must not, and time it.
+    """Start the service with the candidate, send it valid and malformed requests, and measure it.
 
-    The candidate is saved as an artifact in a scratch home, exactly as it would be registered, and the
-    service is pinned to it. What it does wrong is told in the record, and it is for the gates to judge.
+    The candidate is saved as an artifact in a scratch home, exactly as it would be registered, and the service is
+    pinned to it. Faults are reported in the record; the gates decide on them.
     """
     folder = Path(exported.fitted.folder)
     log = folder / "rehearsal.log"
-    log.unlink(missing_ok=True)  # of an earlier try
-    # Under the system's folder for such things: a path short enough, and on a disk that is not shared.
+    log.unlink(missing_ok=True)  # left by an earlier try
+    # In the system's temporary folder: the path is short enough, and the disk is not shared.
     home = Path(tempfile.mkdtemp(prefix="sluice-rehearsal-"))
     try:
         with resources.telemetry.step(spec.name, "rehearse"):

@@ -1,4 +1,4 @@
-"""The flow that makes a champion: from the data contract to the promotion."""
+"""The steps of a retrain, from the snapshot to the promotion."""
 
 from __future__ import annotations
 
@@ -16,34 +16,23 @@ from include.records import (
     Promotion,
     Rehearsal,
     SnapshotRef,
-    ValidationReport,
 )
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.approval import check_declaration
-from include.steps.checks import validate
 from include.steps.evaluate import gather_evidence
 from include.steps.operate import promote
 from include.steps.register import register_candidate
-from include.warehouse.rows import open_rows, rows_query
-
-
-def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
-    """Hold the training window against the model's data contract; ValidationFailedError stops the run.
-
-    So does TrainingBudgetError: what is too large to train on is not even frozen.
-    """
-    report = validate(spec, training.split_by_time(spec, as_of).whole, "train", run_id, resources)
-    training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
-    return report
 
 
 def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> SnapshotRef:
-    """Freeze the labelled rows of the training window in a file named by its digest."""
+    """Write the labelled rows of the training window to a file named by its digest."""
     split = training.split_by_time(spec, as_of)
-    query = rows_query(spec, split.whole, labelled=True)
     folder = resources.settings.home / "snapshots" / spec.name
-    with resources.telemetry.step(spec.name, "snapshot"), open_rows(resources.database_url, query) as rows:
+    with (
+        resources.telemetry.step(spec.name, "snapshot"),
+        resources.features.read(spec, split.whole, labelled=True) as rows,
+    ):
         return training.write_snapshot(rows, spec, split, folder)
 
 
@@ -57,20 +46,20 @@ def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resourc
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
-    """Convert the candidate to ONNX and measure how faithfully it answers; ConversionError names a step that won't."""
+    """Convert the candidate to ONNX and measure its parity; ConversionError names a step that cannot be converted."""
     with resources.telemetry.step(spec.name, "export"):
         return training.export_candidate(spec, fitted)
 
 
 def check_parity(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> ExportedCandidate:
-    """Let an export through only if it answers as scikit-learn does; ConversionError names where the two part."""
+    """Check that ONNX predicts as scikit-learn does; ConversionError names the step where they differ."""
     with resources.telemetry.step(spec.name, "parity"):
         training.require_parity(spec, exported)
     return exported
 
 
 def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> ExportedCandidate:
-    """Train a second time from the snapshot, and note whether it gave the same bytes."""
+    """Train a second time from the snapshot, and record whether the bytes are the same."""
     with resources.telemetry.step(spec.name, "reproduce"):
         again = training.train_again(
             spec, exported.fitted.snapshot, exported.digests["model.onnx"], _backend(resources)
@@ -88,8 +77,8 @@ def evaluate_gates(
 ) -> ModelVersion:
     """Decide by the gates, and register the candidate with the decision, accepted or rejected.
 
-    A run registers once: weighed again, it returns the version that it registered before. Who triggered the run
-    (`requested_by`; None: its schedule) may not approve it later.
+    A run registers once: called again, this returns the version that was registered before. The person who triggered
+    the run (`requested_by`; None: its schedule) may not approve it later.
     """
     evidence = gather_evidence(spec, compared, rehearsal, resources, exported.reproducibility)
     decision = evaluation.decide(evidence, spec.policy)
@@ -98,18 +87,18 @@ def evaluate_gates(
 
 
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:
-    """Make an accepted version the champion, if the champion is still the one it was compared with.
+    """Make an accepted version the champion, if the champion is still the one that it was compared with.
 
-    Promoting what is champion already returns that promotion, so a retry changes nothing.
+    If the version is champion already, this returns that promotion, so a retry changes nothing.
 
     Raises
     ------
     CandidateRejectedError
-        When a gate said no.
+        When a gate rejected it.
     ApprovalVoidError
-        When the model asks for approvals, and its declaration changed since.
+        When the model needs approvals, and its declaration changed since.
     PromotionConflictError
-        When the champion moved since the evaluation.
+        When the champion changed since the evaluation.
     ArtifactError, SignatureError
         When the artifact is not what was registered.
     """
@@ -128,5 +117,5 @@ def _backend(resources: Resources) -> training.Backend:
 
 
 def _run_folder(spec: ModelSpec, run_id: str, resources: Resources) -> Path:
-    """Return where a run keeps what passes between its tasks; a digest, because run ids hold any character."""
+    """Return the folder for files that pass between a run's tasks; a digest, because run ids hold any character."""
     return resources.settings.work_dir / spec.name / hashlib.sha256(run_id.encode()).hexdigest()[:16]

@@ -1,9 +1,8 @@
-"""The ML Test Score of a model's champion: facts gathered here, weighed in `include.evidence.scorecard`."""
+"""The ML Test Score of a model's champion: gathers what `include.evidence.scorecard` computes the score from."""
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
+from include import validation
 from include.errors import NoChampionError, SluiceError
 from include.evidence import read_pack
 from include.evidence.scorecard import ITEMS, ScoreCard, ScoreCardInput, score_card
@@ -11,12 +10,6 @@ from include.records import Attestation
 from include.registry import EVIDENCE
 from include.registry.attestations import Attestations
 from include.resources import Resources
-
-_VALIDATIONS = """
-    SELECT DISTINCT ON (purpose) purpose, run_id, period_start, count(*) AS checks, max(checked_at) AS at
-    FROM sluice.validation_result WHERE model = :model
-    GROUP BY purpose, run_id, period_start HAVING bool_and(passed) ORDER BY purpose, at DESC
-"""
 
 
 def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[str, ...]]:
@@ -26,7 +19,7 @@ def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[st
     -------
     ScoreCard
     tuple of str
-        Why statements that there are do not count.
+        For each statement that does not count, the reason.
 
     Raises
     ------
@@ -40,47 +33,39 @@ def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[st
         raise NoChampionError(model)
     registered = resources.ledger.version(model, champion.to_version)
     artifact = resources.artifacts.open(model, registered.version, registered.artifact_digest)
-    facts = ScoreCardInput(
+    gathered = ScoreCardInput(
         model=model,
         version=registered.version,
         pack=read_pack(artifact.read(EVIDENCE)) if EVIDENCE in artifact.digests else None,
         promotions=resources.ledger.promotions(model),
-        validations=_validations(model, resources),
+        validations={
+            purpose: f"sluice.validation_result, purpose {purpose}, run {found.run_id}: {found.checks} checks passed"
+            for purpose, found in validation.passed_validations(resources.engine, model).items()
+        },
     )
     attestations = Attestations(resources.engine, resources.artifacts.keys)
     said = attestations.newest(model)
     faults = {test: fault for test, each in said.items() if (fault := attestations.verify(each)) is not None}
     counted = {test: _words(each) for test, each in said.items() if test not in faults}
-    return score_card(facts, counted), tuple(faults.values())
+    return score_card(gathered, counted), tuple(faults.values())
 
 
 def attest(model: str, test: str, statement: str, actor: str, resources: Resources) -> Attestation:
-    """Keep a person's statement that `test` holds for `model`, signed, with the time.
+    """Store a person's statement that `test` holds for `model`, signed, with the time.
 
     Raises
     ------
     SluiceError
-        When there is no such test, or nothing is said.
+        When there is no such test, or the statement is empty.
     """
     known = {each.id for each in ITEMS}
     if test not in known:
         raise SluiceError(f"no test of the ML Test Score is named '{test}'; there are: {', '.join(sorted(known))}.")
     if not statement.strip():
-        raise SluiceError("--statement: expected what was done and where it is written down; found nothing. Say it.")
+        raise SluiceError("--statement: expected what was done and where it is written down; found nothing.")
     said = Attestation(model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock())
     return Attestations(resources.engine, resources.artifacts.keys).add(said)
 
 
 def _words(said: Attestation) -> str:
     return f"by hand, {said.attested_at:%Y-%m-%d}, {said.actor}: {said.statement}"
-
-
-def _validations(model: str, resources: Resources) -> dict[str, str]:
-    """Say where the newest run stands whose every check passed, by purpose."""
-    with resources.engine.connect() as connection:
-        rows = connection.execute(text(_VALIDATIONS), {"model": model}).mappings()
-        return {
-            row["purpose"]: f"sluice.validation_result, purpose {row['purpose']}, run {row['run_id']}: "
-            f"{row['checks']} checks passed"
-            for row in rows
-        }

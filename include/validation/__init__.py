@@ -1,6 +1,6 @@
 """Data contracts: what a spec promises of its data, held against the data by Great Expectations in SQL."""
 
-from include.validation.results import store_report
+from include.validation.results import passed_validations, store_report
 from include.validation.run import validate
 
-__all__ = ["store_report", "validate"]
+__all__ = ["passed_validations", "store_report", "validate"]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Engine, text
 
 from include.records import ValidationReport
 
+_PASSED = """
+    SELECT DISTINCT ON (purpose) purpose, run_id, count(*) AS checks, max(checked_at) AS at
+    FROM sluice.validation_result WHERE model = :model
+    GROUP BY purpose, run_id, period_start HAVING bool_and(passed) ORDER BY purpose, at DESC
+"""
 _WHICH = "model = :model AND run_id = :run_id AND purpose = :purpose AND period_start = :start AND period_end = :end"
 
 
@@ -43,3 +50,17 @@ def store_report(engine: Engine, report: ValidationReport) -> None:
             ),
             rows,
         )
+
+
+class PassedValidation(NamedTuple):
+    """A validation of which every check passed."""
+
+    run_id: str
+    checks: int
+
+
+def passed_validations(engine: Engine, model: str) -> dict[str, PassedValidation]:
+    """Return a model's newest validation of which every check passed, by purpose."""
+    with engine.connect() as connection:
+        rows = connection.execute(text(_PASSED), {"model": model})
+        return {row.purpose: PassedValidation(row.run_id, row.checks) for row in rows}

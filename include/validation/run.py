@@ -12,13 +12,20 @@ from include.spec import ModelSpec
 from include.validation.contract import Check, derive_checks
 from include.validation.data_docs import page_path, write_page
 from include.validation.expectations import ExpectationResult, run_checks
-from include.validation.scratch import Scratch, scratch_table
+from include.validation.scratch import Materialize, Scratch, scratch_table
 
 logger = logging.getLogger(__name__)
 
 
 def validate(
-    spec: ModelSpec, period: Period, *, purpose: Purpose, run_id: str, database_url: str, docs_dir: Path
+    spec: ModelSpec,
+    period: Period,
+    *,
+    purpose: Purpose,
+    run_id: str,
+    database_url: str,
+    materialize: Materialize,
+    docs_dir: Path,
 ) -> ValidationReport:
     """Hold the data of `period` against the model's contract.
 
@@ -28,6 +35,8 @@ def validate(
     ----------
     purpose : {"train", "score"}
         To train, the target and the freshness are checked too, and the row bounds are those of training.
+    materialize : callable
+        Makes a table of the period's rows, see `include.warehouse.feature_source.FeatureSource`.
     docs_dir : Path
         Where the Data Docs page goes.
 
@@ -44,7 +53,7 @@ def validate(
     page: str | None = None
     rows = 0
     try:
-        with scratch_table(spec, period, database_url) as scratch:
+        with scratch_table(spec, period, database_url, materialize) as scratch:
             rows = scratch.rows
             checks = derive_checks(spec, period, purpose, scratch.columns)
             outcomes, page = run_checks(checks, scratch, spec.name)

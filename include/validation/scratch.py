@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,9 @@ from sqlalchemy.types import NullType
 
 from include.records import Period
 from include.spec import ModelSpec
+
+Materialize = Callable[[ModelSpec, Period, Connection, str], None]
+"""Makes a table, named ready for SQL, of the rows that the features query gives for a period."""
 
 SCHEMA = "sluice_scratch"
 MOST_KEYS = 20
@@ -60,7 +63,7 @@ class Scratch:
 
 
 @contextmanager
-def scratch_table(spec: ModelSpec, period: Period, database_url: str) -> Iterator[Scratch]:
+def scratch_table(spec: ModelSpec, period: Period, database_url: str, materialize: Materialize) -> Iterator[Scratch]:
     """Run the features query into a table, and drop the table in the end.
 
     Raises
@@ -74,11 +77,7 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str) -> Iterato
     try:
         _drop_abandoned(engine)
         with engine.begin() as connection:
-            # Unlogged: it is worth nothing after a crash, and is written in half the time.
-            connection.execute(
-                text(f'CREATE UNLOGGED TABLE {SCHEMA}."{name}" AS\n{spec.query}'),
-                {"period_start": period.start, "period_end": period.end},
-            )
+            materialize(spec, period, connection, f'{SCHEMA}."{name}"')
             connection.execute(text(f"COMMENT ON TABLE {SCHEMA}.\"{name}\" IS '{_now(connection)}'"))
             count = connection.scalar(text(f'SELECT count(*) FROM {SCHEMA}."{name}"'))  # noqa: S608 (own name)
             columns = _columns(connection, name)

@@ -47,6 +47,11 @@ def open_engine(url: str, **options: Any) -> Engine:
     )
 
 
+def url_of(engine: Engine) -> str:
+    """Return the URL that `open_engine` made `engine` of, with its password."""
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def under_role(url: str, role: str) -> str:
     """Return the URL with which the same login works under `role`, of which it is a member or stands above all."""
     # Without a space, which is written as a plus here, and read as one by libpq.

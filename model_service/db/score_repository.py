@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
+from include.score_table import KEY, LABEL, PARTITION, PROBABILITY, SCORED_AT, TIME, VALUE, VERSION
 from model_service.http.responses import ClassPrediction, Prediction, ValuePrediction
 from model_service.http.score_params import Key, KeyKind
 
@@ -93,17 +94,19 @@ def _select(connection: Connection, statement: str, parameters: dict[str, Any]) 
 
 def _score_of(row: dict[str, Any]) -> Score:
     prediction: Prediction
-    if "predicted_label" in row:
-        probabilities = {name.removeprefix("p_"): value for name, value in row.items() if name.startswith("p_")}
-        label = row["predicted_label"]
+    if LABEL in row:
+        probabilities = {
+            name.removeprefix(PROBABILITY): value for name, value in row.items() if name.startswith(PROBABILITY)
+        }
+        label = row[LABEL]
         prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)
     else:
-        prediction = ValuePrediction(row["value"])
+        prediction = ValuePrediction(row[VALUE])
     return Score(
-        row["entity_key"],
-        row["partition_start"],
-        row["event_time"],
+        row[KEY],
+        row[PARTITION],
+        row[TIME],
         prediction,
-        row["model_version"],
-        row["scored_at"],
+        row[VERSION],
+        row[SCORED_AT],
     )

@@ -1,4 +1,4 @@
-"""What Sluice's DAGs need of Airflow beyond wiring: alerts, retries, pages, partitions, assets.
+"""All code that knows Airflow: tasks, alerts, retries, DAG documentation, partitions, assets.
 
 Light to import: DAG files load it at parse.
 """

@@ -1,4 +1,4 @@
-"""From the context that Airflow gives a failure callback to an `Alert`. No Airflow is needed for that."""
+"""Makes an `Alert` of the context that Airflow gives to a failure callback. Needs no Airflow."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import quote
 from include.records import Alert
 
 TIMED_OUT = "timed_out"
-"""Airflow's word for a run that took longer than its `dagrun_timeout`."""
+"""Airflow's reason for a run that took longer than its `dagrun_timeout`."""
 
 
 def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of_run: bool) -> Alert:
-    """Return the alert that Airflow's callback `context` amounts to.
+    """Return the alert for Airflow's callback `context`.
 
-    Any key may be missing: a run's callback, and the one of a task whose process died, get few. The
-    task instance of a run's callback is the one that made the run fail, or that it was stopped at.
+    Any key may be missing: the callback of a run, and of a task whose process died, get few of them. The task instance
+    in a run's callback is the one that made the run fail, or that ran when the run was stopped.
     """
     task_instance = context.get("ti")
     dag_id = context["dag"].dag_id if "dag" in context else getattr(task_instance, "dag_id", "unknown")

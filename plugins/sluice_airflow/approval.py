@@ -1,4 +1,4 @@
-"""The task ``approve``: Airflow asks a person, and shows what the gates saw."""
+"""The task ``approve``: Airflow asks a person to approve a version, and shows the evidence."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NOBODY = "nobody"
 
 
 class EvidenceApproval(HITLOperator):
-    """Waits for a person to approve a version that the gates accepted; no answer in time is a no.
+    """Waits for a person to approve a version that the gates accepted. Without a response in time, it is not promoted.
 
     Parameters
     ----------
     spec : ModelSpec
-        Which has an `approval`.
+        A model with an `approval`.
     registered : XComArg
         The version, as the task ``gate`` returns it.
     """
@@ -42,17 +42,21 @@ class EvidenceApproval(HITLOperator):
         super().__init__(
             subject=f"Promote a new version of {spec.name}?",
             options=[APPROVE, REJECT],
-            params={"comment": Param("", type="string", maxLength=500, title="Comment", description="Kept for good.")},
+            params={
+                "comment": Param(
+                    "", type="string", maxLength=500, title="Comment", description="The ledger keeps it permanently."
+                )
+            },
             assigned_users=[{"id": each, "name": each} for each in named] or None,
             response_timeout=spec.approval.timeout,
-            execution_timeout=None,  # it bounds the work of a task, and a person may take longer
+            execution_timeout=None,  # a person may take longer than a task's work
             **kwargs,
         )
         self.spec = spec
         self.registered = registered
 
     def execute(self, context: Context) -> Any:
-        """Show the evidence and wait; a version that a gate refused is not asked about."""
+        """Show the evidence and wait; skip a version that a gate rejected."""
         from include import pipeline
 
         version = ModelVersion.from_plain(self.registered)
@@ -62,7 +66,7 @@ class EvidenceApproval(HITLOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Take the answer: store it, and let an approval through that holds."""
+        """Store the response; raise unless it is a valid approval."""
         from include import pipeline
 
         version = ModelVersion.from_plain(self.registered)

@@ -1,4 +1,4 @@
-"""The Airflow assets that Sluice's DAGs emit, and what their events carry."""
+"""The Airflow assets that Sluice's DAGs update, and the content of their events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.sdk import Asset, AssetAlias
 from include.records import Period, Promotion, PublishedPartition
 
 MOVED_CHAMPION = AssetAlias("moved_champion")
-"""What ``operate_model`` declares: only the run knows whose champion it moves."""
+"""The outlet of ``operate_model``: only the run knows the model whose champion it changes."""
 
 
 def champion(model: str) -> Asset:
@@ -23,7 +23,7 @@ def scores(model: str) -> Asset:
 
 
 def promotion_event(promotion: Promotion, artifact_digest: str) -> dict[str, Any]:
-    """Return what the event of a moved champion carries."""
+    """Return the content of the event of a new champion."""
     return {
         "version": promotion.to_version,
         "artifact_digest": artifact_digest,
@@ -33,7 +33,7 @@ def promotion_event(promotion: Promotion, artifact_digest: str) -> dict[str, Any
 
 
 def partition_event(published: PublishedPartition) -> dict[str, Any]:
-    """Return what the event of a published partition carries."""
+    """Return the content of the event of a published partition."""
     return {
         "version": published.version,
         "artifact_digest": published.artifact_digest,
@@ -42,14 +42,15 @@ def partition_event(published: PublishedPartition) -> dict[str, Any]:
     }
 
 
-def announce_partition(event: Any, published: PublishedPartition) -> None:
-    """Fill the event of a published partition: what it carries, and its key.
+def announce_partition(context: Any, published: PublishedPartition) -> None:
+    """Fill the event of a published partition in Airflow's `context`: what it carries, and its key.
 
-    With a key, Airflow makes one run a partition of a DAG that follows with `PartitionedAssetTimetable`,
-    however many a backfill publishes, and none of a DAG that does not ask for partitions.
+    With a key, Airflow makes one run for each partition of a DAG that is scheduled by `PartitionedAssetTimetable`, even
+    when a backfill publishes many, and none of a DAG that does not use partitions.
     """
-    # Imported here: a DAG file needs this module at parse, and no schedules read.
+    # Imported here: a DAG file needs this module when it is parsed, but not croniter.
     from include.schedule import partition_key
 
+    event = context["outlet_events"][scores(published.model)]
     event.extra = partition_event(published)
     event.add_partitions(partition_key(Period(start=published.partition_start, end=published.partition_end)))

@@ -1,4 +1,4 @@
-"""The model cards in the Airflow UI: ``/sluice/cards/<model>/<version>``, for whoever is logged in there."""
+"""The model cards in the Airflow UI: ``/sluice/cards/<model>/<version>``, for users who are logged in."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEADERS = {
 
 
 def make_app() -> FastAPI:
-    """Return the application that Airflow mounts at ``/sluice``; it checks no login but Airflow's."""
+    """Return the application that Airflow mounts at ``/sluice``; it uses Airflow's login."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/cards/{model}/{version}", dependencies=[Depends(get_user)])(card)
     return app
 
 
 def card(model: str, version: int) -> Response:
-    """Answer a version's card, once its artifact was checked.
+    """Return a version's card after verifying its artifact.
 
     404 when there is none, 409 when it was changed, 503 when the object store does not answer.
     """

@@ -1,4 +1,4 @@
-"""The page that each DAG shows in the Airflow UI, written from the model's declaration."""
+"""The documentation of each DAG in the Airflow UI, written from the model's declaration."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ RETRAIN = """\
 {facts}
 
 ## What a run does
-1. **validate**: the data contract is held against the training window. Broken: the run stops, nothing is trained.
-2. **snapshot**: the rows are frozen in one Parquet file; its digest names them.
-3. **train**: the estimator of `spec.py`, and a simple baseline, on the older part.
-4. **export**: to ONNX (what is served) and joblib (for people).
-5. **parity**: ONNX must answer as scikit-learn does, on the whole holdout.
-   **reproduce**, in models declared `reproducible`: trained once more, the bytes must be the same.
-6. **evaluate**: candidate, champion and baseline on the same holdout, which is later than the training rows.
-7. **rehearse**: the online service itself is started on the candidate alone, on loopback: it must get ready, answer
-   the golden rows bit for bit and refuse malformed requests; its p99 and memory under a short load are measured.
-8. **gate**: the gates below decide. Accepted or not, the version is registered with the reasons, signed, with its
-   evidence and a model card, to which the task's button *Model card* leads: `/sluice/cards/{name}/<version>`.
-9. **approve**, if the declaration asks for it: a person other than who triggered the run says yes, seeing the evidence.
-10. **promote**: an accepted version becomes the champion, and the service picks it up.
-   A rejected one leaves this task *skipped*: its log has the reasons, the champion stays.
+1. **validate**: checks the training window against the data contract. If a check fails, the run stops before training.
+2. **snapshot**: writes the rows to one Parquet file, named by its digest.
+3. **train**: fits the estimator of `spec.py`, and a simple baseline, on the older part of the rows.
+4. **export**: writes ONNX (for serving) and joblib (for people).
+5. **parity**: ONNX and scikit-learn must predict the same on the whole holdout.
+   **reproduce**, only for models declared `reproducible`: trains a second time; the bytes must be the same.
+6. **evaluate**: measures candidate, champion and baseline on the same holdout, later than the training rows.
+7. **rehearse**: starts the real online service with only the candidate, on loopback. It must become ready, predict the
+   golden rows bit for bit and reject malformed requests. Its p99 latency and memory under a short load are measured.
+8. **gate**: the gates below decide. Accepted or rejected, the version is registered with the reasons, its evidence and
+   a model card, all signed. The task's button *Model card* opens the card: `/sluice/cards/{name}/<version>`.
+9. **approve**, only if declared: a person who did not trigger the run reads the evidence and approves.
+10. **promote**: an accepted version becomes the champion, and the service loads it.
+   For a rejected version this task is *skipped*: its log has the reasons, and the champion stays.
 
-The rows end at the run's logical date (or the time it was triggered), so clearing a run and running it again
+The rows end at the run's logical date (or at the time when it was triggered), so a run that is cleared and run again
 makes no second version.
 
 ## Window
@@ -50,30 +50,30 @@ SCORE = """\
 {facts}
 
 ## What a run does
-1. **validate**: the data contract is held against the partition. Broken: the run stops, published rows stay.
-2. **plan**: which version scores, and in how many shards: one for every {shard_rows:,} rows.
-3. **score**: each shard, a mapped task, is read, scored and written into a staging table at the same time.
-4. **publish**: the shards must hold the validated rows, each key once, with scores in their bounds ({bounds}). Then one
-   transaction makes them the partition that analysts read, with its row in `sluice.partition_publication`. Refused, the
-   former rows stay.
+1. **validate**: checks the partition against the data contract. If a check fails, the run stops; published rows stay.
+2. **plan**: chooses the version that scores, and the number of shards: one for every {shard_rows:,} rows.
+3. **score**: one mapped task for each shard reads, scores and writes its rows into a staging table.
+4. **publish**: the shards must hold the validated rows, each key once, with scores within the bounds ({bounds}).
+   Then one transaction makes them the partition that analysts read, with its row in
+   `sluice.partition_publication`. Otherwise the task fails and the former rows stay.
 5. **check_online_parity**: {parity}
 
-A newer run for the same partition replaces an older one, which ends as *fenced*.
+A newer run for the same partition replaces an older one, which fails as *fenced*.
 
 A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
 
 ## The past
 *Trigger, Backfill* in this UI, or
 `airflow backfill create --dag-id score_{name} --from-date 2026-01-01 --to-date 2026-01-07`:
-each partition is scored by a run of its own, with the version that was champion when the partition ended. To have one
-version score them all, give the backfill a `model_version` in its configuration (`--dag-run-conf`). The ledger
-says which it was: `mode` in `sluice.partition_publication`. Without Airflow: `sluice backfill {name} --from 2026-01-01
---to 2026-01-07`. For a single partition, trigger the DAG and fill in `partition`: the champion of now scores it.
+each partition is scored by a separate run, with the version that was champion when the partition ended. To score all
+with one version, set `model_version` in the backfill's configuration (`--dag-run-conf`). The ledger records how the
+version was chosen: `mode` in `sluice.partition_publication`. Without Airflow: `sluice backfill {name} --from 2026-01-01
+--to 2026-01-07`. For a single partition, trigger the DAG and fill in `partition`: the present champion scores it.
 
 ## What follows
-The asset `sluice://{name}/scores` has an event for each published partition, with its start as the partition key. A DAG
-with `schedule=PartitionedAssetTimetable(assets=Asset(name="{name}_scores", uri="sluice://{name}/scores"))` runs once a
-partition.
+The asset `sluice://{name}/scores` gets an event for each published partition, with its start as the partition key.
+A DAG with `schedule=PartitionedAssetTimetable(assets=Asset(name="{name}_scores", uri="sluice://{name}/scores"))` runs
+once for each partition.
 
 ## Reading the scores
 ```sql
@@ -88,7 +88,7 @@ SELECT * FROM scores.{name} WHERE partition_start = '2026-01-01';
 
 ROLLBACK = """\
 ## Rolling back
-Trigger `operate_model` with model `{name}`, the version to go back to, and the reason; or, in a shell,
+Trigger `operate_model` with model `{name}`, the earlier version and the reason. Or run in a shell:
 `sluice rollback {name} --reason "why"`. `sluice history {name}` lists who promoted what, when and why.
 """
 
@@ -96,26 +96,27 @@ OPERATE = """\
 # Move a champion by hand
 
 Makes a version the champion of its model: a promotion, or a rollback when the version is an older one.
-*Trigger* opens the form: the model, the version, and the reason, which the ledger keeps for good.
+*Trigger* opens the form: the model, the version, and the reason, which the ledger keeps permanently.
 
-- A version that does not exist fails the run, and the error lists those that do.
-- Should somebody else move the champion at the same moment, one of the two fails and names the winner.
-- The service serves the new champion within a second. Published scores keep the version that made them.
+- If the version does not exist, the run fails, and the error lists the existing versions.
+- If somebody else moves the champion at the same moment, one of the two runs fails and names the winner.
+- The service serves the new champion within a second. Published scores keep the version that scored them.
 
-Look at `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`
+See `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`
 """
 
 HOUSEKEEPING = """\
 # Housekeeping
 
-- **resend_alerts**: alerts of the last day that a channel did not take are sent again.
-- **remove_old_work**: what runs older than {days} days passed between their tasks is removed.
+- **resend_alerts**: sends alerts of the last day again to the channels that they did not reach.
+- **remove_old_work**: removes the work folders of runs older than {days} days.
   Registered artifacts and the ledger are never touched.
-- **clean_staging**: tables in schema `staging` that no attempt at a partition will publish any more are dropped.
-- **drop_expired_partitions**: score partitions older than `Scoring(retention=...)` are removed, but for those that hold
-  some key's newest score; `sluice.partition_removal` keeps which, and why. What a long query reads goes the next time.
-- **shadow_requests**, where a model declares a `Shadow`: the online requests that the service sampled since the last
-  look are answered again by its challenger, and how far it is from the champion is stored.
+- **clean_staging**: drops the tables in schema `staging` that no attempt will publish.
+- **drop_expired_partitions**: removes score partitions older than `Scoring(retention=...)`, except those that hold the
+  newest score of a key. `sluice.partition_removal` records which, and why. A partition that a long query reads is
+  removed by the next run.
+- **shadow_requests**, only for models that declare a `Shadow`: the challenger predicts the online requests sampled
+  since the last run, and its divergence from the champion is stored.
 """
 
 
@@ -140,7 +141,7 @@ def score_page(spec: ModelSpec) -> str:
         name=spec.name,
         description=spec.description,
         facts=_facts(spec, spec.score_schedule),
-        schedule=spec.score_schedule or "none: by hand only, a whole day each",
+        schedule=spec.score_schedule or "none: manual runs only, one whole day each",
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,
@@ -150,24 +151,19 @@ def score_page(spec: ModelSpec) -> str:
     )
 
 
-def sentence_of(gate: Gate) -> str:
-    """Return what a gate asks for."""
-    return gate.requirement
-
-
 def bound_sentence(bound: Bound) -> str:
-    """Return what a bound of scoring asks for."""
+    """Return a bound of scoring as text."""
     what = f"mean of {bound.column}" if bound.kind == "mean_score" else f"share of '{bound.label}'"
     return f"{what} from {bound.minimum:g} to {bound.maximum:g}"
 
 
 def _parity(scoring: Scoring) -> str:
     if scoring.parity == "off":
-        return "not asked for."
-    asked = f"the running service is asked about {scoring.parity_rows} of the rows with the version that scored them, "
-    apart = "the very same numbers" if scoring.parity_ulp == 0 else f"numbers within {scoring.parity_ulp} ulp"
+        return "not declared."
+    asked = f"the running service predicts {scoring.parity_rows} of the rows with the version that scored them, "
+    apart = "exactly the same numbers" if scoring.parity_ulp == 0 else f"numbers within {scoring.parity_ulp} ulp"
     when = "before **publish**, which otherwise fails" if scoring.parity == "block" else "or an alert is raised"
-    return f"{asked}and must answer {apart}, {when}. `sluice.parity_check` keeps what was found."
+    return f"{asked}and must return {apart}, {when}. The result is stored in `sluice.parity_check`."
 
 
 def _facts(spec: ModelSpec, schedule: str | None) -> str:
@@ -177,7 +173,7 @@ def _facts(spec: ModelSpec, schedule: str | None) -> str:
         ("Source", f"`{spec.source}`"),
         ("Key", f"`{spec.entity_key.column}` ({spec.entity_key.type})"),
         ("Target", f"`{spec.target.column}`" + (f": {', '.join(spec.target.classes)}" if spec.target.classes else "")),
-        ("Schedule (UTC)", f"`{schedule}`" if schedule else "by hand only"),
+        ("Schedule (UTC)", f"`{schedule}`" if schedule else "manual runs only"),
         ("Alerts to", ", ".join(spec.alert_channels) or "the default channel, `sluice.alert` and the alert log"),
     ]
     return _table(("", ""), rows)
@@ -200,7 +196,7 @@ def _allowed(feature: Feature) -> str:
 
 
 def _gates(gates: tuple[Gate, ...]) -> str:
-    return "## Gates\nA candidate is accepted when\n\n" + "\n".join(f"- {sentence_of(gate)}" for gate in gates)
+    return "## Gates\nA candidate is accepted when\n\n" + "\n".join(f"- {gate.requirement}" for gate in gates)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

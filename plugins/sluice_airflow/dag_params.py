@@ -1,4 +1,4 @@
-"""What a person may ask of a run by hand, or of all runs of a backfill, in the Airflow UI or with its API."""
+"""The parameters of a manual run, or of a backfill, in the Airflow UI and API."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ SCORE = {
         None,
         type=["null", "string"],
         title="Partition",
-        description="A day such as 2026-01-31, or for schedules of less than a day a moment such as 2026-01-31T15:00 "
-        "(UTC); the partition that it names is scored. Empty: the last complete one. Only for runs by hand: scheduled "
-        "and backfilled runs score their own interval.",
+        description="The partition to score: a day such as 2026-01-31 or, for schedules of less than a day, a time "
+        "such as 2026-01-31T15:00 (UTC). Default: the last complete partition. Only for manual runs: scheduled and "
+        "backfilled runs score their own interval.",
     ),
     "model_version": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Version",
-        description="The version that scores. Empty: the champion of now in a run by hand, the champion of when the "
-        "partition ended in a scheduled or backfilled one.",
+        description="The version that scores. Default: the present champion in a manual run, the champion at the end "
+        "of the partition in a scheduled or backfilled run.",
     ),
     "shards": Param(
         None,
@@ -27,7 +27,7 @@ SCORE = {
         minimum=1,
         maximum=64,
         title="Shards",
-        description="In how many shards, each a task. Empty: as many as the rows ask for.",
+        description="Number of shards, each scored by one task. Default: chosen by the number of rows.",
     ),
 }
 """The form of ``score_<model>``."""

@@ -1,4 +1,4 @@
-"""What every DAG and every task of Sluice has: retries with backoff, limits of time, alerts."""
+"""Defaults of every DAG and task of Sluice: retries with backoff, time limits, alerts."""
 
 from __future__ import annotations
 
@@ -8,53 +8,31 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from include import errors
+from include.errors import permanent_errors
 from include.settings import DATABASE_POOL
 from include.spec import ModelSpec
 from sluice_airflow.notifier import SluiceNotifier
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
-"""The earliest day that can be backfilled; nothing runs for the past unless it is asked for."""
+"""The earliest day that can be backfilled. Past intervals run only in a backfill."""
 
 TAG = "sluice"
 
-PERMANENT = [
-    errors.ApprovalRequiredError,
-    errors.ApprovalTimedOutError,
-    errors.ApprovalVoidError,
-    errors.ArtifactError,
-    errors.CandidateRejectedError,
-    errors.ConversionError,
-    errors.FencedError,
-    errors.PromotionConflictError,
-    errors.NoChampionError,
-    errors.ApproverNotAllowedError,
-    errors.NotEnoughDataError,
-    errors.ParityMismatchError,
-    errors.PartitionOverlapError,
-    errors.PrecisionError,
-    errors.ReconciliationError,
-    errors.RowsRejectedError,
-    errors.ScoreBoundsError,
-    errors.SettingsError,
-    errors.ShadowBoundsError,
-    errors.SpecError,
-    errors.TrainingBudgetError,
-    errors.UnknownModelError,
-    errors.UnknownVersionError,
-    errors.ValidationFailedError,
-]
-"""Errors that the same inputs bring again: a person has to act first."""
-
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=list(PERMANENT), action=RetryAction.FAIL, reason="trying again would bring the same error")
+        RetryRule(
+            exception=list(permanent_errors()),
+            action=RetryAction.FAIL,
+            reason="this error is not retryable: the same inputs bring it again",
+            match_subclasses=False,
+        )
     ]
 )
+"""Errors say themselves whether a retry can help: see `SluiceError.retryable`."""
 
 
 def task_defaults(owner: str, notifier: SluiceNotifier, limit: timedelta) -> dict[str, Any]:
-    """Return `default_args`: every task may take `limit`, is retried twice, and alerts when it is given up."""
+    """Return `default_args`: every task has the time limit `limit`, is retried twice, and alerts after the last try."""
     return {
         "owner": owner,
         "retries": 2,
@@ -70,7 +48,7 @@ def task_defaults(owner: str, notifier: SluiceNotifier, limit: timedelta) -> dic
 def dag_defaults(
     owner: str, *, limit: timedelta, model: str | None = None, channels: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the arguments that every DAG is made with: a task may take `limit`, a run three times that."""
+    """Return the arguments of every DAG: the time limit of a task is `limit`, that of a run three times as long."""
     names = tuple(channels)
     return {
         "default_args": task_defaults(owner, SluiceNotifier(model, names), limit),
@@ -86,7 +64,7 @@ def model_dag_defaults(spec: ModelSpec, kind: str, limit: timedelta) -> dict[str
     """Return `dag_defaults` of a model's DAG, with its tags: Sluice's, the `kind` of DAG, the model's own."""
     tags = sorted({TAG, kind, spec.name, *spec.tags})
     defaults = dag_defaults(spec.owner, limit=limit, model=spec.name, channels=spec.alert_channels)
-    # What a person does, such as a rollback, must not wait behind scores: `operate_model` is in no such pool.
+    # An operation by a person, such as a rollback, must not wait for scores: `operate_model` uses no pool.
     defaults["default_args"] |= {"pool": DATABASE_POOL}
     if kind == "retrain" and spec.approval is not None:
         defaults["dagrun_timeout"] += spec.approval.timeout

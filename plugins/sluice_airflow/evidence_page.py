@@ -1,11 +1,11 @@
-"""What a person is shown who is asked to approve a version: figures, gates, digests, and where the card is."""
+"""The text of a request to approve a version: figures, gates, digests and the link to the card."""
 
 from __future__ import annotations
 
 from include.records import Evaluation, ModelVersion
 
 PAGE = """\
-Version **{version}** of **{model}** passed its gates. Approving it makes it the champion.
+Version **{version}** of **{model}** passed its gates. If you approve it, it becomes the champion.
 
 {metrics}
 
@@ -17,10 +17,10 @@ Version **{version}** of **{model}** passed its gates. Approving it makes it the
 - Artifact: `{artifact}`
 - Champion now: {champion}
 
-It is void when the declaration changes, the champion moves or another version is registered before it is given. Who
-triggered this run may not approve it.
+The approval is void if the declaration changes, the champion changes or another version is registered before you
+approve. The person who triggered this run may not approve it.
 
-The whole evidence, with plots, is on the [model card]({card}).
+The [model card]({card}) has the full evidence, with plots.
 """
 
 
@@ -49,7 +49,7 @@ def _metrics(seen: Evaluation) -> str:
         shown = f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"
         rivals = [_figure((seen.champion or {}).get(name)), _figure(seen.baseline.get(name))]
         rows.append(f"| {name} | {value:.4f} | {shown} | {' | '.join(rivals)} |")
-    return f"Measured on {seen.rows:,} rows later than its training. {seen.reuse}\n\n" + "\n".join(rows)
+    return f"Measured on {seen.rows:,} rows, all later than the training rows. {seen.reuse}\n\n" + "\n".join(rows)
 
 
 def _figure(value: float | None) -> str:

@@ -11,7 +11,7 @@ from include.settings import load_settings
 
 
 class CardLink(BaseOperatorLink):
-    """Leads from the task that registered a version to that version's card."""
+    """Opens the card of the version that the task registered."""
 
     name = "Model card"
 
@@ -23,7 +23,7 @@ class CardLink(BaseOperatorLink):
         operator : BaseOperator
             The task, which returns a `ModelVersion`.
         ti_key : RuntimeTaskInstance
-            The task's run: Airflow 3.3 hands over more than the key that its name promises.
+            The task's run. Airflow 3.3 passes more than the key that the name suggests.
         """
         registered = ti_key.xcom_pull(task_ids=operator.task_id)
         if not registered:

@@ -1,8 +1,8 @@
-"""The failure callback of every task and every run: it turns Airflow's context into an `Alert`.
+"""The failure callback of every task and every run: it makes an `Alert` of Airflow's context.
 
 A task's callback runs in the task's process. A run's runs in the DAG processor, when the run timed
-out or failed. A failed run was alerted by its task already, unless that task was killed so hard that
-it ran no callback: then the run's callback is what speaks, and Airflow tells it which task it was.
+out or failed. For a failed run its task has usually alerted already. If that task was killed before its
+callback ran, the run's callback alerts instead, and Airflow passes it the task.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SECONDS_TO_CONNECT = 5
 
 
 class SluiceNotifier(BaseNotifier):
-    """Raises an alert at Sluice's alert dispatcher.
+    """Raises an alert.
 
     Parameters
     ----------
     model : str or None
-        The model that the DAG is about; None: the run's parameter ``model``, if it has one.
+        The model of the DAG. None: the run's parameter ``model``, if it has one.
     channels : iterable of str
-        Channels beside the default one.
+        Channels in addition to the default one.
     of_run : bool
-        Whether this is a run's callback, not a task's.
+        Whether this is the callback of a run, not of a task.
     """
 
     def __init__(self, model: str | None = None, channels: Iterable[str] = (), *, of_run: bool = False) -> None:
@@ -44,8 +44,8 @@ class SluiceNotifier(BaseNotifier):
         self.model, self.channels, self.of_run = model, tuple(channels), of_run
 
     def notify(self, context: Context) -> None:
-        """Alert, unless it is a run's failure that a task of it has alerted already."""
-        # Imported here: a DAG file needs the notifier at parse, and none of this.
+        """Raise the alert, unless it is for a run of which a task has alerted already."""
+        # Imported here: a DAG file needs only the class when it is parsed.
         from include.alerting import AlertDispatcher
 
         settings = load_settings()
@@ -60,7 +60,7 @@ class SluiceNotifier(BaseNotifier):
 
 @contextmanager
 def _engine(settings: Settings) -> Iterator[Engine | None]:
-    """Yield an engine; None when there is no database to be had, which must not stop an alert."""
+    """Yield an engine; None when the database cannot be reached, which must not stop an alert."""
     from include.warehouse import embedded_server, open_engine
 
     engine: Engine | None = None
@@ -69,6 +69,6 @@ def _engine(settings: Settings) -> Iterator[Engine | None]:
             url = settings.database_url or stack.enter_context(embedded_server(settings.home))
             engine = open_engine(url, connect_args={"connect_timeout": SECONDS_TO_CONNECT})
             stack.callback(engine.dispose)
-        except Exception:  # whatever it is, the channels and the log file are still there
-            log.exception("the alert will not be stored: there is no database")
+        except Exception:  # the alert still goes to the channels and the log file
+            log.exception("the alert cannot be stored: the database cannot be reached")
         yield engine

@@ -1,42 +1,41 @@
-"""What follows the gates in ``retrain_<model>``: a person's approval, if declared, and the promotion."""
+"""The end of ``retrain_<model>``, as far as it is Airflow's: the request for an approval, and the promotion's event."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import task
-
-from include.records import ModelVersion
+from include.records import Promotion
 from include.spec import ModelSpec
 from sluice_airflow import assets, runs
 from sluice_airflow.links import CardLink
 
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
-def add_promotion_tasks(spec: ModelSpec, registered: Any) -> None:
-    """Add the tasks that have a registered version approved and promoted, to the DAG that is being built.
 
-    Parameters
-    ----------
-    registered : XComArg
-        The version, as the task ``gate`` returns it.
-    """
-    champion = assets.champion(spec.name)
-
-    @task(outlets=[champion])
-    def promote(registered: dict[str, Any], dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
-        from include import pipeline
-
-        version = ModelVersion.from_plain(registered)
-        runs.skip_if_rejected(version)
-        with pipeline.open_trainer_resources() as resources:
-            promotion = pipeline.promote_candidate(spec, version, runs.actor(dag_run), resources)
-        outlet_events[champion].extra = assets.promotion_event(promotion, version.artifact_digest)
-        return promotion.to_plain()
-
+def link_card(registered: Any) -> None:
+    """Give the task that registers a version, as the XComArg `registered`, the button that opens its model card."""
     registered.operator.operator_extra_links = (CardLink(),)
-    promoted = promote(registered)
-    if spec.approval is not None:
-        # Imported here: it loads much of Airflow, and few models ask for it.
-        from sluice_airflow.approval import EvidenceApproval
 
-        EvidenceApproval(task_id="approve", spec=spec, registered=registered) >> promoted
+
+def approval_task(spec: ModelSpec, registered: Any) -> Any:
+    """Return the task ``approve``, which waits for a person to approve the version `registered`, an XComArg."""
+    # Imported here: it loads much of Airflow, and few models ask for it.
+    from sluice_airflow.approval import EvidenceApproval
+
+    return EvidenceApproval(task_id="approve", spec=spec, registered=registered)
+
+
+@contextmanager
+def skip_rejected(_: Context, values: dict[str, Any]) -> Iterator[None]:
+    """Skip the promotion of a version that a gate rejected."""
+    runs.skip_if_rejected(values["version"])
+    yield
+
+
+def announce(context: Context, values: dict[str, Any], promotion: Promotion) -> None:
+    """Fill the event of the champion's asset."""
+    event = assets.promotion_event(promotion, values["version"].artifact_digest)
+    context["outlet_events"][assets.champion(promotion.model)].extra = event

@@ -1,8 +1,8 @@
-"""What a DAG run is about: as of when it trains, which partition it scores, who asked for it."""
+"""What a DAG run is about: the moment it trains for, the partition it scores, who requested it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -15,21 +15,21 @@ from include.spec import ModelSpec
 
 
 def as_of(dag_run: Any) -> datetime:
-    """Return the moment whose knowledge a run works with: the same whenever, and however often, it is run."""
+    """Return the moment that a run works for: the same, whenever and however often it is run."""
     moment: datetime = dag_run.logical_date or dag_run.run_after
     return moment.astimezone(UTC)
 
 
 def actor(dag_run: Any) -> str:
-    """Return who moves the champion: the person who triggered the run, or else the DAG."""
+    """Return the actor of a promotion: the person who triggered the run, or the DAG."""
     return str(dag_run.triggering_user_name or f"dag {dag_run.dag_id}")
 
 
 def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
-    """Return the partition that a scoring run is about.
+    """Return the partition that a run scores.
 
-    A scheduled or backfilled run has its data interval. A run by hand has the partition that `asked`
-    names, a day or a moment, or else the last complete one.
+    For a scheduled or backfilled run this is its data interval. For a manual run it is the partition that `asked` names
+    by a day or a time; without it, the last complete partition.
     """
     from include.schedule import last_partition, parse_partition
 
@@ -40,43 +40,54 @@ def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
     return last_partition(spec.score_schedule, dag_run.run_after)
 
 
-def scoring_options(dag_run: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Return which version is to score, and in how many shards, as `plan_partition` takes them.
+def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return what a step takes from the run itself, by name, see `include.flows`.
 
-    What nobody named a version for is scored by the champion of when the partition ended, so that a run
-    gives the same whenever it is made up for; a person who triggers a run means the champion of now.
+    A partition for which no version is named is scored by the champion of when it ended, so that a run gives the same
+    result whenever it is made up for; a person who triggers a run means the champion of now.
     """
-    mode = "champion" if dag_run.run_type == "manual" else "champion_then"
-    return {"version": params["model_version"], "mode": mode, "shards": params["shards"]}
+    run, params = context["dag_run"], context["params"]
+    values: dict[str, Callable[[], Any]] = {
+        "run_id": lambda: run.run_id,
+        "as_of": lambda: as_of(run),
+        "actor": lambda: actor(run),
+        "requested_by": lambda: run.triggering_user_name,
+        "period": lambda: partition_of(spec, run, params["partition"]),
+        "version": lambda: params["model_version"],
+        "mode": lambda: "champion" if run.run_type == "manual" else "champion_then",
+        "shards": lambda: params["shards"],
+        "try_number": lambda: context["ti"].try_number,
+    }
+    return {name: values[name]() for name in names}
 
 
 def skip_if_not_checked(check: ParityCheck) -> None:
-    """Skip what follows a check of parity that could not be made.
+    """Skip the task when parity could not be checked.
 
     Raises
     ------
     AirflowSkipException
-        With the reason: the partition is published all the same, and an alert was raised.
+        With the reason. The partition is published nevertheless, and an alert was raised.
     """
     if check.verdict == "not_checked":
         raise AirflowSkipException(f"parity was not checked: {check.reason}")
 
 
 def max_active_runs(spec: ModelSpec) -> int:
-    """Return how many runs of a model's retraining may be under way: one, unless they wait for people.
+    """Return the maximum number of simultaneous retrains of a model: one, or more when they wait for approvals.
 
-    While one waits for its approval the next may train; its candidate makes the older request void.
+    While one run waits for its approval, the next may train; its candidate makes the older request void.
     """
     return 1 if spec.approval is None else 4
 
 
 def skip_if_rejected(version: ModelVersion) -> None:
-    """Skip the promotion of a version that a gate refused.
+    """Skip the promotion of a version that a gate rejected.
 
     Raises
     ------
     AirflowSkipException
-        With the gates' sentences: the run succeeds, and says why nothing was promoted.
+        With the gates' sentences: the run succeeds, and its log has the reasons.
     """
     if not version.decision.accepted:
         reasons = "\n".join(f"- {reason}" for reason in version.decision.reasons)
@@ -85,12 +96,12 @@ def skip_if_rejected(version: ModelVersion) -> None:
 
 @contextmanager
 def skip_without_champion(dag_run: Any) -> Iterator[None]:
-    """Skip a run that nobody asked for when the model was never promoted; by hand, that is an error.
+    """Skip a scheduled run when the model has no champion yet; in a manual run or a backfill this is an error.
 
     Raises
     ------
     AirflowSkipException
-        In place of `NoChampionError`: a model just declared has nothing to score with yet.
+        In place of `NoChampionError`: a new model has no version to score with yet.
     """
     try:
         yield

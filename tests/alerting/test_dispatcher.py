@@ -129,7 +129,7 @@ def test_broken_channels_are_recorded_each_with_its_reason_and_hide_no_other(
     assert row["delivered"] is False
     default, wrong, unmapped, good = row["channels"]
     assert default.startswith("default: not delivered")
-    assert wrong.startswith("wrong: Apprise does not understand the address")
+    assert wrong.startswith("wrong: Apprise cannot parse the address")
     assert unmapped == "unmapped: no address: map the channel in SLUICE_ALERT_CHANNELS"
     assert good == "good"
     undelivered = [line["channel"] for line in lines(log_file) if line["event"] == "alert_not_delivered"]

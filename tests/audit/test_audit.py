@@ -60,7 +60,7 @@ def test_a_changed_file_is_named_and_the_rest_is_still_checked(life: Life) -> No
 
 
 def test_a_version_that_was_never_registered_is_an_error(life: Life) -> None:
-    with pytest.raises(UnknownVersionError, match=r"those that exist: 1, 2\."):
+    with pytest.raises(UnknownVersionError, match=r"existing versions: 1, 2\."):
         checks(life, 9)
 
 
@@ -116,7 +116,7 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
         first.data_digest, first.spec_digest, first.artifact_digest, first.evidence_digest,
         "training  2026-01-10 00:00 to 2026-02-19 00:00 UTC", "Gates: accepted", "roc_auc", "Rehearsal: not measured",
         "Parity: passed", "Trained twice: the same bytes", "Approval: not asked for",
-        "signature: Ed25519, by trusted key", "was computed again and is the same", "card.html",
+        "signature: Ed25519, by trusted key", "was computed again and matches", "card.html",
         "No earlier candidate was evaluated on this holdout.",
     ):  # fmt: skip
         assert words in said, words

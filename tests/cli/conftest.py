@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from include import pipeline
 from include.cli import main
 from include.spec import ModelSpec
-from tests.builders import TODAY, declare_model, load_parcels
+from tests.builders import declare_model, load_parcels, retrain
 
 
 @pytest.fixture
@@ -31,7 +31,4 @@ def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
 def register(spec: ModelSpec, run: str, requested_by: str | None = None) -> None:
     """Register a version as retraining does, but for the rehearsal."""
     with pipeline.open_resources() as resources:
-        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-        exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, run, snapshot, resources), resources)
-        compared = pipeline.evaluate_candidate(spec, exported, resources)
-        pipeline.evaluate_gates(spec, exported, compared, None, resources, requested_by=requested_by)
+        retrain(spec, run, resources, requested_by)

@@ -122,4 +122,4 @@ def test_a_model_whose_declaration_is_gone_has_no_known_approvers(by: Call, spec
     (spec.folder / "spec.py").unlink()
     code, _, complained = approve(by, "ann")
     assert code == 1
-    assert "no model is named 'parcels'" in complained
+    assert "there is no model 'parcels'" in complained

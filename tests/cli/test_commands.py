@@ -37,7 +37,9 @@ def test_a_model_s_life_from_the_shell(sluice) -> None:
 def test_errors_say_what_to_do_on_standard_error(sluice) -> None:
     code, said, complained = sluice("train", "parsels")
     assert (code, said) == (1, "")
-    assert "no model is named 'parsels'; declared are: parcels. `sluice new parsels` writes a skeleton." in complained
+    assert (
+        "there is no model 'parsels'; declared models: parcels. `sluice new parsels` writes a skeleton." in complained
+    )
 
 
 def test_who_was_champion_before_there_was_one(sluice) -> None:

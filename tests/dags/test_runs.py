@@ -101,7 +101,7 @@ def test_an_unknown_version_fails_at_once_with_those_that_exist(harness: Any) ->
     assert run["tries"] == {"move_champion": 1}, "the same again would bring the same error: no retry"
     (alert,) = alerts(harness, "operate_model", "unknown version")
     assert alert["model"] == "apple"
-    assert "has no version 99; those that exist: 1." in alert["error"]
+    assert "has no version 99; existing versions: 1." in alert["error"]
 
 
 def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> None:

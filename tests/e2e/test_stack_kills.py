@@ -39,7 +39,8 @@ def test_a_killed_task_and_a_killed_scheduler_leave_the_former_rows_and_each_par
     for day, run in runs.items():
         assert stack.finished(DAG_ID, run, seconds=300) == "success"
         fences = stack.sql(
-            "SELECT sequence, row_count FROM sluice.partition_publication WHERE model = 'flight_delay' AND partition_start = %s"
+            "SELECT sequence, row_count FROM sluice.partition_publication"
+            " WHERE model = 'flight_delay' AND partition_start = %s"
             " AND run_id = %s",
             day,
             run,
@@ -81,7 +82,8 @@ def published(stack: RunningStack, day: datetime) -> tuple[int, int, int, dateti
         day,
     )
     ((sequence, told),) = stack.sql(
-        "SELECT sequence, row_count FROM sluice.published_partition WHERE model = 'flight_delay' AND partition_start = %s",
+        "SELECT sequence, row_count FROM sluice.published_partition"
+        " WHERE model = 'flight_delay' AND partition_start = %s",
         day,
     )
     assert rows == told

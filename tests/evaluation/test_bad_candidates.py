@@ -124,9 +124,7 @@ class Harness:
         return self.spec.model_copy(update={"estimator": estimator})
 
     def exported(self, spec: ModelSpec, run: str) -> ExportedCandidate:
-        snapshot = pipeline.take_snapshot(spec, TODAY, self.resources)
-        fitted = pipeline.train_candidate(spec, run, snapshot, self.resources)
-        return pipeline.export_candidate(spec, fitted, self.resources)
+        return pipeline.retrain(spec, run, TODAY, self.resources, report=None, until="export").exported
 
     def judged(self, spec: ModelSpec, run: str, *, really: bool = False) -> tuple[Decision, Any]:
         """Everything up to the decision, as the pipeline does it; `really` rehearsed by the service, or timed here."""

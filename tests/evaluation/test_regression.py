@@ -18,15 +18,9 @@ def test_a_regression_is_judged_registered_promoted_and_scored(resources: Resour
     spec = read_spec(tmp_path / "diabetes" / "spec.py")
 
     def trained(run_id: str) -> tuple[int, Evaluation]:
-        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-        exported = pipeline.export_candidate(
-            spec, pipeline.train_candidate(spec, run_id, snapshot, resources), resources
-        )
-        compared = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.evaluate_gates(spec, exported, compared, None, resources)
-        assert version.decision.accepted, version.decision.reasons
-        pipeline.promote_candidate(spec, version, "tests", resources)
-        return version.version, compared
+        done = pipeline.retrain(spec, run_id, TODAY, resources, actor="tests", report=None, rehearsal=None)
+        assert done.promotion is not None, done.version.decision.reasons
+        return done.version.version, done.compared
 
     first, alone = trained("first")
     second, beside = trained("second")

@@ -128,7 +128,7 @@ def test_a_card_tells_the_whole_evidence() -> None:
     for words in (
         "flight_delay, version 7", "Accepted : 3 of 3 gates", "0.7269 [0.7124,\N{NO-BREAK SPACE}0.7414]",
         "version 6, run again on the same rows", "overlapping holdouts: 2 (versions 5, 6)", "carrier = carrier A",
-        "0 to 5000 km", "and 4 more", "78,120 rows", "1 day", "25,870 rows", "20, answered to the bit",
+        "0 to 5000 km", "and 4 more", "78,120 rows", "1 day", "25,870 rows", "20, predictions equal bit for bit",
         "0.31 ms and 1.42 ms over 2,400 requests", "71.3 MiB", "the same bytes", "scikit-learn 1.9.1", "sluice verify",
     ):  # fmt: skip
         assert words in said, words
@@ -137,7 +137,7 @@ def test_a_card_tells_the_whole_evidence() -> None:
 def test_a_rejected_candidate_s_card_begins_with_the_reasons() -> None:
     pack = pack_of(accepted=False)
     said = Page(card_html(pack, {}).decode()).text
-    assert "Rejected : 2 of 3 gates let it through. roc_auc less the champion's" in said
+    assert "Rejected : 2 of 3 gates passed. roc_auc less the champion's" in said
 
 
 def test_words_from_outside_are_shown_and_not_run() -> None:

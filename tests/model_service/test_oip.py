@@ -179,7 +179,7 @@ def test_requests_and_answers_may_be_compressed(
 
 def test_a_version_is_asked_by_its_number(triton: InferenceServerClient) -> None:
     assert triton.infer("trip", trip_inputs(binary=True), model_version="1").get_response()["model_version"] == "1"
-    with pytest.raises(InferenceServerException, match=r"no version 9; those that exist: 1"):
+    with pytest.raises(InferenceServerException, match=r"no version 9; existing versions: 1"):
         triton.infer("trip", trip_inputs(binary=True), model_version="9")
 
 

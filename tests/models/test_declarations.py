@@ -75,7 +75,7 @@ def test_a_broken_model_hides_no_other_and_asking_for_it_tells_why(tmp_path: Pat
     assert list(models.specs) == ["good"]
     with pytest.raises(SpecError, match="OSError: no"):
         models["bad"]
-    with pytest.raises(UnknownModelError, match="declared are: good"):
+    with pytest.raises(UnknownModelError, match="declared models: good"):
         models["ugly"]
 
 

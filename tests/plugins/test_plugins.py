@@ -66,6 +66,11 @@ def test_a_run_scores_the_interval_that_it_stands_for(tried: dict[str, Any], cas
         ("PromotionConflictError", "FAIL"),
         ("DatabaseError", "DEFAULT"),
         ("ReconciliationError", "FAIL"),
+        ("TrainingBackendError", "FAIL"),
+        ("ChallengerIncompatibleError", "FAIL"),
+        ("SluiceError", "FAIL"),
+        ("ServiceClientError", "DEFAULT"),
+        ("ParityNotCheckedError", "DEFAULT"),
         ("OSError", "DEFAULT"),
     ],
 )

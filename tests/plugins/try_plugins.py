@@ -64,6 +64,11 @@ def retries() -> dict[str, str]:
         errors.PromotionConflictError("iris", 1, 2, "someone"),
         errors.DatabaseError("down"),
         errors.ReconciliationError("rows changed"),
+        errors.TrainingBackendError("dask", "the package is missing", "Install it."),
+        errors.ChallengerIncompatibleError("iris", 2, "it needs another feature"),
+        errors.SluiceError("of no class of its own"),
+        errors.ServiceClientError("http://127.0.0.1:1", "an answer", "none"),
+        errors.ParityNotCheckedError("partition", "reason"),
         OSError("disk"),
     ]
     return {type(error).__name__: RETRY_POLICY.evaluate(error, 1, 3).action.name for error in failures}

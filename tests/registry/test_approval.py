@@ -12,7 +12,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Engine, make_url
 
-from include.errors import ApprovalRequiredError, CandidateRejectedError
+from include.errors import ApprovalRequiredError, ApprovalVoidError, ApproverNotAllowedError, CandidateRejectedError
 from include.records import Decision, Evaluation, ModelVersion
 from include.registry import Ledger, Manifest, read_approvals, store_approval
 from include.registry.approvals import NEEDS_APPROVAL
@@ -209,8 +209,9 @@ def test_a_no_is_a_no_also_after_a_yes(harness: Harness, decision: str) -> None:
 
 def test_nobody_approves_for_oneself(harness: Harness) -> None:
     version = harness.register()
-    with pytest.raises(Exception, match="not_by_oneself"):
+    with pytest.raises(ApproverNotAllowedError, match="triggered the run may not approve it") as refused:
         harness.approve(version, approver="ann")  # who triggered
+    assert "not_by_oneself" in str(refused.value.__cause__), "the database refused it"
     harness.approve(version, approver="bob")
     with pytest.raises(ApprovalRequiredError, match="bob approved it and may not promote it, too"):
         harness.promote(version, who="operator", actor="bob")
@@ -218,8 +219,9 @@ def test_nobody_approves_for_oneself(harness: Harness) -> None:
 
 def test_who_triggered_approves_by_no_way_once_the_ledger_knows_them(harness: Harness) -> None:
     version = harness.register(requested_by="eve")
-    with pytest.raises(Exception, match="not_by_oneself"):
+    with pytest.raises(ApproverNotAllowedError, match="triggered the run may not approve it") as refused:
         harness.approve(version, approver="eve")  # though the caller says that ann asked for it
+    assert "not_by_oneself" in str(refused.value.__cause__), "the database refused it"
     harness.approve(version, approver="bob")
     (said,) = read_approvals(harness.engines["approver"], "m")
     assert said.requested_by == version.requested_by == "eve"
@@ -228,8 +230,9 @@ def test_who_triggered_approves_by_no_way_once_the_ledger_knows_them(harness: Ha
 def test_an_approval_is_of_the_evidence_that_is_registered(harness: Harness) -> None:
     version = harness.register()
     other = version.model_copy(update={"artifact_digest": "another"})
-    with pytest.raises(Exception, match="the evidence is not that of the registered version"):
+    with pytest.raises(ApprovalVoidError, match="the evidence changed") as refused:
         harness.approve(other)
+    assert "the evidence is not that of the registered version" in str(refused.value.__cause__)
     assert read_approvals(harness.engines["approver"], "m") == ()
 
 

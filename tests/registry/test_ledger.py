@@ -75,7 +75,7 @@ def test_a_failed_save_leaves_the_number_free(ledger: Ledger) -> None:
 
 
 def test_an_unknown_version_is_an_error_that_lists_those_that_exist(ledger: Ledger) -> None:
-    with pytest.raises(UnknownVersionError, match=r"has no version 7; those that exist: 1, 2\."):
+    with pytest.raises(UnknownVersionError, match=r"has no version 7; existing versions: 1, 2\."):
         promote(ledger, 7, 0)
 
 

@@ -33,9 +33,8 @@ def trained(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFa
     with open_resources(Settings(home=home, database_url=new_database(), service_workers=1)) as resources:
         load_parcels(resources.engine)
         spec = declare_model(home / "models")
-        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-        fitted = pipeline.train_candidate(spec, "run 1", snapshot, resources)
-        yield Trained(spec, pipeline.export_candidate(spec, fitted, resources), resources)
+        done = pipeline.retrain(spec, "run 1", TODAY, resources, report=None, until="export")
+        yield Trained(spec, done.exported, resources)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import psutil
 import pytest
+from include.steps.manifest import manifest_of
 from pydantic import SecretStr
 
 from include import pipeline
@@ -26,7 +27,6 @@ from include.rehearsal.sandbox import VERSION
 from include.resources import open_resources
 from include.settings import REPOSITORY, Pin
 from include.signing import Keyring, write_pair
-from include.steps.manifest import manifest_of
 from tests.rehearsal.conftest import Trained
 
 

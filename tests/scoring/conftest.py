@@ -18,7 +18,7 @@ from include.inference import ModelSignature, Scorer
 from include.records import Period, PublishedPartition, ScoreMode, ScorePlan, StagedShard
 from include.resources import Resources
 from include.spec import EntityKey, ModelSpec
-from include.warehouse.rows import open_rows, rows_query
+from include.warehouse.feature_source import PostgresFeatureSource
 from tests.builders import TODAY, declare_model, load_parcels
 
 DAY = Period.of_day(datetime(2026, 2, 20, tzinfo=UTC).date())
@@ -86,9 +86,15 @@ class Harness:
         )  # fmt: skip
 
     def stage(self, plan: ScorePlan, shard: int = 0, try_number: int = 1) -> StagedShard:
-        query = rows_query(self.spec, plan.period, labelled=False, only=scoring.shard_condition(self.spec, plan, shard))
+        part, source = scoring.shard_of(plan, shard), PostgresFeatureSource(self.url)
         return scoring.stage_shard(
-            self.engine, self.spec, plan, shard, lambda: open_rows(self.url, query), small_scorer(self.spec), try_number
+            self.engine,
+            self.spec,
+            plan,
+            shard,
+            lambda: source.read(self.spec, plan.period, labelled=False, shard=part),
+            small_scorer(self.spec),
+            try_number,
         )
 
     def publish(self, plan: ScorePlan, staged: Sequence[StagedShard]) -> PublishedPartition:
@@ -155,11 +161,7 @@ def harness(declare: Callable[..., Harness]) -> Harness:
 
 def train_version(spec: ModelSpec, run: str, resources: Resources) -> None:
     """Train and register a version of a model on its source, with no rehearsal."""
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-    fitted = pipeline.train_candidate(spec, run, snapshot, resources)
-    exported = pipeline.export_candidate(spec, fitted, resources)
-    compared = pipeline.evaluate_candidate(spec, exported, resources)
-    pipeline.evaluate_gates(spec, exported, compared, None, resources)
+    pipeline.retrain(spec, run, TODAY, resources, report=None, rehearsal=None, until="gate")
 
 
 @pytest.fixture

@@ -80,10 +80,10 @@ def test_a_successor_does_not_wait_for_what_a_stalled_attempt_has_locked(harness
     harness.score(6, "one")
     harness.fill(5, weight=32)
     stalled = harness.plan(5, "two")
-    work = AttemptKey("parcels", DAY.start, "two", "publish", stalled.attempt)
+    key = AttemptKey("parcels", DAY.start, "two", "publish", stalled.attempt)
 
     def publishing() -> None:
-        with acquire_attempt(harness.engine, work) as attempt, attempt.connection.transaction():
+        with acquire_attempt(harness.engine, key) as attempt, attempt.connection.transaction():
             attempt.lock()
             attempt.connection.execute("DELETE FROM scores.parcels")
             assert harness.score(4, "three").row_count == 4
@@ -175,7 +175,7 @@ def test_a_database_that_does_not_answer_is_an_error_of_ours_at_every_stage(harn
     staged = harness.stage(plan)
     gone = Harness(open_engine(NOWHERE), NOWHERE, harness.spec)
     for work in (lambda: gone.plan(6), lambda: gone.stage(plan), lambda: gone.publish(plan, [staged])):
-        with pytest.raises(DatabaseError, match=r"the database failed: .*look whether the database runs"):
+        with pytest.raises(DatabaseError, match=r"the database failed: .*check that the database is running"):
             work()
     assert harness.publish(plan, [staged]).row_count == 6
 

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.score_table import columns_of
 from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
 from include.scoring.prefetch import prefetch
 from include.scoring.row_digests import combine_sums, format_digest, parse_digest
 from include.scoring.rows import ScoredBatch
 
 LABELS = ("on_time", "late", "lost")
+UNTIMED = [column for column in columns_of(LABELS) if column.in_shadow and column.rows is not None]
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 TIMES = st.integers(-(10**15), 10**16)
@@ -51,7 +53,7 @@ def round_trip(connection: psycopg.Connection, kind: str, rows: list[tuple]) -> 
     with connection.cursor() as cursor, cursor.copy(f"COPY taken_{kind} FROM STDIN (FORMAT binary)") as copy:
         copy.write(HEADER + content + TRAILER)
     epoch = "(extract(epoch FROM at) * 1000000)::bigint"
-    answers = "a, b, c, predicted_label" if kind == "text" else "a"
+    answers = "a, b, c, predicted" if kind == "text" else "a"
     found = connection.execute(f"SELECT key, {epoch}, {answers} FROM taken_{kind}").fetchall()
     return sorted(found), digest
 
@@ -75,7 +77,7 @@ def test_texts_of_any_length_arrive_with_all_scores_and_the_label(connection, ro
 def test_columns_that_are_the_same_in_all_rows_follow_and_times_may_be_left_out(
     connection, rows: list[tuple], at: datetime, version: int
 ) -> None:
-    writer = CopyWriter(LABELS, [], timed=False, written=[encode_timestamptz(at), encode_int4(version)])
+    writer = CopyWriter(LABELS, [], columns=UNTIMED, written=[encode_timestamptz(at), encode_int4(version)])
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS untimed"
         " (key text, a float8, b float8, c float8, predicted_label text, start timestamptz, version integer)"
@@ -83,9 +85,7 @@ def test_columns_that_are_the_same_in_all_rows_follow_and_times_may_be_left_out(
     connection.execute("TRUNCATE untimed")
     with connection.cursor() as cursor, cursor.copy("COPY untimed FROM STDIN (FORMAT binary)") as copy:
         copy.write(HEADER + writer.block(batch(rows, "text"))[0] + TRAILER)
-    found = connection.execute(
-        "SELECT key, a, b, c, predicted_label, start = %s, version FROM untimed", [at]
-    ).fetchall()
+    found = connection.execute("SELECT key, a, b, c, predicted, start = %s, version FROM untimed", [at]).fetchall()
     assert sorted(found) == sorted(
         (key, *scores, LABELS[int(np.argmax(scores))], True, version) for key, _, *scores in rows
     )

@@ -44,17 +44,10 @@ def test_training_and_scoring_stay_within_what_is_counted(resources: Resources) 
     spec = declare_model(resources.settings.home / "models")
     load_parcels(resources.engine)
     with counting(resources.database_url) as counted:
-        pipeline.validate_training_data(spec, "run", TODAY, resources)
-        snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-        exported = pipeline.export_candidate(
-            spec, pipeline.train_candidate(spec, "run", snapshot, resources), resources
-        )
-        evaluation = pipeline.evaluate_candidate(spec, exported, resources)
-        version = pipeline.evaluate_gates(spec, exported, evaluation, None, resources)
+        version = pipeline.retrain(spec, "run", TODAY, resources, rehearsal=None, until="gate").version
         pipeline.move_champion(spec.name, version.version, "tests", "to score with", resources)
         sharded = spec.model_copy(update={"scoring": spec.scoring.model_copy(update={"shard_rows": 10})})
-        report = pipeline.validate_partition(sharded, "run", DAY, resources)
-        assert pipeline.score_partition(sharded, report, resources).shards == 4
+        assert pipeline.score(sharded, "run", DAY, resources).shards == 4
     assert len(counted) > 50
     assert 1 <= max(counted) <= CONNECTIONS_A_TASK
 

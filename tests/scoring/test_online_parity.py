@@ -105,13 +105,7 @@ def running_service(resources: Resources) -> Iterator[None]:
 @pytest.fixture
 def trained(spec: ModelSpec, resources: Resources) -> Callable[..., ModelSpec]:
     """Registers a version of the model and returns its declaration, with another scoring if asked for."""
-    pipeline.validate_training_data(spec, "train", TODAY, resources)
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
-    exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "train", snapshot, resources), resources)
-    version = pipeline.evaluate_gates(
-        spec, exported, pipeline.evaluate_candidate(spec, exported, resources), None, resources
-    )
-    pipeline.promote_candidate(spec, version, "tests", resources)
+    assert pipeline.retrain(spec, "train", TODAY, resources, actor="tests", rehearsal=None).promotion is not None
 
     def declared(**scoring: Any) -> ModelSpec:
         return spec.model_copy(update={"scoring": spec.scoring.model_copy(update=scoring)})
@@ -120,7 +114,7 @@ def trained(spec: ModelSpec, resources: Resources) -> Callable[..., ModelSpec]:
 
 
 def score(spec: ModelSpec, run_id: str, resources: Resources) -> PublishedPartition:
-    return pipeline.score_partition(spec, pipeline.validate_partition(spec, run_id, DAY, resources), resources)
+    return pipeline.score(spec, run_id, DAY, resources)
 
 
 def checks(resources: Resources) -> list[tuple[Any, ...]]:

@@ -33,8 +33,7 @@ def spec(rivals: ModelSpec) -> ModelSpec:
 def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_from_it(
     spec: ModelSpec, resources: Resources
 ) -> None:
-    report = pipeline.validate_partition(spec, "score", DAY, resources)
-    published = pipeline.score_partition(spec, report, resources)
+    published = pipeline.score(spec, "score", DAY, resources)
     assert pipeline.shadow_partition(spec, published, "score", resources) is None, "nobody was chosen"
     pipeline.set_challenger(spec.name, 2, "ann", resources)
     found = pipeline.shadow_partition(spec, published, "score", resources)
@@ -77,9 +76,7 @@ def test_the_holdout_is_measured_as_the_shadow_measures_a_partition(spec: ModelS
     evaluation = resources.ledger.version(spec.name, 2).evaluation
     assert evaluation.divergence is not None
     assert resources.ledger.version(spec.name, 1).evaluation.divergence is None, "there was no champion"
-    published = pipeline.score_partition(
-        spec, pipeline.validate_partition(spec, "score", evaluation.holdout, resources), resources
-    )
+    published = pipeline.score(spec, "score", evaluation.holdout, resources)
     pipeline.set_challenger(spec.name, 2, "ann", resources)
     found = pipeline.shadow_partition(spec, published, "score", resources)
     assert found.row_count == evaluation.rows

@@ -24,6 +24,7 @@ from include.errors import ChallengerIncompatibleError, ShadowBoundsError
 from include.inference import RowEncoder, Scorer, compute_divergence, load_scorer
 from include.ports import any_free_port
 from include.records import Period
+from include.registry import read_divergences
 from include.resources import Resources
 from include.scoring.sample import MIN_ROWS
 from include.spec import ModelSpec, Shadow
@@ -238,13 +239,11 @@ def test_the_newest_of_each_source_is_held_to_the_bounds(
 ) -> None:
     pipeline.set_challenger("parcels", 2, "ann", resources)
     day = Period(start=TODAY.replace(hour=0) - timedelta(days=2), end=TODAY.replace(hour=0) - timedelta(days=1))
-    published = pipeline.score_partition(
-        rivals, pipeline.validate_partition(rivals, "score", day, resources), resources
-    )
+    published = pipeline.score(rivals, "score", day, resources)
     batch = pipeline.shadow_partition(rivals, published, "score", resources)
     log(resources, rows[:200])
     online = pipeline.shadow_requests(rivals, "run", resources)
-    assert pipeline.latest_divergences("parcels", 2, resources) == (batch, online)
+    assert read_divergences(resources.engine, "parcels", 2) == (batch, online)
     assert batch.rank_correlation != online.rank_correlation
     strict = rivals.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
     with pytest.raises(ShadowBoundsError) as error:

@@ -14,6 +14,7 @@ from include.records import Period, Purpose, ValidationReport
 from include.spec import ModelSpec
 from include.validation import validate
 from include.warehouse import open_engine
+from include.warehouse.feature_source import PostgresFeatureSource
 from include.warehouse.samples import load_samples
 
 NO_KEY, UNKNOWN, NEGATIVE, EMPTY, DOUBLE = (date(2013, 2, day) for day in (2, 3, 4, 5, 6))
@@ -58,7 +59,15 @@ def check(flights_url: str, tmp_path: Path) -> Callable[..., ValidationReport]:
 
     def run(spec: ModelSpec, period: Period | date, purpose: Purpose = "score") -> ValidationReport:
         whole = period if isinstance(period, Period) else Period.of_day(period)
-        return validate(spec, whole, purpose=purpose, run_id="run 1", database_url=flights_url, docs_dir=tmp_path)
+        return validate(
+            spec,
+            whole,
+            purpose=purpose,
+            run_id="run 1",
+            database_url=flights_url,
+            materialize=PostgresFeatureSource(flights_url).materialize,
+            docs_dir=tmp_path,
+        )
 
     return run
 

@@ -14,6 +14,7 @@ from include.models import declared_models
 from include.records import CheckResult, Period, ValidationReport
 from include.spec import ModelSpec
 from include.validation import store_report, validate
+from include.warehouse.feature_source import PostgresFeatureSource
 
 GOOD, NO_KEY, UNKNOWN, NEGATIVE, EMPTY, DOUBLE = (date(2013, 2, day) for day in (1, 2, 3, 4, 5, 6))
 
@@ -153,4 +154,12 @@ def test_a_report_is_stored_check_by_check_and_again_in_its_own_place(
 def test_a_database_that_does_not_answer_says_nothing_of_the_data(spec: ModelSpec, tmp_path: Path) -> None:
     nowhere = "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
     with pytest.raises(OperationalError):
-        validate(spec, Period.of_day(GOOD), purpose="score", run_id="r", database_url=nowhere, docs_dir=tmp_path)
+        validate(
+            spec,
+            Period.of_day(GOOD),
+            purpose="score",
+            run_id="r",
+            database_url=nowhere,
+            materialize=PostgresFeatureSource(nowhere).materialize,
+            docs_dir=tmp_path,
+        )

@@ -29,10 +29,12 @@ FOR_TASKS = (
 )
 FOR_DAG_FILES = (
     "airflow.sdk.definitions.decorators",
+    "include.flows",
     "include.models",
     "include.records",
     "include.settings",
     "sluice_airflow.promotion_tasks",
+    "sluice_airflow.tasks",
 )
 
 

@@ -1,0 +1,71 @@
+"""Removal of what nobody needs any more: staging tables, old score partitions, work folders of finished runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from include import scoring
+from include.records import Period, RemovedPartition
+from include.resources import Resources
+from include.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+def clean_staging(older_than: timedelta, resources: Resources) -> list[str]:
+    """Drop the staging tables of replaced attempts, and of attempts older than `older_than`; return their names."""
+    return scoring.clean_staging(resources.engine, older_than)
+
+
+def drop_expired_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> list[str]:
+    """Remove the partitions that are older than the declared retention; return their starts in ISO 8601.
+
+    The ledger records them and the reason. See `scoring.drop_partitions` for those that stay nevertheless.
+    """
+    with resources.telemetry.step(spec.name, "retire"):
+        retired = scoring.drop_partitions(resources.engine, spec, now)
+    return [each.partition_start.isoformat() for each in retired]
+
+
+def drop_partition(spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources) -> RemovedPartition:
+    """Remove one published partition regardless of its age: a person's decision, with a reason.
+
+    Raises
+    ------
+    PartitionInUseError
+        When it is still needed, or not published.
+    """
+    (retired,) = scoring.drop_partitions(
+        resources.engine, spec, resources.clock(), only=[period.start], reason=f"{reason} (removed by {actor})"
+    )
+    return retired
+
+
+def remove_old_work(work_dir: Path, keep: timedelta, now: datetime) -> int:
+    """Remove the folders ``<work_dir>/<model>/<run>/`` without a change for `keep`.
+
+    The files of a registered version are in the artifact store.
+
+    Parameters
+    ----------
+    keep : timedelta
+        Longer than any run takes, so that a folder of this age belongs to a finished run.
+
+    Returns
+    -------
+    int
+        Number of removed folders.
+    """
+    old = [run for run in sorted(work_dir.glob("*/*/")) if now - _last_change(run) > keep]
+    for run in old:
+        log.info("removing the work folder %s", run)
+        shutil.rmtree(run)
+    return len(old)
+
+
+def _last_change(folder: Path) -> datetime:
+    newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    return datetime.fromtimestamp(newest, UTC)

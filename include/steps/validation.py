@@ -1,0 +1,57 @@
+"""The first step of both flows: the rows of a period are checked against the model's data contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from include import scoring, training, validation
+from include.errors import ValidationFailedError
+from include.records import Period, Purpose, ValidationReport
+from include.resources import Resources
+from include.spec import ModelSpec
+
+
+def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
+    """Check the training window.
+
+    Raises
+    ------
+    ValidationFailedError
+        When the data break the contract.
+    TrainingBudgetError
+        When there are more rows than the training may take memory for.
+    """
+    report = _validate(spec, training.split_by_time(spec, as_of).whole, "train", run_id, resources)
+    training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
+    return report
+
+
+def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: Resources) -> ValidationReport:
+    """Check the rows of one partition.
+
+    Raises
+    ------
+    ValidationFailedError
+        When the data break the contract.
+    """
+    with scoring.database_errors(f"validation of model '{spec.name}', partition {period}"):
+        return _validate(spec, period, "score", run_id, resources)
+
+
+def _validate(spec: ModelSpec, period: Period, purpose: Purpose, run_id: str, resources: Resources) -> ValidationReport:
+    """Check and store the report; only then raise."""
+    with resources.telemetry.step(spec.name, f"validate_{purpose}"):
+        report = validation.validate(
+            spec,
+            period,
+            purpose=purpose,
+            run_id=run_id,
+            database_url=resources.database_url,
+            materialize=resources.features.materialize,
+            docs_dir=resources.settings.docs_dir,
+        )
+        validation.store_report(resources.engine, report)
+        if not report.passed:
+            reasons = [failure.sentence for failure in report.failures]
+            raise ValidationFailedError(spec.name, str(period), reasons, report.docs_path)
+    return report
