@@ -78,7 +78,7 @@ class PublishedPartitions:
                 raise LocalStackError(
                     f"expected {each.source_rows} rows in scores.{model} for {each.day}, one for each row of the "
                     f"source; found {each.rows}.",
-                    f"Run score_{model} for that day again in Airflow. sluice.partition_publication has its publications.",
+                    f"Run score_{model} for that day again in Airflow. Publications: sluice.partition_publication.",
                 )
 
 
