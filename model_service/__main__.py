@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import socket
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from flask import Flask
 
 from include.errors import SettingsError, SluiceError
+from include.ports import try_bind
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
 from model_service.app import serving_app
@@ -128,16 +128,13 @@ def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPin
 
 def _check_port(settings: Settings) -> None:
     """Refuse a port that is in use: granian shares ports, so two services would share requests."""
-    family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.service_host, settings.service_port))
-        except OSError as error:
-            raise SettingsError(
-                f"SLUICE_SERVICE_PORT: the service cannot listen on {settings.service_host}:{settings.service_port}: "
-                f"{error.strerror}. Set SLUICE_SERVICE_PORT to a free port, or stop the process that listens there."
-            ) from error
+    try:
+        try_bind(settings.service_port, settings.service_host)
+    except OSError as error:
+        raise SettingsError(
+            f"SLUICE_SERVICE_PORT: the service cannot listen on {settings.service_host}:{settings.service_port}: "
+            f"{error.strerror}. Set SLUICE_SERVICE_PORT to a free port, or stop the process that listens there."
+        ) from error
 
 
 if __name__ == "__main__":
