@@ -1,1 +1,1 @@
-"""The library of Sluice: no Airflow and no Flask in it. Read `include/pipeline.py` first."""
+"""The library of Sluice. It imports neither Airflow nor Flask. Read `include/pipeline.py` first."""

@@ -1,4 +1,4 @@
-"""The order of a retrain and of a score, written once: which steps there are, and what passes between them.
+"""The order of a retrain and of a score, written once: the steps, and the results that pass between them.
 
 `include.pipeline` runs these steps in process, and Airflow runs each as a task. This module names the functions and
 does not import them: a DAG file reads it every few seconds.
@@ -28,7 +28,7 @@ from include.records import (
 from include.spec import ModelSpec
 
 
-def always(spec: ModelSpec) -> bool:  # noqa: ARG001  # other steps look at the declaration
+def always(spec: ModelSpec) -> bool:  # noqa: ARG001  # the predicates of other steps read the declaration
     """Return True: the step is part of the flow of every model."""
     return True
 
@@ -40,24 +40,24 @@ class Step:
     Parameters
     ----------
     name : str
-        The name of its task, and of its line in the command line's progress.
+        The name of its task in Airflow, and in the progress that the command line prints.
     function : str
-        The function of `include.pipeline` that does it.
+        The name of its function in `include.pipeline`.
     takes : tuple of str
-        The arguments of the function beside `spec` and `resources`: results of earlier steps, and values of the run
-        such as ``run_id`` and ``as_of``.
+        The function's arguments other than `spec` and `resources`: results of earlier steps, and values of the run such
+        as ``run_id`` and ``as_of``.
     gives : str
         The name of its result. A later step may replace the result of an earlier one.
     record : type of Record
         The type of its result.
     after : tuple of str
-        Results to wait for without taking them.
+        Results that it waits for, but does not take.
     declared : callable
-        Whether a model's declaration has the step.
+        Returns whether a model declares the step.
     each_shard : bool
         Whether it runs once for each shard of the plan, with the number as `shard`; its result is then a list.
     by_person : bool
-        Whether a person does it: a run in process ends before it.
+        Whether a person does it. A run in this process ends before such a step.
     """
 
     name: str
@@ -86,7 +86,7 @@ RETRAIN: tuple[Step, ...] = (
         declared=lambda spec: spec.reproducible,
     ),
     Step("evaluate", "evaluate_candidate", ("exported",), "compared", Evaluation),
-    # Not beside the evaluation: its work would slow what the rehearsal measures.
+    # After the evaluation, not in parallel: its load would distort the latency that the rehearsal measures.
     Step("rehearse", "rehearse_candidate", ("exported",), "rehearsal", Rehearsal, after=("compared",)),
     Step("gate", "evaluate_gates", ("exported", "compared", "rehearsal", "requested_by"), "version", ModelVersion),
     Step(
@@ -124,4 +124,4 @@ SCORE: tuple[Step, ...] = (
         declared=lambda spec: spec.shadow is not None,
     ),
 )
-"""From the data contract to a published partition, and what is measured of it afterwards."""
+"""From the data contract to a published partition, and the measurements after it."""

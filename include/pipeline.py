@@ -163,7 +163,7 @@ def retrain(
     actor : str
         Who promotes an accepted candidate.
     requested_by : str, optional
-        Who asked for the run, and so may not approve its version.
+        Who requested the run, and so may not approve its version.
     until : str
         The name of the last step to run.
     around : callable, optional

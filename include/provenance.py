@@ -1,4 +1,4 @@
-"""What an artifact was made of and with: digests of files and of the code, versions of the libraries."""
+"""The origin of an artifact: digests of files and of the code, and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def file_digest(path: Path) -> str:
 
 
 class FileSource(Protocol):
-    """Where checked files lie: a folder, or a version in an object store."""
+    """A place with files to verify: a folder, or a version in an object store."""
 
     @property
     def location(self) -> str:
         """The folder or the URL, for messages."""
 
     def names(self) -> set[str]:
-        """Return the names of all files that there are."""
+        """Return the names of all files."""
 
     def read(self, name: str, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
-        """Read a file and check it; return its content, or nothing when it is not to be kept.
+        """Read a file and verify it; return its content, or nothing when it is not to be kept.
 
         Parameters
         ----------
         digest : str, optional
-            The SHA-256 in hex that the content must have.
+            The expected SHA-256 in hex.
         size : int, optional
-            How many bytes it must have; checked before they are read.
+            The expected number of bytes; checked before they are read.
 
         Raises
         ------
         ArtifactError
-            When there is no such file, or it is not what was expected.
+            When the file is missing, or its digest or size is not the expected one.
         """
 
 
@@ -67,27 +67,27 @@ class Folder:
         return str(self._path)
 
     def names(self) -> set[str]:
-        """Return the names of everything in the folder, also of what is no plain file."""
+        """Return the names of everything in the folder, including what is not a regular file."""
         return {path.name for path in self._path.iterdir()}
 
     def read(self, name: str, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
-        """Read a plain file and check it; see `FileSource.read`."""
+        """Read a regular file and verify it; see `FileSource.read`."""
         return read_regular_file(self._path / name, digest=digest, size=size, keep=keep)
 
 
 class VerifiedFiles:
-    """Files that are handed out only as the bytes of known digests.
+    """Files whose content is returned only if it has the expected digest.
 
     Parameters
     ----------
     source : Path or FileSource
-        The folder or other place that they are in.
+        The folder or other place with the files.
     digests : mapping of str to str
-        SHA-256 in hex of each file that there is.
+        The SHA-256 in hex of each file.
     kept : mapping of str to bytes, optional
-        Contents that were read and checked already.
+        Contents that were already read and verified.
     sizes : mapping of str to int, optional
-        How many bytes each file has, where that is known.
+        The number of bytes of each file, where it is known.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class VerifiedFiles:
         return self._source.location
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file, which is what was checked and not what lies there by now.
+        """Return the verified content of a file, even if the file has changed since.
 
         Raises
         ------
         ArtifactError
-            When there is no such file, or it is another one than its digest says.
+            When the file is missing, or does not have its digest.
         """
         if name in self._kept:
             return self._kept[name]
@@ -126,15 +126,15 @@ class VerifiedFiles:
 
 
 def read_regular_file(path: Path, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
-    """Read a plain file once and check it; return its content, or nothing if it is not to be kept.
+    """Read a regular file once and verify it; return its content, or nothing if it is not to be kept.
 
     Links are refused, since they would let a file outside the folder be swapped after the check.
 
     Raises
     ------
     ArtifactError
-        When it is missing, or a link, a folder or another thing that is no plain file, or when its SHA-256
-        is not `digest` or its length not `size`, where these are known.
+        When it is missing or not a regular file (a link, a folder), or when its SHA-256 is not `digest` or its
+        length is not `size`, where these are known.
     """
     try:
         # Non-blocking: opening a pipe would wait for whoever writes into it.
@@ -159,19 +159,19 @@ def read_regular_file(path: Path, *, digest: str | None = None, size: int | None
 
 
 def missing(place: Path | str) -> ArtifactError:
-    """Return the error that there is no file at `place`."""
+    """Return the error for a missing file at `place`."""
     return ArtifactError(
         f"{place}: expected a file; found none. Restore it from a backup, or roll back to another version."
     )
 
 
 def digest_mismatch(place: Path | str, expected: str, found: str) -> ArtifactError:
-    """Return the error that a file does not have the SHA-256 that it had."""
+    """Return the error for a file whose SHA-256 is not the expected one."""
     return _not_as_registered(place, f"SHA-256 {expected[:12]}…", f"{found[:12]}…")
 
 
 def wrong_size(place: Path | str, digest: str | None, expected: int, found: int) -> ArtifactError:
-    """Return the error that a file does not have the length that it had."""
+    """Return the error for a file whose length is not the expected one."""
     known = "" if digest is None else f"SHA-256 {digest[:12]}… of "
     return _not_as_registered(place, f"{known}{expected:,} bytes", f"{found:,} bytes")
 
@@ -191,7 +191,7 @@ def _not_plain(path: Path) -> ArtifactError:
 
 @cache
 def code_digest() -> str:
-    """Return the SHA-256 over every Python file of ``include/`` but the declared models, which have their own."""
+    """Return the SHA-256 over every Python file of ``include/`` except the declared models."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -204,5 +204,5 @@ def code_digest() -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape an artifact."""
+    """Return the versions of the libraries that affect an artifact."""
     return {name: version(name) for name in LIBRARIES}

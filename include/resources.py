@@ -50,9 +50,10 @@ def open_trainer_resources() -> contextlib.AbstractContextManager[Resources]:
 
 @contextlib.contextmanager
 def open_resources(settings: Settings | None = None) -> Iterator[Resources]:
-    """Open the resources of the steps; close them in the end.
+    """Open the resources of the steps; close them at the end.
 
-    Without a database URL the embedded server is used: started unless it runs, migrated, and stopped in the end.
+    Without a database URL the embedded server is used. It is started unless it is running, migrated, and stopped at the
+    end.
 
     Parameters
     ----------

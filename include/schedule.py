@@ -1,7 +1,7 @@
-"""Which stretch of time a score partition is: one interval of the model's schedule, in UTC.
+"""Score partitions as periods: each is one interval of the model's schedule, in UTC.
 
-Airflow's own arithmetic (its data intervals), so that a run by hand, the command line and a backfill
-mean the same partition as the scheduler; tests/dags/test_intervals.py holds the two against each other.
+The intervals are equal to Airflow's data intervals. So a manual run, the command line and a backfill mean the same
+partition as the scheduler; tests/dags/test_intervals.py compares the two.
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ from datetime import UTC, date, datetime, timedelta
 from include.errors import SluiceError
 from include.records import Period
 
-MOST_PARTITIONS = 100_000
+MAX_PARTITIONS = 100_000
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
 
-def parse_partition(schedule: str | None, asked: str) -> Period:
-    """Return the partition that a person means by `asked`.
+def parse_partition(schedule: str | None, requested: str) -> Period:
+    """Return the partition that `requested` names.
 
     Parameters
     ----------
     schedule : str or None
         Five cron fields, in UTC; None: whole days.
-    asked : str
-        A day, ``2026-01-31``: the first partition that begins on it, or else the one that holds its
-        midnight, as a week does. A moment, ``2026-01-31T15:00`` (UTC unless it says otherwise): the
-        partition that holds it.
+    requested : str
+        A day, ``2026-01-31``: the first partition that begins on it; if none does, the one that contains its
+        midnight. A time, ``2026-01-31T15:00`` (UTC if it has no offset): the partition that contains it.
 
     Raises
     ------
     SluiceError
-        When it is neither.
+        When it is neither a day nor a time.
     """
-    moment, whole_day = _read(asked)
+    moment, whole_day = _read(requested)
     if not whole_day:
         return partition_containing(schedule, moment)
     first = _on_or_after(schedule, moment)
@@ -44,9 +43,9 @@ def parse_partition(schedule: str | None, asked: str) -> Period:
 
 
 def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
-    """Return the partitions that begin in the range, as an Airflow backfill from `first` to `last` has them.
+    """Return the partitions that begin in the range: the same as in an Airflow backfill from `first` to `last`.
 
-    Days count from their first moment to their last. A range in which none begins means the one that holds it.
+    A day counts as a whole. If no partition begins in the range, the one that contains its start is returned.
 
     Raises
     ------
@@ -63,9 +62,9 @@ def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period
         if period.start >= end:
             break
         found.append(period)
-        if len(found) > MOST_PARTITIONS:
+        if len(found) > MAX_PARTITIONS:
             raise SluiceError(
-                f"from {first} to {last}: expected at most {MOST_PARTITIONS:,} partitions; found more. "
+                f"from {first} to {last}: expected at most {MAX_PARTITIONS:,} partitions; found more. "
                 "Give a shorter range."
             )
     return found or [partition_containing(schedule, begin)]
@@ -80,7 +79,7 @@ def partition_containing(schedule: str | None, moment: datetime) -> Period:
 
 
 def last_partition(schedule: str | None, before: datetime) -> Period:
-    """Return the last partition that had ended at the time `before`."""
+    """Return the last partition that ended at or before the time `before`."""
     if schedule is None:
         return Period.of_day(before.astimezone(UTC).date() - timedelta(days=1))
     end = _aligned_back(schedule, before)
@@ -93,18 +92,18 @@ def partition_key(period: Period) -> str:
 
 
 def parse_day(text: str) -> datetime:
-    """Return the first moment of a day such as 2026-01-31, in UTC; ValueError when it is none."""
+    """Return the first moment of a day such as 2026-01-31, in UTC; ValueError for any other text."""
     day = date.fromisoformat(text)
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def parse_moment(text: str) -> datetime:
-    """Return a moment as people write it, such as 2026-01-31T12:00: in UTC, unless it says otherwise.
+    """Parse a time such as 2026-01-31T12:00, in UTC if it has no offset.
 
     Raises
     ------
     ValueError
-        When it is no moment in ISO 8601, or out of the calendar's range.
+        When it is not a time in ISO 8601, or outside the calendar's range.
     """
     moment = datetime.fromisoformat(text)
     try:
@@ -114,14 +113,14 @@ def parse_moment(text: str) -> datetime:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Return a moment as RFC 3339 writes it in the query of a URL, with its offset; seconds may be left out.
+    """Parse a time in RFC 3339 from the query of a URL. The offset is required; seconds are optional.
 
-    A plus sign that was not escaped arrives there as a blank, and is understood.
+    A plus sign that was not escaped arrives as a space, and is accepted.
 
     Raises
     ------
     ValueError
-        When it is anything else.
+        When it has another format.
     """
     text = _UNESCAPED_PLUS.sub("+", text)
     if not _RFC_3339.fullmatch(text):
@@ -129,14 +128,15 @@ def parse_rfc3339(text: str) -> datetime:
     return datetime.fromisoformat(text.upper())
 
 
-def _read(asked: str) -> tuple[datetime, bool]:
+def _read(requested: str) -> tuple[datetime, bool]:
     with suppress(ValueError):
-        return parse_day(asked), True
+        return parse_day(requested), True
     try:
-        return parse_moment(asked), False
+        return parse_moment(requested), False
     except ValueError:
         raise SluiceError(
-            f"partition: expected a day, 2026-01-31, or a moment, 2026-01-31T15:00 (UTC); found '{asked}'. Write it so."
+            f"partition: expected a day, 2026-01-31, or a time, 2026-01-31T15:00 (UTC); found '{requested}'. "
+            "Correct it."
         ) from None
 
 

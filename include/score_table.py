@@ -37,14 +37,14 @@ class ScoreColumn:
     ----------
     name, sql_type, comment : str
     rows : callable, "key" or "label", optional
-        What is sent with each row: a function of a `ScoredBatch` that returns an array of shape (n,), the entity key,
-        or the name of the predicted class. None: the value is the same in all rows of a partition, or the default.
+        The value of each row: a function of a `ScoredBatch` that returns an array of shape (n,), the entity key, or the
+        name of the predicted class. None: all rows of a partition have the same value, or the default.
     required : bool
         Whether it is NOT NULL.
     default : str, optional
         An SQL expression.
     in_shadow : bool
-        Whether a challenger's table has it, too.
+        Whether a challenger's table has it as well.
     """
 
     name: str
@@ -99,7 +99,7 @@ def table_columns(spec: ModelSpec) -> tuple[ScoreColumn, ...]:
 
 
 def answer_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns that hold the answer: a probability for each class, or the value."""
+    """Return the names of the prediction columns: a probability for each class, or the value."""
     return tuple(name for name, _ in _answers(classes))
 
 

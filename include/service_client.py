@@ -1,4 +1,4 @@
-"""The running service, asked over HTTP as any client asks it."""
+"""A client of the online service's HTTP API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_ANSWER: Final = (OSError, HTTPException)
 
 
 class ServiceResponse(NamedTuple):
-    """What the service answered."""
+    """The service's response to one request."""
 
     status: int
     media_type: str
@@ -30,34 +30,34 @@ class ServiceResponse(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the status is one of success."""
+        """Whether the status is 200 to 299."""
         return 200 <= self.status < 300
 
     @property
     def document(self) -> Any:
-        """The body as JSON; None when it is none."""
+        """The body, parsed as JSON; None when it is not valid JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
             return None
 
-    def text(self, most: int) -> str:
-        """Return the status and the first `most` bytes of the body, for a message."""
-        return f"{self.status} {self.body[:most].decode(errors='replace')}"
+    def text(self, max_bytes: int) -> str:
+        """Return the status and the first `max_bytes` bytes of the body, for a message."""
+        return f"{self.status} {self.body[:max_bytes].decode(errors='replace')}"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceClient:
-    """The service at an address. Each request has a connection of its own.
+    """A client of the service at `address`. Each request uses a new connection.
 
     Parameters
     ----------
     address : str
         Such as ``http://127.0.0.1:8090``.
     token : str or None
-        What it asks for when authentication is on.
+        The bearer token that is sent; needed when the service checks tokens.
     timeout : float
-        How many seconds it may take to answer.
+        Maximum number of seconds to wait for a response.
     """
 
     address: str
@@ -66,26 +66,26 @@ class ServiceClient:
 
     @classmethod
     def of(cls, settings: Settings) -> ServiceClient:
-        """Return the service that the settings name, with a token of our own when we hold its secret."""
+        """Return a client of the configured service, with the configured token or one signed with the secret."""
         return cls(settings.service_url or f"http://127.0.0.1:{settings.service_port}", _token(settings))
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that every request has."""
+        """The headers of every request."""
         shown = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return shown | {"Content-Type": "application/json"}
 
     def send(
         self, method: str, path: str, body: bytes | None = None, more: Mapping[str, str] | None = None
     ) -> ServiceResponse:
-        """Send one request, with headers beside (or in place of) those that every request has.
+        """Send one request; headers in `more` are added to `headers`, or replace them.
 
-        No proxy of the environment is used: those are for the outside world.
+        Proxies that the environment names are ignored: they are for addresses outside the deployment.
 
         Raises
         ------
         OSError, HTTPException
-            When there is no answer, or none in time: `NO_ANSWER`.
+            When there is no response within the timeout. `NO_ANSWER` lists both types.
         """
         parts = urlsplit(self.address)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
@@ -98,17 +98,17 @@ class ServiceClient:
             connection.close()
 
     def predict(self, spec: ModelSpec, version: int, rows: Sequence[Sequence[Any]]) -> list[tuple[float, ...]]:
-        """Return the service's answers: of each row the probabilities in the order of the classes, or the value.
+        """Return the prediction of each row: the probabilities in the order of the classes, or the value.
 
         Parameters
         ----------
         rows : sequence of sequence
-            The values of the features in declared order, as JSON knows them.
+            The values of the features in the declared order, as JSON types.
 
         Raises
         ------
         ServiceClientError
-            When it does not answer, or not with a prediction of that version for every row.
+            When there is no response, or not a prediction of that version for every row.
         """
         answers: list[tuple[float, ...]] = []
         for first in range(0, len(rows), ROWS_A_REQUEST):
@@ -124,31 +124,31 @@ class ServiceClient:
             raise ServiceClientError(self.address, f"predictions from {path}", type(error).__name__) from error
         if not answer.ok:
             raise ServiceClientError(self.address, f"predictions from {path}", answer.text(300))
-        told = answer.document or {}
-        predictions: list[dict[str, Any]] = told.get("predictions", [])
-        if told.get("version") != version or len(predictions) != len(rows):
-            found = f"{len(predictions)} of version {told.get('version')}"
+        document = answer.document or {}
+        predictions: list[dict[str, Any]] = document.get("predictions", [])
+        if document.get("version") != version or len(predictions) != len(rows):
+            found = f"{len(predictions)} of version {document.get('version')}"
             raise ServiceClientError(self.address, f"{len(rows)} predictions from {path}", found)
         return predictions
 
 
 def request_body(features: Any) -> bytes:
-    """Return the JSON body that asks for the prediction of `features`: a row, or a list of rows."""
+    """Return the JSON body of a prediction request for `features`: a row, or a list of rows."""
     return json.dumps({"features": features}).encode()
 
 
 def scores_of(prediction: Mapping[str, Any], classes: Sequence[str] | None = None) -> tuple[float, ...]:
-    """Return the numbers of one prediction of the service's: a regression's value, or the classes' probabilities.
+    """Return the numbers of one prediction in a response: the value of a regression, or the classes' probabilities.
 
     Parameters
     ----------
     classes : sequence of str, optional
-        Their order, none for a regression; by default it is the prediction's own.
+        The order of the classes; empty for a regression. Default: the order in the prediction.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        When it is no such prediction.
+        When `prediction` has another structure.
     """
     if classes is None:
         classes = tuple(prediction.get("probabilities", ()))

@@ -1,4 +1,4 @@
-"""Figures sent to a StatsD server over UDP, when one is named. Sending never fails a run."""
+"""Metrics that are sent to a StatsD server over UDP, if one is configured. A failure to send never fails a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "sluice"
 
 
 class Telemetry:
-    """Counts, durations and levels, under the prefix ``sluice.``.
+    """Counters, timers and gauges, with the prefix ``sluice.``.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class Telemetry:
     def seconds(self, name: str, value: float) -> None:
         """Send the duration `value`, in seconds, as the timer ``sluice.<name>``.
 
-        The protocol's timers are in milliseconds, so that is what travels; exporters turn them back.
+        The protocol's timers are in milliseconds, so milliseconds are sent; exporters convert them back.
         """
         if self._client is not None:
             self._client.timing(name, value * 1000.0)
 
     def gauge(self, name: str, value: float) -> None:
-        """Set the level ``sluice.<name>`` to `value`, which must not be negative.
+        """Set the gauge ``sluice.<name>`` to `value`, which must not be negative.
 
         A minus sign means "decrease by" in the protocol.
         """
@@ -55,7 +55,7 @@ class Telemetry:
 
     @contextmanager
     def step(self, model: str, step: str) -> Iterator[None]:
-        """Time a step of the pipeline and count how it ended.
+        """Time a step of the pipeline and count its successes and failures.
 
         Sends ``sluice.<model>.<step>.seconds``, and ``….ok`` or ``….failed``.
         """

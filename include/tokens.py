@@ -1,4 +1,4 @@
-"""Bearer tokens of the service: what they claim, and how one is made. ``model_service.auth`` verifies them.
+"""Bearer tokens of the service: their claims, and how they are issued. ``model_service.auth`` verifies them.
 
 Sources: RFC 7519 (JWT), RFC 7518 section 3.2 (the length of an HS256 key), RFC 8693 section 4.2 (``scope``).
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 from include.settings import Settings
 
 Scope = Literal["predict", "scores", "models", "metrics"]
-"""What a token may be good for."""
+"""A scope that a token may grant."""
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 REQUIRED_CLAIMS: Final = ("exp", "iss", "aud", "sub")
@@ -28,24 +28,24 @@ def mint(
     seconds: int,
     models: Sequence[str] | None = None,
 ) -> str:
-    """Return a token, as the service's issuer would make it.
+    """Return a signed token with the claims that the service's issuer would set.
 
     Parameters
     ----------
     settings : Settings
-        Name the issuer and the audience.
+        They contain the issuer and the audience.
     secret : str
-        What it is signed with.
+        The key that signs it.
     subject : str
-        Who bears it.
+        Who uses it.
     scopes : sequence of str
-        What it is good for.
+        The scopes that it grants.
     seconds : int
-        How long.
+        Lifetime in seconds.
     models : sequence of str, optional
-        For which models alone; None: for all.
+        The models that it gives access to; None: all models.
     """
-    import jwt  # only those who make tokens pay for it
+    import jwt  # imported here: most processes never issue a token
 
     now = int(time.time())
     claims: dict[str, Any] = {

@@ -66,7 +66,7 @@ def test_a_range_means_what_an_airflow_backfill_of_it_means(
 
 
 def test_what_is_no_time_and_a_range_in_the_wrong_order_say_what_was_expected() -> None:
-    with pytest.raises(SluiceError, match="expected a day, 2026-01-31, or a moment"):
+    with pytest.raises(SluiceError, match="expected a day, 2026-01-31, or a time"):
         parse_partition(DAILY, "yesterday")
     with pytest.raises(SluiceError, match="expected 2026-02-01 or later"):
         parse_partitions(DAILY, "2026-02-01", "2026-01-31")

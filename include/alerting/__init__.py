@@ -1,6 +1,6 @@
-"""Alerting: the message when something failed, and its recipients.
+"""Alerts about failures: their text and their delivery.
 
-`AlertDispatcher.raise_alert` sends it to everyone who should know; `formatting` writes its text.
+`AlertDispatcher.raise_alert` stores and sends an alert; `formatting` writes its text.
 """
 
 from include.alerting.dispatcher import AlertDispatcher

@@ -17,7 +17,7 @@ def send(address: str | None, title: str, body: str) -> str | None:
     """
     if not address:
         return NO_ADDRESS
-    # Imported here: Apprise takes half a second to import, and most runs do not fail.
+    # Imported here: importing Apprise takes half a second, and few runs fail.
     import apprise
 
     messenger = apprise.Apprise()

@@ -1,11 +1,11 @@
 """The dispatcher of alerts: each becomes a line in a file, a row in the database, and messages to people.
 
-The three do not depend on each other: each is tried even if the others failed, and a failure is recorded by the
-others. The row is written before the messages are sent, so
-that an alert whose sender is killed half-way stays visible as undelivered.
+The three do not depend on each other: each is tried even if the others failed, and a failure is recorded by the others.
+The row is written before the messages are sent. If the sender is killed in between, the alert stays visible as
+undelivered.
 
-In ``sluice.alert`` the array `channels` names the channels an alert was addressed to. A plain name
-was delivered; ``name: reason`` was not, and `delivered` is then false.
+In ``sluice.alert`` the array `channels` lists the channels of an alert. A plain name was delivered. ``name: reason``
+was not, and `delivered` is then false.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class AlertDispatcher:
         try:
             with self._engine.connect() as connection:
                 return bool(connection.execute(_OF_RUN, {"dag_id": dag_id, "run_id": run_id}).scalar_one())
-        except Exception:  # noqa: BLE001 - rather two alerts than none
+        except Exception:  # noqa: BLE001 - two alerts are better than none
             return False
 
     def resend(self, since: datetime, until: datetime) -> int:
@@ -115,7 +115,7 @@ class AlertDispatcher:
             try:
                 why = outside.send(self._settings.alert_channels.get(name), title(alert), body(alert))
             except Exception as error:  # noqa: BLE001 - a broken channel must not hide the alert from the others
-                why = f"{type(error).__name__} while sending"  # its text may hold the address, which is secret
+                why = f"{type(error).__name__} while sending"  # its text may contain the address, which is secret
             if why is not None:
                 failures[name] = why
                 self._write_line("alert_not_delivered", alert, channel=name, why=why)
@@ -149,7 +149,7 @@ class AlertDispatcher:
         log.error("%s", line)
         try:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
-            # Opened for one write: several processes append to this file, and a short write is not torn.
+            # Opened for one write: several processes append to this file, and a short write is atomic.
             with self._log_file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:

@@ -9,14 +9,14 @@ LONGEST_ERROR = 4000
 
 
 def title(alert: Alert) -> str:
-    """Return the first line: what failed, and where."""
+    """Return the first line: the failed task or run."""
     place = f"{alert.dag_id}.{alert.task_id}" if alert.task_id else alert.dag_id
     subject = f"model {alert.model}: " if alert.model else ""
     return f"Sluice: {subject}{place} failed"
 
 
 def body(alert: Alert) -> str:
-    """Return the message: model, DAG, task, run, try, error and the address of the log."""
+    """Return the message: model, DAG, task, run, try, error and the URL of the log."""
     lines = [
         ("Model", alert.model or "none: the DAG belongs to all models"),
         ("DAG", alert.dag_id),

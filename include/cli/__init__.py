@@ -1,4 +1,4 @@
-"""The same steps from the shell, for debugging and for CI: ``sluice --help``."""
+"""The command line ``sluice``: the steps of the pipeline from a shell, for debugging and for CI."""
 
 from include.cli.main import main
 

@@ -13,12 +13,12 @@ from include.resources import Resources
 
 
 def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Approve a registered version on its current evidence; the declaration names who may."""
+    """Approve a registered version on its current evidence. The declaration names the approvers."""
     spec, who = models[arguments.model], person.who()
-    said = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
+    approval = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
     sys.stdout.write(
-        f"Version {said.version} of {said.model} is approved by {said.approver}, for the evidence "
-        f"{said.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"
+        f"Version {approval.version} of {approval.model} is approved by {approval.approver}, for the evidence "
+        f"{approval.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""``sluice verify`` and ``sluice explain-promotion``: for auditors, years later."""
+"""``sluice verify`` and ``sluice explain-promotion``, for auditors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from include.steps.audit import PromotionAudit
 
 
 def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Print each check of a version; 1 when one failed."""
+    """Print each check of a version; return 1 when one failed."""
     checks = list(pipeline.verify_version(arguments.model, arguments.version, resources))
-    _write(_told(checks))
+    _write(_check_lines(checks))
     failed = [check.name for check in checks if not check.passed]
     name = f"{arguments.model} version {arguments.version}"
     _write([f"{name}: FAILED: {', '.join(failed)}" if failed else f"{name}: all {len(checks)} checks passed"])
@@ -26,7 +26,7 @@ def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) 
 
 
 def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Print the whole audit of a promotion; 1 when what it was decided on is no longer what it was."""
+    """Print the whole audit of a promotion; return 1 when a check of its evidence failed."""
     audit = pipeline.explain_promotion(arguments.model, arguments.sequence, resources)
     _write(_who(audit))
     _write(_data(audit))
@@ -34,7 +34,7 @@ def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources)
     _write(_gates(audit))
     _write(_around(audit))
     _write(_approved(audit))
-    _write(["", "Checked again now", *_told(audit.checks)])
+    _write(["", "Checked again now", *_check_lines(audit.checks)])
     version = audit.version
     card = resources.artifacts.locate(version.model, version.version, CARD, artifact_digest=version.artifact_digest)
     _write(["", f"Card: {card}" if audit.pack else "Card: none was made for this version."])
@@ -74,20 +74,22 @@ def _data(audit: PromotionAudit) -> Iterator[str]:
 
 def _figures(audit: PromotionAudit) -> Iterator[str]:
     evaluation = audit.version.evaluation
-    rival = "no champion" if evaluation.champion_version is None else f"champion version {evaluation.champion_version}"
-    yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {rival}, baseline"
+    champion = (
+        "no champion" if evaluation.champion_version is None else f"champion version {evaluation.champion_version}"
+    )
+    yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {champion}, baseline"
     if evaluation.champion_note:
         yield f"  the champion could not be compared: {evaluation.champion_note}"
     yield f"  {evaluation.reuse}"
     for row in metric_rows(evaluation):
         yield f"  {row.metric:<18} {row.candidate:<26} {row.champion:<26} {row.baseline}  ({row.direction})"
         if row.metric in evaluation.differences or row.metric in evaluation.baseline_differences:
-            yield f"  {'':<18} less champion {row.against_champion}; less baseline {row.against_baseline}"
+            yield f"  {'':<18} minus champion {row.against_champion}; minus baseline {row.against_baseline}"
 
 
 def _gates(audit: PromotionAudit) -> Iterator[str]:
     decision = audit.version.decision
-    verdict = "accepted" if decision.accepted else "REJECTED, and promoted by a person all the same"
+    verdict = "accepted" if decision.accepted else "REJECTED, but a person promoted it"
     yield f"\nGates: {verdict}"
     for gate in decision.gates:
         yield f"  {gate.gate}: {gate.sentence}"
@@ -107,16 +109,18 @@ def _around(audit: PromotionAudit) -> Iterator[str]:
         yield from (f"  {fault}" for fault in found.faults)
     parity = pack.parity
     faithful = "passed" if parity.passed else "FAILED"
-    yield f"Parity: {faithful}, {parity.rows:,} rows, {parity.largest_difference:.3g} apart at most"
-    twice = pack.reproducibility
-    same = "not measured" if twice is None else "the same bytes" if twice.passed else "DIFFERENT bytes"
+    yield f"Parity: {faithful}, {parity.rows:,} rows, maximum difference {parity.largest_difference:.3g}"
+    reproducibility = pack.reproducibility
+    same = (
+        "not measured" if reproducibility is None else "the same bytes" if reproducibility.passed else "DIFFERENT bytes"
+    )
     yield f"Trained twice: {same}"
 
 
 def _approved(audit: PromotionAudit) -> Iterator[str]:
-    asked = "asked for, and none was given" if audit.version.needs_approval else "not asked for"
+    missing = "required, and missing" if audit.version.needs_approval else "not required"
     if not audit.approvals:
-        yield f"Approval: {asked}"
+        yield f"Approval: {missing}"
     for each in audit.approvals:
         same = "on this evidence" if each.evidence_digest == audit.version.evidence_digest else "on OTHER evidence"
         requested = each.requested_by or "the schedule"
@@ -124,7 +128,7 @@ def _approved(audit: PromotionAudit) -> Iterator[str]:
         yield f"  {each.comment}"
 
 
-def _told(checks: Iterable[AuditCheck]) -> Iterator[str]:
+def _check_lines(checks: Iterable[AuditCheck]) -> Iterator[str]:
     for check in checks:
         yield f"  {'passed' if check.passed else 'FAILED'}  {check.name}: {check.sentence}"
 

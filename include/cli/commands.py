@@ -1,4 +1,4 @@
-"""One function a command: each calls the pipeline and says what came of it."""
+"""One function for each command: it calls the pipeline and prints the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REJECTED = 3
 
 
 def migrate(_arguments: Namespace, settings: Settings) -> int:
-    """Bring the schema to the newest revision; with no database URL set, that of the embedded server."""
+    """Migrate the schema to the newest revision; without a database URL, that of the embedded server."""
     from include.warehouse import embedded_server
     from include.warehouse import migrate as run_migrations
 
@@ -39,7 +39,7 @@ def migrate(_arguments: Namespace, settings: Settings) -> int:
 
 
 def new(arguments: Namespace, settings: Settings) -> int:
-    """Write the skeleton of a model and create the table that it works on."""
+    """Write the skeleton of a model and create its sample table."""
     from include.models.skeleton import write_skeleton
     from include.warehouse.samples import create_skeleton_table
 
@@ -47,12 +47,12 @@ def new(arguments: Namespace, settings: Settings) -> int:
     with open_resources(settings) as resources:
         create_skeleton_table(resources.engine, arguments.model)
     _say(f"Wrote {folder / 'spec.py'} and {folder / 'features.sql'}, and made the table source.{arguments.model}.")
-    _say(f"It works as it stands: `sluice train {arguments.model}`. Then make it yours.")
+    _say(f"It can be trained at once: `sluice train {arguments.model}`. Then adapt it.")
     return 0
 
 
 def samples(_arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Load what is not loaded of the samples' tables."""
+    """Load those sample tables that are not loaded yet."""
     from include.warehouse.samples import load_samples
 
     settings = resources.settings
@@ -63,7 +63,7 @@ def samples(_arguments: Namespace, _models: DeclaredModels, resources: Resources
 
 
 def train(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Run every step of retraining; the last line says what became of the candidate."""
+    """Run every step of a retrain; the last line reports the result."""
     spec, as_of = models[arguments.model], arguments.as_of or resources.clock()
     run_id = f"shell__{resources.clock().isoformat()}"
     actor = person.who()
@@ -75,27 +75,27 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
         return REJECTED
     if arguments.no_promote:
-        _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted, as asked.")
+        _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted (--no-promote).")
         return 0
     if version.needs_approval:
         _say(
             f"Version {version.version} of {spec.name} is registered and waits for an approval: another person runs "
-            f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` takes it."
+            f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` promotes it."
         )
         return 0
     promotion = run(**vars(done)).promotion
-    assert promotion is not None  # noqa: S101  # it was accepted, and needs no approval
+    assert promotion is not None  # noqa: S101  # accepted, and no approval is needed
     _say(f"Version {promotion.to_version} of {spec.name} is champion (sequence {promotion.sequence}).")
     return 0
 
 
 def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Promote a version by hand."""
+    """Promote a version."""
     return _move(arguments.model, arguments.version, arguments.reason, resources, models)
 
 
 def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Promote the version that was champion before this one, or the version named."""
+    """Promote the previous champion, or the given version."""
     version = arguments.version
     if version is None:
         former = [promotion.to_version for promotion in resources.ledger.promotions(arguments.model)]
@@ -105,14 +105,14 @@ def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources)
         if not others:
             raise SluiceError(
                 f"model '{arguments.model}': expected an earlier champion to roll back to; found only version "
-                f"{former[-1]}. `sluice status` lists what there is; `sluice promote` takes any registered version."
+                f"{former[-1]}. `sluice status` lists the versions; `sluice promote` promotes any registered one."
             )
         version = others[-1]
     return _move(arguments.model, version, arguments.reason, resources, models)
 
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """List promotions, or answer which version was champion at a time."""
+    """List promotions, or print the champion at a time."""
     if arguments.at is not None:
         found = resources.ledger.champion_at(arguments.model, arguments.at)
         if found is None:
@@ -124,7 +124,7 @@ def history(arguments: Namespace, models: DeclaredModels, resources: Resources) 
         return 0
     promotions = resources.ledger.promotions(arguments.model)
     if not promotions and arguments.model not in models.specs:
-        models[arguments.model]  # names the models that are declared
+        models[arguments.model]  # raises the error that lists the declared models
     _say(f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
     for each in promotions:
         former = "-" if each.from_version is None else str(each.from_version)
@@ -134,7 +134,7 @@ def history(arguments: Namespace, models: DeclaredModels, resources: Resources) 
 
 
 def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """List every declared model with its champion and its newest partition; broken specs with their error."""
+    """List every declared model with its champion and its newest partition, and broken specs with their error."""
     champions = resources.ledger.champions()
     for name in models.specs:
         versions = resources.ledger.versions(name)
@@ -153,7 +153,7 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
 
 
 def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
-    """Run the embedded psql on the database; the password goes by the environment, not by the process list."""
+    """Run the embedded psql on the database. The password is in its environment, so it is not in the process list."""
     address = make_url(resources.database_url)
     where = {"-h": address.host, "-p": address.port, "-U": address.username, "-d": address.database}
     command = [binary("psql"), "-P", "pager=off", "-v", "ON_ERROR_STOP=1"]
@@ -161,7 +161,7 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
         command += [] if value is None else [flag, str(value)]
     command += [] if arguments.statement is None else ["-c", arguments.statement]
     environment = child_environment({"PGPASSWORD": str(address.password or "")})
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # words of our own
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # arguments, no shell
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
@@ -191,7 +191,7 @@ def _show_gates(version: ModelVersion) -> None:
 
 @contextmanager
 def _timed(step: Step) -> Iterator[None]:
-    """Show a step's name while it runs, then how long it took."""
+    """Print a step's name when it starts, and its duration when it ends."""
     sys.stdout.write(f"{step.name:<9} …")
     sys.stdout.flush()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""``sluice keys``: which keys sign and are trusted, a new pair for production, a rotation of the embedded one."""
+"""``sluice keys``: list keys, generate a pair for production, or rotate the embedded pair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.signing import Keyring, key_id_of, write_pair
 
 
 def keys(arguments: Namespace, settings: Settings) -> int:
-    """List the keys, make a pair in a folder, or replace the embedded pair."""
+    """List the keys, write a new pair into a folder, or replace the embedded pair."""
     keyring = Keyring.of(settings)
     if arguments.action == "generate":
         return _make(arguments.folder)

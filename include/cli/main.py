@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; the documentation's test reads its commands."""
+    """Return the parser of all commands; the tests of the documentation use it, too."""
     parser = argparse.ArgumentParser(
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",

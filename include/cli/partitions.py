@@ -16,7 +16,7 @@ from include.spec import ModelSpec
 
 
 def score(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Score one partition, or a range of them, each published by itself; the first that fails ends it."""
+    """Score and publish one partition, or a range of them one after the other; stop at the first that fails."""
     spec = models[arguments.model]
     if arguments.partition is None:
         periods = [last_partition(spec.score_schedule, resources.clock())]
@@ -30,12 +30,12 @@ def score(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
 
 
 def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Score a range of the past; a partition that fails does not keep the others from being scored.
+    """Score a range of past partitions. When one fails, the others are scored nevertheless.
 
     Raises
     ------
     SluiceError
-        In the end, naming the partitions that failed, each with its reason.
+        At the end, with the reason of each partition that failed.
     """
     spec = models[arguments.model]
     periods = parse_partitions(spec.score_schedule, arguments.first, arguments.last)
@@ -77,10 +77,10 @@ def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int
 
 
 def _chosen(mode: ScoreMode) -> str:
-    """Return how the version was chosen, unless it is the champion."""
+    """Return a note on how the version was chosen; empty for the champion."""
     return "" if mode == "champion" else f", {mode.replace('_', ' ')}"
 
 
 def _named(period: Period) -> str:
-    """Return a day as its date, any other partition with its time."""
+    """Return the start of a partition: only the date if it is a whole day."""
     return f"{period.start:%Y-%m-%d}" if period == Period.of_day(period.start.date()) else str(period)

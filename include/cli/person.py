@@ -1,4 +1,4 @@
-"""Who sits at the shell."""
+"""The user of the shell."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pwd
 
 
 def who() -> str:
-    """Return the name of the operating system's user, as the system knows it.
+    """Return the name of the operating system's user.
 
-    Not `getpass.getuser`, which believes the environment: whoever may not approve a version could set LOGNAME.
+    Not by `getpass.getuser`, which reads the environment: a person who may not approve a version could set LOGNAME.
     """
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name
-    except KeyError:  # a container may run as a number that nobody has named
+    except KeyError:  # in a container the user id may have no name
         return f"uid {number}"

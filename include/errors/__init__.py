@@ -1,7 +1,7 @@
-"""Every error that a user can see.
+"""All errors that a user can see.
 
-Each message names the thing, says what was expected and what was found, and ends with the next step. Callers catch the
-type, people read the message, and no code parses it.
+Each message names its subject, the expected and the found value, and the next step. Callers catch the type. The message
+is for people; no code parses it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class SpecError(SluiceError):
 
 
 class UnknownModelError(SluiceError):
-    """There is no declared model of this name."""
+    """No declared model has this name."""
 
     def __init__(self, name: str, declared: Sequence[str]) -> None:
         known = ", ".join(declared) or "none"
@@ -108,7 +108,7 @@ class UnknownModelError(SluiceError):
 
 
 class UnknownVersionError(SluiceError):
-    """The ledger has no such version."""
+    """The ledger has no version with this number."""
 
     def __init__(self, model: str, version: int | str, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet: run `sluice train " + model + "`"
@@ -117,7 +117,7 @@ class UnknownVersionError(SluiceError):
 
 
 class UnknownPromotionError(SluiceError):
-    """The ledger has no such promotion."""
+    """The ledger has no promotion with this sequence number."""
 
     def __init__(self, model: str, sequence: int, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet"
@@ -128,7 +128,7 @@ class UnknownPromotionError(SluiceError):
 
 
 class PromotionConflictError(SluiceError):
-    """Somebody else changed the champion after it was read and before this promotion."""
+    """The champion was changed between the time it was read and this promotion."""
 
     def __init__(self, model: str, sequence: int, winner_version: int, winner_actor: str) -> None:
         super().__init__(
@@ -171,7 +171,7 @@ class NotEnoughDataError(SluiceError):
 
 
 class TrainingBudgetError(SluiceError):
-    """A training needs more memory than it may use, so it was not started."""
+    """A training would need more memory than its limit, so it was not started."""
 
     def __init__(self, model: str, rows: int, features: int, wanted_mib: int, budget_mib: int) -> None:
         super().__init__(
@@ -211,11 +211,11 @@ class ArtifactError(SluiceError):
 
 
 class SignatureError(ArtifactError):
-    """A signature is missing, made by an untrusted key, or made of other bytes."""
+    """A signature is missing, was made by an untrusted key, or is for other bytes."""
 
 
 class ArtifactStoreError(SluiceError):
-    """The object store with the artifacts does not answer, or refuses to; a retry may succeed."""
+    """The object store does not answer, or answers with an error; a retry may succeed."""
 
     retryable = True
 
@@ -230,7 +230,7 @@ class RowsRejectedError(SluiceError):
     Parameters
     ----------
     faults : sequence of FieldError
-        Each names the JSON path, the expected and the found value; at most 20 are kept.
+        Each has the JSON path, the expected and the found value; at most 20 are kept.
     """
 
     def __init__(self, faults: Sequence[object]) -> None:

@@ -19,7 +19,7 @@ class ApprovalRequiredError(SluiceError):
 
 
 class ApprovalVoidError(SluiceError):
-    """Something changed after the evidence was shown, so the approval is void."""
+    """The model or its evidence changed after the approval was requested, so the approval is void."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(

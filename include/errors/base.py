@@ -1,4 +1,4 @@
-"""The parent of all errors, and an error that others derive from."""
+"""The base class of all errors, and an error that others derive from."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import ClassVar
 
 
 class SluiceError(Exception):
-    """The parent of every error that Sluice raises on purpose.
+    """The base class of every error that Sluice raises on purpose.
 
     Attributes
     ----------
     retryable : bool
-        Whether the same work may succeed when it is tried again. False: the same inputs bring the same error, so a
-        person has to act first, and Airflow does not retry the task.
+        Whether a retry of the same work may succeed. False: the same inputs give the same error, so a person has to act
+        first, and Airflow does not retry the task.
     """
 
     retryable: ClassVar[bool] = False
 
 
 def permanent_errors() -> Iterator[type[SluiceError]]:
-    """Yield every class of error that a retry cannot cure: `SluiceError` and its descendants, except retryable ones."""
+    """Yield every error class that is not retryable: `SluiceError` and its subclasses."""
     classes: list[type[SluiceError]] = [SluiceError]
     while classes:
         each = classes.pop()

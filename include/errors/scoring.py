@@ -9,7 +9,7 @@ from include.errors.base import NoChampionError, SluiceError
 
 
 class NoChampionAtTimeError(NoChampionError):
-    """A past partition should be scored by the champion of that time, and there was none yet."""
+    """A past partition should be scored by the champion of that time, but there was none yet."""
 
     def __init__(self, model: str, period: str, first_version: int, first_at: datetime) -> None:
         SluiceError.__init__(
@@ -28,16 +28,16 @@ class ServiceClientError(SluiceError):
 
     retryable = True
 
-    def __init__(self, address: str, asked: str, found: str) -> None:
+    def __init__(self, address: str, expected: str, found: str) -> None:
         super().__init__(
-            f"the online service at {address}: expected {asked}; found {found}. Check its /ready and its log, and "
+            f"the online service at {address}: expected {expected}; found {found}. Check its /ready and its log, and "
             "SLUICE_SERVICE_URL (its address) and SLUICE_SERVICE_TOKEN (the token of the tasks)."
         )
         self.address = address
 
 
 class ParityMismatchError(SluiceError):
-    """The service and the score table have different numbers for the same row."""
+    """The service and the score table have different predictions for the same row."""
 
     def __init__(self, partition: str, expected: str, found: str, what_became: str) -> None:
         super().__init__(
@@ -61,7 +61,7 @@ class ParityNotCheckedError(SluiceError):
 
 
 class FencedError(SluiceError):
-    """A newer attempt at the same work has replaced this one, which must stop."""
+    """A newer attempt at the same work has replaced this one, so this one must stop."""
 
     def __init__(self, work: str, attempt: int, run_id: str, newer: int, newer_run: str, newer_since: object) -> None:
         super().__init__(

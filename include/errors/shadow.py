@@ -1,4 +1,4 @@
-"""Errors of challengers, which score in the champion's shadow."""
+"""Errors of challengers, which score in shadow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.errors.base import SluiceError
 
 
 class ChallengerIncompatibleError(SluiceError):
-    """A challenger cannot predict the requests that the champion received, so the two cannot be compared."""
+    """A challenger cannot predict the champion's requests, so the two cannot be compared."""
 
     def __init__(self, model: str, version: int, why: str) -> None:
         super().__init__(

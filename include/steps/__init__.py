@@ -1,1 +1,1 @@
-"""The steps, by flow. `include.pipeline` lists them in order: read it first."""
+"""The steps, by flow. `include.pipeline` lists them in order; read it first."""

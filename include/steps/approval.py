@@ -1,8 +1,8 @@
 """A person's decision on a version that needs an approval.
 
-The database guards it (`sluice.approve`, `sluice.guard_promotion`): the evidence is that of the registered version, and
-nobody approves a run that they triggered. Here stands only what the database does not know: the approvers and the
-digest of the declaration, the files of the artifact, and what changed since the evidence was gathered.
+The database (`sluice.approve`, `sluice.guard_promotion`) checks that the evidence is that of the registered version,
+and that nobody approves a run that they triggered. This module checks what the database does not know: the approvers,
+the digest of the declaration, the files of the artifact, and the changes since the evidence was gathered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def record_approval(
     Parameters
     ----------
     shown : ModelVersion
-        The version as it was shown: the decision holds for this evidence only.
+        The version as it was shown; the decision is only for this evidence.
     requested_by : str or None
         The person who triggered the run. None: it ran by schedule.
 
@@ -82,7 +82,7 @@ def _check_person(spec: ModelSpec, shown: ModelVersion, approver: str) -> None:
 
 
 def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
-    """Check that a version was evaluated under the present declaration.
+    """Check that a version was evaluated with the present declaration.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_declaration(spec: ModelSpec, shown: ModelVersion) -> None:
 
 
 def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources) -> None:
-    """Compare what was shown with the present state; the promotion checks again what may change after the approval."""
+    """Compare the shown evidence with the present state; the promotion checks again what may change later."""
     check_declaration(spec, shown)
     resources.artifacts.open(shown.model, shown.version, shown.artifact_digest)
     champion = resources.ledger.champion(shown.model)

@@ -1,4 +1,4 @@
-"""Audits: whether a version is still what was registered, and the evidence behind a promotion."""
+"""Audits: check that a version is unchanged, and show the evidence of a promotion."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from include.resources import Resources
 
 
 class PromotionAudit(Record):
-    """Everything known about one promotion.
+    """All information about one promotion.
 
-    `pack` is None when the artifact has no evidence pack, or is not what was registered: `checks` then say so.
+    `pack` is None when the artifact has no evidence pack or was changed; `checks` then contains the fault.
     """
 
     promotion: Promotion
@@ -52,12 +52,12 @@ def verify_version(model: str, version: int, resources: Resources) -> Iterator[A
 
 
 def explain_promotion(model: str, sequence: int, resources: Resources) -> PromotionAudit:
-    """Return everything known about the promotion with this sequence number.
+    """Return all information about the promotion with this sequence number.
 
     Raises
     ------
     UnknownPromotionError
-        With the sequence numbers that exist.
+        The message lists the existing sequence numbers.
     """
     history = {each.sequence: each for each in resources.ledger.promotions(model)}
     if sequence not in history:
@@ -93,11 +93,11 @@ def _golden(artifact: VerifiedArtifact) -> str:
 def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
     if EVIDENCE not in artifact.digests:
         raise ArtifactError(
-            f"{EVIDENCE}: expected the evidence that the version was decided on; found no such file in its artifact. "
+            f"{EVIDENCE}: expected the evidence of the version's gates; found no such file in its artifact. "
             "Train the model again, or roll back to a version that has its evidence."
         )
     pack = read_pack(artifact.read(EVIDENCE))
-    for name, told, wanted in (
+    for name, found_value, wanted in (
         ("version", pack.version, registered.version),
         ("run", pack.run_id, registered.run_id),
         ("evaluation", pack.evaluation, registered.evaluation),
@@ -106,7 +106,7 @@ def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
         ("data digest", pack.data_digest, registered.data_digest),
         ("files", pack.files, {name: artifact.digests.get(name) for name in pack.files}),
     ):
-        if told != wanted:
+        if found_value != wanted:
             raise ArtifactError(
                 f"evidence.json: {name}: expected what the ledger and the manifest hold; found another. "
                 "One of them was changed after the registration: compare them with a backup."

@@ -44,7 +44,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             scorers["champion"], threshold = _champion(spec, champion.to_version, resources)
             if threshold is not None:
                 thresholds["champion"] = threshold
-        judged = evaluation.EvaluationInput(
+        inputs = evaluation.EvaluationInput(
             holdout=data.holdout,
             truth=data.y_holdout,
             training=(data.x_train, data.y_train),
@@ -53,11 +53,11 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             split=split,
             served=_served_again(spec, split, resources),
         )
-        compared, card = evaluation.evaluate(spec, judged, scorers, champion=champion)
+        compared, card = evaluation.evaluate(spec, inputs, scorers, champion=champion)
         return compared.model_copy(
             update={
                 "parity": exported.parity,
-                "reused_by": _judged_on(spec, fitted.run_id, split.holdout, resources),
+                "reused_by": _evaluated_on(spec, fitted.run_id, split.holdout, resources),
                 "card_digest": _kept(card, Path(fitted.folder)),
             }
         )
@@ -76,20 +76,20 @@ def gather_evidence(
 
 
 def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:
-    """Return the champion's scorer, and the threshold that was chosen when it was trained."""
+    """Return the champion's scorer, and the threshold that its training chose."""
     registered = resources.ledger.version(spec.name, version)
     artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
     return load_scorer(artifact), registered.evaluation.threshold
 
 
 def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:
-    """Read the last day of the holdout as scoring reads a partition: only that day, without the target."""
+    """Read the last day of the holdout in the same way as scoring: only that day, without the target."""
     last = Period(start=max(split.holdout.start, split.holdout.end - SERVED_AGAIN), end=split.holdout.end)
     with resources.features.read(spec, last, labelled=False) as rows:
         return rows.read_all()
 
 
-def _judged_on(spec: ModelSpec, run_id: str, holdout: Period, resources: Resources) -> tuple[int, ...]:
+def _evaluated_on(spec: ModelSpec, run_id: str, holdout: Period, resources: Resources) -> tuple[int, ...]:
     """Return the versions of other runs that were evaluated on a holdout that overlaps this one."""
     return tuple(
         each.version

@@ -1,4 +1,4 @@
-"""Removal of what nobody needs any more: staging tables, old score partitions, work folders of finished runs."""
+"""Removal of old data: staging tables, score partitions, work folders of finished runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clean_staging(older_than: timedelta, resources: Resources) -> list[str]:
 def drop_expired_partitions(spec: ModelSpec, now: datetime, resources: Resources) -> list[str]:
     """Remove the partitions that are older than the declared retention; return their starts in ISO 8601.
 
-    The ledger records them and the reason. See `scoring.drop_partitions` for those that stay nevertheless.
+    The ledger records them and the reason. See `scoring.drop_partitions` for the partitions that stay.
     """
     with resources.telemetry.step(spec.name, "retire"):
         retired = scoring.drop_partitions(resources.engine, spec, now)
@@ -31,7 +31,7 @@ def drop_expired_partitions(spec: ModelSpec, now: datetime, resources: Resources
 
 
 def drop_partition(spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources) -> RemovedPartition:
-    """Remove one published partition regardless of its age: a person's decision, with a reason.
+    """Remove one published partition regardless of its age, by a person's decision and with a reason.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Online parity: analysts and clients must get the same number."""
+"""Online parity: analysts and clients must get the same predictions."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def require_online_parity(
 ) -> ParityCheck | None:
     """Compare a sample of the staged rows with the running service, so that no wrong score is published.
 
-    None when nothing is staged any more: the same run has published it, or a newer one has replaced it.
+    Return None when nothing is staged any more: the same run has published it, or a newer one has replaced it.
 
     Raises
     ------
     ParityMismatchError
         When a prediction differs from the score by more than `Scoring.parity_ulp`.
     ParityNotCheckedError
-        When the service cannot be reached: then nothing is published either.
+        When the service cannot be reached. Nothing is published then.
     """
     tables = [shard.table for shard in staged]
     sample = online_parity.staged_sample(resources.engine, spec, tables, spec.scoring.parity_rows)

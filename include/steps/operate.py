@@ -12,7 +12,7 @@ from include.steps.shadow import check_shadow_bounds
 def move_champion(
     model: str, version: int, actor: str, reason: str, resources: Resources, spec: ModelSpec | None = None
 ) -> Promotion:
-    """Promote, or roll back to, any registered version: a person's decision, with a reason.
+    """Promote or roll back to a registered version, by a person's decision and with a reason.
 
     With `spec`, a version that was never champion must be within the bounds of its shadow. If the model needs
     approvals, its declaration must be unchanged, too. A former champion needs neither.
@@ -20,7 +20,7 @@ def move_champion(
     Raises
     ------
     UnknownVersionError
-        Lists the existing versions.
+        The message lists the existing versions.
     ShadowBoundsError
         When the version is outside the bounds of its shadow.
     ApprovalVoidError
@@ -28,7 +28,7 @@ def move_champion(
     ApprovalRequiredError
         When a valid approval is missing.
     PromotionConflictError
-        Names the person who changed the champion first.
+        When the champion was changed meanwhile; the message names who did.
     """
     registered = resources.ledger.version(model, version)
     champion = resources.ledger.champion(model)
@@ -49,7 +49,7 @@ def promote(
 ) -> Promotion:
     """Move the champion from `expected_sequence` to `version`, unless `champion`, as just read, is that version.
 
-    Its artifact is verified first: a version that every service would refuse to load does not become champion.
+    The artifact is verified first, so that a version which no service would load does not become champion.
     """
     if champion is not None and champion.to_version == version.version:
         return champion

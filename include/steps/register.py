@@ -1,4 +1,4 @@
-"""Registers a candidate as a version, with its evidence among the signed files of its artifact."""
+"""Registration of a candidate as a version; its evidence is one of the signed files of the artifact."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def register_candidate(
 
 
 def manifest_of(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Manifest:
-    """Return the manifest of a candidate: its files, and the digests of what they were made from."""
+    """Return the manifest of a candidate: its files, and the digests of their origin."""
     return Manifest(
         model=spec.name,
         files=exported.digests,
@@ -106,7 +106,7 @@ def manifest_of(spec: ModelSpec, exported: ExportedCandidate, resources: Resourc
 
 
 def _card_data(folder: Path, compared: Evaluation) -> CardData | None:
-    """Return the curves that the evaluation left in the run's folder, if it made any."""
+    """Return the curves that the evaluation wrote into the run's folder, if any."""
     if compared.card_digest is None:
         return None
     content = VerifiedFiles(folder, {CARD_DATA: compared.card_digest}).read(CARD_DATA)

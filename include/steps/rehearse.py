@@ -1,4 +1,4 @@
-"""The rehearsal of a candidate: the real service runs with it alone, before the gates."""
+"""The rehearsal of a candidate: before the gates, the real service runs with only this candidate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.steps.register import manifest_of
 
 
 def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Rehearsal:
-    """Start the service with the candidate, send it valid and malformed requests, and measure it.
+    """Start the service with the candidate, send it valid and malformed requests, and measure latency and memory.
 
     The candidate is saved as an artifact in a scratch home, exactly as it would be registered, and the service is
     pinned to it. Faults are reported in the record; the gates decide on them.
@@ -26,7 +26,7 @@ def rehearse_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     folder = Path(exported.fitted.folder)
     log = folder / "rehearsal.log"
     log.unlink(missing_ok=True)  # left by an earlier try
-    # In the system's temporary folder: the path is short enough, and the disk is not shared.
+    # In the system's temporary folder: its path is short, and its disk is local.
     home = Path(tempfile.mkdtemp(prefix="sluice-rehearsal-"))
     try:
         with resources.telemetry.step(spec.name, "rehearse"):

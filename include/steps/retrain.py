@@ -46,7 +46,7 @@ def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resourc
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
-    """Convert the candidate to ONNX and measure its parity; ConversionError names a step that cannot be converted."""
+    """Convert the candidate to ONNX; ConversionError names a step that cannot be converted."""
     with resources.telemetry.step(spec.name, "export"):
         return training.export_candidate(spec, fitted)
 
@@ -89,7 +89,7 @@ def evaluate_gates(
 def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resources: Resources) -> Promotion:
     """Make an accepted version the champion, if the champion is still the one that it was compared with.
 
-    If the version is champion already, this returns that promotion, so a retry changes nothing.
+    If the version is already champion, this returns its promotion, so a retry changes nothing.
 
     Raises
     ------

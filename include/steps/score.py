@@ -32,7 +32,7 @@ def plan_partition(
 ) -> ScorePlan:
     """Choose the version that scores the validated partition, and the number of shards.
 
-    The newest plan of a partition wins: work on an older one fails with FencedError.
+    The newest plan of a partition is valid; work on an older one fails with FencedError.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def plan_partition(
     shards : int, optional
         Number of shards, from 1 to 64; by default chosen by the number of rows.
     try_number : int
-        The number of the task's try, counted from 1: an earlier try that wakes up after a later one began is fenced.
+        The number of the task's try, from 1. An earlier try that resumes after a later one began is fenced.
 
     Raises
     ------
     NoChampionError
-        When the model has, or had then (NoChampionAtTimeError), no champion, and no version is named.
+        When no version is named and the model has no champion, or had none at that time (NoChampionAtTimeError).
     UnknownVersionError
         When the named version does not exist.
     PartitionOverlapError
@@ -144,7 +144,7 @@ def publish_partition(
     ReconciliationError, ScoreBoundsError, FencedError, DatabaseError
         See `scoring.publish`; the former rows stay readable.
     ParityMismatchError, ParityNotCheckedError
-        When the running service returns other numbers, or none, and the declaration requires parity.
+        When the declaration requires parity, and the running service returns other predictions or none.
     """
     if spec.scoring.parity == "block":
         require_online_parity(spec, plan, staged, resources)
@@ -160,6 +160,6 @@ def abandon_partition(plan: ScorePlan, resources: Resources) -> None:
     Raises
     ------
     FencedError
-        When a newer attempt has replaced the plan: then that one cleans up.
+        When a newer attempt has replaced the plan; that attempt then cleans up.
     """
     scoring.abandon(resources.engine, plan)

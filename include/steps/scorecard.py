@@ -1,4 +1,4 @@
-"""The ML Test Score of a model's champion: gathers what `include.evidence.scorecard` computes the score from."""
+"""The ML Test Score of a model's champion: collects the input of `include.evidence.scorecard`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from include.resources import Resources
 
 
 def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[str, ...]]:
-    """Compute the score from what the ledger, the champion's signed evidence and signed statements show.
+    """Compute the score from the ledger, the champion's signed evidence and the signed statements.
 
     Returns
     -------
     ScoreCard
     tuple of str
-        For each statement that does not count, the reason.
+        The reason for each statement that is not valid.
 
     Raises
     ------
     NoChampionError
-        When the model has no champion to judge.
+        When the model has no champion.
     ArtifactError
-        When the champion's artifact is not what was registered: its evidence proves nothing then.
+        When the champion's artifact was changed, so that its evidence proves nothing.
     """
     champion = resources.ledger.champion(model)
     if champion is None:
@@ -44,9 +44,9 @@ def ml_test_score(model: str, resources: Resources) -> tuple[ScoreCard, tuple[st
         },
     )
     attestations = Attestations(resources.engine, resources.artifacts.keys)
-    said = attestations.newest(model)
-    faults = {test: fault for test, each in said.items() if (fault := attestations.verify(each)) is not None}
-    counted = {test: _words(each) for test, each in said.items() if test not in faults}
+    newest = attestations.newest(model)
+    faults = {test: fault for test, each in newest.items() if (fault := attestations.verify(each)) is not None}
+    counted = {test: _as_text(each) for test, each in newest.items() if test not in faults}
     return score_card(gathered, counted), tuple(faults.values())
 
 
@@ -56,16 +56,18 @@ def attest(model: str, test: str, statement: str, actor: str, resources: Resourc
     Raises
     ------
     SluiceError
-        When there is no such test, or the statement is empty.
+        When the test is unknown, or the statement is empty.
     """
     known = {each.id for each in ITEMS}
     if test not in known:
         raise SluiceError(f"no test of the ML Test Score is named '{test}'; there are: {', '.join(sorted(known))}.")
     if not statement.strip():
         raise SluiceError("--statement: expected what was done and where it is written down; found nothing.")
-    said = Attestation(model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock())
-    return Attestations(resources.engine, resources.artifacts.keys).add(said)
+    attestation = Attestation(
+        model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock()
+    )
+    return Attestations(resources.engine, resources.artifacts.keys).add(attestation)
 
 
-def _words(said: Attestation) -> str:
-    return f"by hand, {said.attested_at:%Y-%m-%d}, {said.actor}: {said.statement}"
+def _as_text(attestation: Attestation) -> str:
+    return f"by hand, {attestation.attested_at:%Y-%m-%d}, {attestation.actor}: {attestation.statement}"

@@ -1,4 +1,4 @@
-"""A challenger in the champion's shadow: its scores are stored and compared, but not served."""
+"""Shadow scoring: a challenger's scores are stored and compared, but not served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.spec import ModelSpec
 
 
 def set_challenger(model: str, version: int | None, actor: str, resources: Resources) -> None:
-    """Set the version that scores every partition in the champion's shadow; None: no version."""
+    """Set the version that scores every partition in shadow; None: no version."""
     if version is not None:
         resources.ledger.version(model, version)
     assign_shadow(resources.engine, model, version, actor)
@@ -38,8 +38,8 @@ def shadow_partition(
 def shadow_requests(spec: ModelSpec, run_id: str, resources: Resources) -> ShadowDivergence | None:
     """Predict the requests sampled since the last run with the challenger, and measure the divergence.
 
-    The champion's predictions are in the log, so requests take no longer, and the service is not called. None without a
-    challenger, or when too few requests of the champion's version were sampled.
+    The champion's predictions are in the log, so requests take no longer, and the service is not called. Return None
+    without a challenger, or when too few requests of the champion's version were sampled.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def shadow_requests(spec: ModelSpec, run_id: str, resources: Resources) -> Shado
 def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> None:
     """Check the latest divergence of a version against the declared bounds; it must have been measured.
 
-    The newest of each source counts: of partitions, and of sampled requests if there are any.
+    The newest divergence of each source is checked: of partitions, and of sampled requests if there are any.
 
     Raises
     ------
     ShadowBoundsError
-        Has a sentence for each broken bound.
+        The message has a sentence for each broken bound.
     """
     bounds = spec.shadow
     if bounds is None or not bounds.bounded:

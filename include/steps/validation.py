@@ -1,4 +1,4 @@
-"""The first step of both flows: the rows of a period are checked against the model's data contract."""
+"""The first step of both flows: a check of a period's rows against the model's data contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resour
     ValidationFailedError
         When the data break the contract.
     TrainingBudgetError
-        When there are more rows than the training may take memory for.
+        When the rows need more memory than the training may use.
     """
     report = _validate(spec, training.split_by_time(spec, as_of).whole, "train", run_id, resources)
     training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
@@ -39,7 +39,7 @@ def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: 
 
 
 def _validate(spec: ModelSpec, period: Period, purpose: Purpose, run_id: str, resources: Resources) -> ValidationReport:
-    """Check and store the report; only then raise."""
+    """Check the rows and store the report; raise only after it is stored."""
     with resources.telemetry.step(spec.name, f"validate_{purpose}"):
         report = validation.validate(
             spec,

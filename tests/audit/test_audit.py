@@ -96,7 +96,7 @@ def test_a_version_without_evidence_and_signature_fails_both_checks(life: Life, 
         return {check.name: check.sentence for check in found if not check.passed}
 
     assert set(failures()) == {"golden rows", "evidence"}
-    assert failures()["evidence"].startswith("evidence.json: expected the evidence that the version was decided on")
+    assert failures()["evidence"].startswith("evidence.json: expected the evidence of the version's gates")
     (Path(store.locate("letters", 1)) / "manifest.sig").unlink()
     assert set(failures()) == {"signature", "artifact", "golden rows", "evidence"}
 
@@ -115,7 +115,7 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
         "Promotion 1 of parcels: from no champion to version 1", "by ann", "in force until", "(sequence 2, ben)",
         first.data_digest, first.spec_digest, first.artifact_digest, first.evidence_digest,
         "training  2026-01-10 00:00 to 2026-02-19 00:00 UTC", "Gates: accepted", "roc_auc", "Rehearsal: not measured",
-        "Parity: passed", "Trained twice: the same bytes", "Approval: not asked for",
+        "Parity: passed", "Trained twice: the same bytes", "Approval: not required",
         "signature: Ed25519, by trusted key", "was computed again and matches", "card.html",
         "No earlier candidate was evaluated on this holdout.",
     ):  # fmt: skip

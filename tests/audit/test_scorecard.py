@@ -17,7 +17,7 @@ from tests.audit.conftest import Life
 from tests.evidence.packs import pack_of
 
 
-def facts(**changes) -> ScoreCardInput:
+def inputs(**changes) -> ScoreCardInput:
     fields = {"model": "parcels", "version": 7, "pack": None, "promotions": (), "validations": {}}
     return ScoreCardInput(**(fields | changes))
 
@@ -32,20 +32,20 @@ def test_there_are_28_tests_seven_a_section() -> None:
 
 
 def test_with_no_evidence_nothing_is_shown() -> None:
-    card = score_card(facts(), {})
+    card = score_card(inputs(), {})
     assert {each.proof for each in card.results} == {"not shown"}
     assert card.score == 0
 
 
 def test_the_score_is_the_least_of_the_four_sums() -> None:
     attested = {item.id: "said" for item in ITEMS if item.section != "monitoring"} | {"monitoring-4": "said"}
-    card = score_card(facts(), attested)
+    card = score_card(inputs(), attested)
     assert card.sums == {"data": 3.5, "model": 3.5, "infrastructure": 3.5, "monitoring": 0.5}
     assert card.score == 0.5
 
 
 def test_evidence_counts_one_even_where_somebody_attests_it_too() -> None:
-    shown = score_card(facts(pack=pack_of()), {"infrastructure-1": "by hand"})
+    shown = score_card(inputs(pack=pack_of()), {"infrastructure-1": "by hand"})
     result = next(each for each in shown.results if each.id == "infrastructure-1")
     assert (result.points, "reproducibility" in result.proof) == (1.0, True)
 
@@ -65,7 +65,7 @@ def test_a_gate_shows_a_test_only_when_all_of_its_kind_passed(test: str, kinds: 
     def with_gates(*gates: GateResult) -> float:
         pack = pack_of()
         pack = pack.model_copy(update={"decision": pack.decision.model_copy(update={"gates": gates})})
-        return points(score_card(facts(pack=pack), {}))[test]
+        return points(score_card(inputs(pack=pack), {}))[test]
 
     passed = [gate(kind) for kind in kinds]
     assert with_gates(*passed) == 1
@@ -78,7 +78,7 @@ def test_a_margin_that_lets_the_simple_model_win_shows_nothing() -> None:
         pack = pack_of()
         declared = ({"kind": "better_than_baseline", "metric": "roc_auc", "margin": margin},)
         declaration = pack.declaration.model_copy(update={"gates": declared})
-        return points(score_card(facts(pack=pack.model_copy(update={"declaration": declaration})), {}))["model-5"]
+        return points(score_card(inputs(pack=pack.model_copy(update={"declaration": declaration})), {}))["model-5"]
 
     assert with_margin(0.0) == 1
     assert with_margin(-0.01) == 0
@@ -86,17 +86,17 @@ def test_a_margin_that_lets_the_simple_model_win_shows_nothing() -> None:
 
 def test_one_feature_that_does_not_help_and_the_features_are_not_all_beneficial() -> None:
     pack = pack_of()
-    assert points(score_card(facts(pack=pack), {}))["data-2"] == 1
+    assert points(score_card(inputs(pack=pack), {}))["data-2"] == 1
     idle = (*pack.card.importances[:-1], Importance(feature="weekend", mean=0.001, spread=0.002))
     card = pack.card.model_copy(update={"importances": idle})
-    assert points(score_card(facts(pack=pack.model_copy(update={"card": card})), {}))["data-2"] == 0
+    assert points(score_card(inputs(pack=pack.model_copy(update={"card": card})), {}))["data-2"] == 0
 
 
 def test_features_that_differ_as_served_are_a_skew() -> None:
     def seen(**found) -> float:
         pack = pack_of()
         evaluation = pack.evaluation.model_copy(update={"data": DataChecks(**found)})
-        return points(score_card(facts(pack=pack.model_copy(update={"evaluation": evaluation})), {}))["monitoring-3"]
+        return points(score_card(inputs(pack=pack.model_copy(update={"evaluation": evaluation})), {}))["monitoring-3"]
 
     assert seen(served_rows=979) == 1
     assert seen(served_rows=979, served_differences={"distance": 0.01}) == 0
@@ -123,7 +123,7 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
     for name in ("home", "database_url", "models_dir"):
         monkeypatch.setenv(f"SLUICE_{name.upper()}", str(getattr(settings, name)))
     assert main(["attest", "parcels", "model-3", "--statement", "grid of 40, wiki page Parcels"]) == 0
-    assert "Kept, signed" in capsys.readouterr().out
+    assert "Signed and stored" in capsys.readouterr().out
     assert points(pipeline.ml_test_score("parcels", life.resources)[0])["model-3"] == 0.5
     assert main(["ml-test-score", "parcels"]) == 0
     said = capsys.readouterr().out
