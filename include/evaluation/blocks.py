@@ -1,4 +1,4 @@
-"""Blocks of time: rows of the same block are taken to be dependent, rows of different blocks to be independent.
+"""Blocks of time: rows of the same block are assumed to be dependent, rows of different blocks independent.
 
 Source: Künsch (1989), The jackknife and the bootstrap for general stationary observations. Annals of
 Statistics 17; here with blocks that do not overlap (Carlstein, 1986).
@@ -23,10 +23,10 @@ class Blocks:
     Attributes
     ----------
     of_row : ndarray of int, shape (n_samples,)
-        From 0, without gaps.
+        Block numbers from 0, without gaps.
     count : int
     description : str
-        The length of a block, and the reason, if it is not the declared one.
+        The length of a block, and the reason if it is not the declared one.
     """
 
     of_row: NDArray[np.intp]
@@ -52,8 +52,8 @@ def blocks_of(times: NDArray[np.int64], length: timedelta) -> Blocks:
     times : ndarray of int64, shape (n_samples,)
         Event times, microseconds since 1970.
     length : timedelta
-        The declared length. It is halved until there are at least 10 blocks with rows. Where that does not
-        help, the rows are cut into 10 blocks of equal count, in order of time.
+        The declared length. It is halved until there are at least 10 blocks with rows. If that does not succeed, the
+        rows are cut into 10 blocks with equal numbers of rows, in order of time.
     """
     declared = length
     while True:

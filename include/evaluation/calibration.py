@@ -21,9 +21,9 @@ BINS = 15
 def predicted_and_observed(
     truth: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probability to check, and whether the event occurred, each of shape (n_samples,).
+    """Return the predicted probability of an event, and whether it occurred, each of shape (n_samples,).
 
-    Of two classes, that of the second one. Of more, that of the predicted class (Guo et al. 2017, On
+    With two classes, the event is the second class. With more, it is the predicted class (Guo et al. 2017, On
     calibration of modern neural networks).
     """
     if probabilities.shape[1] == 2:
@@ -33,13 +33,13 @@ def predicted_and_observed(
 
 
 def bin_of(predicted: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return each row's bin: at most 15, fewer where many rows share a probability."""
+    """Return each row's bin. There are at most 15, fewer when many rows have the same probability."""
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, BINS + 1)[1:-1]))
     return np.unique(np.searchsorted(edges, predicted, side="right"), return_inverse=True)[1]
 
 
 def calibration_errors(predicted: NDArray[np.float64], observed: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the expected calibration error (mean over rows of their bin's gap) and the maximum one."""
+    """Return the expected calibration error (mean over the rows of their bin's gap) and the maximum gap."""
     bins = bin_of(predicted)
     gaps, rows = np.abs(np.bincount(bins, weights=predicted - observed)), np.bincount(bins)
     return float(gaps.sum() / rows.sum()), float((gaps / rows).max())

@@ -1,4 +1,4 @@
-"""Candidate, champion and baseline on the same rows: everything that a decision depends on, in one place."""
+"""Candidate, champion and baseline on the same rows: everything that a decision depends on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class EvaluationInput:
     Attributes
     ----------
     holdout : pyarrow.Table
-        The holdout's rows in order of event time; each scorer encodes them by its own dictionaries,
-        as in production.
+        The holdout's rows in order of event time. Each scorer encodes them with its own dictionaries, as in production.
     truth : ndarray, shape (n_samples,)
         Class indices, or values.
     training : tuple of ndarray
@@ -45,7 +44,7 @@ class EvaluationInput:
         Of F1, by model.
     split : Split, optional
     served : pyarrow.Table or str
-        The last rows of the holdout, read again as scoring reads them; or why they could not be.
+        The last rows of the holdout, read again as scoring reads them; or the reason why they could not be read.
     """
 
     holdout: pa.Table
@@ -65,7 +64,7 @@ def evaluate(
     Parameters
     ----------
     scorers : mapping
-        ``candidate`` and, when there is one, ``champion``.
+        The ``candidate`` and, if there is one, the ``champion``.
     champion : Promotion, optional
         The promotion in force when its artifact was loaded.
 
@@ -74,7 +73,7 @@ def evaluate(
     evaluation : Evaluation
         Metrics, intervals, differences, slices and data checks: small enough to pass between tasks.
     card : CardData
-        What a model card draws.
+        The curves and histograms of the model card.
     """
     started = time.monotonic()
     candidate = scorers["candidate"]
@@ -82,10 +81,10 @@ def evaluate(
     scores = {"candidate": candidate.score(matrix), "baseline": data.baseline_scores}
     note = None
     if champion is not None:
-        rival = scorers["champion"]
-        note = _why_incomparable(spec, rival, data.holdout)
+        reference = scorers["champion"]
+        note = _why_incomparable(spec, reference, data.holdout)
         if note is None:
-            scores["champion"] = rival.score(encode_batch(data.holdout, rival.signature))
+            scores["champion"] = reference.score(encode_batch(data.holdout, reference.signature))
     blocks = blocks_of(event_times(spec, data.holdout), spec.evaluation.block_length)
     config = IntervalConfig(
         spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed
@@ -127,15 +126,15 @@ def event_times(spec: ModelSpec, rows: pa.Table) -> NDArray[np.int64]:
 
 
 def _metrics(measured: dict[str, Estimates], blocks: Blocks, config: IntervalConfig) -> dict[str, object]:
-    ours, rival = measured["candidate"], measured.get("champion")
+    ours, reference = measured["candidate"], measured.get("champion")
     return {
         "candidate": ours.values,
         "baseline": measured["baseline"].values,
-        "champion": rival.values if rival else None,
+        "champion": reference.values if reference else None,
         "intervals": intervals_of(ours, blocks, config),
         "baseline_intervals": intervals_of(measured["baseline"], blocks, config),
-        "champion_intervals": intervals_of(rival, blocks, config) if rival else {},
-        "differences": differences_of(ours, rival, blocks, config) if rival else {},
+        "champion_intervals": intervals_of(reference, blocks, config) if reference else {},
+        "differences": differences_of(ours, reference, blocks, config) if reference else {},
         "baseline_differences": differences_of(ours, measured["baseline"], blocks, config),
     }
 
@@ -171,7 +170,7 @@ def _parts(
         "slices": slices,
         "slices_left_out": left_out,
         "worst_slices": worst_slices(spec.task, losses, binned, blocks, spec.evaluation.min_slice_rows),
-        # Only a binary model says yes or no: only its groups have rates, and a gate on others' is not passed.
+        # Rates are defined only for a binary model. A gate on rates of another model does not pass.
         "groups": group_rates(
             data.holdout, data.truth.astype(np.int64), scores["candidate"], threshold, list(dict.fromkeys(fair))
         )
@@ -195,10 +194,10 @@ def _data_checks(spec: ModelSpec, data: EvaluationInput, candidate: Scorer, matr
     )
 
 
-def _why_incomparable(spec: ModelSpec, rival: Scorer, holdout: pa.Table) -> str | None:
-    if rival.signature.task != spec.task or rival.signature.classes != spec.target.classes:
+def _why_incomparable(spec: ModelSpec, reference: Scorer, holdout: pa.Table) -> str | None:
+    if reference.signature.task != spec.task or reference.signature.classes != spec.target.classes:
         return "it predicts something else: task or classes were changed in spec.py"
-    missing = sorted(set(rival.signature.names) - set(holdout.column_names))
+    missing = sorted(set(reference.signature.names) - set(holdout.column_names))
     if missing:
         return f"it needs feature(s) that features.sql no longer gives: {', '.join(missing)}"
     return None

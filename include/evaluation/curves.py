@@ -32,7 +32,7 @@ def card_data(
     Parameters
     ----------
     scores : mapping of str to ndarray
-        By model: ``candidate``, ``baseline`` and, when there is one, ``champion``.
+        By model: ``candidate``, ``baseline`` and, if there is one, ``champion``.
     scorer, matrix
         The candidate and its encoded holdout rows, shape (n_samples, n_features).
     """
@@ -77,7 +77,7 @@ def precision_recall(positive: NDArray[np.bool_], score: Floats) -> Curve:
 
 
 def downsample(x: Floats, y: Floats) -> Curve:
-    """Return at most 200 points of a line, at even distances along both axes together, with both ends."""
+    """Return at most 200 points of a line, evenly spaced along the line, with both ends."""
     way = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
     kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], MAX_POINTS - 1)))
     kept = np.unique(np.append(np.minimum(kept, len(x) - 1), (0, len(x) - 1)))[:MAX_POINTS]
@@ -92,10 +92,10 @@ def histogram(values: Floats) -> tuple[Bin, ...]:
 
 
 def importances(spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[np.float32]) -> tuple[Importance, ...]:
-    """Return how much the candidate's loss grows when one feature is shuffled, the largest first.
+    """Return the increase of the candidate's loss when one feature is shuffled, the largest first.
 
-    On at most 5,000 rows at even distances in time, three times each, with a seed. All features of a
-    repeat are asked in one batch.
+    At most 5,000 rows, evenly spaced in time, are used; each feature is shuffled three times with a seed. One batch
+    predicts all features of a repeat.
 
     Source: Breiman (2001), Random forests. Machine Learning 45, section 10; model-agnostic as in
     Fisher, Rudin, Dominici (2019).

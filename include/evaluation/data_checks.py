@@ -43,7 +43,7 @@ def check_data(
         Matrix of shape (n_samples, n_features) and truth of the training and of the holdout rows,
         both in order of event time.
     served : dict of str to float, or str
-        What `serving_skew` found, or why it could not compare.
+        The result of `serving_skew`.
     """
     return DataChecks(
         features=signature.names,
@@ -57,11 +57,11 @@ def check_data(
 
 
 def constant_features(names: Sequence[str], training: Matrix, holdout: Matrix) -> dict[str, str]:
-    """Return the features with a single value (or nothing but missing), and where: training, holdout or both."""
+    """Return the features with a single value (or only missing values), and where: training, holdout or both."""
     single = [np.array([_is_constant(column) for column in matrix.T]) for matrix in (training, holdout)]
-    told = {(True, True): "training and holdout", (True, False): "training", (False, True): "holdout"}
+    label = {(True, True): "training and holdout", (True, False): "training", (False, True): "holdout"}
     where = [(name, (bool(a), bool(b))) for name, a, b in zip(names, *single, strict=True)]
-    return {name: told[key] for name, key in where if key in told}
+    return {name: label[key] for name, key in where if key in label}
 
 
 def univariate_strength(
@@ -69,10 +69,10 @@ def univariate_strength(
 ) -> tuple[FeatureStrength, ...]:
     """Return how well each feature alone predicts the target on later rows, the strongest on the holdout first.
 
-    A table of 32 parts of as many rows each (or of the categories' codes), with the mean target of each
-    part drawn towards the overall mean, is learned on all training rows and tried on the holdout; and
-    learned on the first four fifths of the training rows and tried on the last fifth. It needs no
-    linearity and no order, and a feature of noise gets no credit for what it learned by heart.
+    The values of a feature are divided into 32 parts with equal numbers of rows (or into the categories' codes). A
+    table has the mean target of each part, shrunk towards the overall mean. It is learned on all training rows and
+    tested on the holdout. It is also learned on the first four fifths of the training rows and tested on the last
+    fifth. The table assumes neither linearity nor order, and a feature of noise gets no credit for overfitting.
     """
     matrix, truth = training
     border = int(len(matrix) * (1 - LATER_SHARE))
@@ -102,7 +102,7 @@ def serving_skew(signature: ModelSignature, holdout: pa.Table, served: pa.Table)
     Returns
     -------
     dict of str to float, or str
-        The latter says why nothing could be compared.
+        The share of each feature; or the reason why nothing could be compared.
     """
     key = signature.entity_key.column
     where = pc.index_in(holdout.column(key), value_set=served.column(key).combine_chunks())
@@ -159,12 +159,12 @@ def _strength(
         return 1 - left / total if total > 0 else None
     classes = [1] if task == "binary" else range(int(max(truth.max(), later_truth.max())) + 1)
     aucs = [_auc_of_parts(table((truth == c).astype(np.float64)), later_part, later_truth == c) for c in classes]
-    told = [auc for auc in aucs if auc is not None]
-    return float(np.mean(told)) if told else None
+    defined = [auc for auc in aucs if auc is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def _auc_of_parts(score: Floats, part: NDArray[np.intp], positive: NDArray[np.bool_]) -> float | None:
-    """Return the ROC AUC of rows that share few scores, from how many of either kind each part holds."""
+    """Return the ROC AUC of rows with few different scores, from each part's numbers of positive and negative rows."""
     hits: Floats = np.bincount(part[positive], minlength=len(score)).astype(np.float64)
     rest: Floats = np.bincount(part[~positive], minlength=len(score)).astype(np.float64)
     if not hits.sum() or not rest.sum():

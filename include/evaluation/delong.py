@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 
 def placements(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """Return the AUC, and for each row the share of the other class that it is in the right order with.
+    """Return the AUC, and for each row the share of rows of the other class that are in the right order with it.
 
     Parameters
     ----------
     positive : ndarray of bool, shape (n_samples,)
-        With at least one row of either kind.
+        At least one row is True and one False.
     score : ndarray of float64, shape (n_samples,)
 
     Returns
@@ -67,7 +67,7 @@ def delong_covariance(
 
 
 def influences(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """Return the AUC and how far each row moves it: placements less the AUC, over the rows of its class.
+    """Return the AUC and each row's influence on it: the placement minus the AUC, divided by the rows of its class.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def influences(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[f
     -------
     auc : float
     moved : ndarray of float64, shape (n_samples,)
-        They add up to zero; the sum of their squares estimates the variance of the AUC.
+        The influences. Their sum is zero; the sum of their squares estimates the variance of the AUC.
     """
     n_classes = scores.shape[1]
     classes = [1] if n_classes == 2 else range(n_classes)
@@ -95,10 +95,10 @@ def influences(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[f
 
 
 def error_by_block(moved: NDArray[np.float64], block: NDArray[np.intp]) -> float:
-    """Return the standard error of a figure whose rows are dependent within blocks, independent between them.
+    """Return the standard error of a metric whose rows are dependent within blocks, independent between them.
 
-    Obuchowski (1997): influences are summed within each block before they are squared. With a block
-    for each row it is DeLong's, up to a factor of n / (n - 1) in the weights.
+    Obuchowski (1997): influences are summed within each block before they are squared. If each row is a block, this is
+    DeLong's, up to a factor of n / (n - 1) in the weights.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from include.spec import METRICS, Task
 
 @dataclass(frozen=True, slots=True)
 class IntervalConfig:
-    """How intervals are made: what `include.spec.EvaluationConfig` declares, and the seed."""
+    """Configuration of the intervals: the declared `include.spec.EvaluationConfig`, and the seed."""
 
     confidence_level: float = 0.95
     n_resamples: int = 2000
@@ -31,8 +31,8 @@ class Estimates:
     ----------
     values : dict of str to float
     variation : dict of str to ndarray
-        For each metric, what its standard error is computed from, paired row by row or resample by
-        resample with the other models': influences of rows (``roc_auc``), or the values of all resamples.
+        For each metric, the input of its standard error: the influences of the rows (``roc_auc``), or the values of all
+        resamples. It is paired with the other models' row by row, or resample by resample.
     """
 
     values: dict[str, float]
@@ -72,7 +72,7 @@ def measure_all(
 
 
 def intervals_of(estimates: Estimates, blocks: Blocks, config: IntervalConfig) -> dict[str, Interval]:
-    """Return the two-sided confidence interval of each metric, cut to its range; none where it is not determined."""
+    """Return the two-sided confidence interval of each metric, cut to its range; omit metrics that have none."""
     found = {}
     for name, value in estimates.values.items():
         error = METRIC_FUNCTIONS[name].standard_error(estimates.variation[name], blocks)
@@ -85,19 +85,19 @@ def intervals_of(estimates: Estimates, blocks: Blocks, config: IntervalConfig) -
 
 
 def differences_of(
-    estimates: Estimates, rival: Estimates, blocks: Blocks, config: IntervalConfig
+    estimates: Estimates, reference: Estimates, blocks: Blocks, config: IntervalConfig
 ) -> dict[str, Difference]:
-    """Return the paired difference, the model's value less the rival's, of each metric that both have."""
+    """Return the paired difference, the model's value minus the reference's, of each metric that both have."""
     found = {}
     for name, value in estimates.values.items():
-        if name not in rival.values:
+        if name not in reference.values:
             continue
         function = METRIC_FUNCTIONS[name]
-        error = function.standard_error(estimates.variation[name] - rival.variation[name], blocks)
+        error = function.standard_error(estimates.variation[name] - reference.variation[name], blocks)
         if error is None:
             continue
         reach = critical_value(config.confidence_level, blocks.count - 1) * error
-        difference = value - rival.values[name]
+        difference = value - reference.values[name]
         found[name] = Difference(
             value=difference,
             low=difference - reach,
@@ -110,10 +110,10 @@ def differences_of(
 
 
 def critical_value(confidence_level: float, degrees_of_freedom: int | None) -> float:
-    """Return how many standard errors a two-sided interval extends to either side.
+    """Return the number of standard errors by which a two-sided interval extends to each side.
 
-    By Student's t with one degree of freedom fewer than there are blocks: with few blocks their
-    spread is itself uncertain (Efron, Tibshirani 1993, section 12.4). None: by the normal distribution.
+    With `degrees_of_freedom`, from Student's t distribution: with few blocks, their spread is itself uncertain (Efron,
+    Tibshirani 1993, section 12.4). None: from the normal distribution.
     """
     from scipy.stats import norm, t
 

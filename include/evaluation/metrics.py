@@ -22,7 +22,7 @@ _SMALLEST = np.finfo(np.float64).eps  # scikit-learn clips probabilities there b
 
 @dataclass(frozen=True, slots=True)
 class MetricFunction:
-    """How a metric is computed, and how its uncertainty is.
+    """How a metric and its uncertainty are computed.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class MetricFunction:
     resampled : callable or None
         The values of all resamples, shape (n_resamples,).
     influence : callable or None
-        Instead of it, where there is a closed form: how far each row moves the value, shape (n_samples,).
+        Used instead if there is a closed form: the influence of each row on the value, shape (n_samples,).
     needs_every_class : bool
-        Whether the value is defined only where every class has a row.
+        Whether the value is defined only if every class has a row.
     """
 
     name: str
@@ -50,14 +50,14 @@ class MetricFunction:
         return "bootstrap by block" if self.influence is None else "delong by block"
 
     def variation(self, resamples: Resamples) -> Floats:
-        """Return what the standard error is computed from; that of a difference, from the difference of two."""
+        """Return the input of `standard_error`; for a difference of two models, the difference of their inputs."""
         if self.influence is not None:
             return self.influence(resamples.predictions)
-        assert self.resampled is not None  # noqa: S101  # one of the two is given
+        assert self.resampled is not None  # noqa: S101  # one of the two is always given
         return self.resampled(resamples)
 
     def standard_error(self, variation: Floats, blocks: Blocks) -> float | None:
-        """Return the standard error; None when these rows do not determine it."""
+        """Return the standard error; None when it is not defined on these rows."""
         if blocks.count < 2:
             return None
         if self.influence is not None:
@@ -67,7 +67,7 @@ class MetricFunction:
         return float(np.std(seen) * np.sqrt(blocks.count / (blocks.count - 1))) if len(seen) else None
 
 
-# -- what is summed over rows ----------------------------------------------------------------------
+# -- sums over rows --------------------------------------------------------------------------------
 
 
 def _rows(found: Predictions) -> Floats:
@@ -289,8 +289,8 @@ def values_of(predictions: Predictions, only: Iterable[str] | None = None) -> di
     Returns
     -------
     dict of str to float
-        One that these rows do not determine, such as the ROC AUC of a holdout with a single class, is
-        left out; a gate on it then fails.
+        A metric that is not defined on these rows, such as the ROC AUC of a single class, is left out. A gate on it
+        then fails.
     """
     requested = METRICS.keys() if only is None else set(only)
     found = {}

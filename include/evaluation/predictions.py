@@ -1,4 +1,4 @@
-"""One model's predictions on some rows, with what metrics are computed from; each part is computed once."""
+"""One model's predictions on some rows, and the values that metrics need; each is computed once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Truth = NDArray[np.int64] | NDArray[np.float64]
 
 
 def normalised(scores: Floats) -> Floats:
-    """Return `scores` with rows that add up to one exactly: single-precision ones only nearly do, log loss insists."""
+    """Return `scores` with rows whose sum is exactly 1, as log loss requires; in single precision it only nearly is."""
     return np.asarray(scores / scores.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A model's scores beside the truth.
+    """A model's scores and the true values.
 
     Attributes
     ----------
@@ -63,12 +63,12 @@ class Predictions:
 
     @cached_property
     def is_true(self) -> NDArray[np.bool_]:
-        """Which class is the true one, shape (n_samples, n_classes)."""
+        """Whether a class is the true one, shape (n_samples, n_classes)."""
         return np.asarray(self.classes[:, None] == self.labels)
 
     @cached_property
     def is_predicted(self) -> NDArray[np.bool_]:
-        """Which class is the predicted one, shape (n_samples, n_classes)."""
+        """Whether a class is the predicted one, shape (n_samples, n_classes)."""
         return np.asarray(self.predicted[:, None] == self.labels)
 
     @cached_property
@@ -88,7 +88,7 @@ class Predictions:
 
     @cached_property
     def calibration_bins(self) -> NDArray[np.bool_]:
-        """Which calibration bin each row is in, shape (n_samples, n_bins)."""
+        """Whether a row is in a calibration bin, shape (n_samples, n_bins)."""
         bins = bin_of(self.calibration[0])
         return np.asarray(bins[:, None] == np.arange(int(bins.max()) + 1))
 
@@ -109,5 +109,5 @@ class Predictions:
 
     @property
     def has_every_class(self) -> bool:
-        """Whether each class is the true one of at least one row."""
+        """Whether every class is the true class of some row."""
         return bool(self.is_true.any(axis=0).all())

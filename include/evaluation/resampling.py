@@ -1,9 +1,9 @@
 """The paired bootstrap in blocks of time, without a loop over resamples.
 
-All metrics but two are functions of sums over rows. A resample draws blocks, so it needs only each
-block's sums: a matrix product of how often each block is drawn with the sums. Average precision needs
-the rows in order of score; sorted once, its sums up to each threshold are a matrix product too. (ROC
-AUC has a closed form: `include.evaluation.delong`.)
+All metrics but two are functions of sums over rows. A resample draws blocks, so it needs only the sums of each block:
+the matrix product of the counts of drawn blocks with these sums. Average precision needs the rows in order of score.
+After one sort, its sums up to each threshold are a matrix product, too. (ROC AUC has a closed form:
+`include.evaluation.delong`.)
 
 Source: Efron, Tibshirani (1993), An introduction to the bootstrap, chapters 6 and 8.6.
 """
@@ -24,13 +24,13 @@ RESAMPLES_AT_ONCE = 200
 
 
 class Resamples:
-    """The resamples of one model's predictions; metrics request sums over the rows of each.
+    """The resamples of one model's predictions; metrics use sums over the rows of each.
 
     Parameters
     ----------
     predictions : Predictions
     blocks : Blocks
-        Which block each row belongs to.
+        The block of each row.
     drawn : ndarray, shape (n_resamples, n_blocks)
         How often each block is drawn; the same for every model, so that differences are paired.
     """
@@ -86,7 +86,7 @@ def _average_precision_of(
 ) -> Floats:
     order = np.argsort(-score, kind="stable")
     score, positive, block = score[order], positive[order], block[order]
-    # Precision counts only where recall grows: at the last row of each tie that holds a positive one.
+    # Precision counts only where recall grows: at the last row of each tie with a positive row.
     ends = np.flatnonzero(np.append(score[1:] != score[:-1], True))
     ends = ends[np.diff(np.cumsum(positive)[ends], prepend=0) > 0]
     # Counts stay below 2**24, which single precision holds exactly.

@@ -1,4 +1,4 @@
-"""The worst slices: every feature and every pair of features is searched for a loss that is higher than elsewhere.
+"""The worst slices: a search over all features and pairs of features for parts with a higher loss than elsewhere.
 
 Sources
 -------
@@ -32,7 +32,7 @@ LOSS: dict[Task, str] = {"binary": "log_loss", "multiclass": "log_loss", "regres
 
 @dataclass(frozen=True, slots=True)
 class FeatureBins:
-    """One feature in bins: the bin of each row (-1: none of them), and the names of the bins."""
+    """One feature in bins: the bin of each row (-1: no bin), and the names of the bins."""
 
     feature: str
     codes: Codes
@@ -50,12 +50,12 @@ def row_losses(task: Task, truth: Truth, scores: Floats) -> Floats:
 def bin_features(
     features: tuple[Numeric | Categorical | Boolean, ...], matrix: NDArray[np.float32]
 ) -> list[FeatureBins]:
-    """Bin numbers at their quartiles, and categories into the 12 with most rows; missing values are a separate bin.
+    """Bin numbers at their quartiles, and categories into the 12 most frequent; missing values are a separate bin.
 
     Parameters
     ----------
     features : tuple of Feature
-        Of the signature, with the whole dictionaries.
+        The features of the signature, with complete dictionaries.
     matrix : ndarray of float32, shape (n_samples, n_features)
     """
     binned = []
@@ -86,16 +86,16 @@ def worst_slices(
 
     Every part of every feature and of every pair of features with at least `min_rows` rows is tested,
     one-sided, with the variance taken between blocks; p-values are corrected together (false
-    discovery rate 5%). Of a slice and a part of it with a smaller excess, only the former is reported.
+    discovery rate 5%). A slice that is part of a reported slice with a larger excess is left out.
 
     Parameters
     ----------
     losses : dict of str to ndarray, shape (n_samples,)
-        ``candidate`` and, when there is one, ``champion``.
+        The ``candidate``'s and, if there is one, the ``champion``'s.
     """
     from scipy.stats import false_discovery_control
 
-    ours, rival = losses["candidate"], losses.get("champion")
+    ours, reference = losses["candidate"], losses.get("champion")
     groups: list[tuple[FeatureBins, ...]] = [*((each,) for each in binned), *combinations(binned, 2)]
     tested: list[tuple[float, float, int, tuple[FeatureBins, ...], int]] = []
     for group in groups:
@@ -125,7 +125,7 @@ def worst_slices(
                 rows=rows_here,
                 metric=LOSS[task],
                 candidate=float(ours[inside].mean()),
-                champion=None if rival is None else float(rival[inside].mean()),
+                champion=None if reference is None else float(reference[inside].mean()),
                 elsewhere=float(ours[~inside].mean()),
                 p_value=float(corrected[i]),
             )
@@ -138,7 +138,7 @@ def worst_slices(
 def _tested(
     codes: Codes, count: int, losses: Floats, blocks: Blocks, min_rows: int
 ) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """Return rows, excess of the mean loss over elsewhere and one-sided p-value of each part, shape (count,)."""
+    """Return the rows, the excess of the mean loss and the one-sided p-value of each part, shape (count,)."""
     from scipy.stats import t
 
     known = codes >= 0
@@ -148,18 +148,18 @@ def _tested(
     sums = np.bincount(cell, weights=losses[known], minlength=size).reshape(count, -1)
     inside, total = rows.sum(axis=1), len(losses)
     outside = total - inside
-    judged = (inside >= min_rows) & (outside >= min_rows)
+    large_enough = (inside >= min_rows) & (outside >= min_rows)
     ok = np.maximum(inside, 1)
     means = sums.sum(axis=1) / ok
     elsewhere = (losses.sum() - sums.sum(axis=1)) / np.maximum(outside, 1)
     block_rows, block_sums = np.bincount(blocks.of_row), np.bincount(blocks.of_row, weights=losses)
-    # A block's part in the difference of the two means; their squares add up to its variance.
+    # The contributions of the blocks to the difference of the two means; the sum of their squares is its variance.
     moved = (sums - rows * means[:, None]) / ok[:, None]
     moved -= ((block_sums - sums) - (block_rows - rows) * elsewhere[:, None]) / np.maximum(outside, 1)[:, None]
     error = np.sqrt(blocks.count / max(1, blocks.count - 1) * (moved**2).sum(axis=1))
     excess = means - elsewhere
     p_values = t.sf(np.divide(excess, error, out=np.zeros_like(error), where=error > 0), max(1, blocks.count - 1))
-    return np.where(judged, inside, 0), excess, np.asarray(p_values)
+    return np.where(large_enough, inside, 0), excess, np.asarray(p_values)
 
 
 def _crossed(group: tuple[FeatureBins, ...]) -> tuple[Codes, int]:

@@ -1,4 +1,4 @@
-"""The declared slices of the holdout, each with its metrics beside the champion's."""
+"""The declared slices of the holdout, each with the metrics of candidate and champion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MISSING = "missing"
 
 
 def parts_of(rows: pa.Table, each: Slice) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield the name and the rows, shape (n_samples,), of each part that a slice divides the rows into."""
+    """Yield the name and the rows, shape (n_samples,), of each part of a slice."""
     column = rows.column(each.feature)
     absent = np.asarray(column.is_null(nan_is_null=True).to_numpy())
     if each.cuts:
@@ -55,7 +55,7 @@ def slice_metrics(
     metrics : tuple of SliceMetric
         One for each slice and each metric that its rows determine.
     left_out : int
-        How many slices had fewer than `min_rows` rows.
+        The number of slices with fewer than `min_rows` rows.
     """
     found: list[SliceMetric] = []
     left_out = 0

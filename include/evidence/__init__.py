@@ -1,4 +1,4 @@
-"""The evidence behind a decision on a version: a pack for machines, a card for people. Values in, bytes out."""
+"""The evidence of a decision: a JSON pack for programs and an HTML card for people. Functions without I/O."""
 
 from include.evidence.card import card_html
 from include.evidence.pack import EvidencePack, read_pack, schema

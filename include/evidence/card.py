@@ -44,7 +44,7 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
     Returns
     -------
     bytes
-        HTML that loads nothing: styles and plots are inside, and its own policy forbids the rest.
+        HTML that loads nothing: styles and plots are included, and its Content-Security-Policy forbids everything else.
     """
     from markupsafe import Markup
 
@@ -57,7 +57,7 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
         features=formatting.feature_rows(pack.declaration.features),
         slices=formatting.slice_rows(pack.evaluation.slices),
         worst_slices=formatting.slice_rows(pack.evaluation.worst_slices),
-        # Our own drawings, with every text in them escaped by Matplotlib; all else is escaped by Jinja.
+        # Our own plots; Matplotlib has escaped every text in them. Jinja escapes everything else.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704
         wanted=[name for name in _wanted(pack) if name in plots],
         missing=[TITLES[name] for name in _wanted(pack) if name not in plots],

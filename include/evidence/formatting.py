@@ -1,4 +1,4 @@
-"""Figures as text, for the template of the card."""
+"""Numbers as text, for the template of the card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.records import Difference, Evaluation, Interval, SliceMetric
 from include.spec import METRICS, Boolean, Categorical, Numeric
 
 NOT_MEASURED = "not measured"
-MOST_CATEGORIES = 12
+MAX_CATEGORIES = 12
 # PostgreSQL does not keep the order of the keys in jsonb.
 _ORDER = {name: position for position, name in enumerate(METRICS)}
 NBSP = "\N{NO-BREAK SPACE}"  # an interval is not broken in two
@@ -49,7 +49,7 @@ class SliceRow(NamedTuple):
 
 
 def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
-    """Return a row for each metric, each figure with its interval if it has one."""
+    """Return a row for each metric; each value has its interval if there is one."""
     champion = evaluation.champion or {}
     return [
         MetricRow(
@@ -89,7 +89,7 @@ def slice_rows(slices: tuple[SliceMetric, ...]) -> list[SliceRow]:
 
 
 def with_interval(value: float | None, interval: Interval | None) -> str:
-    """Return a figure, and its interval in brackets if it has one."""
+    """Return a value, with its interval in brackets if there is one."""
     if value is None:
         return NOT_MEASURED
     return (
@@ -113,7 +113,7 @@ def moment(at: datetime) -> str:
 
 
 def short(value: float) -> str:
-    """Return three significant digits, for times, sizes and the like."""
+    """Return three significant digits, for times and sizes."""
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
@@ -140,5 +140,5 @@ def _values(feature: Numeric | Categorical | Boolean) -> str:
         return "true or false"
     if not feature.categories:
         return "learned from the training rows"
-    more = len(feature.categories) - MOST_CATEGORIES
-    return ", ".join(feature.categories[:MOST_CATEGORIES]) + (f" and {more} more" if more > 0 else "")
+    more = len(feature.categories) - MAX_CATEGORIES
+    return ", ".join(feature.categories[:MAX_CATEGORIES]) + (f" and {more} more" if more > 0 else "")

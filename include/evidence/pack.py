@@ -1,7 +1,7 @@
-"""``evidence.json``: everything behind the decision on a version, in one record whose JSON Schema is published.
+"""``evidence.json``: everything that a version was decided on, in one record with a published JSON Schema.
 
-To change what a field means, raise `SCHEMA_VERSION` and keep reading the older ones; a new field
-needs a default.
+To change the meaning of a field, increase `SCHEMA_VERSION` and keep reading the older versions. A new field needs a
+default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ModelDeclaration(Record):
-    """The model's declaration, as far as it is data."""
+    """The part of the model's declaration that is data."""
 
     model: str
     task: Task
@@ -62,18 +62,18 @@ class ModelDeclaration(Record):
 
 
 class EvidencePack(Record):
-    """Everything behind the decision on a version.
+    """Everything that a version was decided on.
 
     Parameters
     ----------
     declaration : ModelDeclaration
-        The declaration, as far as it is data.
+        The part of the declaration that is data.
     snapshot : SnapshotRef
-        The rows that it was trained and evaluated on, and their split by time.
+        The rows of training and evaluation, and their split by time.
     evaluation, decision, parity
         The results, and the decision.
     rehearsal, reproducibility : optional
-        None when the declaration does not ask for them.
+        None when the declaration does not require them.
     card : CardData, optional
         Curves, histograms and importances; None when none were made.
     files : dict of str to str
@@ -107,12 +107,12 @@ class EvidencePack(Record):
 
 
 def read_pack(content: bytes) -> EvidencePack:
-    """Read what `EvidencePack.to_json` wrote.
+    """Parse the content of an ``evidence.json``.
 
     Raises
     ------
     ArtifactError
-        Naming the first field that is not as the schema says.
+        When a field does not match the schema; the message names the first one.
     """
     try:
         return EvidencePack.model_validate_json(content)

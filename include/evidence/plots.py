@@ -1,4 +1,4 @@
-"""The card's plots, as SVG that takes its colours and fonts from the page around it.
+"""The card's plots, as SVG with the colours and fonts of the page around it.
 
 Matplotlib is imported only when a plot is drawn. It draws in placeholder colours, which become variables of the
 page's style sheet, so the plots follow the reader's dark or light mode.
@@ -21,7 +21,7 @@ INK, FAINT = "#010101", "#020202"
 SERIES = ("#030303", "#040404", "#050505", "#060606")
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _VARIABLES = {INK: "--ink", FAINT: "--faint", **{each: f"--series-{i}" for i, each in enumerate(SERIES, 1)}}
-_MOST_BARS = 15
+_MAX_BARS = 15
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -69,7 +69,7 @@ def _svg(name: str, paint: Callable[[Axes], None]) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style: Any = {**_STYLE, "svg.hashsalt": name}  # Matplotlib types each key of its own
+    style: Any = {**_STYLE, "svg.hashsalt": name}  # Matplotlib's stubs give each key another type
     with mpl.rc_context(style):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.add_subplot()
@@ -126,7 +126,7 @@ def _histograms(axes: Axes, histograms: Mapping[str, tuple[Bin, ...]], x: str) -
 
 
 def _importances(axes: Axes, card: CardData) -> None:
-    shown = card.importances[:_MOST_BARS][::-1]
+    shown = card.importances[:_MAX_BARS][::-1]
     axes.barh(
         [each.feature for each in shown],
         [each.mean for each in shown],
@@ -141,7 +141,7 @@ def _importances(axes: Axes, card: CardData) -> None:
 
 
 def _looks(count: int) -> list[dict[str, Any]]:
-    """Return the styles of `count` lines, which differ in colour and dash; after four they repeat."""
+    """Return the styles of `count` lines. They differ in colour and dash, and repeat after four."""
     return [
         {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.6} for i in range(count)
     ]

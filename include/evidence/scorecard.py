@@ -21,7 +21,7 @@ AUTOMATED, MANUAL = 1.0, 0.5
 
 
 class ScoreCardInput(Record):
-    """What the ledger and the artifact hold about a model's champion. Only this is searched for proofs.
+    """The content of the ledger and the artifact about a model's champion: the only source of proofs.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class ScoreCardInput(Record):
         The champion's evidence; None when its artifact has none.
     promotions : tuple of Promotion
     validations : dict of str to str
-        By purpose (``train``, ``score``), where the newest passed validation is stored; absent when there is none.
+        By purpose (``train``, ``score``): where the newest passed validation is stored. Without one, the key is
+        missing.
     """
 
     model: str
@@ -44,7 +45,7 @@ class Item(NamedTuple):
 
     id: str
     section: Section
-    asks: str
+    requirement: str
     proof: Callable[[ScoreCardInput], str | None] | None
 
 
@@ -53,7 +54,7 @@ class ItemResult(Record):
 
     id: str
     section: Section
-    asks: str
+    requirement: str
     points: float
     proof: str
 
@@ -76,102 +77,102 @@ class ScoreCard(Record):
         return min(self.sums.values())
 
 
-def score_card(facts: ScoreCardInput, attested: Mapping[str, str]) -> ScoreCard:
+def score_card(inputs: ScoreCardInput, attested: Mapping[str, str]) -> ScoreCard:
     """Compute the score from the 28 tests.
 
     Parameters
     ----------
     attested : mapping of str to str
-        By test, the text of the statement that counts. Its signature was verified before.
+        The text of the valid statement on each test; the signatures were verified before.
     """
     return ScoreCard(
-        model=facts.model, version=facts.version, results=tuple(_result(item, facts, attested) for item in ITEMS)
+        model=inputs.model, version=inputs.version, results=tuple(_result(item, inputs, attested) for item in ITEMS)
     )
 
 
-def _result(item: Item, facts: ScoreCardInput, attested: Mapping[str, str]) -> ItemResult:
-    proof = item.proof(facts) if item.proof else None
+def _result(item: Item, inputs: ScoreCardInput, attested: Mapping[str, str]) -> ItemResult:
+    proof = item.proof(inputs) if item.proof else None
     if proof is not None:
         points = AUTOMATED
     elif item.id in attested:
         points, proof = MANUAL, attested[item.id]
     else:
         points, proof = 0.0, "not shown"
-    return ItemResult(id=item.id, section=item.section, asks=item.asks, points=points, proof=proof)
+    return ItemResult(id=item.id, section=item.section, requirement=item.requirement, points=points, proof=proof)
 
 
 def _validated(*purposes: str) -> Callable[[ScoreCardInput], str | None]:
-    """Return a proof that the data contract was checked for each of these purposes."""
+    """Return a function that proves that the data contract was checked for each of these purposes."""
 
-    def proof(facts: ScoreCardInput) -> str | None:
-        found = [facts.validations[each] for each in purposes if each in facts.validations]
+    def proof(inputs: ScoreCardInput) -> str | None:
+        found = [inputs.validations[each] for each in purposes if each in inputs.validations]
         return "; ".join(found) if len(found) == len(purposes) else None
 
     return proof
 
 
 def _gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
-    """Return a proof that there was a gate of each of these kinds, and that all of them passed."""
+    """Return a function that proves that there was a gate of each of these kinds, and that all of them passed."""
 
-    def proof(facts: ScoreCardInput) -> str | None:
-        if facts.pack is None:
+    def proof(inputs: ScoreCardInput) -> str | None:
+        if inputs.pack is None:
             return None
-        found = [gate for gate in facts.pack.decision.gates if gate.gate in kinds]
+        found = [gate for gate in inputs.pack.decision.gates if gate.gate in kinds]
         if {gate.gate for gate in found} != set(kinds) or not all(gate.passed for gate in found):
             return None
-        return f"evidence.json of version {facts.version}, gate {found[0].gate}: {found[0].sentence}"
+        return f"evidence.json of version {inputs.version}, gate {found[0].gate}: {found[0].sentence}"
 
     return proof
 
 
-def _beats_the_baseline(facts: ScoreCardInput) -> str | None:
-    """Prove it only when no gate allows the candidate to be worse than the baseline."""
-    gates = facts.pack.declaration.gates if facts.pack else ()
+def _beats_the_baseline(inputs: ScoreCardInput) -> str | None:
+    """Return a proof only if no gate allows the candidate to be worse than the baseline."""
+    gates = inputs.pack.declaration.gates if inputs.pack else ()
     margins = [each.get("margin", 0) for each in gates if each["kind"] == "better_than_baseline"]
-    return _gate("better_than_baseline")(facts) if min(margins, default=0) >= 0 else None
+    return _gate("better_than_baseline")(inputs) if min(margins, default=0) >= 0 else None
 
 
 def _any_gate(*kinds: str) -> Callable[[ScoreCardInput], str | None]:
     proofs = [_gate(kind) for kind in kinds]
-    return lambda facts: next((found for proof in proofs if (found := proof(facts))), None)
+    return lambda inputs: next((found for proof in proofs if (found := proof(inputs))), None)
 
 
-def _every_feature_helps(facts: ScoreCardInput) -> str | None:
-    card = facts.pack.card if facts.pack else None
-    if facts.pack is None or card is None:
+def _every_feature_helps(inputs: ScoreCardInput) -> str | None:
+    card = inputs.pack.card if inputs.pack else None
+    if inputs.pack is None or card is None:
         return None
     helpful = {each.feature for each in card.importances if each.mean > 2 * each.spread}
-    if {each.name for each in facts.pack.declaration.features} - helpful:
+    if {each.name for each in inputs.pack.declaration.features} - helpful:
         return None
     return (
-        f"evidence.json of version {facts.version}, card.importances: each of {len(helpful)} features lowers the loss"
+        f"evidence.json of version {inputs.version}, card.importances: each of {len(helpful)} features lowers the loss"
     )
 
 
-def _trained_twice(facts: ScoreCardInput) -> str | None:
-    found = facts.pack.reproducibility if facts.pack else None
+def _reproducible(inputs: ScoreCardInput) -> str | None:
+    found = inputs.pack.reproducibility if inputs.pack else None
     if found is None or not found.passed:
         return None
-    return f"evidence.json of version {facts.version}, reproducibility: {found.second_digest[:12]}… twice"
+    return f"evidence.json of version {inputs.version}, reproducibility: {found.second_digest[:12]}… twice"
 
 
-def _decided(facts: ScoreCardInput) -> str | None:
-    if facts.pack is None or not facts.pack.decision.accepted:
+def _decided(inputs: ScoreCardInput) -> str | None:
+    if inputs.pack is None or not inputs.pack.decision.accepted:
         return None
-    gates = len(facts.pack.decision.gates)
-    return f"evidence.json of version {facts.version}, decision: {gates} gates passed before it was promoted"
+    gates = len(inputs.pack.decision.gates)
+    return f"evidence.json of version {inputs.version}, decision: {gates} gates passed before the promotion"
 
 
-def _rehearsed(facts: ScoreCardInput) -> str | None:
-    found = facts.pack.rehearsal if facts.pack else None
+def _rehearsed(inputs: ScoreCardInput) -> str | None:
+    found = inputs.pack.rehearsal if inputs.pack else None
     if found is None or not found.passed:
         return None
     rows = found.golden_rows
-    return f"evidence.json of version {facts.version}, rehearsal: the real service answered {rows} golden rows"
+    return f"evidence.json of version {inputs.version}, rehearsal: the real service answered {rows} golden rows"
 
 
-def _rolled_back(facts: ScoreCardInput) -> str | None:
-    for each in reversed(facts.promotions):
+def _rolled_back(inputs: ScoreCardInput) -> str | None:
+    for each in reversed(inputs.promotions):
         if each.from_version is not None and each.to_version < each.from_version:
             return (
                 f"sluice.promotion, sequence {each.sequence}: rolled back to version {each.to_version} by {each.actor}"
@@ -179,20 +180,20 @@ def _rolled_back(facts: ScoreCardInput) -> str | None:
     return None
 
 
-def _same_features(facts: ScoreCardInput) -> str | None:
-    data = facts.pack.evaluation.data if facts.pack else None
+def _same_features(inputs: ScoreCardInput) -> str | None:
+    data = inputs.pack.evaluation.data if inputs.pack else None
     if data is None or data.served_rows == 0 or data.served_differences:
         return None
-    return f"evidence.json of version {facts.version}, evaluation.data: {data.served_rows:,} rows the same as served"
+    return f"evidence.json of version {inputs.version}, evaluation.data: {data.served_rows:,} rows the same as served"
 
 
-def _stable(facts: ScoreCardInput) -> str | None:
-    if facts.pack is None or not facts.pack.parity.passed:
+def _stable(inputs: ScoreCardInput) -> str | None:
+    if inputs.pack is None or not inputs.pack.parity.passed:
         return None
-    parity = facts.pack.parity
+    parity = inputs.pack.parity
     return (
-        f"evidence.json of version {facts.version}, parity: single precision within {parity.largest_difference:.2g} of "
-        f"double on {parity.rows:,} rows"
+        f"evidence.json of version {inputs.version}, parity: single precision within "
+        f"{parity.largest_difference:.2g} of double on {parity.rows:,} rows"
     )
 
 
@@ -216,7 +217,7 @@ ITEMS: tuple[Item, ...] = (
         _any_gate("slice_threshold", "no_inferior_slice"),
     ),
     Item("model-7", "model", "The model is tested for considerations of inclusion", _gate("fairness_gap")),
-    Item("infrastructure-1", "infrastructure", "Training is reproducible", _trained_twice),
+    Item("infrastructure-1", "infrastructure", "Training is reproducible", _reproducible),
     Item("infrastructure-2", "infrastructure", "Model specs are unit tested", None),
     Item("infrastructure-3", "infrastructure", "The ML pipeline is integration tested", None),
     Item("infrastructure-4", "infrastructure", "Model quality is validated before serving", _decided),

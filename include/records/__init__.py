@@ -1,6 +1,6 @@
 """The frozen values that pass between steps: references, figures and verdicts, never rows.
 
-Each turns into JSON with ``to_plain`` and back with ``from_plain``: so it crosses a task boundary in Airflow.
+``to_plain`` turns a record into JSON types and ``from_plain`` back, to pass it between Airflow tasks.
 """
 
 from include.records.alerts import Alert

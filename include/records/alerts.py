@@ -1,4 +1,4 @@
-"""What an operator is told."""
+"""Alerts to operators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.records.base import Record
 
 
 class Alert(Record):
-    """What an operator is told when something failed."""
+    """A message to operators about a failure."""
 
     model: str | None
     dag_id: str

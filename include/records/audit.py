@@ -1,4 +1,4 @@
-"""What an auditor is told: single checks of a version, and statements that people signed."""
+"""Records for auditors: the checks of a version, and statements that people signed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.records.base import Record
 
 
 class AuditCheck(Record):
-    """One thing that was checked of a registered version, and what was found."""
+    """One check of a registered version, and its result."""
 
     name: str
     passed: bool
@@ -29,6 +29,6 @@ class Attestation(Record):
 
     @property
     def signed_text(self) -> bytes:
-        """What the signature is over. Its first words keep it from passing for anything else that is signed."""
-        said = self.model_dump(mode="json", exclude={"signature"})
-        return b"sluice attestation\n" + json.dumps(said, sort_keys=True).encode()
+        """The bytes that are signed. The first line distinguishes them from everything else that is signed."""
+        content = self.model_dump(mode="json", exclude={"signature"})
+        return b"sluice attestation\n" + json.dumps(content, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""The parent of every record, and the stretch of time that most of them are about."""
+"""The base class of every record, and the period that most of them refer to."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Record(BaseModel):
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """Return the record that ``to_plain`` made `plain` of."""
+        """Return the record of which ``to_plain`` returned `plain`."""
         return cls.model_validate(plain)
 
 
 class Period(Record):
-    """The half-open stretch of event time ``[start, end)``, in UTC."""
+    """The half-open period of event time ``[start, end)``, in UTC."""
 
     start: AwareDatetime
     end: AwareDatetime

@@ -1,4 +1,4 @@
-"""A candidate on its way to being served."""
+"""A candidate in the steps from training to its registration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from include.records.reproducible import Reproducibility
 class FittedCandidate(Record):
     """A fitted estimator and its baseline, in the run's working folder, with the files' digests.
 
-    `thresholds` of a binary ``candidate`` and ``baseline`` are those from which on F1 counts a row as
-    positive, chosen on training rows that neither was fitted on for the purpose.
+    `thresholds` of a binary ``candidate`` and ``baseline`` are the probabilities from which F1 counts a row as
+    positive. They were chosen on training rows that were kept out of a fit for this purpose.
     """
 
     model: str
@@ -26,7 +26,7 @@ class FittedCandidate(Record):
 
 
 class ParityReport(Record):
-    """How far ONNX is from scikit-learn on the whole holdout."""
+    """The differences between ONNX and scikit-learn on the whole holdout."""
 
     rows: int
     largest_difference: float

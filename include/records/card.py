@@ -1,4 +1,4 @@
-"""What a model card draws. It lies in the run's folder as a file, since it is too large to pass between tasks."""
+"""The curves of a model card. They are a file in the run's folder, since they are too large to pass between tasks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Curve(Record):
 class Bin(Record):
     """One bar of a histogram, or one point of a reliability diagram.
 
-    For a reliability diagram `predicted` is the mean probability in the bin and `observed` the share
-    that it came true for.
+    In a reliability diagram `predicted` is the mean probability in the bin, and `observed` the share of its rows in
+    which the event occurred.
     """
 
     low: float
@@ -39,14 +39,14 @@ class Importance(Record):
 
 
 class CardData(Record):
-    """Curves and histograms on the holdout, by who answered: ``candidate``, ``champion``, ``baseline``.
+    """Curves and histograms on the holdout, by model: ``candidate``, ``champion``, ``baseline``.
 
     Parameters
     ----------
     roc, precision_recall : dict of str to Curve
         Of a binary model; of a multiclass one, keys are ``candidate: <class>`` for each class.
     calibration : dict of str to tuple of Bin
-        Fifteen bins with as many rows each. Of a multiclass model: of the probability of its answer.
+        Fifteen bins with equal numbers of rows. Of a multiclass model: of the probability of the predicted class.
     scores : tuple of Bin
         Histogram of the candidate's probability of the positive class, or of its values.
     residuals : dict of str to tuple of Bin

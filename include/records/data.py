@@ -1,4 +1,4 @@
-"""What the data are: how a window is split, what their contract said, where they were frozen."""
+"""The data of a run: how the window is split, the result of the data contract, and the snapshot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Split(Record):
 
 
 class CheckResult(Record):
-    """One expectation of a data contract, held against the data."""
+    """The result of one expectation of a data contract."""
 
     expectation: str
     column: str | None
@@ -42,7 +42,7 @@ class CheckResult(Record):
 
 
 class ValidationReport(Record):
-    """What a data contract said of one period."""
+    """The result of a data contract for one period."""
 
     model: str
     run_id: str
@@ -64,7 +64,7 @@ class ValidationReport(Record):
 
 
 class SnapshotRef(Record):
-    """The rows that a version is trained and judged on: one Parquet file, named by its digest."""
+    """The rows that a version is trained and evaluated on: one Parquet file, named by its digest."""
 
     model: str
     path: str

@@ -14,10 +14,9 @@ from include.records.shadow import Divergence
 class Evaluation(Record):
     """Candidate, champion and baseline on the same holdout rows.
 
-    ``champion`` is None when there is no champion, or when it cannot answer these rows;
-    ``champion_note`` then says why. ``champion_sequence`` is the sequence that was in force when they were
-    compared: a promotion on this evidence holds only while it still is. Everything from
-    `confidence_level` on has a default, since versions registered before it was measured are still read.
+    ``champion`` is None when there is no champion, or when it cannot predict these rows; ``champion_note`` then has the
+    reason. ``champion_sequence`` is the sequence in force at the comparison; a promotion on this evidence requires that
+    it is still in force. Fields from `confidence_level` on have defaults, so that versions without them can be read.
 
     Parameters
     ----------
@@ -26,17 +25,17 @@ class Evaluation(Record):
     differences, baseline_differences : dict of str to Difference
         Candidate less champion, candidate less baseline, paired.
     n_blocks, block_description : int, str
-        How many blocks of time were resampled, their length, and the reason, if it is not the declared one.
+        The number of resampled blocks of time; their length, and the reason if it is not the declared one.
     threshold : float or None
-        The probability from which the candidate's F1 counts a row as positive; chosen on training rows.
+        The probability from which the candidate's F1 counts a row as positive. It was chosen on training rows.
     divergence : Divergence or None
         The distance of its predictions from the champion's; None without a champion that can be compared.
     slices, worst_slices : tuple of SliceMetric
-        The declared ones; and the worst of all features and pairs of features.
+        The declared slices, and the worst ones of all features and pairs of features.
     slices_left_out : int
         Declared slices with too few rows.
     reused_by : tuple of int
-        Versions registered before that were evaluated on a holdout that overlaps this one.
+        Earlier versions that were evaluated on a holdout that overlaps this one.
     card_digest : str or None
         SHA-256 of the file with the card's curves, in the run's folder.
     """
@@ -75,7 +74,7 @@ class Evaluation(Record):
 
     @property
     def reuse(self) -> str:
-        """How often the holdout was used before, as a sentence: each use makes a lucky result more likely."""
+        """How often the holdout was used before, as a sentence. Each use makes a good result by chance more likely."""
         uses = len(self.reused_by)
         if not uses:
             return "No earlier candidate was evaluated on this holdout."
@@ -84,7 +83,7 @@ class Evaluation(Record):
 
 
 class GateResult(Record):
-    """The result of one gate: the value, its limit and whether it passed, and the three in a sentence."""
+    """The result of one gate: the value, its limit, whether it passed, and a sentence with all three."""
 
     gate: str
     metric: str
@@ -134,7 +133,7 @@ class Rehearsal(Record):
 
     @property
     def sentence(self) -> str:
-        """What happened, in a line."""
+        """The result in one line."""
         if not self.ready:
             return f"not ready: {self.faults[0] if self.faults else 'the service did not say why'}"
         golden = "bit for bit" if self.golden_exact else "NOT as at training"
@@ -156,9 +155,9 @@ class Evidence(Record):
     rehearsal : Rehearsal or None
         None when the candidate was not rehearsed.
     reproducibility : Reproducibility or None
-        None when it was trained once only.
+        None when it was trained only once.
     history : tuple of dict
-        The metrics of the model's accepted versions before, oldest first.
+        The metrics of the model's earlier accepted versions, oldest first.
     """
 
     evaluation: Evaluation

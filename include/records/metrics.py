@@ -15,17 +15,17 @@ class Interval(Record):
 
 
 class Difference(Record):
-    """The paired difference of one metric on the same rows: candidate less rival, with its uncertainty.
+    """The paired difference of one metric on the same rows: candidate minus the other model, with its uncertainty.
 
     Parameters
     ----------
     value, low, high : float
-        In the metric's own direction: of a loss, negative is better. The interval is two-sided, at
-        the evaluation's confidence level.
+        In the metric's own direction: for a loss, a negative difference is better. The interval is two-sided, at the
+        evaluation's confidence level.
     standard_error : float
         0 when both gave the same predictions.
     degrees_of_freedom : int or None
-        Of the t distribution that confidence bounds are taken from; None: the normal distribution.
+        Of the t distribution of the confidence bounds; None: the normal distribution.
     method : str
         ``delong``, ``delong by block`` or ``bootstrap by block``.
     """

@@ -1,4 +1,4 @@
-"""The same number twice: what a sample of a partition got from the running service, beside what batch scoring gave."""
+"""Online parity: the predictions of the service for a sample of a partition, compared with the batch scores."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ParityVerdict = Literal["equal", "differs", "not_checked"]
 
 
 class ParityCheck(Record):
-    """One look at one partition, as ``sluice.parity_check`` keeps it.
+    """One check of one partition, as stored in ``sluice.parity_check``.
 
-    `largest_ulp` is the greatest distance between two answers to one row, in units of the last place of
-    single precision: 0 is the same bits. `reason` says why nothing was checked, or which row differs.
+    `largest_ulp` is the maximum distance between two predictions for one row, in units in the last place of single
+    precision; 0 means equal bits. `reason` is why nothing was checked, or which row differs.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What the ledger holds: versions and promotions."""
+"""The records of the ledger: versions, promotions and approvals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from include.records.evidence import Decision, Evaluation
 
 
 class ModelVersion(Record):
-    """A registered version: what the ledger holds of it. Never changed once written.
+    """A registered version, as the ledger holds it. It never changes.
 
-    `requested_by` is who triggered the run; None: its schedule.
+    `requested_by` is the person who triggered the run; None: its schedule.
     """
 
     model: str
@@ -32,17 +32,16 @@ class ModelVersion(Record):
 
     @property
     def evidence_digest(self) -> str:
-        """SHA-256 of everything above: what a promotion was decided on.
+        """SHA-256 of all fields above: of what a promotion was decided on.
 
-        Fields at their defaults are left out, so that a field that later versions of Sluice add
-        changes no digest of today.
+        Fields with default values are left out, so that a field added later does not change existing digests.
         """
         plain = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 class Promotion(Record):
-    """One move of the champion; the one with the highest sequence number is in force."""
+    """One change of the champion. The promotion with the highest sequence number is in force."""
 
     model: str
     sequence: int
@@ -55,9 +54,9 @@ class Promotion(Record):
 
 
 class ApprovalDecision(Record):
-    """What a person said of a version: stored for good, and void once anything it says has changed.
+    """A person's decision on a version. It is stored permanently, and is void when anything in it has changed.
 
-    `champion_sequence` and `newest_version` are what they were when it was said.
+    `champion_sequence` and `newest_version` are those at the time of the decision.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""Whether training again gives the same model."""
+"""Reproducibility of a training."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Shard(Record):
 
 
 class ScorePlan(Record):
-    """How one partition is going to be scored: by which version, in how many shards.
+    """How a partition will be scored: by which version, in how many shards.
 
     `attempt` is the plan's number among all attempts at this partition: a newer plan fences this one.
     """
@@ -44,11 +44,11 @@ class ScorePlan(Record):
 
 
 class StagedShard(Record):
-    """One shard's scores in a staging table that nobody reads yet, and what they are like.
+    """One shard's scores in a staging table, not published yet, with their counts and sums.
 
-    `row_count` is what the database says it took, and equals the rows read and scored. `score_sums` holds
-    the sum of each answer column and `label_counts` how many rows each class has, for the declared bounds.
-    The seconds are those in which reading, predicting and writing were at work; they overlap.
+    `row_count` is the number that the database reports as written; it equals the rows read and scored. For the declared
+    bounds, `score_sums` has the sum of each prediction column, and `label_counts` the rows of each class. The seconds
+    are those spent on reading, predicting and writing; they overlap.
     """
 
     model: str

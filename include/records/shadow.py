@@ -1,4 +1,4 @@
-"""How far a challenger's scores are from the champion's."""
+"""The divergence of a challenger's scores from the champion's."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from include.records.base import Record
 
 
 class Divergence(Record):
-    """How far a challenger's answers to some rows are from the champion's.
+    """The divergence of a challenger's predictions for some rows from the champion's.
 
     Parameters
     ----------
     rank_correlation : float or None
-        Spearman's, the mean over the answer columns; None where all answers of one of the two are equal.
+        Spearman's, the mean over the prediction columns; None when one of the two predicts the same for all rows.
     decile_moves : float
-        Share of rows that stand in another tenth of the challenger's scores than of the champion's.
+        Share of rows that are in another decile of the challenger's scores than of the champion's.
     label_flips : float or None
-        Share of rows that get another class; None for a regression.
+        Share of rows with another predicted class; None for a regression.
     """
 
     rank_correlation: float | None
@@ -28,14 +28,14 @@ class Divergence(Record):
 
     @property
     def sentence(self) -> str:
-        """The figures in a line."""
+        """The numbers in one line."""
         rank = "not defined" if self.rank_correlation is None else f"{self.rank_correlation:.4f}"
         flips = "" if self.label_flips is None else f", {self.label_flips:.2%} of labels flipped"
         return f"rank correlation {rank}, {self.decile_moves:.2%} of rows in another tenth{flips}"
 
 
 class ShadowDivergence(Divergence):
-    """Rows scored by a challenger, beside what the champion published, or answered online, of the same.
+    """A challenger's scores, compared with the champion's published scores or online predictions of the same rows.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class ShadowDivergence(Divergence):
         A partition, which begins at `partition_start`; or a sample of requests, answered from `sampled_from`
         to `sampled_to`.
     row_count : int
-        How many rows both answered.
+        Number of rows that both predicted.
     refused_rows : int
-        Rows that the champion answered and the challenger refuses to.
+        Number of rows that the champion predicted and the challenger rejects.
     """
 
     model: str
@@ -61,14 +61,14 @@ class ShadowDivergence(Divergence):
 
     @property
     def rows_of(self) -> str:
-        """Which rows these are, in words."""
+        """A description of the rows."""
         if self.source == "batch":
             return f"the partition of {self.partition_start:%Y-%m-%d %H:%M}"
         return f"requests sampled from {self.sampled_from:%Y-%m-%d %H:%M} to {self.sampled_to:%Y-%m-%d %H:%M}"
 
     @property
     def sentence(self) -> str:
-        """The figures in a line, and of what they are."""
+        """The numbers and their source in one line."""
         refused = f"; it refuses {self.refused_rows:,} rows more" if self.refused_rows else ""
         return (
             f"version {self.version} beside champion {self.champion_version} on {self.row_count:,} rows of "

@@ -1,4 +1,4 @@
-"""The dress rehearsal: the real service, started on a candidate alone, before anybody depends on it."""
+"""The rehearsal: the real service is started with only the candidate, before it is registered."""
 
 from include.rehearsal.run import rehearse
 from include.rehearsal.sandbox import ServiceSandbox

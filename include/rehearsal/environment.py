@@ -1,4 +1,4 @@
-"""The settings of the service under rehearsal: production's, but for what would reach production."""
+"""The settings of the service under rehearsal: those of production, except what would affect production."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.signing import Keyring
 
 HOST: Final = "127.0.0.1"
 ANSWER_SECONDS: Final = 30.0
-MOST_WORKERS = 2
+MAX_WORKERS = 2
 
 
 def service_environment(settings: Settings, model: str, home: Path, pin: Pin, port: int, secret: str) -> dict[str, str]:
@@ -24,12 +24,12 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
     Parameters
     ----------
     settings : Settings
-        Production's.
+        The settings of production.
     home : Path
         The scratch home, with the artifact and the declaration.
     pin : Pin
     secret : str
-        Signs the tokens that this service takes.
+        The secret for the tokens of this service.
     """
     changed = settings.model_copy(
         update={
@@ -40,20 +40,21 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
             "service_pinned_versions": {model: pin},
             "service_host": HOST,
             "service_port": port,
-            "service_workers": min(settings.service_workers, MOST_WORKERS),
-            # What would refuse the load, or tell the world of it as if clients had come.
+            "service_workers": min(settings.service_workers, MAX_WORKERS),
+            # The rate limit would reject the load. Samples, metrics and alerts would look like those of clients.
             "service_rate_limit": 0,
             "service_sample_rate": 0,
             "statsd_host": None,
             "alert_channels": {},
-            # The service checks tokens as in production, but only ones of this rehearsal.
+            # The service checks tokens as in production, but with the secret of this rehearsal.
             "auth_secret": SecretStr(secret),
             "auth_public_key": None,
             "auth_jwks_url": None,
-            # It checks signatures with the public keys that production's trusts, and has no private one.
+            # It verifies artifacts with production's trusted public keys, and has no private key.
             "signing_key": None,
             "trusted_keys": _trusted_keys(settings),
-            # A pinned service asks no database: the candidate is in no ledger yet, and production's is left alone.
+            # A pinned service uses no database: the candidate is not in the ledger yet, and production's is not
+            # touched.
             "database_url": None,
             "service_database_url": None,
             "trainer_database_url": None,
@@ -66,7 +67,7 @@ def service_environment(settings: Settings, model: str, home: Path, pin: Pin, po
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    """Return the variables from which a child reads these very settings; what was never set stays unset."""
+    """Return the environment variables from which a child reads these settings; unset ones stay unset."""
     variables = {}
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
@@ -81,8 +82,8 @@ def _variables(settings: Settings) -> dict[str, str]:
 
 
 def _trusted_keys(settings: Settings) -> str:
-    """Return the public keys that the service trusts in production, each as its one line."""
+    """Return the public keys that the service trusts in production, each as one line of base64."""
     named = settings.trusted_keys is not None
-    # Where training runs, its own key is trusted; a service that is told whom to trust knows only those.
+    # The host of training trusts its own key. A service with SLUICE_TRUSTED_KEYS trusts only the keys listed there.
     keyring = Keyring.of(settings.model_copy(update={"signing_key": None}) if named else settings)
     return ",".join(keyring.trusted_lines())

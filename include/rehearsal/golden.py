@@ -1,4 +1,4 @@
-"""The golden rows, asked over HTTP: the answers must be those of training, bit for bit."""
+"""The golden rows, predicted over HTTP: the answers must be those of training, bit for bit."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from include.service_client import ServiceClient, ServiceResponse, request_body,
 def golden_faults(
     client: ServiceClient, signature: ModelSignature, golden: Sequence[GoldenRow], artifact_digest: str
 ) -> Iterator[str]:
-    """Ask each row alone, then all at once; yield a sentence for each answer that differs in any bit.
+    """Request each row alone, then all at once; yield a sentence for each answer that differs in any bit.
 
     Parameters
     ----------
     artifact_digest : str
-        What every answer must name as the artifact that gave it.
+        The artifact digest that every answer must contain.
     """
     path = f"/v1/models/{signature.model}/predict"
     for position, row in enumerate(golden):
         answer = client.send("POST", path, request_body(row.features))
-        yield from _held_against([row], answer, signature, artifact_digest, f"golden row {position}")
+        yield from _compare([row], answer, signature, artifact_digest, f"golden row {position}")
     everything = client.send("POST", path, request_body([row.features for row in golden]))
-    yield from _held_against(golden, everything, signature, artifact_digest, "the golden rows in one request")
+    yield from _compare(golden, everything, signature, artifact_digest, "the golden rows in one request")
 
 
-def _held_against(
+def _compare(
     rows: Sequence[GoldenRow], answer: ServiceResponse, signature: ModelSignature, artifact_digest: str, what: str
 ) -> Iterator[str]:
-    told = answer.document
-    if answer.status != 200 or not isinstance(told, dict):  # HTTP's "OK"
+    document = answer.document
+    if answer.status != 200 or not isinstance(document, dict):  # 200 OK
         yield f"{what}: expected an answer; found status {answer.status}: {answer.body[:200].decode(errors='replace')}"
         return
-    if told.get("artifact_digest") != artifact_digest:
-        yield f"{what}: expected an answer of artifact {artifact_digest[:12]}…; found {told.get('artifact_digest')}"
-    predictions = told.get("predictions") or [told.get("prediction")]
+    if document.get("artifact_digest") != artifact_digest:
+        yield f"{what}: expected an answer of artifact {artifact_digest[:12]}…; found {document.get('artifact_digest')}"
+    predictions = document.get("predictions") or [document.get("prediction")]
     if len(predictions) != len(rows):
         yield f"{what}: expected {len(rows)} predictions; found {len(predictions)}"
         return
     for row, prediction in zip(rows, predictions, strict=True):
         got = _scores(prediction, signature)
         if got is None or _bits(got) != _bits(row.answer):
-            yield f"{what}: must get {list(row.answer)}, as at training; the service answered {got}"
+            yield f"{what}: expected {list(row.answer)}, as in training; the service answered {got}"
             return
 
 
 def _scores(prediction: Any, signature: ModelSignature) -> tuple[float, ...] | None:
-    """Return the scores of one prediction in the signature's order; None when it is no such prediction."""
+    """Return the scores of one prediction in the signature's order; None when its structure is wrong."""
     try:
         return scores_of(prediction, signature.classes)
     except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A short load over a few kept connections, and how long the answers took."""
+"""A short load over a few persistent connections, and its response times."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from include.rehearsal.environment import ANSWER_SECONDS, HOST
 CONNECTIONS = 4
 REQUESTS = 600
 WARM_UP = 100
-MOST_SECONDS = 5.0
+MAX_SECONDS = 5.0
 _OK = b"HTTP/1.1 200"
 _LENGTH = b"content-length:"
 
 
 @dataclass(slots=True)
 class Timings:
-    """What a load showed.
+    """The result of a load.
 
     Parameters
     ----------
     milliseconds : list of float
-        From the first byte sent to the last received, one each answer after the warm-up.
+        From the first byte sent to the last received, for each answer after the warm-up.
     refused : int
-        Requests that were answered with something else than 200, or not at all.
+        Requests that were not answered with status 200, or not at all.
     """
 
     milliseconds: list[float] = field(default_factory=list)
     refused: int = 0
 
     def percentile(self, share: float) -> float | None:
-        """Return the smallest time that at least `share` of the answers kept to; None when there is none."""
+        """Return the smallest time within which at least `share` of the answers came; None without answers."""
         if not self.milliseconds:
             return None
         ordered = sorted(self.milliseconds)
-        # The nearest rank: no interpolation between answers that were given.
+        # Nearest rank: one of the measured times, without interpolation.
         return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
 
 
@@ -51,19 +51,19 @@ def run_load(
     *,
     requests: int = REQUESTS,
     warm_up: int = WARM_UP,
-    most_seconds: float = MOST_SECONDS,
+    max_seconds: float = MAX_SECONDS,
 ) -> Timings:
-    """Send `requests` after a warm-up, always one a connection under way, and time each.
+    """Send `requests` after a warm-up, one at a time on each connection, and time each.
 
-    All connections are served by this one thread, waiting on all at once: threads of Python would wait
-    for each other, and that waiting would be taken for the service's.
+    This one thread serves all connections. Python threads would wait for each other, and this time would be measured as
+    the service's.
 
     Parameters
     ----------
     bodies : sequence of bytes
-        Asked in turn.
-    most_seconds : float
-        When this is over the load ends, with as many answers as came.
+        The bodies of the requests, sent in turn.
+    max_seconds : float
+        After this time the load ends, with the answers received so far.
     """
     timings = Timings()
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -73,7 +73,7 @@ def run_load(
     )  # fmt: skip
     todo = islice(messages, warm_up + requests)
     answered = 0
-    deadline = time.perf_counter() + most_seconds
+    deadline = time.perf_counter() + max_seconds
     with selectors.DefaultSelector() as selector:
         open_ones = {_Connection(port) for _ in range(CONNECTIONS)}
         try:
@@ -82,7 +82,7 @@ def run_load(
                 each.send(next(todo))
             while selector.get_map():
                 ready = selector.select(ANSWER_SECONDS)
-                if not ready:  # nobody answers any more
+                if not ready:  # no connection is answered any more
                     timings.refused += len(selector.get_map())
                     break
                 for key, _ in ready:
@@ -107,7 +107,7 @@ def run_load(
 
 
 class _Connection:
-    """One kept connection with at most one request under way."""
+    """One persistent connection with at most one pending request."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS)
@@ -123,7 +123,7 @@ class _Connection:
         self.socket.sendall(message)
 
     def receive(self) -> bool | None:
-        """Take what came: whether the answer is 200 once it is whole, None before."""
+        """Read the next bytes; return whether the status is 200 once the answer is complete, None before."""
         try:
             piece = self.socket.recv(65536)
         except OSError:

@@ -11,11 +11,11 @@ from include.service_client import ServiceClient, ServiceResponse, request_body
 from include.settings import Settings
 
 PROBLEM = "application/problem+json"
-DEPTH = 600  # deeper than any setting allows
+DEPTH = 600  # deeper than any configurable limit
 
 
 class Malformed(NamedTuple):
-    """One kind of request that nobody should be answered."""
+    """One kind of request that the service must refuse."""
 
     what: str
     body: bytes
@@ -25,16 +25,16 @@ class Malformed(NamedTuple):
 
 
 def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings: Settings) -> Iterator[Malformed]:
-    """Yield one request of each kind, made from a `row` that would be answered.
+    """Yield one request of each kind, made from a valid `row`.
 
     Parameters
     ----------
     signature : ModelSignature
-        Of the candidate: values are spoilt as it forbids them.
+        Of the candidate; it determines which values are invalid.
     row : dict
         Features by name.
     settings : Settings
-        Say how many rows and bytes are too many.
+        They contain the limits on rows and bytes.
     """
     good = request_body(row)
     name = signature.names[0]
@@ -62,7 +62,7 @@ def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings:
 def malformed_faults(
     client: ServiceClient, signature: ModelSignature, row: dict[str, Any], settings: Settings
 ) -> Iterator[str]:
-    """Send one request of each kind; yield a sentence for each that was not refused properly."""
+    """Send one request of each kind; yield a sentence for each that was not refused correctly."""
     for each in malformed_requests(signature, row, settings):
         path = f"/v1/models/{each.model or signature.model}/predict"
         answer = client.send(each.method, path, each.body, each.more)
@@ -77,7 +77,7 @@ def malformed_faults(
 def _refused(answer: ServiceResponse) -> bool:
     problem = answer.document
     return (
-        400 <= answer.status < 500  # HTTP's "the request is at fault"
+        400 <= answer.status < 500  # client errors
         and answer.media_type == PROBLEM
         and isinstance(problem, dict)
         and problem.get("status") == answer.status
@@ -86,7 +86,7 @@ def _refused(answer: ServiceResponse) -> bool:
 
 
 def _unfit_values(signature: ModelSignature) -> Iterator[tuple[str, Any, str]]:
-    """Yield, for each kind of feature that the signature has, values that it forbids."""
+    """Yield invalid values for each kind of feature in the signature."""
     seen = set()
     for feature in signature.features:
         if not feature.nullable and "missing" not in seen:

@@ -1,4 +1,4 @@
-"""The rehearsal itself: start, ask, load, stop, and say what happened."""
+"""The rehearsal itself: start the service, send requests and a load, stop it, and report."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 READY_SECONDS = 60.0
 LOOK_EVERY = 0.05
-MOST_FAULTS = 10
+MAX_FAULTS = 10
 
 
 @dataclass(slots=True)
 class _Course:
-    """How far a rehearsal came, and what went wrong on the way."""
+    """The progress of a rehearsal, and its faults so far."""
 
     ready: bool = False
     golden_exact: bool = False
@@ -38,7 +38,7 @@ class _Course:
 def rehearse(
     sandbox: ServiceSandbox, signature: ModelSignature, golden: Sequence[GoldenRow], onnx_digest: str
 ) -> Rehearsal:
-    """Start the service on the candidate, ask it, load it and stop it.
+    """Start the service with the candidate, send it requests and a load, and stop it.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def rehearse(
     Returns
     -------
     Rehearsal
-        It never raises for what a candidate does: each thing that went wrong is a sentence in ``faults``.
+        It never raises for a fault of the candidate: each fault is a sentence in ``faults``.
     """
     started, course = time.monotonic(), _Course()
     with sandbox.service() as service:
@@ -62,7 +62,7 @@ def rehearse(
             _act(sandbox, service, signature, golden, course)
         except NO_ANSWER as error:
             alive = "" if service.alive else " (its process has ended)"
-            course.faults.append(f"the service stopped answering{alive}: {error}; it last said: {service.log_tail()}")
+            course.faults.append(f"the service stopped answering{alive}: {error}; its log ends: {service.log_tail()}")
     for fault in course.faults:
         log.warning("rehearsal of %s: %s", signature.model, fault)
     report = Rehearsal(
@@ -79,7 +79,7 @@ def rehearse(
         memory_mib=course.memory_mib,
         size_bytes=_size(sandbox.artifact),
         seconds=time.monotonic() - started,
-        faults=tuple(course.faults[:MOST_FAULTS]),
+        faults=tuple(course.faults[:MAX_FAULTS]),
     )
     log.info("rehearsal of %s: %s", signature.model, report.sentence)
     return report
@@ -107,9 +107,9 @@ def _act(
 
 
 def _not_ready(client: ServiceClient, service: Service) -> str | None:
-    """Wait until the service is ready; return what it says when it is not, or never will be."""
+    """Wait until the service is ready, and return None; otherwise return the reason why it is not."""
     deadline = time.monotonic() + READY_SECONDS
-    said = "nothing"
+    reported = "nothing"
     while service.alive and time.monotonic() < deadline:
         try:
             answer = client.send("GET", "/ready")
@@ -118,17 +118,17 @@ def _not_ready(client: ServiceClient, service: Service) -> str | None:
             continue
         if answer.ok:
             return None
-        told = answer.document
-        said = answer.body[:500].decode(errors="replace")
-        faults = [each["load_error"] for each in (told or {}).get("models", {}).values() if each.get("load_error")]
-        if faults:  # a pinned service does not try a refused artifact again
+        document = answer.document
+        reported = answer.body[:500].decode(errors="replace")
+        faults = [each["load_error"] for each in (document or {}).get("models", {}).values() if each.get("load_error")]
+        if faults:  # a pinned service does not retry a refused artifact
             return f"the service refused the candidate: {'; '.join(faults)}"
         time.sleep(LOOK_EVERY)
     if not service.alive:
-        return f"the service ended before it was ready; it last said: {service.log_tail()}"
-    return f"the service was not ready within {READY_SECONDS:g} s; /ready said: {said}"
+        return f"the service ended before it was ready; its log ends: {service.log_tail()}"
+    return f"the service was not ready within {READY_SECONDS:g} s; /ready answered: {reported}"
 
 
 def _size(artifact: Path) -> int:
-    """Return the bytes of what the service loads: everything of the artifact but the pickle for people."""
+    """Return the size in bytes of the files that the service loads: all but the pickle, which is for people."""
     return sum(file.stat().st_size for file in artifact.iterdir() if file.suffix != ".joblib")

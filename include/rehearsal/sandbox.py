@@ -1,4 +1,4 @@
-"""The sandbox: a scratch home with one artifact, and the service that runs on it as it does in production."""
+"""The sandbox: a scratch home with one artifact, and the service that runs on it as in production."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKEN_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class ServiceSandbox:
-    """What a rehearsal takes place on.
+    """A scratch home with the candidate's artifact, and the service that runs on it.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class ServiceSandbox:
     artifact_digest : str
         The digest of that artifact: the only one that the service may serve.
     settings : Settings
-        Production's; what would reach beyond the scratch home is changed.
+        The settings of production; those that reach beyond the scratch home are changed.
     log : Path
-        Where the service's output goes.
+        The file for the service's output.
     """
 
     spec: ModelSpec
@@ -51,17 +51,17 @@ class ServiceSandbox:
 
     @property
     def artifact(self) -> Path:
-        """Where the candidate's artifact lies."""
+        """The folder of the candidate's artifact."""
         return self.home / "artifacts" / self.spec.name / str(VERSION)
 
     @contextmanager
     def service(self) -> Iterator[Service]:
-        """Start the service, and stop it in the end, whatever happened: nothing is left running."""
+        """Start the service, and stop it at the end in any case: no process is left running."""
         self._declare()
         port, secret = any_free_port(HOST), secrets.token_hex(32)
         pin = Pin(version=VERSION, artifact_digest=self.artifact_digest)
         process = start_process(
-            # -P: the working folder is no place to import from.
+            # -P: nothing is imported from the working folder.
             [sys.executable, "-P", "-m", "model_service"],
             environment=service_environment(self.settings, self.spec.name, self.home, pin, port, secret),
             cwd=self.home,
@@ -75,7 +75,7 @@ class ServiceSandbox:
             _stop(process)
 
     def _declare(self) -> None:
-        """Copy the declaration of this one model: the service then knows no other."""
+        """Copy the declaration of this one model, so that the service knows no other."""
         copied = self.home / "models" / self.spec.name
         shutil.rmtree(copied, ignore_errors=True)
         shutil.copytree(self.spec.folder, copied, ignore=shutil.ignore_patterns("__pycache__"))
@@ -103,11 +103,11 @@ class Service:
         return max(sizes) / 2**20 if sizes else None
 
     def log_tail(self) -> str:
-        """Return the last lines that it wrote to its log."""
+        """Return the last lines of its log."""
         return log_tail(self.log, lines=3)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the service with SIGTERM, as an operator does, and kill what is left of it after 15 s."""
+    """Stop the service with SIGTERM, as an operator does; kill the processes that are left after 15 s."""
     terminate(session_processes({process.pid}), STOP_SECONDS)
     process.wait()

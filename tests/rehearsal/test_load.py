@@ -56,12 +56,12 @@ def port() -> Iterator[int]:
 
 
 def test_each_answer_after_the_warm_up_is_timed_and_each_refusal_counted(port: int) -> None:
-    timings = run_load(port, "/", {}, [b"a", b"bb"], requests=60, warm_up=0, most_seconds=60)
+    timings = run_load(port, "/", {}, [b"a", b"bb"], requests=60, warm_up=0, max_seconds=60)
     assert timings.refused == 20
     assert len(timings.milliseconds) == 40
     assert min(timings.milliseconds) > 0
 
 
 def test_a_load_ends_when_its_time_is_over(port: int) -> None:
-    timings = run_load(port, "/", {}, [b"a"], requests=10_000_000, warm_up=0, most_seconds=0.2)
+    timings = run_load(port, "/", {}, [b"a"], requests=10_000_000, warm_up=0, max_seconds=0.2)
     assert 0 < len(timings.milliseconds) < 10_000_000

@@ -166,7 +166,7 @@ def test_so_is_one_whose_golden_answers_were_changed_along_with_it(
     assert report.ready
     assert not report.golden_exact
     assert not report.passed
-    assert "golden row 0: must get" in report.faults[0]
+    assert "golden row 0: expected" in report.faults[0]
     assert services_on(tmp_path) == []
 
 

@@ -1,7 +1,7 @@
-"""Gates: from the evidence to a decision, which depends on nothing else.
+"""Gates: the decision on a candidate, a function of the evidence alone.
 
-Start with `decide`. Each kind of gate is evaluated in the module of its subject; a kind without a
-function here fails at import.
+Start with `decide`. Each kind of gate is evaluated in the module of its subject. The import fails if a kind has no
+function here.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ if _LACKING:
 def decide(evidence: Evidence, policy: Sequence[Gate]) -> Decision:
     """Decide on a candidate: accepted when every gate passes.
 
-    A gate whose value is missing does not pass. Three gates need no declaration: ONNX agrees with
-    scikit-learn; a second training gave the same bytes, where there was one; the rehearsal had no
-    problem, where there was one.
+    A gate whose value is missing does not pass. Three gates need no declaration: ONNX agrees with scikit-learn; a
+    second training, if any, gave the same bytes; the rehearsal, if any, had no fault.
     """
     gates = list(policy)
     declared = {type(gate) for gate in gates}

@@ -56,7 +56,7 @@ def _memory(gate: Memory, evidence: Evidence) -> GateResult:
 
 
 def evaluate_rehearsal(rehearsal: Rehearsal) -> GateResult:
-    """Evaluate the rehearsal as a whole: a gate of every policy, where there was a rehearsal."""
+    """Evaluate the rehearsal as a whole: a gate of every policy if there was a rehearsal."""
     count = len(rehearsal.faults)
     if rehearsal.passed:
         found = f"{rehearsal.golden_rows} golden rows equal bit for bit, {rehearsal.requests:,} requests, no problem"

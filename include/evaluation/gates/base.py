@@ -1,4 +1,4 @@
-"""What every gate does: compare a value with a limit, and report both in a sentence.
+"""Common parts of the gates: a value is compared with a limit, and a sentence reports both.
 
 A sentence gives the values first, then the limit, then the verdict.
 """
@@ -13,8 +13,8 @@ from include.spec import METRICS, Gate
 
 
 @singledispatch
-def evaluate_gate(gate: Gate, evidence: Evidence) -> GateResult:  # the signature of all
-    """Evaluate one gate; each kind registers its function."""
+def evaluate_gate(gate: Gate, evidence: Evidence) -> GateResult:  # the same signature for all kinds
+    """Evaluate one gate with the function that its kind has registered."""
     raise NotImplementedError(f"no function to evaluate a gate of type {type(gate).__name__}")
 
 
@@ -43,12 +43,12 @@ def result(
 
 
 def not_measured(kind: str, metric: str, limit: float | None, why: str = "no value on this holdout") -> GateResult:
-    """Return the result of a gate whose value is missing: what was not measured did not pass."""
+    """Return the result of a gate whose value was not measured: it does not pass."""
     return result(kind, metric, None, limit, passed=False, found=f"{metric}: not measured ({why})")
 
 
 def no_champion(kind: str, metric: str, value: float | None = None) -> GateResult:
-    """Return the result of a gate that compares with a champion where there is none: the first candidate passes."""
+    """Return the result of a comparison with the champion when there is none: the first candidate passes."""
     found = f"{metric}: no champion yet, so there is nothing to compare with"
     return result(kind, metric, value, None, passed=True, found=found)
 

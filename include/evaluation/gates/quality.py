@@ -17,11 +17,11 @@ from include.spec import (
 )
 from include.spec.gates.quality import Limits
 
-TO_DEVIATION = 1.4826  # of a normal distribution, from the median absolute deviation
+TO_DEVIATION = 1.4826  # standard deviation of a normal distribution, divided by its median absolute deviation
 
 
 def excess(limits: Limits, value: float) -> tuple[float, float]:
-    """Return by how much a value is beyond its limits (negative within them), and the limit that is nearest to it."""
+    """Return the distance of a value beyond its limits (negative within them), and the nearest limit."""
     beyond = []
     if limits.minimum is not None:
         beyond.append((limits.minimum - value, limits.minimum))
@@ -142,12 +142,12 @@ def _against_champion(
 
 
 def _compared(
-    metric: str, ours: float, rival: str, theirs: float, difference: Difference, alpha: float, bound: float
+    metric: str, ours: float, reference: str, theirs: float, difference: Difference, alpha: float, bound: float
 ) -> str:
     """Return both values and their difference, with its confidence bound on the worse side."""
     side = "lower" if METRICS[metric].higher_is_better else "upper"
     return (
-        f"{metric}: candidate {ours:.4f}, {rival} {theirs:.4f}, difference {difference.value:+.4f} "
+        f"{metric}: candidate {ours:.4f}, {reference} {theirs:.4f}, difference {difference.value:+.4f} "
         f"({1 - alpha:.0%} {side} bound {METRICS[metric].gain(bound):+.4f})"
     )
 
