@@ -1,4 +1,4 @@
-"""Approvals in the database: stored decisions of people, and the database's refusals as errors."""
+"""Approvals in the database: stored decisions of people, and errors for the database's refusals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store_approval(
     Raises
     ------
     ApprovalVoidError
-        When the evidence is not that of the registered version.
+        When the evidence differs from that of the registered version.
     ApproverNotAllowedError
         When the approver triggered the run.
     """
@@ -65,7 +65,7 @@ def read_approvals(engine: Engine, model: str) -> tuple[ApprovalDecision, ...]:
 
 
 def _refusal(error: DBAPIError, version: ModelVersion, approver: str) -> Exception:
-    """Return the error for the database's refusal to store a decision; the error itself when it is another one."""
+    """Return the error for the database's refusal to store a decision; other errors are returned unchanged."""
     if getattr(error.orig, "sqlstate", None) == OTHER_EVIDENCE:
         return ApprovalVoidError(version.model, version.version, "the evidence changed")
     if NOT_BY_ONESELF in str(error.orig):
@@ -76,7 +76,7 @@ def _refusal(error: DBAPIError, version: ModelVersion, approver: str) -> Excepti
 
 
 def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
-    """Return the error for the database's refusal to promote `version`; the error itself when it is another one."""
+    """Return the error for the database's refusal to promote `version`; other errors are returned unchanged."""
     code = getattr(error.orig, "sqlstate", None)
     if code == NEEDS_APPROVAL:
         return ApprovalRequiredError(version.model, version.version, str(error.orig).splitlines()[0])

@@ -23,10 +23,10 @@ class Attestations:
         self._engine = engine
         self._keys = keys
 
-    def add(self, said: Attestation) -> Attestation:
-        """Sign a statement and store it; SettingsError when there is no key to sign with."""
-        signature = self._keys.signer().sign(said.signed_text).decode()
-        signed = said.model_copy(update={"signature": signature})
+    def add(self, attestation: Attestation) -> Attestation:
+        """Sign a statement and store it; SettingsError when there is no key that signs."""
+        signature = self._keys.signer().sign(attestation.signed_text).decode()
+        signed = attestation.model_copy(update={"signature": signature})
         with self._engine.begin() as connection:
             connection.execute(
                 text(
@@ -38,7 +38,7 @@ class Attestations:
         return signed
 
     def newest(self, model: str) -> dict[str, Attestation]:
-        """Return the newest statement on each test, even if it does not count."""
+        """Return the newest statement on each test, even if it is not valid."""
         statement = text(
             "SELECT DISTINCT ON (test) model, test, statement, actor, attested_at, signature::text AS signature"
             " FROM sluice.attestation WHERE model = :model ORDER BY test, id DESC"
@@ -47,11 +47,11 @@ class Attestations:
             rows = connection.execute(statement, {"model": model}).mappings()
             return {row["test"]: Attestation.model_validate(dict(row)) for row in rows}
 
-    def verify(self, said: Attestation) -> str | None:
-        """Return the reason why a statement does not count; None when a trusted key signed it."""
-        thing = f"the statement on {said.test} of '{said.model}' in sluice.attestation"
+    def verify(self, attestation: Attestation) -> str | None:
+        """Return the reason why a statement is not valid; None when a trusted key signed it."""
+        thing = f"the statement on {attestation.test} of '{attestation.model}' in sluice.attestation"
         try:
-            self._keys.verify(said.signed_text, said.signature.encode(), thing=thing)
+            self._keys.verify(attestation.signed_text, attestation.signature.encode(), thing=thing)
         except (SignatureError, SettingsError) as error:
             return str(error)
         return None

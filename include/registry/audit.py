@@ -1,4 +1,4 @@
-"""A detailed check of an artifact, for auditors: `ArtifactStore.verify` stops at the first fault, this does not."""
+"""A detailed check of an artifact, for auditors. It reports every fault; `ArtifactStore.verify` stops at the first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.registry.artifacts.verification import check_signature
 
 
 def audit_version(store: ArtifactStore, registered: ModelVersion) -> Iterator[AuditCheck]:
-    """Check a version's manifest, its signature, each of its files, and that there is no other.
+    """Check a version's manifest, its signature, each of its files, and that there are no other files.
 
     A check that an earlier fault makes impossible fails with that fault, so no check is left out.
     """
@@ -23,7 +23,7 @@ def audit_version(store: ArtifactStore, registered: ModelVersion) -> Iterator[Au
     def manifest() -> str:
         content = files.read(MANIFEST, digest=registered.artifact_digest)
         found = read_manifest(files.location, content)
-        return f"SHA-256 {registered.artifact_digest}, as the ledger says; format {found.format_version}"
+        return f"SHA-256 {registered.artifact_digest}, as in the ledger; format {found.format_version}"
 
     def signature() -> str:
         return f"Ed25519, by trusted key {check_signature(files, files.read(MANIFEST), store.keys)}"
@@ -31,7 +31,7 @@ def audit_version(store: ArtifactStore, registered: ModelVersion) -> Iterator[Au
     def one_file(name: str, listed: Manifest) -> str:
         digest = listed.files[name]
         files.read(name, digest=digest, size=listed.sizes.get(name), keep=False)
-        return f"SHA-256 {digest}, as the manifest says"
+        return f"SHA-256 {digest}, as in the manifest"
 
     def whole() -> str:
         artifact = store.verify(*version)

@@ -1,4 +1,4 @@
-"""The ledger of versions and promotions. Nothing is updated, nothing is deleted."""
+"""The ledger of versions and promotions. Rows are only added, never updated or deleted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ledger:
         Parameters
         ----------
         manifest : Manifest
-            The model, and the digests of what the candidate was made from.
+            The model, and the digests of the candidate's files and origin.
         save_artifact : callable
             Given the new version's number, saves the artifact and returns its digest. It runs inside the transaction:
             if it fails, the number is free again.
@@ -77,7 +77,7 @@ class Ledger:
         Returns
         -------
         ModelVersion
-            The new version, or the one that this run registered before.
+            The new version, or the version that this run has already registered.
         """
         model = manifest.model
         with self._engine.begin() as connection:
@@ -95,7 +95,7 @@ class Ledger:
                     {"model": model},
                 ).scalar_one()
             )
-            # As the database will return it, so that the digest of the row can be computed again.
+            # As the database returns it, so that the digest of the row can be computed again.
             stored = connection.execute(
                 text(
                     "SELECT cast(:evaluation AS jsonb) AS evaluation, cast(:decision AS jsonb) AS decision,"
@@ -148,7 +148,7 @@ class Ledger:
     # -- promotions -------------------------------------------------------------------------------
 
     def champion(self, model: str) -> Promotion | None:
-        """Return the promotion in force, or None when there never was one."""
+        """Return the promotion in force; None when there is none."""
         with self._engine.connect() as connection:
             return self._one_promotion(connection, "", {"model": model})
 
@@ -175,7 +175,7 @@ class Ledger:
     ) -> Promotion:
         """Make `to_version` the champion, if the champion is still the one that the caller read.
 
-        Rolling back is promoting an older version.
+        A rollback is a promotion of an older version.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class Ledger:
         CandidateRejectedError
             When the gates rejected it, and the connection's role is not an operator's.
         PromotionConflictError
-            When somebody else changed the champion first; names the winner.
+            When the champion was changed meanwhile; the message names who did.
         """
         version = self.version(model, to_version)
         row = {
@@ -219,7 +219,7 @@ class Ledger:
     # -- partitions -------------------------------------------------------------------------------
 
     def published_partitions(self, model: str) -> tuple[PublishedPartition, ...]:
-        """Return the publication of each partition that analysts read now, oldest partition first."""
+        """Return the current publication of each partition, oldest partition first."""
         statement = text("SELECT * FROM sluice.published_partition WHERE model = :model ORDER BY partition_start")
         with self._engine.connect() as connection:
             rows = connection.execute(statement, {"model": model})

@@ -1,6 +1,6 @@
-"""A score partition from plan to publication: published exactly once, as a whole or not at all.
+"""A score partition from plan to publication: published exactly once, and as a whole or not at all.
 
-    plan → stage_shard, once a shard → publish
+    plan → stage_shard, for each shard → publish
 
 Each attempt has a number (`attempts`). The rows of a shard are read, scored and written at the same time (`staging`).
 One transaction makes the shards the partition (`publication`).

@@ -1,8 +1,8 @@
 """Attempts at a partition, each with a number: the newest one wins, and older ones are fenced.
 
 Every attempt writes through its own connection, whose server process is recorded in ``sluice.score_attempt``. A newer
-attempt first ends the server processes of those that it replaces: so a task that is stopped, or hangs, holds no lock
-against its successor, and its connection is closed when it wakes up. In case it can still write, the number is checked
+attempt first ends the server processes of those that it replaces. So a task that is stopped or hangs holds no lock that
+its successor needs, and finds its connection closed when it resumes. In case it can still write, the number is checked
 again before each commit.
 """
 
@@ -26,8 +26,8 @@ AttemptStage = Literal["plan", "shard", "publish"]
 STAGING = "staging"
 _TRIES = 5
 
-# Whether `one` replaces `other`: a plan replaces everything before it, else the same piece of work of the same plan;
-# and nothing is left to do for a shard whose plan is published.
+# Whether `one` replaces `other`. A plan replaces every earlier attempt; another attempt replaces earlier ones at the
+# same piece of work of the same plan. When a plan is published, its shards have no work left.
 REPLACES = """
     one.attempt > other.attempt AND (one.stage = 'plan'
         OR (one.plan = other.plan AND one.stage = other.stage AND one.shard IS NOT DISTINCT FROM other.shard)
@@ -65,8 +65,8 @@ class AttemptKey:
     Attributes
     ----------
     try_number : int
-        The number of the task's try. A task that was stopped before it got a number, and wakes up after a later try of
-        the same run got one, gets none.
+        The number of the task's try. If a task is stopped before it gets an attempt number, and resumes after a later
+        try of the same run got one, it gets none.
     """
 
     model: str
@@ -82,7 +82,7 @@ class AttemptKey:
         return f"{what} of model '{self.model}', partition {self.start:%Y-%m-%d %H:%M} UTC"
 
     def sql_params(self, attempt: int | None = None) -> dict[str, Any]:
-        """Return the parameters of the statements above."""
+        """Return the parameters of the SQL statements above."""
         named: dict[str, Any] = {"model": self.model, "start": self.start, "run": self.run_id, "stage": self.stage}
         named |= {"plan": self.plan, "shard": self.shard, "attempt": attempt, "try": self.try_number}
         return named
@@ -117,7 +117,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def acquire_attempt(engine: Engine, key: AttemptKey) -> Iterator[Attempt]:
-    """Start an attempt at the work of `key`, replacing older attempts; close its connection in the end.
+    """Start an attempt at the work of `key`, replacing older attempts; close its connection at the end.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def partition_name(model: str, start: datetime) -> str:
 
 @contextlib.contextmanager
 def own_connection(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a connection that never returns to the pool: its server process belongs to this attempt only."""
+    """Yield a connection that never returns to the pool, so that its server process belongs to this attempt only."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
@@ -165,7 +165,7 @@ def _take(connection: psycopg.Connection[Any], key: AttemptKey) -> int:
     for turn in range(_TRIES):
         with contextlib.suppress(
             psycopg.errors.InsufficientPrivilege
-        ):  # a process of another role: its own timeouts end it
+        ):  # a process of another role may not be ended; its own timeouts end it
             connection.execute(_END_OLDER, key.sql_params())
         try:
             row = connection.execute(_TAKE, key.sql_params()).fetchone()
@@ -187,7 +187,7 @@ def _newer(connection: psycopg.Connection[Any], key: AttemptKey, number: int) ->
 
 
 def _newer_than(engine: Engine, key: AttemptKey, number: int | None) -> FencedError | None:
-    """Ask on a new connection, since the attempt's own may have failed; None also when the database does not answer."""
+    """Query on a new connection, since the attempt's may have failed; None also when the database does not answer."""
     if number is None:
         return None
     with contextlib.suppress(psycopg.Error, SQLAlchemyError), own_connection(engine) as connection:

@@ -48,9 +48,9 @@ class CopyWriter:
     labels : sequence of str
         The classes, in the order of the score columns; empty for a regression.
     constants : sequence of int
-        Values that are the same in all rows, such as the version; they enter the digest.
+        Values that are the same in all rows, such as the version; they are part of the digest.
     columns : sequence of ScoreColumn, optional
-        What is sent with each row, in this order; by default each column of a score table that differs by row.
+        The columns that are sent, in this order; by default each column of a score table that differs by row.
     written : sequence of bytes
         Values of further columns that are the same in all rows, made by `encode_timestamptz` or `encode_int4`.
     """
@@ -115,7 +115,7 @@ class CopyWriter:
     def _field(
         self, column: ScoreColumn, keys: NDArray[Any], batch: ScoredBatch, label: int
     ) -> tuple[tuple[Any, ...], int, Any]:
-        """Return the numpy type of a column's bytes, how many they are in a row, and its values."""
+        """Return the numpy type of a column's bytes, their number in a row, and the values."""
         if column.rows == "key":
             text = keys.dtype == np.uint8
             return ("u1", (keys.shape[1],)) if text else (">i8",), keys.shape[1] if text else _WORD, keys
@@ -136,12 +136,12 @@ class CopyWriter:
 
 
 def encode_timestamptz(at: datetime) -> bytes:
-    """Return a ``timestamptz`` as a binary COPY has it."""
+    """Return the binary COPY format of a ``timestamptz``."""
     return struct.pack("!q", (at - _FIRST_MOMENT) // timedelta(microseconds=1))
 
 
 def encode_int4(value: int) -> bytes:
-    """Return an ``integer`` as a binary COPY has it."""
+    """Return the binary COPY format of an ``integer``."""
     return struct.pack("!i", value)
 
 
@@ -151,7 +151,7 @@ def _lengths(keys: pa.Array) -> NDArray[np.int64]:
 
 
 def _texts(keys: pa.Array, first: int, end: int, length: int) -> NDArray[np.uint8]:
-    """Return the bytes of texts that lie one after the other and are all of one length."""
+    """Return the bytes of consecutive texts of equal length."""
     if length == 0:
         return np.empty((end - first, 0), dtype=np.uint8)
     start = int(np.frombuffer(keys.buffers()[1], dtype=np.int32)[keys.offset + first])

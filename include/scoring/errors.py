@@ -19,11 +19,11 @@ def translate_error(error: BaseException, what: str) -> SluiceError:
     error : psycopg.Error, sqlalchemy.exc.SQLAlchemyError or an error of ADBC
     """
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    said = str(cause).strip().splitlines()
-    first = said[0] if said else type(cause).__name__
+    lines = str(cause).strip().splitlines()
+    first = lines[0] if lines else type(cause).__name__
     if isinstance(cause, psycopg.errors.UniqueViolation):
         return ReconciliationError(
-            f"{what}: expected every key once; found one twice. Nothing was published, the former rows stay. "
+            f"{what}: expected every key once; found one twice. Nothing was published; the former rows stay. "
             "Correct the source or features.sql (a join that doubles rows?) and run again."
         )
     if isinstance(cause, psycopg.errors.InsufficientPrivilege):

@@ -34,7 +34,7 @@ class Distance:
 
 
 def staged_sample(engine: Engine, spec: ModelSpec, tables: Sequence[str], rows: int) -> Scores | None:
-    """Return up to `rows` scores by key, of staging tables that are not published yet; None without the tables."""
+    """Return up to `rows` scores by key, from staging tables that are not published yet; None without the tables."""
     with engine.connect() as connection:
         there = text("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(cast(:names AS text[])) AS name")
         names = [f'{STAGING}."{table}"' for table in tables]
@@ -58,7 +58,7 @@ def store_check(engine: Engine, check: ParityCheck) -> None:
 
 def _sample(engine: Engine, spec: ModelSpec, source: str, rows: int, values: Mapping[str, object]) -> Scores:
     columns = ", ".join(f'"{name}"' for name in answer_columns(spec.target.classes))
-    # By the key's hash: a sample that is spread over the rows, and the same one whenever it is taken.
+    # By the hash of the key: the sample is spread over the rows, and repeatable.
     statement = (
         f"SELECT entity_key, {columns} FROM {source} "  # noqa: S608  # identifiers that ModelSpec has checked
         "ORDER BY hashtextextended(entity_key::text, 0), entity_key LIMIT :rows"
@@ -69,7 +69,7 @@ def _sample(engine: Engine, spec: ModelSpec, source: str, rows: int, values: Map
 
 
 def distance(scores: Scores, answers: Mapping[str | int, Sequence[float]]) -> Distance:
-    """Measure how far `answers` are from `scores`, which have the same keys."""
+    """Measure the distance of `answers` from `scores`; both have the same keys."""
     differing, largest, worst = 0, 0, None
     for key, given in scores.items():
         ulp = int(ulps(np.asarray(given), np.asarray(answers[key])).max())
@@ -80,15 +80,15 @@ def distance(scores: Scores, answers: Mapping[str | int, Sequence[float]]) -> Di
 
 
 def ulps(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many single-precision numbers lie between two, element by element; 0 for the same bits or two zeros.
+    """Return the distance of two arrays in single-precision numbers, element by element; 0 for equal bits or two zeros.
 
-    Numbers that single precision cannot hold are rounded to it, and at least 1 apart from others.
+    A number that single precision cannot represent is rounded to it, and differs from any other by at least 1.
     """
     apart = np.abs(_rank(left) - _rank(right))
     return np.where((apart == 0) & (left != right), 1, apart)
 
 
 def _rank(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return each number's place among all of single precision, in order."""
+    """Return each number's rank among all numbers of single precision."""
     bits = numbers.astype(np.float32).view(np.int32).astype(np.int64)
     return np.where(bits < 0, np.int64(-(2**31)) - bits, bits)

@@ -15,7 +15,7 @@ from include.spec import ModelSpec
 
 MAX_SHARDS = 64
 
-# What PostgreSQL says of a partition's bounds, read back as two times.
+# The bounds of a partition in PostgreSQL's text, parsed into two times.
 _OVERLAPPING = """
     SELECT bounds[1]::timestamptz, bounds[2]::timestamptz
     FROM pg_inherits
@@ -67,7 +67,7 @@ def plan(
         drop_replaced(attempt)
         if shards > 1:
             # The staged shards become partitions of this table by the hash of their key, and it becomes the
-            # published partition. Until then its only use is to say which row belongs to which shard.
+            # published partition. Until then it only determines which row belongs to which shard.
             with attempt.connection.transaction():
                 attempt.lock()
                 attempt.connection.execute(
@@ -88,12 +88,12 @@ def plan(
 
 
 def shards_for(rows: int, shard_rows: int) -> int:
-    """Return how many shards of at most about `shard_rows` rows each hold `rows` rows: from 1 to 64."""
+    """Return the number of shards for `rows` rows, with about `shard_rows` rows in each at most: from 1 to 64."""
     return min(max(-(-rows // shard_rows), 1), MAX_SHARDS)
 
 
 def shard_of(plan: ScorePlan, shard: int) -> Shard | None:
-    """Return the part of the rows that is the shard with this number; None when it is all of them."""
+    """Return the shard with this number; None when it is the only one."""
     if plan.shards == 1:
         return None
     table = f'{STAGING}."{staging_name(plan.model, plan.period.start, plan.attempt)}"'
@@ -101,12 +101,12 @@ def shard_of(plan: ScorePlan, shard: int) -> Shard | None:
 
 
 def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
-    """Check that the score table has exactly this partition there, or none.
+    """Check that the score table has either exactly this partition in its period, or none.
 
     Raises
     ------
     PartitionOverlapError
-        Names the existing partition.
+        The message names the existing partition.
     """
     parameters = {"table": f'scores."{spec.name}"', "start": period.start, "end": period.end}
     row = connection.execute(_OVERLAPPING, parameters).fetchone()

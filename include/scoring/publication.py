@@ -1,9 +1,9 @@
 """Publication: in one transaction a partition gets its rows and its row in the ledger, or nothing changes.
 
 A partition that was never published is attached: its staged tables become the partition, and no row is copied. A
-published one is replaced row by row under MVCC: exchanging its table would need a lock that waits for the longest query
-and blocks other readers meanwhile. In both cases a reader sees all of the former rows or all of the new ones, and never
-waits (docs/decisions/0008).
+published one is replaced row by row under MVCC: an exchange of its table would need a lock, which waits for the longest
+query and blocks other readers meanwhile. In both cases a reader sees all of the former rows or all of the new ones, and
+never waits (docs/decisions/0008).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def publish(
         _note(attempt, plan, digest, 1 if former is None else former.sequence + 1)
         drop_of_plan(attempt)
         published = _former(attempt)
-    assert published is not None  # noqa: S101  # the row was written in this very transaction
+    assert published is not None  # noqa: S101  # the row was written in this transaction
     return published
 
 
@@ -95,7 +95,7 @@ def _former(attempt: Attempt) -> PublishedPartition | None:
 
 
 def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
-    # The mode, too: a backfill that is repeated with a named version keeps its run id.
+    # The mode is compared, too: a backfill that is repeated with a named version keeps its run id.
     return (former.run_id, former.mode, former.version, former.artifact_digest, former.rows_digest) == (
         plan.run_id, plan.mode, plan.version, plan.artifact_digest, digest,
     )  # fmt: skip
@@ -169,7 +169,7 @@ def _attach(attempt: Attempt, plan: ScorePlan, staged: Sequence[StagedShard]) ->
         f"FOR VALUES FROM ('{plan.period.start.isoformat()}') TO ('{plan.period.end.isoformat()}')"
     )
     for part in (f"{name}_s{shard.shard}" for shard in staged) if plan.shards > 1 else (name,):
-        attempt.connection.execute(f'ALTER TABLE scores."{part}" DROP CONSTRAINT of_partition')  # the bounds say it
+        attempt.connection.execute(f'ALTER TABLE scores."{part}" DROP CONSTRAINT of_partition')  # from the bounds
 
 
 def _note(attempt: Attempt, plan: ScorePlan, digest: str, sequence: int) -> None:

@@ -1,4 +1,4 @@
-"""Decides whether staged shards may be published, from their records alone."""
+"""The decision whether staged shards may be published, from their records alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def reconcile(spec: ModelSpec, plan: ScorePlan, staged: Sequence[StagedShard]) -
     Raises
     ------
     ReconciliationError
-        Names the shards or the counts.
+        The message names the shards or the counts.
     ScoreBoundsError
-        Names each broken bound and the found value.
+        The message names each broken bound and the found value.
     """
     found = sorted(shard.shard for shard in staged)
     if found != list(range(plan.shards)):

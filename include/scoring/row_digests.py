@@ -1,9 +1,8 @@
 """A digest of rows that does not depend on their order, nor on their division into batches and shards.
 
-Each row is hashed to two 64-bit numbers; the digest is their sums, modulo 2**64. So digests of parts
-add up to the digest of the whole, and rows that differ in one bit give another sum. It shows whether
-two publications are the same. It does not protect against somebody who constructs rows on purpose; the database's
-privileges do.
+Each row is hashed to two 64-bit numbers; the digest is their sums, modulo 2**64. So the sum of the digests of parts is
+the digest of the whole, and rows that differ in one bit have another digest. It shows whether two publications are
+equal. It does not protect against rows that are constructed on purpose; the database's privileges do.
 
 Sources
 -------
@@ -33,7 +32,7 @@ def digest_of_words(words: Sequence[NDArray[np.uint64]]) -> Sums:
     Parameters
     ----------
     words : sequence of ndarray of uint64, shape (n,)
-        Rows that are to differ must differ in a word, so lengths of texts belong to them.
+        The columns of words. Different rows must differ in at least one word, so the lengths of texts must be included.
     """
     halves = []
     for seed, multiplier in _LANES:
@@ -56,12 +55,12 @@ def combine_sums(sums: Iterable[Sums]) -> Sums:
 
 
 def format_digest(sums: Sums) -> str:
-    """Return the digest as the ledger holds it."""
+    """Return the digest as text, as the ledger stores it."""
     return f"{PREFIX}{sums[0]:016x}{sums[1]:016x}"
 
 
 def parse_digest(text: str) -> Sums:
-    """Return the sums that `format_digest` wrote."""
+    """Return the sums of a digest that `format_digest` wrote."""
     digits = text.removeprefix(PREFIX)
     return int(digits[:16], 16), int(digits[16:], 16)
 

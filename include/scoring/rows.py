@@ -1,4 +1,4 @@
-"""Batches of source rows become batches of scores."""
+"""Scoring of source rows, batch by batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ScoredBatch:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(self.keys)
 
 

@@ -20,8 +20,8 @@ from include.service_client import scores_of
 MIN_ROWS: Final = 100
 MAX_ROWS: Final = 50_000
 LATE: Final = timedelta(days=1)
-# Rows are logged late after the service lost its database. So the last day is read again, and the key of shadow_sample
-# keeps a row from counting twice. The rows are locked, so that the log does not delete them meanwhile.
+# After an outage of the database, rows are logged late. So the last day is read again, and the key of shadow_sample
+# prevents that a row counts twice. The rows are locked, so that the log does not delete them meanwhile.
 _UNSEEN: Final = text("""
     SELECT id, predicted_at, inputs, outputs FROM sluice.prediction_log AS logged
     WHERE model = :model AND version = :champion AND predicted_at >= coalesce(
@@ -29,7 +29,7 @@ _UNSEEN: Final = text("""
          WHERE model = :model AND version = :version AND champion_version = :champion AND source = 'online'),
         '-infinity')
       AND NOT EXISTS (SELECT FROM sluice.shadow_sample WHERE prediction_id = logged.id AND version = :version)
-    ORDER BY id LIMIT :most FOR KEY SHARE OF logged
+    ORDER BY id LIMIT :limit FOR KEY SHARE OF logged
 """)
 _SEEN: Final = text("""
     INSERT INTO sluice.shadow_sample (prediction_id, version, divergence_id)
@@ -52,7 +52,7 @@ class ComparedVersion(NamedTuple):
 def measure_sample(
     engine: Engine, champion: ComparedVersion, challenger: ComparedVersion, run_id: str, *, min_rows: int = MIN_ROWS
 ) -> ShadowDivergence | None:
-    """Compare a challenger's predictions for sampled requests with those that clients got, and store the divergence.
+    """Compare a challenger's predictions for sampled requests with those that clients received; store the divergence.
 
     Each logged row counts once for a challenger, even if two comparisons run at the same time. With fewer than
     `min_rows` rows nothing is measured, and None is returned.
@@ -65,7 +65,7 @@ def measure_sample(
     Raises
     ------
     ChallengerIncompatibleError
-        When the challenger has another task or other classes, needs features that these requests do not have, or
+        When the challenger has another task or other classes, needs features that these requests do not contain, or
         rejects every row.
     """
     model = challenger.signature.model
@@ -97,7 +97,7 @@ def measure_sample(
 
 
 def _unseen(connection: Connection, model: str, champion: int, challenger: int) -> Sequence[Row[Any]]:
-    values = {"model": model, "champion": champion, "version": challenger, "late": LATE, "most": MAX_ROWS}
+    values = {"model": model, "champion": champion, "version": challenger, "late": LATE, "limit": MAX_ROWS}
     return connection.execute(_UNSEEN, values).all()
 
 

@@ -28,7 +28,7 @@ _STORE = text(
 def write_shadow(
     engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, batches: Iterable[ScoredBatch]
 ) -> int:
-    """Write a challenger's scores of a partition into ``scores.<model>_shadow``, all or none; return the rows.
+    """Write a challenger's scores of a partition into ``scores.<model>_shadow``, all or none; return the row count.
 
     If the partition was scored by this version before, its rows are replaced.
     """
@@ -61,7 +61,7 @@ def measure_divergence(
     Raises
     ------
     ReconciliationError
-        When the two are not of the same rows.
+        When the two have different rows.
     """
     champion, challenger = _pairs(engine, spec, published, version)
     found = compute_divergence(champion, challenger, classes=bool(spec.target.classes))
@@ -89,7 +89,7 @@ def _pairs(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     columns = answer_columns(spec.target.classes)
     both = ", ".join([*(f'c."{name}"' for name in columns), *(f's."{name}"' for name in columns)])
-    # Names are the declaration's, which ModelSpec has checked.
+    # All names are from the declaration; ModelSpec has checked them.
     query = f"""
         SELECT {both} FROM scores."{spec.name}" AS c JOIN scores."{spec.name}_shadow" AS s
             USING (partition_start, entity_key)

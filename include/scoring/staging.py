@@ -32,7 +32,7 @@ Rows = Callable[[], AbstractContextManager[Iterable[pa.RecordBatch]]]
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Totals:
     """Counts and sums of the rows of a shard."""
 
     read: int = 0
@@ -61,56 +61,56 @@ def stage_shard(
     Raises
     ------
     ReconciliationError
-        When rows read, scored and staged differ, a key comes twice, or a row gets no finite score.
+        When the numbers of rows read, scored and staged differ, a key occurs twice, or a row gets no finite score.
     FencedError
         When a newer attempt has replaced this one, or the plan is published.
     DatabaseError
         When the database fails otherwise.
     """
     key = AttemptKey(plan.model, plan.period.start, plan.run_id, "shard", plan.attempt, shard, try_number)
-    tally = _Tally()
+    totals = _Totals()
     with acquire_attempt(engine, key) as attempt:
         drop_replaced(attempt)
         with attempt.connection.transaction():
             _make_table(attempt, spec, plan)
-            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, key, tally), tally)
-            if not tally.read == tally.scored == staged:
+            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, key, totals), totals)
+            if not totals.read == totals.scored == staged:
                 raise ReconciliationError(
-                    f"{key}: expected as many rows staged as read; read {tally.read:,}, scored {tally.scored:,}, "
+                    f"{key}: expected as many rows staged as read; read {totals.read:,}, scored {totals.scored:,}, "
                     f"staged {staged:,}. Nothing was published. Run again from `validate`."
                 )
-            with _timed(tally, "key"):
+            with _timed(totals, "key"):
                 _make_key(attempt)
             attempt.lock()
     names = answer_columns(spec.target.classes)
-    sums = [0.0] * len(names) if tally.sums is None else tally.sums.tolist()
-    counts = [0] * len(spec.target.classes) if tally.labels is None else tally.labels.tolist()
+    sums = [0.0] * len(names) if totals.sums is None else totals.sums.tolist()
+    counts = [0] * len(spec.target.classes) if totals.labels is None else totals.labels.tolist()
     return StagedShard(
         model=plan.model,
         shard=shard,
         attempt=attempt.number,
         table=attempt.table,
         row_count=staged,
-        rows_digest=format_digest(tally.digest),
+        rows_digest=format_digest(totals.digest),
         score_sums=dict(zip(names, sums, strict=True)),
         label_counts=dict(zip(spec.target.classes, counts, strict=True)),
-        **{f"{name}_seconds": round(seconds, 3) for name, seconds in tally.seconds.items()},
+        **{f"{name}_seconds": round(seconds, 3) for name, seconds in totals.seconds.items()},
     )
 
 
 @contextlib.contextmanager
 def _scored(
-    open_rows: Rows, spec: ModelSpec, scorer: Scorer, key: AttemptKey, tally: _Tally
+    open_rows: Rows, spec: ModelSpec, scorer: Scorer, key: AttemptKey, totals: _Totals
 ) -> Iterator[Iterator[ScoredBatch]]:
     def read() -> Iterator[pa.RecordBatch]:
         with database_errors(str(key), reading=True), open_rows() as batches:
-            for batch in _each_timed(batches, tally, "read"):
-                tally.read += batch.num_rows
+            for batch in _each_timed(batches, totals, "read"):
+                totals.read += batch.num_rows
                 yield batch
 
     def predicted(batches: Iterator[pa.RecordBatch]) -> Iterator[ScoredBatch]:
-        for scored in _each_timed(score_batches(_untimed(batches, tally, "predict"), spec, scorer), tally, "predict"):
-            tally.scored += scored.rows
+        for scored in _each_timed(score_batches(_untimed(batches, totals, "predict"), spec, scorer), totals, "predict"):
+            totals.scored += scored.rows
             yield scored
 
     with prefetch(read()) as batches, prefetch(predicted(batches)) as scored:
@@ -138,34 +138,34 @@ def _copy(
     spec: ModelSpec,
     plan: ScorePlan,
     opened: AbstractContextManager[Iterator[ScoredBatch]],
-    tally: _Tally,
+    totals: _Totals,
 ) -> int:
     columns = [column for column in table_columns(spec) if column.rows is not None]
     listed = ", ".join(f'"{column.name}"' for column in columns)
     constants = [int(plan.period.start.timestamp() * 1_000_000), plan.version]
     writer = CopyWriter(spec.target.classes, constants, columns=columns)
-    # FREEZE: the rows are visible to every reader who sees the table, even with an old snapshot. Otherwise a reader
-    # whose snapshot lies between the loads of two shards would see only one of them after they are attached.
+    # FREEZE: the rows are visible to every reader that sees the table, even with an old snapshot. Otherwise, after the
+    # shards are attached, a reader with a snapshot between the loads of two of them would see only one.
     statement = f'COPY {STAGING}."{attempt.table}" ({listed}) FROM STDIN (FORMAT binary, FREEZE)'
     with opened as batches, attempt.connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
             copy.write(HEADER)
             for batch in batches:
-                with _timed(tally, "write"):
+                with _timed(totals, "write"):
                     content, digest = writer.block(batch)
                     copy.write(content)
-                    _count(tally, batch, digest, len(spec.target.classes))
+                    _count(totals, batch, digest, len(spec.target.classes))
             copy.write(TRAILER)
         return cursor.rowcount
 
 
-def _count(tally: _Tally, batch: ScoredBatch, digest: Sums, classes: int) -> None:
-    tally.digest = combine_sums((tally.digest, digest))
+def _count(totals: _Totals, batch: ScoredBatch, digest: Sums, classes: int) -> None:
+    totals.digest = combine_sums((totals.digest, digest))
     sums = batch.scores.sum(axis=0)
-    tally.sums = sums if tally.sums is None else tally.sums + sums
+    totals.sums = sums if totals.sums is None else totals.sums + sums
     if batch.labels is not None:
         counts = np.bincount(batch.labels, minlength=classes)
-        tally.labels = counts if tally.labels is None else tally.labels + counts
+        totals.labels = counts if totals.labels is None else totals.labels + counts
 
 
 def _make_key(attempt: Attempt) -> None:
@@ -178,30 +178,30 @@ def _make_key(attempt: Attempt) -> None:
 
 
 @contextlib.contextmanager
-def _timed(tally: _Tally, name: str) -> Iterator[None]:
+def _timed(totals: _Totals, name: str) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield
     finally:
-        tally.seconds[name] += time.perf_counter() - started
+        totals.seconds[name] += time.perf_counter() - started
 
 
-def _each_timed(items: Iterable[Item], tally: _Tally, name: str) -> Iterator[Item]:
-    """Yield `items`; the time to produce each counts as `name`."""
+def _each_timed(items: Iterable[Item], totals: _Totals, name: str) -> Iterator[Item]:
+    """Yield `items`; the time to produce each is added to `name`."""
     source = iter(items)
     while True:
-        with _timed(tally, name):
+        with _timed(totals, name):
             item = next(source, None)
         if item is None:
             return
         yield item
 
 
-def _untimed(items: Iterator[Item], tally: _Tally, name: str) -> Iterator[Item]:
+def _untimed(items: Iterator[Item], totals: _Totals, name: str) -> Iterator[Item]:
     """Yield `items`; the time to wait for each is subtracted from `name`."""
     for started in iter(time.perf_counter, None):
         item = next(items, None)
-        tally.seconds[name] -= time.perf_counter() - started
+        totals.seconds[name] -= time.perf_counter() - started
         if item is None:
             return
         yield item

@@ -1,6 +1,6 @@
-"""Score tables: made from the spec when a model first scores, since a model is declared by adding a folder.
+"""Score tables: created from the spec when a model scores for the first time.
 
-Alembic keeps what belongs to Sluice; what belongs to a model follows from its declaration (see
+Alembic manages the tables of Sluice. The tables of a model follow from its declaration (see
 docs/decisions/0003-score-tables-follow-the-spec.md). `include.score_table` lists the columns.
 """
 
@@ -21,12 +21,12 @@ _EXISTING = """
 
 
 def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
-    """Make ``scores.<model>`` and its ``_latest`` view unless they exist; add the columns that they lack.
+    """Create ``scores.<model>`` and its ``_latest`` view unless they exist; add missing columns.
 
     Raises
     ------
     ScoreTableError
-        When the table exists with other answer columns, because the classes were changed.
+        When the table exists with other prediction columns, because the classes were changed.
     """
     table, view = f'scores."{spec.name}"', f'scores."{spec.name}_latest"'
     columns = table_columns(spec)
@@ -53,7 +53,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
 
 
 def ensure_shadow_table(connection: Connection, spec: ModelSpec) -> str:
-    """Make ``scores.<model>_shadow`` unless it exists, add the columns that it lacks, and return its name."""
+    """Create ``scores.<model>_shadow`` unless it exists, add missing columns, and return its name."""
     table = f'scores."{spec.name}_shadow"'
     columns = [column for column in table_columns(spec) if column.in_shadow]
     advisory_lock(connection, f"sluice.table.{spec.name}_shadow")
@@ -78,15 +78,16 @@ def _definitions(columns: Sequence[ScoreColumn]) -> str:
 
 
 def _existing(connection: Connection, table: str) -> set[str]:
-    """Return the names of the table's columns; none when there is no such table."""
+    """Return the names of the table's columns; empty when the table does not exist."""
     return {str(name) for name in connection.execute(text(_EXISTING), {"name": table}).scalars()}
 
 
 def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColumn], existing: set[str]) -> bool:
-    """Add the columns that came into the list after the table was made; return whether there were any.
+    """Add the columns that were added to the list after the table was created; return whether there were any.
 
-    Rows that exist have the default, or NULL. The lock is brief, since no row is written, but it waits for queries that
-    read the table, and others wait behind it: so it is given up after 10 seconds, and the task's retry tries again.
+    Existing rows get the default, or NULL. The lock is short, since no row is written, but it waits for queries that
+    read the table, and other queries wait behind it. So it times out after 10 seconds, and the task's retry tries
+    again.
     """
     missing = [column for column in columns if column.name not in existing]
     if missing:

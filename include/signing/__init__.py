@@ -1,7 +1,7 @@
-"""Who vouches for what: Ed25519 signatures, the key that makes them, and the keys that are trusted.
+"""Ed25519 signatures, the key that signs, and the trusted keys.
 
-Whoever trains has the private key. The service and batch scoring need public keys alone. With
-nothing set, a pair of keys is made under ``<home>/keys`` when something is first signed.
+The host of training has the private key. The service and batch scoring need only public keys. Without configured keys,
+a pair is generated under ``<home>/keys`` at the first signature.
 """
 
 from include.signing.keys import Keyring, write_pair

@@ -1,4 +1,4 @@
-"""Where keys are: in files, in the environment, or, with neither, in a pair under ``<home>/keys``."""
+"""Keys: from files, from the environment or, without either, a pair under ``<home>/keys``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ PEM_START = b"-----BEGIN"
 
 
 class Keyring:
-    """The keys that this process signs and checks with.
+    """The keys with which this process signs and verifies.
 
-    Keys are looked up anew each time, so that a rotation needs no restart, and whoever only checks
-    never touches the private one.
+    Keys are read again each time, so that a rotation needs no restart. Verification never reads the private key.
 
     Parameters
     ----------
     folder : Path
-        Holds ``signing.pem`` and ``trusted/*.pem`` where no key is named.
+        Contains ``signing.pem`` and ``trusted/*.pem`` when no key is configured.
     signing_key : str, optional
-        A private key: path of a PEM file, or the one line of base64 that such a file holds.
+        A private key: the path of a PEM file, or the line of base64 in such a file.
     trusted_keys : str, optional
         Public keys in the same forms, separated by commas or spaces.
     """
@@ -51,7 +50,7 @@ class Keyring:
 
     @classmethod
     def of(cls, settings: Settings) -> Keyring:
-        """Return the keyring that the environment asks for."""
+        """Return the keyring that the settings configure."""
         secret = settings.signing_key
         return cls(
             settings.keys_dir,
@@ -60,19 +59,19 @@ class Keyring:
         )
 
     def signer(self) -> Signer:
-        """Return what signs, with a pair of keys made for it when nothing is set and there is none.
+        """Return the signer; generate a pair of keys when no key is configured and there is none.
 
         Raises
         ------
         SettingsError
-            When a key cannot be read, or only others' public keys were named: nobody would trust a new one.
+            When a key cannot be read, or only public keys are configured: a generated key would not be trusted.
         """
         if self._signing_key is not None:
             return Signer(_private(_content(self._signing_key, "SLUICE_SIGNING_KEY"), "SLUICE_SIGNING_KEY"))
         if self._trusted_keys is not None:
             raise SettingsError(
                 "SLUICE_SIGNING_KEY: expected the private key that artifacts are signed with, since "
-                "SLUICE_TRUSTED_KEYS says whom to trust; found none. Set it where models are trained; "
+                "SLUICE_TRUSTED_KEYS lists the trusted keys; found none. Set it where models are trained; "
                 "`sluice keys generate FOLDER` makes a pair."
             )
         file = self.folder / SIGNING
@@ -83,7 +82,7 @@ class Keyring:
         return Signer(key)
 
     def trusted(self) -> tuple[Ed25519PublicKey, ...]:
-        """Return the public keys that are trusted: those named, the signing key's own, or else the folder's."""
+        """Return the trusted public keys: the configured ones, the signing key's own, or else those of the folder."""
         own = () if self._signing_key is None else (self._own_public(self._signing_key),)
         if self._trusted_keys is not None:
             named = self._trusted_keys.replace(",", " ").split()
@@ -92,7 +91,7 @@ class Keyring:
         return (*(_public(file.read_bytes(), str(file)) for file in files), *own)
 
     def trusted_lines(self) -> tuple[str, ...]:
-        """Return the trusted keys each as a line of base64, as SLUICE_TRUSTED_KEYS takes them."""
+        """Return the trusted keys, each as a line of base64 for SLUICE_TRUSTED_KEYS."""
         encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         return tuple(base64.b64encode(key.public_bytes(encoding, form)).decode() for key in self.trusted())
 
@@ -101,12 +100,12 @@ class Keyring:
         return verify(content, signed, self.trusted(), thing=thing)
 
     def rotate(self) -> Signer:
-        """Make a new embedded pair that signs from now on; what the old one signed stays trusted.
+        """Generate a new embedded pair that signs from now on; signatures of the old pair stay trusted.
 
         Raises
         ------
         SettingsError
-            When the key comes from the environment: it is changed there.
+            When the key comes from the environment, where it must be changed.
         """
         if self._signing_key is not None or self._trusted_keys is not None:
             raise SettingsError(
@@ -126,12 +125,12 @@ class Keyring:
 
 
 def write_pair(folder: Path) -> tuple[Path, Path]:
-    """Write a new pair, ``signing.pem`` (for its owner alone) and ``<key id>.pem``, and return both paths.
+    """Write a new pair, ``signing.pem`` (readable only by its owner) and ``<key id>.pem``; return both paths.
 
     Raises
     ------
     SettingsError
-        When there is a private key already: it is never overwritten.
+        When there is already a private key: it is never overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = Ed25519PrivateKey.generate()
@@ -148,7 +147,7 @@ def write_pair(folder: Path) -> tuple[Path, Path]:
 
 
 def _make_embedded(folder: Path) -> None:
-    """Make ``signing.pem``, whole or not at all; of several processes that do, one wins and all use its key."""
+    """Generate ``signing.pem``, complete or not at all; if several processes do so, one wins and all use its key."""
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / f".{uuid.uuid4().hex}.tmp"
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -171,7 +170,7 @@ def _trust(folder: Path, key: Ed25519PublicKey) -> None:
 
 
 def _content(named: str, variable: str) -> bytes:
-    """Return the key's text: the file's, where a path was named; otherwise `named` is the key itself."""
+    """Return the key's text: that of the file if `named` is a path, otherwise `named` itself."""
     if named.encode().startswith(PEM_START):
         return named.encode()
     with contextlib.suppress(binascii.Error, ValueError):

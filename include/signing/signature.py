@@ -1,8 +1,8 @@
-"""One signature: made of bytes and a private key, checked with the public keys that are trusted.
+"""One signature: made with a private key, verified with the trusted public keys.
 
 Sources
 -------
-Ed25519: RFC 8032. The signature is over the very bytes, so that any other tool can check it, too.
+Ed25519: RFC 8032. The signature is over the unchanged bytes, so that any other tool can verify it, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEY_ID_LENGTH = 16
 
 
 class Signed(Record):
-    """A signature as it is stored: with its format, and the key that it takes to check it."""
+    """A signature as it is stored: with its format, and the key that verifies it."""
 
     format_version: Literal[1] = 1
     algorithm: Literal["ed25519"] = "ed25519"
@@ -51,7 +51,7 @@ def key_id_of(key: Ed25519PublicKey) -> str:
 
 
 def verify(content: bytes, signed: bytes, trusted: Iterable[Ed25519PublicKey], *, thing: str) -> str:
-    """Check that a trusted key signed exactly `content`, and return the key's id.
+    """Verify that a trusted key signed exactly `content`, and return the key's id.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def verify(content: bytes, signed: bytes, trusted: Iterable[Ed25519PublicKey], *
         The text that `Signer.sign` returned.
     trusted : iterable of Ed25519PublicKey
     thing : str
-        What was signed, for the message of an error.
+        A description of what was signed, for error messages.
 
     Raises
     ------
     SignatureError
-        When the text is no signature, its key is not trusted, or it is of other bytes.
+        When the text is not a signature, its key is not trusted, or it is for other bytes.
     """
     try:
         claim = Signed.model_validate_json(signed)

@@ -433,7 +433,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def test_a_full_cache_gives_up_what_was_not_read_for_the_longest_time(tmp_path: Path) -> None:
-    cache = ReadCache(tmp_path, most_bytes=250)
+    cache = ReadCache(tmp_path, max_bytes=250)
     contents = [bytes([number]) * 100 for number in range(3)]
     digests = [hashlib.sha256(content).hexdigest() for content in contents]
     for number in (0, 1):

@@ -1,4 +1,4 @@
-"""Where artifacts are kept, verified before a byte of them is parsed."""
+"""Storage of artifacts. They are verified before any byte of them is parsed."""
 
 from __future__ import annotations
 

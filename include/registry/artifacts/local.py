@@ -16,14 +16,14 @@ from include.signing import Keyring, Signer
 
 
 class LocalArtifactStore:
-    """A folder of artifacts. A version appears by a rename, after all of it was flushed to the disk.
+    """A folder of artifacts. A version appears by a rename, after all its files were flushed to the disk.
 
     Parameters
     ----------
     root : Path
         The folder that holds ``<model>/<version>/``.
     keys : Keyring
-        Who signs, and whose signatures are trusted.
+        The key that signs, and the trusted keys.
     """
 
     def __init__(self, root: Path, keys: Keyring) -> None:
@@ -51,7 +51,7 @@ class LocalArtifactStore:
         return self.verify(model, version, artifact_digest)
 
     def list(self, model: str) -> tuple[int, ...]:
-        """Return the versions of `model` that are here whole, in ascending order."""
+        """Return the complete versions of `model`, in ascending order."""
         found = (path.parent.name for path in (self._root / model).glob(f"*/{MANIFEST}"))
         return tuple(sorted(int(name) for name in found if name.isdigit()))
 
@@ -84,7 +84,7 @@ class LocalArtifactStore:
 
 
 class _VersionFolder(Folder):
-    """A folder that is no link: what a link points to could be swapped between the check of one file and the next."""
+    """A folder that is not a link: the target of a link could be exchanged between the checks of two files."""
 
     def names(self) -> set[str]:
         """Return the names of everything in the folder."""

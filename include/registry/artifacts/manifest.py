@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what it consists of and was made from."""
+"""The manifest of an artifact: its files and its origin."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EVIDENCE, CARD = "evidence.json", "card.html"
 
 
 class Manifest(Record):
-    """What an artifact consists of and was made from; every digest is a SHA-256 in hex.
+    """The files and the origin of an artifact; every digest is a SHA-256 in hex.
 
-    ``version`` and ``sizes`` (bytes of each file) are filled in when the artifact is put into a store:
-    so a whole artifact cannot pass for another's, and nothing longer than what was put is ever read.
+    ``version`` and ``sizes`` (bytes of each file) are set when the artifact is put into a store. So one version's
+    artifact is not accepted as another's, and no more bytes are read than were put.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -34,12 +34,12 @@ class Manifest(Record):
     created_at: AwareDatetime
 
     def to_json(self) -> bytes:
-        """Return the bytes that are signed, and whose SHA-256 is the artifact's digest."""
+        """Return the bytes that are signed. Their SHA-256 is the artifact's digest."""
         return self.model_dump_json(indent=2).encode()
 
 
 def read_manifest(place: str, content: bytes) -> Manifest:
-    """Read a manifest; ArtifactError when it is none, or of a format that came later."""
+    """Parse a manifest; ArtifactError when it is invalid, or has a newer format."""
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

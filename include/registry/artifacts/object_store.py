@@ -1,9 +1,8 @@
 """Artifacts in an object store such as S3, by fsspec.
 
-The files of a version are uploaded first, to ``<model>/<version>/<artifact digest>/``: whatever is written there
-by whomever is the same bytes. ``<model>/<version>/manifest.json``, written last, makes the version be there; a
-version without it is absent. That one write is conditional on what was found there at the beginning, so that of
-several writers exactly one succeeds.
+The files of a version are uploaded first, to ``<model>/<version>/<artifact digest>/``: every writer to this prefix
+writes the same bytes. ``<model>/<version>/manifest.json`` is written last; without it, the version is absent. This
+write is conditional on what was there at the beginning, so that exactly one of several writers succeeds.
 
 Sources
 -------
@@ -29,18 +28,18 @@ from include.registry.artifacts.read_cache import ReadCache
 from include.registry.artifacts.verification import VerifiedArtifact, verify_artifact
 from include.signing import Keyring
 
-MOST_UNSIZED_BYTES = 1 << 20
-"""Most bytes that are read of a manifest or a signature: their lengths are known from nowhere else."""
+MAX_UNSIZED_BYTES = 1 << 20
+"""Maximum size of a manifest or a signature; no record of their sizes exists."""
 PIECE_BYTES = 16 << 20
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 
-# Error codes of a conditional write that was refused, and of a server that knows no such writes.
+# Error codes of a conditional write that failed, and of a server that does not support conditional writes.
 _LOST = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _NO_CONDITIONS = ("NotImplemented", "501")
 
 
 def require_s3fs(url: str) -> None:
-    """Insist on the package that speaks to object stores.
+    """Check that the package for object stores is installed.
 
     Raises
     ------
@@ -57,7 +56,7 @@ def require_s3fs(url: str) -> None:
 def connect() -> Any:
     """Return fsspec's file system for S3; credentials, region and AWS_ENDPOINT_URL come from the usual variables.
 
-    fsspec keeps one for each thread of each process, so that it may be asked for whenever it is used.
+    fsspec keeps one for each thread of each process, so calling this again costs nothing.
     """
     import fsspec
 
@@ -76,9 +75,9 @@ class ObjectArtifactStore:
     url : str
         ``s3://bucket/prefix``.
     keys : Keyring
-        Who signs, and whose signatures are trusted.
+        The key that signs, and the trusted keys.
     cache : ReadCache, optional
-        What this host has read before.
+        The files that this host has read before.
     connect : callable
         Returns fsspec's file system.
     """
@@ -111,14 +110,14 @@ class ObjectArtifactStore:
         return verify_artifact(place, model, version, artifact_digest, self.keys)
 
     def list(self, model: str) -> tuple[int, ...]:
-        """Return the versions of `model` that are here whole, in ascending order."""
+        """Return the complete versions of `model`, in ascending order."""
         with _answers(self._url):
             found = self._connect().glob(f"{self._url}/{model}/*/{MANIFEST}")
         names = (path.split("/")[-2] for path in found)
         return tuple(sorted(int(name) for name in names if name.isdigit()))
 
     def verify(self, model: str, version: int, artifact_digest: str) -> VerifiedArtifact:
-        """Do what `open` does, past the cache; see `ArtifactStore.verify`."""
+        """Do what `open` does, without the cache; see `ArtifactStore.verify`."""
         files = self.files(model, version, artifact_digest)
         return verify_artifact(files, model, version, artifact_digest, self.keys)
 
@@ -131,7 +130,7 @@ class ObjectArtifactStore:
         return f"{self._url}/{model}/{version}" + (f"/{artifact_digest}/{name}" if name else "")
 
     def remove_orphans(self, keep: timedelta, now: datetime) -> int:
-        """Remove the objects of uploads that never came to their manifest; see `ArtifactStore.remove_orphans`."""
+        """Remove the objects of uploads that have no manifest; see `ArtifactStore.remove_orphans`."""
         files = self._connect()
         with _answers(self._url):
             found = files.find(self._url, detail=True)
@@ -146,19 +145,19 @@ class ObjectArtifactStore:
 
 
 def _suspects(found: dict[str, Any], root: str) -> Iterator[tuple[str, str, list[Any]]]:
-    """Yield each upload, as version, digest and objects, but for those that are a whole version's only one."""
+    """Yield each upload (version, digest, objects) that may be an orphan: not the only upload of a complete version."""
     uploads: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for path, told in found.items():
+    for path, entry in found.items():
         match = re.fullmatch(r"([^/]+/\d+)/([0-9a-f]{64})/.+", path.removeprefix(f"{root}/"))
         if match:
-            uploads[match[1]][match[2]].append(told)
+            uploads[match[1]][match[2]].append(entry)
     for version, digests in uploads.items():
         if len(digests) > 1 or f"{root}/{version}/{MANIFEST}" not in found:
             yield from ((version, digest, objects) for digest, objects in digests.items())
 
 
 class _Objects:
-    """The objects of one artifact, as a `FileSource`, and how they come to be there."""
+    """The objects of one artifact: reads them as a `FileSource`, and writes them."""
 
     def __init__(self, files: Any, location: str, digest: str, cache: ReadCache | None = None) -> None:
         self.location = location
@@ -178,7 +177,7 @@ class _Objects:
 
     def read(self, name: str, *, digest: str | None = None, size: int | None = None, keep: bool = True) -> bytes:
         """Read an object and check it; see `FileSource.read`."""
-        if self._cache is None or digest is None or size is None:  # of a manifest and a signature the store's is read
+        if self._cache is None or digest is None or size is None:  # a manifest or signature: size unknown
             return self._download(name, digest, size, keep)
         content = self._cache.read(digest, size=size, keep=keep)
         if content is None:
@@ -201,10 +200,10 @@ class _Objects:
         return b"".join(kept)
 
     def _pieces(self, path: str, digest: str | None, size: int | None) -> Iterator[bytes]:
-        """Read an object of the expected length, never more of it; a big one in pieces."""
+        """Read an object of the expected length and no more bytes; a large one in pieces."""
         length = self._length(path)
-        if size is None and length > MOST_UNSIZED_BYTES:
-            raise wrong_size(path, digest, MOST_UNSIZED_BYTES, length)
+        if size is None and length > MAX_UNSIZED_BYTES:
+            raise wrong_size(path, digest, MAX_UNSIZED_BYTES, length)
         if size is not None and length != size:
             raise wrong_size(path, digest, size, length)
         for start in range(0, length, PIECE_BYTES):
@@ -224,7 +223,7 @@ class _Objects:
             self._files.pipe_file(self._path(name), content)
 
     def tag(self) -> str | None:
-        """Return what tells this manifest from any other that may take its place; None when there is none."""
+        """Return the ETag of the manifest in the store; None when there is none."""
         try:
             with _answers(self.location):
                 return str(self._files.info(self._path(MANIFEST))["ETag"])
@@ -232,7 +231,7 @@ class _Objects:
             return None
 
     def committed(self) -> bool:
-        """Whether the version is here, and consists of these objects."""
+        """Whether the version is complete and consists of these objects."""
         try:
             self.read(MANIFEST, digest=self._digest)
         except ArtifactError:
@@ -240,15 +239,15 @@ class _Objects:
         return True
 
     def commit(self, manifest: bytes, before: str | None) -> None:
-        """Write the manifest if nobody else did since `tag` returned `before`.
+        """Write the manifest unless another writer did since `tag` returned `before`.
 
-        What is there in the end decides: an answer may get lost and the request be sent again, and some
-        servers take no notice of conditions.
+        The final content decides: a response may be lost and the request sent again, and some servers ignore
+        conditions.
 
         Raises
         ------
         ArtifactError
-            When another writer was faster.
+            When another writer was first.
         """
         path = self._path(MANIFEST)
         condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before}
@@ -272,14 +271,14 @@ class _Objects:
 
 
 def _code(error: BaseException) -> str:
-    """Return the server's error code, which fsspec leaves in the cause."""
+    """Return the server's error code, which fsspec keeps in the cause."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
 @contextlib.contextmanager
 def _answers(place: str) -> Iterator[None]:
-    """Turn whatever fails between us and the object store into an error of ours."""
+    """Translate every error of the object store or of its client."""
     try:
         yield
     except SluiceError:
@@ -288,8 +287,8 @@ def _answers(place: str) -> Iterator[None]:
         if _code(error) == "NoSuchBucket":
             raise ArtifactStoreError(f"{place}: expected a bucket; found none. Make it, or correct the URL.") from error
         raise missing(place) from error
-    except Exception as error:  # fsspec's, botocore's and aiohttp's errors share no parent
+    except Exception as error:  # the errors of fsspec, botocore and aiohttp have no common base class
         raise ArtifactStoreError(
             f"{place}: expected the object store to answer; {type(error).__name__}: {error}. Check that it runs, "
-            "AWS_ENDPOINT_URL, and the credentials; a task is tried again by itself."
+            "AWS_ENDPOINT_URL, and the credentials. Airflow retries the task automatically."
         ) from error

@@ -1,4 +1,4 @@
-"""Files of artifacts that this host has read before, each under its SHA-256 and checked whenever it is read."""
+"""Files of artifacts that this host has read before, each stored under its SHA-256 and verified at every read."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import BinaryIO
 from include.errors import ArtifactError
 from include.provenance import read_regular_file
 
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 
 
 class ReadCache:
     """A folder of files named by their SHA-256, of bounded size.
 
-    It never fails: where it cannot be written, everything is read from the store.
+    It never fails: if it cannot be written, everything is read from the store.
 
     Parameters
     ----------
     folder : Path
-    most_bytes : int
-        What was not read for the longest time goes first.
+    max_bytes : int
+        Maximum size; the least recently read files are removed first.
     """
 
-    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     def read(self, digest: str, *, size: int | None, keep: bool) -> bytes | None:
-        """Return the content with this SHA-256 (nothing, if it is not to be kept), or None when it is not here.
+        """Return the content with this SHA-256 (nothing, if it is not to be kept), or None when it is not cached.
 
-        What is here and is another content is removed: it does not count as here.
+        A file with another content is removed, and counts as not cached.
         """
         file = self._folder / digest
         try:
@@ -50,7 +50,7 @@ class ReadCache:
 
     @contextlib.contextmanager
     def filling(self, digest: str) -> Iterator[Filling]:
-        """Take in a content piece by piece; it is here when the block ends without an error."""
+        """Add a content piece by piece; it is cached when the block ends without an error."""
         filling = Filling(self._folder)
         try:
             yield filling
@@ -65,14 +65,14 @@ class ReadCache:
             known = [(path.stat(), path) for path in self._folder.iterdir() if path.name != newest]
             held = sum(status.st_size for status, _ in known) + (self._folder / newest).stat().st_size
             for status, path in sorted(known, key=lambda each: each[0].st_mtime):
-                if held <= self._most_bytes:
+                if held <= self._max_bytes:
                     return
                 path.unlink(missing_ok=True)
                 held -= status.st_size
 
 
 class Filling:
-    """A file of the cache while it is written. An error of the disk ends the caching, not the reading."""
+    """A file of the cache while it is written. After an error of the disk, only the caching stops, not the reading."""
 
     def __init__(self, folder: Path) -> None:
         self._file: BinaryIO | None = None
@@ -90,7 +90,7 @@ class Filling:
                 self.drop()
 
     def become(self, path: Path) -> None:
-        """Give the file its name: another process sees all of it or nothing."""
+        """Rename the file to its final name, so that another process sees all of it or nothing."""
         if self._file is not None:
             try:
                 self._file.close()

@@ -1,4 +1,4 @@
-"""Where artifacts are kept: complete or absent, and never parsed before they are verified.
+"""The interface of artifact stores: artifacts are complete or absent, and verified before they are parsed.
 
 An artifact is the files of one version of a model. Its ``manifest.json`` holds the SHA-256 and the length
 of every other file; the SHA-256 of the manifest itself is the artifact's digest and stands in the ledger;
@@ -18,12 +18,12 @@ from include.signing import Keyring
 
 
 class ArtifactStore(Protocol):
-    """A place where artifacts are kept: a folder or an object store, with the same guarantees.
+    """A store of artifacts: a folder or an object store, with the same guarantees.
 
     Attributes
     ----------
     keys : Keyring
-        Who signs, and whose signatures are trusted.
+        The key that signs, and the trusted keys.
     """
 
     keys: Keyring
@@ -31,15 +31,15 @@ class ArtifactStore(Protocol):
     def put(self, source: Path, manifest: Manifest, version: int) -> str:
         """Store the files that `manifest` names, all of them or none, and return the artifact's digest.
 
-        An artifact of the same version that the ledger never came to know is replaced.
+        An artifact of the same version that was never registered is replaced.
 
         Raises
         ------
         ArtifactError
-            When a file in the folder `source` is missing or is not what the manifest says, or when another
-            writer was faster.
+            When a file in the folder `source` is missing or differs from the manifest, or when another writer was
+            first.
         SettingsError
-            When there is no key to sign with.
+            When there is no key that signs.
         """
 
     def open(self, model: str, version: int, artifact_digest: str) -> VerifiedArtifact:
@@ -48,25 +48,25 @@ class ArtifactStore(Protocol):
         Raises
         ------
         ArtifactError
-            When a file is missing, added, changed or not a plain file.
+            When a file is missing, added, changed or not a regular file.
         SignatureError
-            When the signature is missing, by a key that is not trusted, or of other bytes.
+            When the signature is missing, was made by an untrusted key, or is for other bytes.
         """
 
     def list(self, model: str) -> tuple[int, ...]:
-        """Return the versions of `model` that are here whole, in ascending order."""
+        """Return the complete versions of `model`, in ascending order."""
 
     def verify(self, model: str, version: int, artifact_digest: str) -> VerifiedArtifact:
-        """Do what `open` does with what is in the store itself, past whatever this host keeps of it: for auditors."""
+        """Do what `open` does, but read from the store itself, not from this host's cache: for auditors."""
 
     def files(self, model: str, version: int, artifact_digest: str) -> FileSource:
-        """Return the files of an artifact as they are in the store itself, with nothing checked yet: for auditors."""
+        """Return the files of an artifact as they are in the store itself, not verified: for auditors."""
 
     def locate(self, model: str, version: int, name: str = "", *, artifact_digest: str = "*") -> str:
-        """Return where an artifact, or one file of it, is or would be: a path or a URL, to be shown to people."""
+        """Return the path or URL of an artifact or of one of its files, to show it to people; it need not exist."""
 
     def remove_orphans(self, keep: timedelta, now: datetime) -> int:
-        """Remove what writers that were killed left behind, once it is older than `keep`; return how many remains.
+        """Remove the files of writers that were killed, if they are older than `keep`; return the number of removals.
 
-        No version that is here whole is touched. `keep` must be longer than any `put` may take.
+        Complete versions are not touched. `keep` must be longer than any `put` takes.
         """

@@ -1,4 +1,4 @@
-"""No byte of an artifact is parsed before its length, its digest and the signature are checked."""
+"""Verification of artifacts: lengths, digests and the signature are checked before any byte is parsed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from include.provenance import FileSource, VerifiedFiles
 from include.registry.artifacts.manifest import MANIFEST, SIGNATURE, Manifest, read_manifest
 from include.signing import Keyring
 
-# What becomes a model in memory is read once: checked and handed out are the same bytes.
+# Files that are loaded into memory are read once: the verified bytes are the ones that are returned.
 LOADED = ("golden.json", "model.onnx", "signature.json")
 
 
 class VerifiedArtifact(VerifiedFiles):
-    """An artifact whose every byte was checked; `read` gives out only what was, whatever lies there by now.
+    """A verified artifact; `read` returns only the verified bytes, even if the files have changed since.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ def verify_artifact(
     Raises
     ------
     ArtifactError
-        When a file is missing, added, changed or not a plain file.
+        When a file is missing, added, changed or not a regular file.
     SignatureError
-        When the signature is missing, by a key that is not trusted, or of other bytes.
+        When the signature is missing, was made by an untrusted key, or is for other bytes.
     """
     content = source.read(MANIFEST, digest=artifact_digest)
     key_id = check_signature(source, content, keys)
@@ -56,7 +56,7 @@ def check_signature(source: FileSource, manifest: bytes, keys: Keyring) -> str:
     Raises
     ------
     SignatureError
-        When there is no signature, or it is by another key, or of other bytes.
+        When the signature is missing, was made by an untrusted key, or is for other bytes.
     """
     try:
         signed = source.read(SIGNATURE)
@@ -66,7 +66,7 @@ def check_signature(source: FileSource, manifest: bytes, keys: Keyring) -> str:
 
 
 def _check_files(source: FileSource, manifest: Manifest) -> dict[str, bytes]:
-    """Check that there are exactly the manifest's files, and each of them; return those that are loaded."""
+    """Check that the files are exactly those of the manifest, and verify each; return those that are loaded."""
     found = source.names() - {MANIFEST, SIGNATURE}
     if found != set(manifest.files):
         lacking, added = set(manifest.files) - found, found - set(manifest.files)
