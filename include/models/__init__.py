@@ -1,6 +1,6 @@
-"""Users write here: one folder per model. This module finds the folders and reads their specs.
+"""The declared models: one folder for each. This module finds the folders and reads their specs.
 
-A broken spec never hides the others: it is returned beside them, with its error.
+A broken spec does not hide the others: its error is returned together with them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MODELS_DIR = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class DeclaredModels:
-    """The models of a folder: those that can be used, and the errors of those that cannot."""
+    """The models of a folder: the valid ones, and the errors of the others."""
 
     specs: Mapping[str, ModelSpec]
     broken: tuple[SpecError, ...]
@@ -59,7 +59,7 @@ def read_spec(file: Path) -> ModelSpec:
     Raises
     ------
     SpecError
-        Naming the file, the field, what was expected and what was found.
+        The message names the file, the field, the expected and the found value.
     """
     name = file.parent.name
     found = _spec_of(_run(file, name), file)
@@ -84,7 +84,7 @@ def _run(file: Path, name: str) -> dict[str, object]:
         module_spec.loader.exec_module(module)
     except ValidationError as error:
         raise _first_fault(file, error) from error
-    except Exception as error:  # whatever a user's file raises must not hide the other models
+    except Exception as error:  # an error of any type in a user's file must not hide the other models
         raise SpecError(file, "(import)", "a file that imports", f"{type(error).__name__}: {error}") from error
     return vars(module)
 

@@ -1,4 +1,4 @@
-"""The skeleton of a new model: a folder that works as it stands, to be changed part by part."""
+"""The skeleton of a new model: a complete folder, to be changed part by part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
 def write_skeleton(models_dir: Path, name: str) -> Path:
     """Write ``<models_dir>/<name>/`` with a commented ``spec.py`` and ``features.sql``.
 
-    `include.warehouse.samples.create_skeleton_table` makes the table that the two read.
+    `include.warehouse.samples.create_skeleton_table` creates the table that they read.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def write_skeleton(models_dir: Path, name: str) -> Path:
     Raises
     ------
     SpecError
-        When the name is no identifier, or the folder exists; nothing is overwritten.
+        When the name is not an identifier, or the folder exists; nothing is overwritten.
     """
     folder = models_dir / name
     if _IDENTIFIER.fullmatch(name) is None:

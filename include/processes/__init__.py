@@ -1,13 +1,14 @@
 """Child processes: started in a session of their own, watched, and stopped with all their descendants.
 
-Three ways make sure that no process runs on after the program that started it. Each covers what the others cannot:
+Three mechanisms make sure that no process keeps running after the program that started it. Each covers a case that the
+others cannot:
 
-- `terminate` stops a whole session, also a descendant that ignores SIGTERM or moved to another session.
+- `terminate` stops a whole session, including a descendant that ignores SIGTERM or moved to another session.
 - `start_process(..., end_with_parent=True)` asks the Linux kernel to stop the child when its parent is killed.
-  The kernel takes the *thread* that started the child for its parent, so this fits a caller whose thread stays
-  until the child has ended: the rehearsal.
-- `SessionRegister` and `find_orphans` let the next start find what a killed one left: the launcher, whose steps
-  start processes in threads that end before them.
+  The kernel regards the *thread* that started the child as its parent, so this is for a caller whose thread lives until
+  the child has ended: the rehearsal.
+- `SessionRegister` and `find_orphans` let the next start find the processes that a killed one left. This is for the
+  launcher: its steps start processes in threads that end before them.
 """
 
 from include.processes.child import log_tail, memory_in_use, start_process

@@ -38,7 +38,7 @@ def start_process(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603  # the caller's own commands
+        return subprocess.Popen(  # noqa: S603  # a list of arguments, no shell
             list(command),
             env=dict(environment),
             cwd=cwd,
@@ -46,12 +46,12 @@ def start_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with(os.getpid()) if end_with_parent else None,  # the child runs another program next
+            preexec_fn=_end_with(os.getpid()) if end_with_parent else None,  # the child executes another program next
         )
 
 
 def _end_with(parent: int) -> Callable[[], None] | None:
-    """Return what a child calls before it runs its program; None where the system has no `prctl`.
+    """Return the function that a child calls before it runs its program; None if the system has no `prctl`.
 
     A task that is killed with -9 runs no `finally`. On another system than Linux such a child keeps running.
     Source: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
@@ -74,7 +74,7 @@ def log_tail(log: Path, lines: int = 4, *, prefer_errors: bool = False) -> str:
     Parameters
     ----------
     prefer_errors : bool
-        If any line speaks of an error, return only the last lines that do.
+        If any line mentions an error, return only the last lines that do.
     """
     try:
         with log.open("rb") as file:
@@ -90,13 +90,13 @@ def log_tail(log: Path, lines: int = 4, *, prefer_errors: bool = False) -> str:
 def memory_in_use(process: psutil.Process) -> tuple[int, str]:
     """Return the bytes of memory that a process holds, and the measure: ``PSS`` or ``USS``.
 
-    With PSS a page that n processes share counts 1/n for each, so that a sum over processes is what the machine
-    gave. Where the system has no PSS (macOS) it is USS, private pages only.
+    With PSS, a page that n processes share counts 1/n for each, so that the sum over processes is the memory used. If
+    the system has no PSS (macOS), it is USS, which counts only private pages.
 
     Raises
     ------
     psutil.Error
-        When the process has ended, or is another user's.
+        When the process has ended, or belongs to another user.
     """
     memory = process.memory_full_info()
     if hasattr(memory, "pss"):

@@ -1,4 +1,4 @@
-"""Processes that run on after the program that started them was killed: the next start finds them."""
+"""Processes that keep running after the program that started them was killed; the next start finds them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.processes.termination import is_alive, session_of
 
 @dataclass(frozen=True, slots=True)
 class SessionRegister:
-    """A file with the sessions that a program has started; it stays when the program is killed."""
+    """A file with the sessions that a program has started; it remains when the program is killed."""
 
     file: Path
 
@@ -35,7 +35,7 @@ class SessionRegister:
             recorded = json.loads(self.file.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return {}
-        # After a reboot the same numbers are other processes.
+        # After a reboot the same process ids belong to other processes.
         if abs(recorded["boot"] - psutil.boot_time()) > 5:
             return {}
         return {int(session): float(started) for session, started in recorded["sessions"].items()}
@@ -54,7 +54,8 @@ def find_orphans(register: SessionRegister, variable: str, value: str) -> list[p
         A process of a recorded session is one of them.
     variable, value : str
         So is a process with this variable in its environment. One that changed its title has overwritten its
-        environment, and one that moved to another session is not recorded: each way finds what the other misses.
+        environment, and one that moved to another session is not recorded: each criterion finds processes that the
+        other misses.
     """
     sessions = register.read()
     return [
@@ -70,7 +71,7 @@ def _is_recorded(process: psutil.Process, sessions: Mapping[int, float]) -> bool
     session = session_of(process)
     if session is None or session not in sessions:
         return False
-    try:  # the system may have given the leader's number to another process since
+    try:  # the system may have reused the leader's process id
         return abs(psutil.Process(session).create_time() - sessions[session]) < 1
     except psutil.NoSuchProcess:
         return True

@@ -1,4 +1,4 @@
-"""Which processes belong to a session, and how all of them are stopped: SIGTERM, a timeout, SIGKILL."""
+"""The processes of a session, and how all of them are stopped: SIGTERM, a timeout, SIGKILL."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def terminate(
 ) -> list[psutil.Process]:
     """Stop processes with all their descendants.
 
-    SIGTERM goes to the leaders, which stop their own children. What they left behind gets SIGTERM next, and what is
-    still alive after that SIGKILL.
+    SIGTERM goes to the leaders, which stop their own children. Then the remaining processes get SIGTERM, and those that
+    are still alive get SIGKILL.
 
     Parameters
     ----------
     timeout : float
-        Seconds that the leaders have to end.
+        Seconds until the leaders must have ended.
     kill_now : Event, optional
         When set, the timeouts end at once.
 
     Returns
     -------
     list of psutil.Process
-        Those that are alive even after SIGKILL: another user's, or stuck in the kernel.
+        The processes that are alive even after SIGKILL: those of another user, or stuck in the kernel.
     """
     kill_now = kill_now or threading.Event()
     ids = {process.pid for process in processes}
@@ -80,7 +80,7 @@ def _with_descendants(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def _alive_in_sessions(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return those of `processes` that are alive, and what has started in their sessions since they were listed."""
+    """Return those of `processes` that are alive, and the processes that have started in their sessions since."""
     started_since = session_processes({process.pid for process in processes})
     return list({process.pid: process for process in (*processes, *started_since) if is_alive(process)}.values())
 
@@ -88,7 +88,7 @@ def _alive_in_sessions(processes: Sequence[psutil.Process]) -> list[psutil.Proce
 def _wait(processes: Sequence[psutil.Process], timeout: float, kill_now: threading.Event) -> list[psutil.Process]:
     """Wait until all have ended, and return those that have not after `timeout` seconds.
 
-    Not `psutil.wait_procs`: it waits for a zombie, too, and where nothing collects orphans those stay for ever.
+    Not `psutil.wait_procs`: it also waits for zombies, and if no process collects orphans, those stay for ever.
     """
     deadline = time.monotonic() + timeout
     alive = [process for process in processes if is_alive(process)]

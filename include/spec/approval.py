@@ -8,7 +8,7 @@ from include.spec.base import PositiveDuration, SpecModel
 
 
 class ApprovalPolicy(SpecModel):
-    """A person must approve a version in the Airflow UI before it is promoted; not the person who triggered the run.
+    """A person, but not the one who triggered the run, must approve a version in the Airflow UI before it is promoted.
 
     If `approvers` is empty, anyone with permission to respond in Airflow may approve. If nobody responds
     within `timeout`, the version is not promoted.

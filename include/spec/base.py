@@ -16,8 +16,8 @@ _CRON_START = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _checked_cron(expression: str) -> str:
-    """Refuse here what Airflow would refuse only when it makes the DAG, beside the DAGs of other models."""
-    from croniter import CroniterBadDateError, croniter  # as Airflow; only where a schedule is declared
+    """Refuse an invalid schedule here. Airflow would refuse it only later, when it creates the DAGs of all models."""
+    from croniter import CroniterBadDateError, croniter  # Airflow's library; imported only when needed
 
     fields = expression.split()
     preset = expression.startswith("@")
@@ -66,6 +66,6 @@ NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
 
 
 class SpecModel(BaseModel):
-    """The parent of every part of a declaration: frozen, and strict about names that it does not know."""
+    """The base class of every part of a declaration: frozen, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -31,9 +31,9 @@ class Slice(SpecModel):
 class EvaluationConfig(SpecModel):
     """Settings of an evaluation: confidence level, bootstrap resamples and data slices.
 
-    Rows of the same period (`block_length`) resemble each other, so the bootstrap resamples whole
-    periods. Slices with fewer than `min_slice_rows` rows are left out, and counted. `quantile` is that
-    of the pinball loss of a regression.
+    Rows of the same period (`block_length`) resemble each other, so the bootstrap resamples whole periods. Slices with
+    fewer than `min_slice_rows` rows are left out, and counted. `quantile` is the quantile of a regression's pinball
+    loss.
     """
 
     confidence_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95

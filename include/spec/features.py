@@ -10,7 +10,7 @@ from include.spec.base import Identifier, SpecModel
 
 
 class Numeric(SpecModel):
-    """A number, with its unit and the range in which it makes sense.
+    """A number, with its unit and its valid range.
 
     The service rejects a value beyond the range with ``out_of_range="error"``, and accepts it with
     ``"ignore"``. In batches the data contract rejects such a value either way.
@@ -59,7 +59,7 @@ Feature = Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")
 
 
 class Columns:
-    """The positions of the features in the matrix that an estimator is given.
+    """The positions of the features in the estimator's matrix.
 
     The estimator sees ``X`` of shape (n_samples, n_features), float32, in the declared order:
     numbers as they are with NaN for missing, booleans as 0 and 1 with NaN for missing, categories as

@@ -45,7 +45,7 @@ class Metric:
         return self.direction == "higher"
 
     def gain(self, difference: float) -> float:
-        """Return a difference of two values with its sign such that a positive one is an improvement."""
+        """Return a difference of two values with the sign that makes an improvement positive."""
         return difference if self.higher_is_better else -difference
 
 

@@ -30,7 +30,7 @@ from include.spec.shadow import Shadow
 
 
 class EntityKey(SpecModel):
-    """The column that names a row, unique within any period."""
+    """The column that identifies a row, unique within any period."""
 
     column: Identifier
     type: Literal["text", "bigint"] = "text"
@@ -50,7 +50,7 @@ class Target(SpecModel):
 
 
 class TrainingWindow(SpecModel):
-    """The training period, a gap, and the holdout, which ends the window."""
+    """A window: the training period, a gap, and the holdout at its end."""
 
     train: PositiveDuration
     holdout: PositiveDuration
@@ -149,7 +149,7 @@ class ModelSpec(SpecModel):
         names = [self.entity_key.column, self.event_time, self.target.column, *(f.name for f in self.features)]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise ValueError(f"every column needs a different name; found twice: {', '.join(doubled)}")
+            raise ValueError(f"every column needs a different name; duplicate names: {', '.join(doubled)}")
         found = len(self.target.classes)
         wanted = {"binary": found == 2, "multiclass": found >= 3, "regression": found == 0}
         if not wanted[self.task]:
@@ -181,7 +181,7 @@ class ModelSpec(SpecModel):
 
     @property
     def columns(self) -> Columns:
-        """Where each feature stands in the estimator's matrix."""
+        """The position of each feature in the estimator's matrix."""
         return Columns(self.features)
 
     @property
@@ -201,7 +201,7 @@ class ModelSpec(SpecModel):
 
 
 def _check_named_features(spec: ModelSpec) -> None:
-    """Refuse slices and gates that name a feature which does not exist, or which they cannot use."""
+    """Refuse slices and gates that name an unknown feature, or one that they cannot use."""
     kinds = {feature.name: feature.kind for feature in spec.features}
     sliced = {each.feature for each in spec.evaluation.slices}
     for each in spec.evaluation.slices:

@@ -54,7 +54,7 @@ class Scoring(SpecModel):
     Where keys never return (a flight departs once), that is every partition: with
     ``retain_latest=False`` only the age decides, and look-ups find what is left.
 
-    The running service is requested to predict `parity_rows` rows of each partition. Its scores must be
+    The running service predicts `parity_rows` rows of each partition. Its scores must be
     equal to the published ones, or differ by at most `parity_ulp` units in the last place of single
     precision. Otherwise there is an alert. With ``parity="block"`` the check runs before publication,
     and a difference prevents it.

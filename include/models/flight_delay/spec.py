@@ -1,4 +1,4 @@
-"""Will a flight out of New York arrive more than 15 minutes late? Only what is known before it departs is used."""
+"""Will a flight from New York arrive more than 15 minutes late? All features are known before it departs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from include.spec import (
 
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 
-# What is known of the world, and a model of one year of weather should not contradict: +1, the chance of a
-# delay may only rise with the feature; -1, only fall. It keeps trees from learning single stormy days by heart.
+# Known directions, which a model of one year of weather must not contradict. +1: the probability of a delay only rises
+# with the feature; -1: it only falls. This prevents that trees overfit single stormy days.
 DIRECTION = {
     "minute_of_day": 1,
     "planned_departures": 1,
@@ -54,7 +54,7 @@ def build_estimator(columns: Columns) -> Any:
     # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    # Categories come as codes. No `categorical_features`: with it the model does not convert to ONNX.
+    # Categories are codes. No `categorical_features`: with it the model cannot be converted to ONNX.
     return HistGradientBoostingClassifier(
         learning_rate=0.1,
         max_iter=100,
@@ -63,7 +63,8 @@ def build_estimator(columns: Columns) -> Any:
         l2_regularization=30.0,
         max_features=0.4,
         monotonic_cst=[DIRECTION.get(name, 0) for name in columns.names],
-        # Stops on a random tenth of the training rows; the holdout, later in time, is never seen here.
+        # Early stopping uses a random tenth of the training rows. The holdout, which is later in time, is not used
+        # here.
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=15,
@@ -81,7 +82,7 @@ spec = ModelSpec(
     entity_key=EntityKey(column="flight_key"),  # such as UA1545-EWR-20130101T0515
     event_time="scheduled_at",
     features=(
-        # Declared categories with handle_unknown="error": a carrier that is not among them stops a batch.
+        # Declared categories with handle_unknown="error": a batch with another carrier fails.
         Categorical(name="carrier", categories=CARRIERS, handle_unknown="error"),
         Categorical(name="origin", categories=("EWR", "JFK", "LGA"), handle_unknown="error"),
         # Learned from the training rows; a new destination is treated as missing.
@@ -89,7 +90,7 @@ spec = ModelSpec(
         Numeric(name="distance", unit="miles", minimum=1, maximum=6_000),
         Numeric(name="minute_of_day", unit="minutes after midnight in New York", minimum=0, maximum=1_439),
         Numeric(name="weekday", unit="1 is Monday", minimum=1, maximum=7),
-        # No month: the window holds no month twice, so that its holdout would always be a month never seen.
+        # No month: no month occurs twice in the window, so the month of the holdout would not be in the training rows.
         Numeric(name="planned_departures", unit="flights from the airport in that hour", minimum=1, maximum=200),
         Numeric(
             name="recent_delay", unit="minutes, mean of recent departures", minimum=-15, maximum=120, nullable=True
@@ -104,7 +105,7 @@ spec = ModelSpec(
         Numeric(name="plane_seats", unit="seats", minimum=1, maximum=900, nullable=True),
         Categorical(name="engine", nullable=True),
     ),
-    # The second class is the positive one. A flight's arrival is known a day after it was to depart.
+    # The second class is the positive one. The arrival is known a day after the scheduled departure.
     target=Target(column="arrival", classes=("on_time", "late"), label_delay=timedelta(days=1)),
     estimator=build_estimator,
     window=TrainingWindow(train=timedelta(days=270), holdout=timedelta(days=30)),
@@ -113,32 +114,32 @@ spec = ModelSpec(
         partition_rows=(400, 2_000),
         freshness=timedelta(days=2),
     ),
-    # Where the figures are looked at one by one; every other figure is of the whole holdout.
+    # Slices with metrics of their own.
     evaluation=EvaluationConfig(
         slices=(Slice(feature="carrier"), Slice(feature="origin"), Slice(feature="distance", cuts=(750, 1500)))
     ),
     gates=(
-        # Enough to judge by, and fresh.
+        # Enough rows, and recent ones.
         MinimumLabels(rows=10_000, per_class=1_000),
         DataFreshness(max_age=timedelta(days=2)),
-        # Good enough, and better than a linear model.
+        # Good enough, and better than the baseline.
         MetricThreshold(metric="roc_auc", minimum=0.62),
         BetterThanBaseline(metric="roc_auc", margin=0.002),
-        # Shown to be no worse than the champion by more than we would mind; nowhere shown to be worse.
+        # Proven not to be much worse than the champion; on no slice significantly worse.
         NonInferiority(metric="roc_auc", margin=0.01),
         NonInferiority(metric="log_loss", margin=0.01),
         NoInferiorSlice(metric="roc_auc", margin=0.01),
         SliceThreshold(metric="roc_auc", minimum=0.55, feature="origin"),
         WithinHistory(metric="roc_auc", min_spread=0.02),
-        # Seasons move the share of late flights by a factor of two: no model of the months before is calibrated to
-        # a hundredth. Beyond this bound its probabilities would mislead.
+        # The share of late flights changes with the seasons by a factor of two, so no model of the earlier months is
+        # calibrated to 0.01. Beyond this limit the probabilities would mislead.
         Calibration(max_error=0.15),
-        # Its features: alive, honest, and the same in serving.
+        # The features: not constant, no leakage, and the same in serving.
         NoConstantFeature(),
         NoLeakage(max_strength=0.9),
         ForbiddenColumns(names=("arr_*", "dep_delay", "actual_*")),
         TrainingServingSkew(),
-        # What it costs to serve; the machine that rehearses may be busy.
+        # The cost of serving; the machine of the rehearsal may be busy.
         ArtifactSize(max_mib=5),
         Latency(max_p99_ms=250),
         Memory(max_mib=400),

@@ -1,4 +1,4 @@
-"""Which iris is it? The smallest useful model: read this one first, then flight_delay."""
+"""Which species of iris is it? The smallest useful model: read this one first, then flight_delay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_estimator(columns: Columns) -> Any:  # noqa: ARG001 (all four features
 spec = ModelSpec(
     name="iris",  # the folder's name
     task="multiclass",
-    description="Tells three species of iris apart by the size of their petals and sepals.",
+    description="Distinguishes three species of iris by the size of their petals and sepals.",
     owner="data-science",
     source="source.iris",
     entity_key=EntityKey(column="sample_key"),
@@ -42,13 +42,13 @@ spec = ModelSpec(
     ),
     target=Target(column="species", classes=("setosa", "versicolor", "virginica")),
     estimator=build_estimator,
-    # One flower a day: 120 to learn from, the 30 days after them to be judged on.
+    # One flower a day: 120 for training, and the 30 days after them for the holdout.
     window=TrainingWindow(train=timedelta(days=120), holdout=timedelta(days=30)),
     contract=Contract(training_rows=(100, 10_000), partition_rows=(1, 1_000), freshness=timedelta(days=7)),
     gates=(
         MetricThreshold(metric="accuracy", minimum=0.85),
-        # No BetterThanBaseline here: irises are so easy that a linear baseline is as good as a forest.
-        # Thirty flowers tell little: one answered otherwise is 0.03, and the bound of the difference 0.09.
+        # No BetterThanBaseline: this problem is so easy that a linear baseline is as good as a forest. Thirty flowers
+        # are few: one different prediction changes the accuracy by 0.03, and the confidence bound by 0.09.
         NonInferiority(metric="accuracy", margin=0.1),
         MinimumLabels(rows=20),
     ),

@@ -21,7 +21,7 @@ for _module in (artifact, data, groups, prediction_churn, quality):
 
 
 def default_minimum_labels(task: Task) -> data.MinimumLabels:
-    """Return the minimum number of labels for a model that declares none: too few must never pass."""
+    """Return the minimum number of labels for a model that declares none."""
     return data.MinimumLabels(rows=500) if task == "regression" else data.MinimumLabels(rows=500, per_class=50)
 
 
@@ -29,7 +29,7 @@ def default_gates(task: Task) -> tuple[Gate, ...]:
     """Return the policy of a model that declares no gates: cautious, and the same for every model of a task."""
     about_data: tuple[Gate, ...] = (data.NoConstantFeature(), data.NoLeakage(), data.TrainingServingSkew())
     if task == "regression":
-        # The scale of the target is not known here, so the metric has none: the share of variance explained.
+        # The scale of the target is unknown here, so the metric is without scale: the share of variance explained.
         return (
             default_minimum_labels(task),
             quality.BetterThanBaseline(metric="r2"),

@@ -1,4 +1,4 @@
-"""The parent of every gate. A gate is known by its class: declaring the class registers it."""
+"""The base class of every gate. A class that derives from it registers its kind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 class Gate(SpecModel):
     """One requirement on a candidate.
 
-    A subclass declares its `kind`, the name under which decisions and evidence keep it. How it is
-    evaluated is registered in `include.evaluation.gates`.
+    A subclass declares its `kind`, its name in decisions and evidence. The function that evaluates it is registered in
+    `include.evaluation.gates`.
     """
 
     kinds: ClassVar[dict[str, type[Gate]]] = {}

@@ -1,4 +1,4 @@
-"""Gates on parts of the rows: declared slices, and groups that must be treated alike."""
+"""Gates on parts of the rows: declared slices, and groups for fairness."""
 
 from __future__ import annotations
 

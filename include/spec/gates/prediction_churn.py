@@ -1,4 +1,4 @@
-"""The gate on the distance between the candidate's predictions and the champion's."""
+"""The gate on the differences between the candidate's predictions and the champion's."""
 
 from __future__ import annotations
 
