@@ -1,4 +1,4 @@
-"""Rows in and out of PostgreSQL, its migrations, and the embedded server."""
+"""PostgreSQL: connections, reading rows, migrations, sample tables and the embedded server."""
 
 from include.warehouse.embedded import embedded_server, start_embedded, stop_embedded
 from include.warehouse.engine import migrate, open_engine, under_role, url_of

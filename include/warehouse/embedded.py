@@ -1,7 +1,7 @@
-"""PostgreSQL 18 from a wheel, for when no database is given: nothing to install by hand.
+"""An embedded PostgreSQL 18 from a wheel, used when no database is configured.
 
-The server listens on loopback TCP with a generated password: a Unix socket would tie us to short
-paths and to one operating-system user.
+The server listens on loopback TCP with a generated password. A Unix socket would require a short path and a single
+operating-system user.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from include.errors import DatabaseError
 from include.ports import is_free
 
-FIRST_PORT = 25432  # below the ports that Linux gives to outgoing connections
-MOST_PORTS = 20
+FIRST_PORT = 25432  # below the ports that Linux uses for outgoing connections
+MAX_PORTS = 20
 SUPERUSER = "sluice"
 NOBODY = 65534  # Debian's uid and gid of `nobody`
 
@@ -40,13 +40,13 @@ log_timezone = 'UTC'
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where an embedded server keeps its things, all below ``<home>/postgres``."""
+    """The files of an embedded server, all below ``<home>/postgres``."""
 
     root: Path
 
     @property
     def data(self) -> Path:
-        """The data folder that initdb makes."""
+        """The data folder that initdb creates."""
         return self.root / "data"
 
     @property
@@ -60,7 +60,7 @@ class Cluster:
         return (self.root / "password").read_text(encoding="ascii").strip()
 
     def url(self, port: int, database: str = "sluice") -> str:
-        """Return the URL under which clients reach `database`."""
+        """Return the URL of `database`."""
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{port}/{database}"
 
     def running_port(self) -> int | None:
@@ -77,19 +77,19 @@ class Cluster:
 
 
 def start_embedded(home: Path, *, durable: bool = True) -> str:
-    """Start the server below `home` unless it runs already, and return its URL.
+    """Start the server of `home` unless it is running, and return its URL.
 
     Parameters
     ----------
     home : Path
-        The folder that Sluice keeps its things in; the cluster lies in ``<home>/postgres``.
+        The home folder of Sluice; the cluster is in ``<home>/postgres``.
     durable : bool
-        False gives up safety against a power cut for speed: for tests only.
+        False is faster, but data may be lost after a power failure: for tests only.
 
     Raises
     ------
     DatabaseError
-        When it cannot be made or started, with the end of its log.
+        When it cannot be created or started; the message has the end of its log.
     """
     cluster = Cluster(home / "postgres")
     cluster.root.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def start_embedded(home: Path, *, durable: bool = True) -> str:
 
 
 def stop_embedded(home: Path) -> None:
-    """Stop the server below `home`, rolling back what is not committed; no-op when it does not run."""
+    """Stop the server of `home` and roll back open transactions; do nothing when it is not running."""
     cluster = Cluster(home / "postgres")
     if not (cluster.data / "postmaster.pid").exists():
         return
@@ -115,7 +115,7 @@ def stop_embedded(home: Path) -> None:
 
 @contextlib.contextmanager
 def embedded_server(home: Path) -> Iterator[str]:
-    """Yield the URL of the server below `home`; stop it in the end only if this call started it."""
+    """Yield the URL of the server of `home`; stop it at the end only if this call started it."""
     was_running = Cluster(home / "postgres").running_port() is not None
     url = start_embedded(home)
     try:
@@ -126,14 +126,15 @@ def embedded_server(home: Path) -> Iterator[str]:
 
 
 def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:
-    shutil.rmtree(cluster.data, ignore_errors=True)  # what an interrupted initdb left
+    shutil.rmtree(cluster.data, ignore_errors=True)  # from an interrupted initdb
     secret = cluster.root / "password"
     secret.touch(mode=0o600)
     secret.write_text(secrets.token_hex(24), encoding="ascii")
     if as_user[:1] == ["setpriv"]:
         for path in (cluster.root, secret):
             os.chown(path, NOBODY, NOBODY)
-    # Its own C.UTF-8, not the system's: texts are compared as bytes, and a key on them is made in half the time.
+    # PostgreSQL's builtin C.UTF-8, not the system's: texts are compared as bytes, and an index is built in half the
+    # time.
     locale = ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     options = ["-U", SUPERUSER, "-E", "UTF8", *locale, "--auth=scram-sha-256", f"--pwfile={secret}"]
     _call([*as_user, binary("initdb"), "-D", str(cluster.data), *options])
@@ -151,8 +152,8 @@ def _start(cluster: Cluster, as_user: list[str]) -> int:
         try:
             _call([*as_user, binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], cluster.log)
         except DatabaseError:
-            # Another server may take the port between our look and our start.
-            if attempt == MOST_PORTS or "could not bind" not in cluster.log.read_text(errors="replace"):
+            # Another server may take the port between the check and the start.
+            if attempt == MAX_PORTS or "could not bind" not in cluster.log.read_text(errors="replace"):
                 raise
         else:
             remembered.write_text(str(port))
@@ -172,11 +173,11 @@ def _create_database(cluster: Cluster, port: int, name: str) -> None:
 
 
 def _unprivileged(cluster: Cluster) -> list[str]:
-    """Return the command prefix under which PostgreSQL, which refuses root, agrees to run.
+    """Return the command prefix with which PostgreSQL runs for root, which it refuses otherwise.
 
-    Root becomes `nobody` in a user namespace, where the files stay root's own, so that no
-    operating-system user is made and no folder is opened to others. Where namespaces are forbidden
-    (some containers), root drops to `nobody`, who must then be able to enter the folders above.
+    Root becomes `nobody` in a user namespace. There the files still belong to root, so that no operating-system user is
+    created and no folder is opened to others. If namespaces are forbidden (in some containers), root becomes the real
+    `nobody`, who must then be able to enter the parent folders.
     """
     if os.geteuid() != 0:
         return []

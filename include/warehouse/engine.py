@@ -1,4 +1,4 @@
-"""Connections to the one database, and its schema brought up to date."""
+"""Connections to the database, and the migration of its schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from include.errors import DatabaseError
 
-if TYPE_CHECKING:  # only migrations need Alembic; the service and the workers' hot paths do not
+if TYPE_CHECKING:  # only migrations need Alembic; the service and the tasks do not
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -25,7 +25,7 @@ def open_engine(url: str, **options: Any) -> Engine:
     url : str
         ``postgresql://user:password@host:port/database``.
     **options
-        Passed on to `sqlalchemy.create_engine`.
+        Arguments of `sqlalchemy.create_engine`.
     """
     try:
         address = make_url(url)
@@ -40,7 +40,7 @@ def open_engine(url: str, **options: Any) -> Engine:
             f"found a '{address.get_backend_name()}' URL. PostgreSQL is the one database that Sluice speaks to."
         )
     connect = {"options": "-c timezone=UTC", "application_name": "sluice"} | options.pop("connect_args", {})
-    if "options" in address.query:  # what the URL asks for (a role, for one) comes beside ours, not in their place
+    if "options" in address.query:  # options in the URL, such as a role, are added to these, and do not replace them
         connect["options"] = f"{connect['options']} {address.query['options']}"
     return create_engine(
         address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect, **options
@@ -48,18 +48,18 @@ def open_engine(url: str, **options: Any) -> Engine:
 
 
 def url_of(engine: Engine) -> str:
-    """Return the URL that `open_engine` made `engine` of, with its password."""
+    """Return the URL of an engine of `open_engine`, with its password."""
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def under_role(url: str, role: str) -> str:
-    """Return the URL with which the same login works under `role`, of which it is a member or stands above all."""
-    # Without a space, which is written as a plus here, and read as one by libpq.
+    """Return the URL with which the same login works as `role`. The login must be a member of it, or a superuser."""
+    # Without a space: it would be written as a plus here, and libpq would read a plus.
     return make_url(url).update_query_dict({"options": f"-crole={role}"}).render_as_string(hide_password=False)
 
 
 def alembic_config(folder: Path = MIGRATIONS) -> Config:
-    """Return what Alembic is told of the migrations in `folder`."""
+    """Return Alembic's configuration for the migrations in `folder`."""
     from alembic.config import Config
 
     config = Config(folder / "alembic.ini")
@@ -68,7 +68,7 @@ def alembic_config(folder: Path = MIGRATIONS) -> Config:
 
 
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:
-    """Bring the schema to the newest revision; safe to call from several processes at once.
+    """Migrate the schema to the newest revision; safe to call from several processes at once.
 
     Parameters
     ----------

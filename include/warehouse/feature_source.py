@@ -1,6 +1,6 @@
-"""Where the rows of a model come from: one protocol, and its implementation for PostgreSQL.
+"""The source of a model's rows: a protocol, and its implementation for PostgreSQL.
 
-To read from another database, write a class with the methods of `FeatureSource` and make it in
+To read from another database, write a class with the methods of `FeatureSource` and create it in
 `include.resources.open_resources`.
 """
 
@@ -43,18 +43,18 @@ class FeatureSource(Protocol):
             True: with the target, only rows whose label is known, in order of event time (to train on).
             False: without the target, in no order (to score).
         shard : Shard, optional
-            Read this part of the rows alone. A row's shard is decided by PostgreSQL's hash of its key.
+            Read only this shard. PostgreSQL's hash of the key determines the shard of a row.
         keys : sequence of str or int, optional
-            Read the rows of these entity keys alone.
+            Read only the rows of these entity keys.
         """
         ...
 
     def count(self, spec: ModelSpec, period: Period) -> int:
-        """Return how many rows the query gives for `period`."""
+        """Return the number of rows that the query returns for `period`."""
         ...
 
     def materialize(self, spec: ModelSpec, period: Period, connection: Connection, table: str) -> None:
-        """Make the unlogged table `table` of the rows of `period`, as the query gives them, in Sluice's database.
+        """Write the query's rows of `period` into the new unlogged table `table` in Sluice's database.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class FeatureSource(Protocol):
 
 
 class PostgresFeatureSource:
-    """The features query run in a PostgreSQL database, which is Sluice's own.
+    """Runs the features query in Sluice's own PostgreSQL database.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class PostgresFeatureSource:
 
     def materialize(self, spec: ModelSpec, period: Period, connection: Connection, table: str) -> None:
         """See `FeatureSource.materialize`."""
-        # Unlogged: it is worth nothing after a crash, and is written in half the time.
+        # Unlogged: it is not needed after a crash, and is written in half the time.
         connection.execute(
             text(f"CREATE UNLOGGED TABLE {table} AS\n{spec.query}"),
             {"period_start": period.start, "period_end": period.end},
@@ -109,15 +109,16 @@ class PostgresFeatureSource:
 
 
 def shard_condition(spec: ModelSpec, shard: Shard) -> str:
-    """Return the SQL condition that only the rows of `shard` meet.
+    """Return the SQL condition for the rows of `shard`.
 
-    It is the database's own rule for hash partitions, so that a staged shard fits as one without moving a row.
+    It is the database's own rule for hash partitions, so that a staged shard can be attached as one without moving a
+    row.
     """
     key = f'"{spec.entity_key.column}"::{spec.entity_key.type}'
     return f"satisfies_hash_partition('{shard.table}'::regclass, {shard.count}, {shard.number}, {key})"
 
 
 def keys_condition(spec: ModelSpec, keys: Sequence[str | int]) -> str:
-    """Return the SQL condition that the rows of `keys` meet."""
+    """Return the SQL condition for the rows of `keys`."""
     key = spec.entity_key
     return f'"{key.column}"::{key.type} IN ({", ".join(quote(each) for each in keys)})'

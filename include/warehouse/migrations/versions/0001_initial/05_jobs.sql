@@ -55,5 +55,5 @@ COMMENT ON COLUMN sluice.job_chunk.first_row IS 'The position of the first row i
 COMMENT ON COLUMN sluice.job_chunk.row_count IS 'The number of rows.';
 COMMENT ON COLUMN sluice.job_chunk.body IS 'The rows, as the JSON body of a prediction request.';
 COMMENT ON COLUMN sluice.job_chunk.answers IS 'The predictions, as a JSON list; null until the chunk is done.';
--- They are written once, read once or twice and deleted: compressing them would cost more than it saves.
+-- They are written once, read a few times and deleted: compression would cost more than it saves.
 ALTER TABLE sluice.job_chunk ALTER body SET STORAGE EXTERNAL, ALTER answers SET STORAGE EXTERNAL;

@@ -62,8 +62,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.approva
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sluice.approval_waiver
     FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_change();
 
--- Whoever trains says of each version whether it needs an approval, and could leave that out. So a model that
--- ever needed one keeps needing it, until an operator waives it.
+-- The trainer's role records for each version whether it needs an approval, and could omit it. So a model that ever
+-- needed one keeps needing it, until an operator waives it.
 CREATE FUNCTION sluice.approval_is_needed(model text, version integer) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
@@ -154,7 +154,7 @@ COMMENT ON FUNCTION sluice.promote IS
     'Makes a version the champion if the highest sequence number is still the expected one; '
     'returns no row when it is not.';
 
--- Who requested the run is what the ledger says and, only where it says nothing, what the caller says.
+-- The person who requested the run is taken from the ledger; if it has none, from the caller.
 CREATE FUNCTION sluice.approve(
     model text, version integer, evidence_digest text, decision text, approver text, requested_by text, comment text
 ) RETURNS SETOF sluice.approval
@@ -191,4 +191,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM sluice.model_version AS known WHERE known.model = waive_approval.model
 $$;
 COMMENT ON FUNCTION sluice.waive_approval IS
-    'Ends the need for approvals of a model whose declaration does not ask for them any more.';
+    'Ends the need for approvals of a model whose declaration no longer requires them.';

@@ -1,4 +1,4 @@
--- What the checks found, what people attested, and what operators were told.
+-- The results of checks, the attestations of people, and the alerts to operators.
 
 CREATE TABLE sluice.validation_result (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -31,7 +31,7 @@ COMMENT ON COLUMN sluice.validation_result.expectation IS 'The name of the expec
 COMMENT ON COLUMN sluice.validation_result.column_name IS
     'The column that was checked; null when the expectation is about the whole table.';
 COMMENT ON COLUMN sluice.validation_result.passed IS 'Whether the data met the expectation.';
-COMMENT ON COLUMN sluice.validation_result.sentence IS 'The expectation in words.';
+COMMENT ON COLUMN sluice.validation_result.sentence IS 'The expectation as a sentence.';
 COMMENT ON COLUMN sluice.validation_result.observed IS 'What was found.';
 COMMENT ON COLUMN sluice.validation_result.failing_count IS 'The number of rows that failed.';
 COMMENT ON COLUMN sluice.validation_result.offending_keys IS 'The entity keys of up to 20 failing rows.';
@@ -67,14 +67,14 @@ COMMENT ON COLUMN sluice.parity_check.version IS 'The version that scored the pa
 COMMENT ON COLUMN sluice.parity_check.artifact_digest IS 'The digest of that version''s artifact.';
 COMMENT ON COLUMN sluice.parity_check.run_id IS 'The run that scored the partition.';
 COMMENT ON COLUMN sluice.parity_check.verdict IS
-    '`equal`, `differs`, or `not_checked` when the service could not be asked.';
+    '`equal`, `differs`, or `not_checked` when the service could not be reached.';
 COMMENT ON COLUMN sluice.parity_check.row_count IS
-    'The number of rows that were compared; 0 when the service could not be asked.';
+    'The number of rows that were compared; 0 when the service could not be reached.';
 COMMENT ON COLUMN sluice.parity_check.differing IS 'The number of rows where the two numbers differ, however little.';
 COMMENT ON COLUMN sluice.parity_check.largest_ulp IS
     'The largest difference of two numbers, in units in the last place (ULP) of single precision; 0: the same bits.';
 COMMENT ON COLUMN sluice.parity_check.allowed_ulp IS 'The largest difference that the declaration allows, in ULP.';
-COMMENT ON COLUMN sluice.parity_check.service IS 'The address of the service that was asked.';
+COMMENT ON COLUMN sluice.parity_check.service IS 'The address of the service.';
 COMMENT ON COLUMN sluice.parity_check.reason IS 'The row that differs most, or why nothing was compared.';
 COMMENT ON COLUMN sluice.parity_check.published IS 'Whether the rows were already published when they were compared.';
 COMMENT ON COLUMN sluice.parity_check.checked_at IS 'When the rows were compared.';

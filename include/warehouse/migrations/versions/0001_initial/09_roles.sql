@@ -1,6 +1,6 @@
--- Roles that nobody logs in with: whoever needs their rights is made a member of them. They belong to the whole server,
--- so they may exist already: from another database, or made by an administrator, and then the migration needs no right
--- to make roles. What is granted below is granted to the roles that exist.
+-- Roles without a login: a login that needs their rights becomes a member of them. They belong to the whole server, so
+-- they may already exist: from another database, or created by an administrator. Then the migration needs no right to
+-- create roles. The grants below are for the roles that exist.
 
 DO $$
 DECLARE
@@ -15,7 +15,7 @@ BEGIN
             CONTINUE;
         ELSIF NOT may_create THEN
             RAISE NOTICE 'role % may not create roles: % was not made. An administrator can make it '
-                '(CREATE ROLE % NOLOGIN) and grant as docs/reference/database.md says.', current_user, wanted, wanted;
+                '(CREATE ROLE % NOLOGIN) and grant as in docs/reference/database.md.', current_user, wanted, wanted;
             CONTINUE;
         END IF;
         BEGIN
@@ -26,7 +26,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- By default everybody may call a function, and some of these write with the owner's rights.
+-- By default every role may call a function, and some of these write with the owner's rights.
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA sluice FROM PUBLIC;
 
 DO $$
