@@ -1,4 +1,4 @@
-"""The Airflow DAG that removes what nobody needs any more, and sends alerts again: ``housekeeping``."""
+"""The Airflow DAG that removes old data, and sends undelivered alerts again: ``housekeeping``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEEP_WORK = timedelta(days=14)
 KEEP_STAGING = timedelta(days=1)
 KEEP_ORPHANS = timedelta(days=1)  # a registration takes minutes
 RESEND_FOR = timedelta(days=1)
-SENDER_TIME = timedelta(minutes=5)  # the newest alerts may still be on their way
+SENDER_TIME = timedelta(minutes=5)  # newer alerts may still be being sent
 
 specs = declared_models(load_settings().models_dir).specs
 shadowed = [name for name, spec in specs.items() if spec.shadow is not None]
@@ -33,13 +33,13 @@ with DAG(
 
     @task
     def resend_alerts(dag_run: Any) -> int:
-        """Send again what a channel did not take; returns how many alerts have now reached all their channels."""
+        """Send undelivered alerts again; return how many have now reached all their channels."""
         until = runs.as_of(dag_run) - SENDER_TIME
         return with_pipeline(lambda _, resources: resources.alerts.resend(until - RESEND_FOR, until))
 
     @task
     def remove_old_work(dag_run: Any) -> int:
-        """Remove the work folders of finished runs, and artifacts that were never completed; returns how many."""
+        """Remove the work folders of finished runs, and incomplete artifacts; return how many."""
         now = runs.as_of(dag_run)
         return with_pipeline(
             lambda steps, opened: (
@@ -50,12 +50,12 @@ with DAG(
 
     @task(pool=DATABASE_POOL)
     def clean_staging() -> list[str]:
-        """Drop staging tables that no attempt will publish; returns their names."""
+        """Drop staging tables that no attempt will publish; return their names."""
         return with_pipeline(lambda steps, resources: steps.clean_staging(KEEP_STAGING, resources))
 
     @task(pool=DATABASE_POOL)
     def drop_expired_partitions(dag_run: Any) -> dict[str, list[str]]:
-        """Remove score partitions that are older than their models keep them; returns their starts by model."""
+        """Remove score partitions that are older than the declared retention; return their starts by model."""
         now = runs.as_of(dag_run)
         return with_pipeline(
             lambda steps, resources: {
@@ -65,7 +65,7 @@ with DAG(
 
     @task(pool=DATABASE_POOL)
     def shadow_requests(model: str, run_id: str) -> dict[str, Any] | None:
-        """Answer the sampled online requests of a model with its challenger; returns the divergence."""
+        """Predict the sampled online requests of a model with its challenger; return the divergence."""
         return with_pipeline(lambda steps, resources: steps.shadow_requests(specs[model], run_id, resources))
 
     clean_staging()
@@ -73,4 +73,4 @@ with DAG(
     resend_alerts()
     remove_old_work()
     if shadowed:
-        shadow_requests.expand(model=shadowed)  # one failing is not another's failure
+        shadow_requests.expand(model=shadowed)  # the tasks are independent: one failure does not stop the others

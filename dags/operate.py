@@ -14,7 +14,7 @@ from sluice_airflow.defaults import TAG, dag_defaults
 from sluice_airflow.tasks import with_pipeline
 
 declared = declared_models(load_settings().models_dir)
-# A model whose declaration is broken just now still has a champion, and may need its rollback the more.
+# A model with a broken declaration still has a champion, and may need a rollback.
 names = sorted({*declared.specs, *(error.file.parent.name for error in declared.broken)})
 
 FORM = {

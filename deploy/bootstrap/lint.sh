@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every static check, each named before it runs; `make lint` calls it. All run, then the verdict.
-# A check whose file is not there is skipped loudly and counted.
+# Runs every static check, prints its name first, and reports the result at the end; `make lint` calls it.
+# If the file of a check is missing, the check is skipped; this is printed, and reported at the end.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -28,7 +28,7 @@ check_file() {
     check "$name" "$@" "$file"
 }
 
-# Pins, shell and YAML that git knows of or would add; not what was downloaded or made.
+# Requirements, shell and YAML files that git tracks or would add, not downloaded or generated ones.
 listed() { git ls-files -co --exclude-standard -z -- "$@" 2>/dev/null; }
 
 shell_scripts() {

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Sees to it that a program of the system is there, and installs Debian's package of its name when root may.
+# Checks that a system program is installed. As root on Debian, installs the package of the same name.
 #
-#   deploy/bootstrap/program.sh PROGRAM "what it is for" "the make that wants it" [its name in Homebrew]
+#   deploy/bootstrap/program.sh PROGRAM "its purpose" "the make target that needs it" [its name in Homebrew]
 set -eu
 
 program=$1
@@ -22,10 +22,10 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         "Debian and Ubuntu: sudo apt-get install -y $program; macOS: brew install $brew; then run $target again"
 fi
 say "installing $program, $purpose"
-# A package of a server would start one of its own where a service manager runs; ours are others, with passwords.
+# RUNLEVEL=1: otherwise the package of a server would start it, if a service manager runs. Ours are started separately.
 export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
 {
     apt-get install -y -qq --no-install-recommends "$program" ||
         { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$program"; }
-} >/dev/null 2>&1 || fail "apt-get install $program did not succeed." "run it by hand, see what it says, then run $target again"
-command -v "$program" >/dev/null 2>&1 || fail "$program is installed and not on PATH." "put its folder on PATH"
+} >/dev/null 2>&1 || fail "apt-get install $program did not succeed." "run it manually, read its output, then run $target again"
+command -v "$program" >/dev/null 2>&1 || fail "$program is installed, but not on PATH." "put its folder on PATH"

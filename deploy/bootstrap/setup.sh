@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes .venv from the hash-pinned requirements; `make` calls it before everything else.
+# Creates .venv from the hash-pinned requirements; `make` calls it before everything else.
 #
 #   deploy/bootstrap/setup.sh [requirements file beside requirements.txt ...]
 #
-# A second call costs milliseconds: .venv/.sluice-setup holds what the environment was made from.
+# A second call takes milliseconds: .venv/.sluice-setup records the inputs of the environment.
 # PYTHON=... chooses the interpreter. UV_DEFAULT_INDEX (or pip's own configuration) chooses the package index.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -23,8 +23,8 @@ fail() {
 supported() { "$1" -c 'import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }
 makes_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
-# The path is part of it, because a virtual environment that was moved does not work.
-# What is installed belongs to the whole set of files, so that `make run` after `make test` finds nothing to do.
+# It contains the path, because a virtual environment that was moved does not work.
+# The installed packages are those of all these files, so that `make run` after `make test` installs nothing.
 wanted() { printf '%s\n' "$(pwd -P)" "$(cksum pyproject.toml requirements.txt deploy/bootstrap/requirements.txt "$@")"; }
 
 up_to_date() {
@@ -38,7 +38,7 @@ same_version() {
         "$("$python" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)" ]
 }
 
-# Sets $found to an interpreter that runs, is of a supported version and can make virtual environments.
+# Sets $found to an interpreter that runs, has a supported version and can create virtual environments.
 find_python() {
     found=
     incomplete=
@@ -59,22 +59,22 @@ find_python() {
     found=$incomplete
 }
 
-# Debian ships Python without the module that makes virtual environments.
+# Debian's Python does not contain the module that creates virtual environments.
 add_venv_module() {
     package=python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        fail "$1 cannot make virtual environments: its package $package is not installed." \
+        fail "$1 cannot create virtual environments: its package $package is not installed." \
             "sudo apt-get install -y $package, then run make again; or name another interpreter: make run PYTHON=/path/to/python3.12"
     fi
     say "installing $package, without which $1 cannot make virtual environments"
     { apt-get install -y -qq "$package" || { apt-get update -qq && apt-get install -y -qq "$package"; }; } >/dev/null 2>&1 ||
-        fail "apt-get install $package did not succeed." "run it by hand, see what it says, then run make again"
-    makes_venvs "$1" || fail "$1 still cannot make virtual environments after installing $package." "name another interpreter: make run PYTHON=/path/to/python3.12"
+        fail "apt-get install $package did not succeed." "run it manually, read its output, then run make again"
+    makes_venvs "$1" || fail "$1 still cannot create virtual environments after the installation of $package." "name another interpreter: make run PYTHON=/path/to/python3.12"
 }
 
 make_venv() {
     if [ -e "$venv" ] && [ ! -e "$owner" ]; then
-        fail "$venv is there, does not work here (moved, or of another Python), and was not made by make." "move it away, then run make again"
+        fail "$venv exists, does not work here (it was moved, or is of another Python), and was not created by make." "move it away, then run make again"
     fi
     find_python
     say "making $venv with $found ($("$found" --version 2>&1))"
@@ -84,7 +84,7 @@ make_venv() {
     "$found" -m venv "$venv" || fail "$found -m venv $venv did not succeed." "see the lines above"
 }
 
-# Usable: it runs, knows this very folder, and is of the version asked for.
+# Usable: it runs, was created in this folder, and has the requested version.
 usable() {
     [ -x "$python" ] && "$python" -m pip --version >/dev/null 2>&1 || return 1
     [ "$("$python" -c 'import os, sys; print(os.path.realpath(sys.prefix))')" = "$(pwd -P)/$venv" ] || return 1
@@ -94,7 +94,7 @@ usable() {
 
 download_failed() {
     fail "$1 could not be installed: the lines above say which package and why." \
-        "check the network (HTTPS_PROXY, UV_DEFAULT_INDEX and PIP_INDEX_URL are honoured) and the free disk space (2 GB), then run make again: it goes on where it stopped"
+        "check the network (HTTPS_PROXY, UV_DEFAULT_INDEX and PIP_INDEX_URL are honoured) and the free disk space (2 GB), then run make again: it continues where it stopped"
 }
 
 install() {
@@ -103,13 +103,13 @@ install() {
         "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
             -r deploy/bootstrap/requirements.txt || download_failed uv
     fi
-    # uv does not read pip's configuration; whoever set a mirror there expects it to be used.
+    # uv does not read pip's configuration, but a mirror that is configured there should be used.
     if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         mirror=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
     fi
-    # Where Python may not write bytecode by itself, as in many containers, every process would compile all it
-    # imports anew: Airflow's takes seconds, in each of its many processes.
+    # If Python may not write bytecode, as in many containers, every process would compile all its imports again.
+    # Airflow's take seconds, in each of its many processes.
     [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
     for file in requirements.txt "$@"; do
         say "installing the packages of $file, each checked against its hash"
@@ -120,14 +120,14 @@ install() {
 }
 
 up_to_date "$@" && exit 0
-# Two makes at once take turns, where the system has flock.
+# Two simultaneous makes take turns, if the system has flock.
 if [ -z "${SLUICE_SETUP_LOCKED:-}" ] && command -v flock >/dev/null 2>&1; then
     SLUICE_SETUP_LOCKED=1 exec flock pyproject.toml "deploy/bootstrap/setup.sh" "$@"
 fi
 up_to_date "$@" && exit 0
 began=$(date +%s)
 usable || make_venv
-# What was installed before for the tests stays, and is named again in the stamp when it is up to date.
+# Packages that were installed for the tests stay; if they are up to date, the stamp names them again.
 before=
 if [ -f tests/requirements.txt ] && [ -f "$stamp" ] && grep -qxF -e "$(cksum tests/requirements.txt)" "$stamp"; then
     before=tests/requirements.txt

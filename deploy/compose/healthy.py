@@ -1,6 +1,6 @@
-"""Is a part of Airflow healthy? ``healthy.py PART [URL]`` exits 0 if the API server says so, 1 with the reason if not.
+"""A health check: ``healthy.py PART [URL]`` exits 0 if PART of Airflow is healthy, otherwise 1 with the reason.
 
-One question to a server that runs anyway costs milliseconds; ``airflow jobs check`` starts Airflow anew, for seconds.
+One request to the running server takes milliseconds; ``airflow jobs check`` starts Airflow, which takes seconds.
 """
 
 import json
@@ -11,7 +11,7 @@ HERE = "http://127.0.0.1:8080"
 
 
 def main(part: str, server: str = HERE) -> int:
-    """Ask `server` for `part`: metadatabase, scheduler, dag_processor or triggerer."""
+    """Check `part` (metadatabase, scheduler, dag_processor or triggerer) at `server`."""
     address = f"{server}/api/v2/monitor/health"
     try:
         with urlopen(address, timeout=8) as answer:  # noqa: S310  # the address is the deployment's own

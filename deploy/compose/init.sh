@@ -1,11 +1,11 @@
 #!/bin/sh
-# Once per start, before everything else: the schemas of Sluice and of Airflow, and who may log in to the UI.
+# Runs once per start, before everything else: migrates the schemas of Sluice and of Airflow, and sets the UI's logins.
 set -eu
 
 sluice migrate
 airflow db migrate
 # The pool that keeps the database within SLUICE_DATABASE_MAX_CONNECTIONS.
-slots=$(python -c 'from include.settings import load_settings; print(load_settings().database_slots)')
+slots=$(python -c 'from include.settings import load_settings; print(load_settings().database_pool_size)')
 airflow pools set sluice_database "$slots" "Tasks of Sluice that work in the database"
 umask 077
 python - <<'PYTHON'

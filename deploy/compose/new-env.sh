@@ -1,14 +1,14 @@
 #!/bin/sh
-# Writes deploy/compose/.env: env.example with a new random value for each secret. Never overwrites one that is there.
+# Writes deploy/compose/.env: env.example with a new random value for each secret. Never overwrites an existing file.
 set -eu
 cd "$(dirname "$0")"
 
 if [ -e .env ]; then
-    printf 'new-env: deploy/compose/.env is there already and is kept: the databases were made with its passwords.\n' >&2
+    printf 'new-env: deploy/compose/.env already exists and is kept: the databases were created with its passwords.\n' >&2
     exit 1
 fi
 if ! command -v openssl >/dev/null; then
-    printf 'new-env: expected the program openssl, which makes the pair of keys of artifacts; found none. Install it.\n' >&2
+    printf 'new-env: expected the program openssl, which generates the key pair for artifacts; found none. Install it.\n' >&2
     exit 1
 fi
 umask 077
@@ -39,4 +39,4 @@ lines = Path("env.example").read_text(encoding="utf-8").splitlines()
 Path(".env").write_text("\n".join(map(filled, lines)) + "\n", encoding="utf-8")
 PYTHON
 printf 'new-env: wrote deploy/compose/.env. Next: docker compose --env-file deploy/compose/.env up --build --wait\n'
-printf 'new-env: the UI answers at http://127.0.0.1:8080 to user admin with SLUICE_UI_PASSWORD of that file.\n'
+printf 'new-env: then log in at http://127.0.0.1:8080 as user admin; the password is SLUICE_UI_PASSWORD in that file.\n'

@@ -1,3 +1,3 @@
 #!/bin/sh
-# The `sluice` command in the image, where the project lies on PYTHONPATH and is not installed.
+# The `sluice` command in the image, in which the project is on PYTHONPATH and not installed.
 exec python -m include.cli "$@"

@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that `make run` needs."""
+"""A client of Airflow's REST API, with the calls that `make run` needs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AirflowApi:
     _token: str | None = None
 
     def __post_init__(self) -> None:
-        # trust_env: a proxy named in the environment is not for loopback.
+        # trust_env: proxies in the environment must not be used for loopback.
         self._client = httpx.Client(base_url=self.address, timeout=30, trust_env=False)
 
     def health(self) -> dict[str, str | None]:
@@ -155,7 +155,7 @@ class AirflowApi:
         return body
 
     def _send(self, method: str, path: str, *, retries: int = MAX_RETRIES, **arguments: Any) -> httpx.Response:
-        # A GET can be repeated: on an overloaded machine Airflow is slow, not dead.
+        # A GET can be repeated: on an overloaded machine Airflow may be slow.
         headers = {"Authorization": f"Bearer {self._token}"}
         try:
             return self._client.request(method, path, headers=headers, **arguments)

@@ -21,7 +21,7 @@ from include.warehouse import under_role
 ADMIN = "admin"
 REVIEWER = "reviewer"
 """A second account: who started a run may not approve its result, so another person must be able to log in."""
-# It imports slow packages once, in the scheduler, from which every task is forked.
+# Airflow's local settings import slow packages once, in the scheduler, from which every task is forked.
 LOCAL_SETTINGS = REPOSITORY / "deploy" / "airflow" / "config" / "airflow_local_settings.py"
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {

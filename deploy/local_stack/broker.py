@@ -70,7 +70,7 @@ class Broker:
         """The options with which Airflow gives its tasks to workers, and notices within a minute that one has died."""
         return {
             "CORE__EXECUTOR": "CeleryExecutor",
-            "CORE__HOSTNAME_CALLABLE": "include.workers.worker_name",
+            "CORE__HOSTNAME_CALLABLE": "include.settings.worker_hostname",
             "CELERY__BROKER_URL": self.url(0),
             "CELERY__RESULT_BACKEND": self.url(1),
             "CELERY__TASK_ACKS_LATE": "True",

@@ -1,4 +1,4 @@
-"""Runs of Airflow's DAGs: triggered, followed to their end, and checked by what they wrote."""
+"""Runs of Airflow's DAGs: trigger them, follow them to their end, and check what they wrote."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from deploy.local_stack.memory import MemoryMonitor
 from deploy.local_stack.partitions import last_days
 from deploy.local_stack.smoke_checks import SmokeChecks
 from deploy.local_stack.stack import Stack
-from deploy.local_stack.steps import Note, Step, StepResult
+from deploy.local_stack.steps import Note, StackStep, StepResult
 from deploy.local_stack.summary import RULE
 from deploy.local_stack.workers import Workers
 
@@ -47,24 +47,24 @@ class DistributedScenario:
         redis_server()  # fails at once where there is none
         self.workers = Workers(self.stack)
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[StackStep]:
         """Return the steps, each with what it depends on."""
         stack, runs, checks = self.stack, DagRuns(self.stack), SmokeChecks(self.stack)
         retrain = f"retrain {SCORED_MODEL}"
         score = f"score a day of {SCORED_MODEL} in {SHARDS} shards"
         return [
-            Step("PostgreSQL", stack.start_database),
-            Step("broker", self.workers.start_broker),
-            Step("schemas", stack.migrate_schema, ("PostgreSQL",)),
-            Step("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
-            Step("samples", stack.load_samples, ("schemas",)),
-            Step("Airflow", stack.start_airflow, ("Airflow's database", "samples", "broker")),
-            Step("workers", self.workers.start_workers, ("Airflow",)),
-            Step("service", stack.start_service, ("schemas", "Airflow")),
-            Step(retrain, partial(runs.retrain, SCORED_MODEL), ("workers",)),
-            Step("Airflow's triggerer", stack.start_triggerer, (retrain,)),
-            Step(score, self.score, (retrain, "service")),
-            Step(f"score look-up of {SCORED_MODEL}", partial(checks.look_up, SCORED_MODEL), (score,)),
+            StackStep("PostgreSQL", stack.start_database),
+            StackStep("broker", self.workers.start_broker),
+            StackStep("schemas", stack.migrate_schema, ("PostgreSQL",)),
+            StackStep("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
+            StackStep("samples", stack.load_samples, ("schemas",)),
+            StackStep("Airflow", stack.start_airflow, ("Airflow's database", "samples", "broker")),
+            StackStep("workers", self.workers.start_workers, ("Airflow",)),
+            StackStep("service", stack.start_service, ("schemas", "Airflow")),
+            StackStep(retrain, partial(runs.retrain, SCORED_MODEL), ("workers",)),
+            StackStep("Airflow's triggerer", stack.start_triggerer, (retrain,)),
+            StackStep(score, self.score, (retrain, "service")),
+            StackStep(f"score look-up of {SCORED_MODEL}", partial(checks.look_up, SCORED_MODEL), (score,)),
         ]
 
     def score(self, note: Note) -> StepResult:

@@ -1,4 +1,4 @@
-"""What ends a start: a part that did not do its work, or a request to stop."""
+"""Errors that end a start: a part of the stack failed, or a stop was requested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from include.errors import SluiceError
 
 
 class LocalStackError(SluiceError):
-    """A part of the local stack did not do its work.
+    """A part of the local stack failed.
 
     Parameters
     ----------

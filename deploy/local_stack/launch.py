@@ -1,4 +1,4 @@
-"""From nothing to a running stack with its summary, and back to nothing."""
+"""Start the stack, run the scenario, print the summary, and stop the stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deploy.local_stack.ports import free_port
 from deploy.local_stack.progress import ProgressReporter
 from deploy.local_stack.restart_policy import RestartPolicy
 from deploy.local_stack.stack import Stack
-from deploy.local_stack.steps import Failure, Step, StepRunner
+from deploy.local_stack.steps import Failure, StackStep, StepRunner
 from deploy.local_stack.supervisor import orphans_of, stop_orphans
 from include.errors import SluiceError
 from include.settings import Settings
@@ -55,7 +55,7 @@ class Signals:
 class Scenario(Protocol):
     """What the stack is started for: the steps that lead there, and the summary when they are done."""
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[StackStep]:
         """Return the steps, each with what it depends on."""
 
     def summary(self, seconds: float, setup_seconds: float, memory: MemoryMonitor) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _run(
         if failure is None and not signals.received:
             for line in scenario.summary(progress.elapsed, setup_seconds, memory):
                 progress.text(line)
-            memory.stop()  # the summary has reported it; a stack that runs for weeks is not measured all the time
+            memory.stop()  # the summary has reported the memory; it is not measured any longer
             if not once:
                 progress.text("The stack is up. It stays up until Ctrl-C.")
                 failure = RestartPolicy(stack.supervisor, progress).supervise(signals.stop)

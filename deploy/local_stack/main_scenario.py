@@ -12,7 +12,7 @@ from deploy.local_stack.memory import MemoryMonitor
 from deploy.local_stack.partitions import last_days
 from deploy.local_stack.smoke_checks import SmokeChecks
 from deploy.local_stack.stack import Stack
-from deploy.local_stack.steps import Step
+from deploy.local_stack.steps import StackStep
 from deploy.local_stack.summary import Summary
 
 
@@ -22,29 +22,29 @@ class MainScenario:
 
     stack: Stack
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[StackStep]:
         """Return the steps, each with what it depends on."""
         stack, runs, checks = self.stack, DagRuns(self.stack), SmokeChecks(self.stack)
         days = last_days(SCORED_DAYS, datetime.now(UTC))
         retrain = {model: f"retrain {model}" for model in RETRAINED_MODELS}
         score, airflow, service, samples = f"score {SCORED_MODEL}, {SCORED_DAYS} days", "Airflow", "service", "samples"
         return [
-            Step("PostgreSQL", stack.start_database),
-            Step("schemas", stack.migrate_schema, ("PostgreSQL",)),
-            Step("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
-            Step(samples, stack.load_samples, ("schemas",)),
-            # Airflow runs what its schedules are due as soon as it is up, and that needs the samples.
-            Step(airflow, stack.start_airflow, ("Airflow's database", samples)),
-            Step(service, stack.start_service, ("schemas", airflow)),
-            *(Step(title, partial(runs.retrain, model), (airflow, samples)) for model, title in retrain.items()),
-            Step("Airflow's triggerer", stack.start_triggerer, (airflow, retrain[RETRAINED_MODELS[0]])),
-            # After scoring, the service is asked for a sample of its predictions.
-            Step(score, partial(runs.score, SCORED_MODEL, days), (retrain[SCORED_MODEL], service)),
+            StackStep("PostgreSQL", stack.start_database),
+            StackStep("schemas", stack.migrate_schema, ("PostgreSQL",)),
+            StackStep("Airflow's database", stack.migrate_airflow, ("PostgreSQL",)),
+            StackStep(samples, stack.load_samples, ("schemas",)),
+            # As soon as Airflow is up, it starts the runs that are due, and they need the samples.
+            StackStep(airflow, stack.start_airflow, ("Airflow's database", samples)),
+            StackStep(service, stack.start_service, ("schemas", airflow)),
+            *(StackStep(title, partial(runs.retrain, model), (airflow, samples)) for model, title in retrain.items()),
+            StackStep("Airflow's triggerer", stack.start_triggerer, (airflow, retrain[RETRAINED_MODELS[0]])),
+            # Scoring ends with a parity check, which needs the service.
+            StackStep(score, partial(runs.score, SCORED_MODEL, days), (retrain[SCORED_MODEL], service)),
             *(
-                Step(f"live prediction of {model}", partial(checks.predict, model), (service, title))
+                StackStep(f"live prediction of {model}", partial(checks.predict, model), (service, title))
                 for model, title in retrain.items()
             ),
-            Step(f"score look-up of {SCORED_MODEL}", partial(checks.look_up, SCORED_MODEL), (service, score)),
+            StackStep(f"score look-up of {SCORED_MODEL}", partial(checks.look_up, SCORED_MODEL), (service, score)),
         ]
 
     def summary(self, seconds: float, setup_seconds: float, memory: MemoryMonitor) -> Iterator[str]:

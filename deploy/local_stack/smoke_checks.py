@@ -34,7 +34,7 @@ class SmokeChecks:
         golden = load_golden(artifacts.open(model, version, registered.artifact_digest))[0]
         path = f"/v1/models/{model}/predict"
         note("waiting for the service to load the champion")
-        # Each worker process loads a new champion by itself: one may have it, and the next not yet.
+        # Each worker process loads a new champion separately: one may have it before another.
         answer = self._poll(
             lambda: self._send("POST", path, request_body(golden.features)),
             path,

@@ -151,7 +151,7 @@ class Stack:
         for name in STARTED_FIRST:
             self._start_airflow(name)
         self._wait_until_healthy(("metadatabase", "scheduler", "dag_processor"), note)
-        self.api.set_pool(DATABASE_POOL, self.settings.database_slots, POOL_NOTE)
+        self.api.set_pool(DATABASE_POOL, self.settings.database_pool_size, POOL_NOTE)
         return StepResult(f"API server, scheduler and DAG processor are healthy at {self.airflow_address}")
 
     def start_triggerer(self, note: Note) -> StepResult:

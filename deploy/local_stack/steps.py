@@ -20,7 +20,7 @@ POLL_SECONDS = 0.2
 STOP_TIMEOUT_SECONDS = 3.0
 
 Note = Callable[[str], None]
-"""Takes a few words about what a step is doing right now."""
+"""A callable that takes a short note on what a step is doing right now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StackStep:
     """One step: its title, its work, and the titles of the steps that must be done before."""
 
     title: str
@@ -77,7 +77,7 @@ class StepRunner:
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of StackStep
         In the order in which they are shown.
     progress : ProgressReporter
         Shows each step's start and end.
@@ -89,12 +89,12 @@ class StepRunner:
         Called again and again while steps run; raises LocalStackError when a process of the stack has exited.
     """
 
-    steps: Sequence[Step]
+    steps: Sequence[StackStep]
     progress: ProgressReporter
     stop: threading.Event
     launcher_log: Path
     check_processes: Callable[[], None] = lambda: None
-    _running: dict[Future[None], Step] = field(default_factory=dict)
+    _running: dict[Future[None], StackStep] = field(default_factory=dict)
 
     def run(self) -> Failure | None:
         """Run the steps, and return the first failure; None when all are done or `stop` was set by a signal."""
@@ -116,7 +116,7 @@ class StepRunner:
             return None
         finally:
             if self.stop.is_set():
-                # Most steps check `stop` often. One that waits for the database ends when that is stopped, after this.
+                # Steps check `stop`. A step that waits for the database ends later, when the database is stopped.
                 wait(self._running, timeout=STOP_TIMEOUT_SECONDS)
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -137,7 +137,7 @@ class StepRunner:
             return self._failed(", ".join(sorted(step.title for step in self._running.values())), error)
         return None
 
-    def _work(self, step: Step) -> None:
+    def _work(self, step: StackStep) -> None:
         try:
             result = step.work(lambda text: self.progress.note(step.title, text))
         except BaseException as error:

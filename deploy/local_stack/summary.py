@@ -117,7 +117,7 @@ def psql_line(url: str, model: str) -> str:
 def _psql() -> str:
     try:
         embedded = binary("psql")
-    except DatabaseError:  # not installed: who has another server has its psql, too
+    except DatabaseError:  # not installed: an external server usually comes with psql
         return "psql"
     return embedded if Path(embedded).exists() else "psql"
 

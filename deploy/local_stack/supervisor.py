@@ -46,7 +46,7 @@ class ManagedProcess:
 class Supervisor:
     """Starts the stack's processes and, in the end, stops every one with its descendants.
 
-    Each is in a session of its own, so that a terminal's Ctrl-C reaches only the launcher, which then stops them in
+    Each is in a separate session, so that a terminal's Ctrl-C reaches only the launcher, which then stops them in
     order.
 
     Parameters
@@ -157,7 +157,7 @@ def exit_error(managed: ManagedProcess) -> LocalStackError:
     """Return the error that reports a process that has exited though it should run, or has failed."""
     code = managed.popen.returncode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    # A process that is killed with -9 logs nothing about it; the lines before would only mislead.
+    # A process that is killed with -9 logs nothing about it; its earlier lines would only mislead.
     why = (
         ": a person killed it, or the system, because memory ran out"
         if code == -signal.SIGKILL

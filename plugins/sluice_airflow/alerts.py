@@ -52,9 +52,9 @@ def _error_of(context: dict[str, Any], *, of_run: bool) -> str:
     if of_run and reason == TIMED_OUT:
         return "the run took longer than its dagrun_timeout and was stopped"
     why = f" (Airflow's reason: {reason})" if reason else ""
-    return f"the task's process ended without an error of its own{why}: killed from outside, or out of memory?"
+    return f"the task's process ended without raising an error{why}: perhaps it was killed, or ran out of memory"
 
 
 def _model_of_run(context: dict[str, Any]) -> str | None:
-    asked = (context.get("params") or {}).get("model")
-    return str(asked) if asked else None
+    model = (context.get("params") or {}).get("model")
+    return str(model) if model else None

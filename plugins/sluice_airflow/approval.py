@@ -1,4 +1,4 @@
-"""The task ``approve``: Airflow asks a person to approve a version, and shows the evidence."""
+"""The task ``approve``: it shows a version's evidence in Airflow, and waits for a person's approval."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EvidenceApproval(HITLOperator):
             },
             assigned_users=[{"id": each, "name": each} for each in named] or None,
             response_timeout=spec.approval.timeout,
-            execution_timeout=None,  # a person may take longer than a task's work
+            execution_timeout=None,  # a person may take longer than the time limit of a task
             **kwargs,
         )
         self.spec = spec
@@ -83,8 +83,8 @@ class EvidenceApproval(HITLOperator):
         approved = answer["chosen_options"] == [APPROVE]
         verdict: Literal["approved", "rejected"] = "approved" if approved else "rejected"
         with pipeline.open_resources() as resources:
-            said = pipeline.record_approval(self.spec, version, verdict, approver, requested_by, comment, resources)
+            decided = pipeline.record_approval(self.spec, version, verdict, approver, requested_by, comment, resources)
         if not approved:
             why = f": {comment}" if comment else ""
             raise AirflowSkipException(f"{approver} rejected version {version.version} of {version.model}{why}")
-        return said.to_plain()
+        return decided.to_plain()

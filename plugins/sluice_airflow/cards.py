@@ -10,7 +10,7 @@ from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionErro
 from include.registry import CARD
 from include.resources import open_resources
 
-# The card's own policy, and where it may be framed: in Airflow's pages alone.
+# The Content-Security-Policy of the card: it may be framed only by Airflow's pages.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -35,8 +35,8 @@ def card(model: str, version: int) -> Response:
             registered = resources.ledger.version(model, version)
             artifact = resources.artifacts.open(model, version, registered.artifact_digest)
             if CARD not in artifact.digests:
-                said = f"the artifact of version {version} of '{model}' has no model card.\n"
-                return PlainTextResponse(said, status_code=404)
+                message = f"the artifact of version {version} of '{model}' has no model card.\n"
+                return PlainTextResponse(message, status_code=404)
             return HTMLResponse(artifact.read(CARD), headers=HEADERS)
     except UnknownVersionError as error:
         return PlainTextResponse(f"{error}\n", status_code=404)

@@ -11,7 +11,7 @@ RETRAIN = """\
 
 {description}
 
-{facts}
+{properties}
 
 ## What a run does
 1. **validate**: checks the training window against the data contract. If a check fails, the run stops before training.
@@ -47,7 +47,7 @@ SCORE = """\
 
 {description}
 
-{facts}
+{properties}
 
 ## What a run does
 1. **validate**: checks the partition against the data contract. If a check fails, the run stops; published rows stay.
@@ -125,7 +125,7 @@ def retrain_page(spec: ModelSpec) -> str:
     return RETRAIN.format(
         name=spec.name,
         description=spec.description,
-        facts=_facts(spec, spec.retrain_schedule),
+        properties=_properties(spec, spec.retrain_schedule),
         train=_length(spec.window.train.total_seconds()),
         gap=_length(spec.window.gap.total_seconds()),
         holdout=_length(spec.window.holdout.total_seconds()),
@@ -140,7 +140,7 @@ def score_page(spec: ModelSpec) -> str:
     return SCORE.format(
         name=spec.name,
         description=spec.description,
-        facts=_facts(spec, spec.score_schedule),
+        properties=_properties(spec, spec.score_schedule),
         schedule=spec.score_schedule or "none: manual runs only, one whole day each",
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
@@ -160,13 +160,13 @@ def bound_sentence(bound: Bound) -> str:
 def _parity(scoring: Scoring) -> str:
     if scoring.parity == "off":
         return "not declared."
-    asked = f"the running service predicts {scoring.parity_rows} of the rows with the version that scored them, "
+    check = f"the running service predicts {scoring.parity_rows} of the rows with the version that scored them, "
     apart = "exactly the same numbers" if scoring.parity_ulp == 0 else f"numbers within {scoring.parity_ulp} ulp"
     when = "before **publish**, which otherwise fails" if scoring.parity == "block" else "or an alert is raised"
-    return f"{asked}and must return {apart}, {when}. The result is stored in `sluice.parity_check`."
+    return f"{check}and must return {apart}, {when}. The result is stored in `sluice.parity_check`."
 
 
-def _facts(spec: ModelSpec, schedule: str | None) -> str:
+def _properties(spec: ModelSpec, schedule: str | None) -> str:
     rows = [
         ("Owner", spec.owner),
         ("Task", spec.task),

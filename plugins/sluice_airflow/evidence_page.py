@@ -1,4 +1,4 @@
-"""The text of a request to approve a version: figures, gates, digests and the link to the card."""
+"""The text of a request to approve a version: metrics, gates, digests and the link to the card."""
 
 from __future__ import annotations
 

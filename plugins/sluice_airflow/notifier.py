@@ -1,8 +1,8 @@
 """The failure callback of every task and every run: it makes an `Alert` of Airflow's context.
 
-A task's callback runs in the task's process. A run's runs in the DAG processor, when the run timed
-out or failed. For a failed run its task has usually alerted already. If that task was killed before its
-callback ran, the run's callback alerts instead, and Airflow passes it the task.
+A task's callback runs in the task's process. A run's callback runs in the DAG processor, when the run timed out or
+failed. For a failed run its task has usually alerted already. If that task was killed before its callback ran, the
+run's callback alerts instead, and Airflow passes it the task.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of ``retrain_<model>``, as far as it is Airflow's: the request for an approval, and the promotion's event."""
+"""The last tasks of ``retrain_<model>``: the request for an approval, and the event of the promotion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def link_card(registered: Any) -> None:
 
 def approval_task(spec: ModelSpec, registered: Any) -> Any:
     """Return the task ``approve``, which waits for a person to approve the version `registered`, an XComArg."""
-    # Imported here: it loads much of Airflow, and few models ask for it.
+    # Imported here: it loads much of Airflow, and few models need it.
     from sluice_airflow.approval import EvidenceApproval
 
     return EvidenceApproval(task_id="approve", spec=spec, registered=registered)

@@ -1,4 +1,4 @@
-"""What a DAG run is about: the moment it trains for, the partition it scores, who requested it."""
+"""The inputs of a DAG run: the time it trains for, the partition it scores, the person who requested it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.spec import ModelSpec
 
 
 def as_of(dag_run: Any) -> datetime:
-    """Return the moment that a run works for: the same, whenever and however often it is run."""
+    """Return the time that a run works for. It is the same whenever and however often the run is repeated."""
     moment: datetime = dag_run.logical_date or dag_run.run_after
     return moment.astimezone(UTC)
 
@@ -25,16 +25,16 @@ def actor(dag_run: Any) -> str:
     return str(dag_run.triggering_user_name or f"dag {dag_run.dag_id}")
 
 
-def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
+def partition_of(spec: ModelSpec, dag_run: Any, text: str | None) -> Period:
     """Return the partition that a run scores.
 
-    For a scheduled or backfilled run this is its data interval. For a manual run it is the partition that `asked` names
+    For a scheduled or backfilled run this is its data interval. For a manual run it is the partition that `text` names
     by a day or a time; without it, the last complete partition.
     """
     from include.schedule import last_partition, parse_partition
 
-    if asked and dag_run.run_type == "manual":
-        return parse_partition(spec.score_schedule, asked)
+    if text and dag_run.run_type == "manual":
+        return parse_partition(spec.score_schedule, text)
     if dag_run.data_interval_start is not None:
         return Period(start=dag_run.data_interval_start.astimezone(UTC), end=dag_run.data_interval_end.astimezone(UTC))
     return last_partition(spec.score_schedule, dag_run.run_after)
@@ -43,8 +43,8 @@ def partition_of(spec: ModelSpec, dag_run: Any, asked: str | None) -> Period:
 def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return what a step takes from the run itself, by name, see `include.flows`.
 
-    A partition for which no version is named is scored by the champion of when it ended, so that a run gives the same
-    result whenever it is made up for; a person who triggers a run means the champion of now.
+    Without a named version, a partition is scored by the champion at its end, so that a run gives the same result
+    whenever it runs. In a run that a person triggers, the present champion scores.
     """
     run, params = context["dag_run"], context["params"]
     values: dict[str, Callable[[], Any]] = {

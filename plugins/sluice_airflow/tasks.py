@@ -1,7 +1,7 @@
 """Steps as Airflow tasks: the one wrapper around every task body.
 
 A body imports `include.pipeline` when it runs, so that a DAG file parses in milliseconds. It opens the resources, calls
-one function, and turns records into plain dicts at the boundary between tasks.
+one function, and converts records to plain dicts at the boundary between tasks.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def add_flow(
     Parameters
     ----------
     trainer : bool
-        Whether the tasks work under the trainer's role.
+        Whether the tasks use the trainer's database role.
     outlets : mapping of str to sequence of asset
-        What a step's task updates, by the name of the step.
+        The assets that a step's task updates, by the name of the step.
     within : mapping of str to callable
         By the name of a step: makes the context manager that the step runs in.
     then : mapping of str to callable
@@ -87,7 +87,7 @@ def step_body(
     within: Within | None = None,
     then: Then | None = None,
 ) -> Callable[[dict[str, Any]], Any]:
-    """Return the body of the task that does `step`; its argument holds the results of earlier tasks, by name."""
+    """Return the body of the task of `step`; its argument has the results of earlier tasks, by name."""
 
     def body(inputs: dict[str, Any]) -> Any:
         from include import pipeline
@@ -114,7 +114,7 @@ def with_pipeline(work: Callable[[Any, Resources], Any]) -> Any:
 
 
 def to_plain(result: Any) -> Any:
-    """Return a step's result as the next tasks get it.
+    """Return a step's result in the form that the next tasks get.
 
     A plan becomes a list with the inputs of each shard's task, over which Airflow maps them.
     """
@@ -125,7 +125,7 @@ def to_plain(result: Any) -> Any:
 
 
 def from_plain(name: str, plain: Any) -> Any:
-    """Return the result called `name` that `to_plain` made `plain` of; a number of a shard is one already."""
+    """Return the result `name` of which `to_plain` returned `plain`; the number of a shard is returned unchanged."""
     if name == "plan" and not isinstance(plain, dict):
         plain = plain[0]["plan"]
     if name not in RECORDS:

@@ -14,11 +14,11 @@ from deploy.local_stack import steps
 from deploy.local_stack.errors import LocalStackError, StoppedError
 from deploy.local_stack.polling import poll_until
 from deploy.local_stack.progress import ProgressReporter
-from deploy.local_stack.steps import Failure, Note, Step, StepResult, StepRunner
+from deploy.local_stack.steps import Failure, Note, StackStep, StepResult, StepRunner
 from include.errors import NoChampionError
 
 
-def runner(*given: Step, watch: Callable[[], None] = lambda: None) -> StepRunner:
+def runner(*given: StackStep, watch: Callable[[], None] = lambda: None) -> StepRunner:
     return StepRunner(given, ProgressReporter(io.StringIO()), threading.Event(), Path("launcher.log"), watch)
 
 
@@ -43,14 +43,14 @@ def test_a_step_waits_for_what_it_needs_and_others_run_beside_it() -> None:
         order.append("last")
         return StepResult()
 
-    run = runner(Step("a", beside("a")), Step("b", beside("b")), Step("last", last, ("a", "b")))
+    run = runner(StackStep("a", beside("a")), StackStep("b", beside("b")), StackStep("last", last, ("a", "b")))
     assert run.run() is None
     assert order[-1] == "last"
     assert set(order) == {"a", "b", "last"}
 
 
 def test_steps_that_wait_for_each_other_are_refused() -> None:
-    run = runner(Step("a", lambda _: StepResult(), ("b",)), Step("b", lambda _: StepResult(), ("a",)))
+    run = runner(StackStep("a", lambda _: StepResult(), ("b",)), StackStep("b", lambda _: StepResult(), ("a",)))
     with pytest.raises(CycleError):
         run.run()
 
@@ -62,7 +62,7 @@ def test_a_failed_step_is_told_with_name_reason_log_and_advice_and_stops_the_oth
     def waiting(_: Note) -> StepResult:
         return poll_until(lambda: None, run.stop, timeout=30, on_timeout=TimeoutError)
 
-    run = runner(Step("heat", failing), Step("wait", waiting), Step("bake", waiting, ("heat",)))
+    run = runner(StackStep("heat", failing), StackStep("wait", waiting), StackStep("bake", waiting, ("heat",)))
     failure = run.run()
     assert failure is not None
     assert failure.lines() == [
@@ -94,7 +94,7 @@ def test_a_process_that_dies_while_steps_run_is_the_failure() -> None:
     def waiting(_: Note) -> StepResult:
         return poll_until(lambda: None, run.stop, timeout=30, on_timeout=TimeoutError)
 
-    run = runner(Step("retrain", waiting), watch=dead)
+    run = runner(StackStep("retrain", waiting), watch=dead)
     failure = run.run()
     assert failure is not None
     assert (failure.title, failure.reason) == ("retrain", "scheduler was killed by SIGKILL")
@@ -111,7 +111,7 @@ def test_stopping_from_outside_is_no_failure_and_does_not_wait_for_a_step_that_c
         ended.set()
         return StepResult()
 
-    run = runner(Step("load", deep_in_the_database))
+    run = runner(StackStep("load", deep_in_the_database))
     threading.Timer(0.1, run.stop.set).start()
     assert run.run() is None
     assert not ended.is_set()

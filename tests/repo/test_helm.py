@@ -79,7 +79,10 @@ def test_the_pool_is_made_and_no_more_tasks_run_than_it_has_slots() -> None:
     (script,) = VALUES["migrateDatabaseJob"]["args"]
     assert "airflow pools set sluice_database" in script
     connections = next(each["value"] for each in VALUES["env"] if each["name"] == "SLUICE_DATABASE_MAX_CONNECTIONS")
-    assert Settings(database_max_connections=int(connections)).database_slots == VALUES["config"]["core"]["parallelism"]
+    assert (
+        Settings(database_max_connections=int(connections)).database_pool_size
+        == VALUES["config"]["core"]["parallelism"]
+    )
 
 
 @pytest.mark.parametrize("part", ["workers", "scheduler", "dagProcessor", "triggerer", "apiServer"])

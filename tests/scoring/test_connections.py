@@ -53,5 +53,5 @@ def test_training_and_scoring_stay_within_what_is_counted(resources: Resources) 
 
 
 def test_the_slots_of_the_pool_follow_from_the_connections() -> None:
-    assert Settings(database_max_connections=40).database_slots == 8
-    assert Settings(database_max_connections=5).database_slots == 1
+    assert Settings(database_max_connections=40).database_pool_size == 8
+    assert Settings(database_max_connections=5).database_pool_size == 1

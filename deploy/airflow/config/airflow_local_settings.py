@@ -1,8 +1,9 @@
-"""Read by Airflow at start, from ``$AIRFLOW_HOME/config``.
+"""Airflow's local settings: Airflow imports this file at start, from ``$AIRFLOW_HOME/config``.
 
-Tasks are forks of the scheduler, or of a Celery worker. What these have imported tasks have too, for nothing, where a
-fresh import costs each task 8 to 22 seconds on two cores. The DAG processor forks a process for every DAG file every
-few seconds, all day long. Other Airflow processes run neither, nor does a scheduler whose tasks run elsewhere.
+Tasks are forks of the scheduler, or of a Celery worker. The modules that these have imported cost a task nothing; an
+import of its own costs each task 8 to 22 seconds on two cores. The DAG processor forks a process for every DAG file
+every few seconds. Other Airflow processes fork no tasks and parse no DAG files, nor does a scheduler whose tasks run
+elsewhere.
 """
 
 import abc
@@ -38,19 +39,19 @@ FOR_DAG_FILES = (
 )
 
 
-def keep_classes_known() -> None:
-    """Have the forks of this process know which class is what.
+def warm_class_caches() -> None:
+    """Fill the caches of `isinstance` and `issubclass` checks for the forks of this process.
 
-    pydantic asks that of every class there is, which takes half a second in each process that reads a declaration, and
-    10 ms in a fork of one that has read it before. What is known is void as soon as an abstract class takes in another
-    (docs/decisions/0018).
+    pydantic checks every existing class, which takes half a second in each process that reads a declaration, and 10 ms
+    in a fork of a process that has read it before. The caches are invalid as soon as a class is registered with an
+    abstract class (docs/decisions/0018).
     """
     known: object = None
 
     def read_before_fork() -> None:
         nonlocal known
         if abc.get_cache_token() != known:
-            with suppress(Exception):  # the fork will read it anew, and say what is wrong
+            with suppress(Exception):  # the fork reads it again, and reports the error
                 import_module("include.settings").load_settings()
                 import_module("include.models").declared_models()
             known = abc.get_cache_token()
@@ -67,4 +68,4 @@ for name in FOR_TASKS if forks_tasks or takes_tasks else ():
 if forks_tasks or takes_tasks or parses_dag_files:
     for name in FOR_DAG_FILES:  # a task parses its DAG file, too
         import_module(name)
-    keep_classes_known()
+    warm_class_caches()

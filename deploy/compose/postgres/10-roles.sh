@@ -1,8 +1,9 @@
 #!/bin/sh
-# The PostgreSQL image runs this file once, when it makes the cluster: two databases, and five logins with their rights.
+# The PostgreSQL image runs this file once, when it creates the cluster: two databases, and five logins with their
+# rights.
 #
 #   sluice             owns the database sluice: migrations, the pipeline's tasks
-#   sluice_retraining  the tasks of retraining: cannot promote what needs an approval and has none
+#   sluice_retraining  the tasks of retraining: cannot promote a version that lacks a required approval
 #   sluice_approving   stores approvals and rejections, and nothing else
 #   sluice_service     the online service: reads the ledger and the scores, writes jobs, and nothing else
 #   airflow            owns the database airflow: Airflow's own metadata
@@ -10,7 +11,7 @@
 # To change a password later, use ALTER ROLE.
 set -eu
 
-# psql reads the passwords from the environment and quotes them: as arguments they would show in the list of processes.
+# psql reads the passwords from the environment and quotes them. As arguments they would be visible in the process list.
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 \getenv sluice_password SLUICE_DB_PASSWORD
 \getenv service_password SLUICE_SERVICE_DB_PASSWORD
