@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ __all__ = [
     "child_environment",
     "load_settings",
     "set_for_libraries",
+    "worker_hostname",
 ]
 
 _CORRECT = "Correct or unset the variable and start again."
@@ -33,7 +35,7 @@ CONNECTIONS_A_TASK = 5  # three of the engine's, one that writes scores, one tha
 
 
 class Pin(BaseModel):
-    """The version of a model that a pinned service serves instead of the champion."""
+    """A version that a pinned service serves instead of the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -241,7 +243,7 @@ class Settings(BaseSettings):
     )
 
     @property
-    def database_slots(self) -> int:
+    def database_pool_size(self) -> int:
         """Maximum number of tasks that use the database at once: the slots of `DATABASE_POOL`."""
         return self.database_max_connections // CONNECTIONS_A_TASK
 
@@ -281,7 +283,7 @@ def load_settings() -> Settings:
     Raises
     ------
     SettingsError
-        Naming the variable, what was expected and what was found.
+        The message names the variable, the expected and the found value.
     """
     try:
         return Settings()
@@ -293,3 +295,8 @@ def load_settings() -> Settings:
         fault = error.errors()[0]
         name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()
         raise SettingsError(f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. {_CORRECT}") from error
+
+
+def worker_hostname() -> str:
+    """Return `worker_name`, by default this machine's name: Airflow's ``hostname_callable``."""
+    return load_settings().worker_name or socket.getfqdn()

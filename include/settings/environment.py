@@ -1,4 +1,4 @@
-"""The environment, as it is handed on to libraries and to child processes."""
+"""The environment variables of libraries and of child processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def set_for_libraries(name: str, value: str) -> None:
-    """Set a variable that a library reads by itself, in this process and in those that it forks."""
+    """Set a variable that a library reads, in this process and in the processes that it forks."""
     os.environ[name] = value
 
 
