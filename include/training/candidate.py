@@ -93,8 +93,9 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
     collapsed = [spec.features[position].name for position in find_collapsed_columns(data.x_holdout)]
     if collapsed:
         advice = (
-            f"Values of {', '.join(collapsed)} are neighbours in single precision, and a threshold between them is "
-            f"rounded: subtract an origin or use a coarser unit in features.sql. Otherwise: {advice}"
+            f"Values of {', '.join(collapsed)} lie as close as single precision can tell apart, and a threshold "
+            "between two of them is rounded: subtract an origin or use a coarser unit in features.sql. "
+            f"Otherwise: {advice}"
         )
     raise ConversionError(
         spec.name,
