@@ -19,7 +19,7 @@ def table(found: Trained) -> str:
     """Return the parts of a prediction of one row, beside an empty route of Flask, as Markdown."""
     columns = [_parts(found, model) for model in MODELS]
     lines = [
-        f"Processor time of one request of one row in process, in microseconds (least of {TURNS} turns of {REPEATS}):",
+        f"Processor time of a request with one row, in process, in µs (minimum of {TURNS} rounds of {REPEATS}):",
         "",
         f"| part | {' | '.join(MODELS)} |",
         f"|---|{'--:|' * len(MODELS)}",
@@ -75,17 +75,17 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
         context.mark(phase)
     parts = {
         "middleware: id, token, limits, metrics, access log": _least(pass_guard),
-        "decode: body, depth, JSON, doubled names": _least(decode),
+        "decode: body, depth, JSON, duplicate names": _least(decode),
         "validate and encode the row": _least(lambda: loaded.encoder.values(features)),
         "predict": _least(lambda: loaded.scorer.score_one(values)),
         "(of which onnxruntime's own call)": _least(lambda: loaded.scorer._one._run(bound, None)),
-        "encode the answer": _least(lambda: encode(SinglePrediction(*about, to_prediction(loaded.classes, scores)))),
+        "encode the response": _least(lambda: encode(SinglePrediction(*about, to_prediction(loaded.classes, scores)))),
     }
     whole = _least(lambda: _asked(fast_path, environ, body)) - nothing
     named = sum(value for name, value in parts.items() if not name.startswith("("))
     parts["the rest: path, headers, timings, calls"] = max(0.0, whole - named)
     parts["**the whole, before Flask's dispatcher**"] = whole
-    parts["the same by Flask's route"] = _least(lambda: _asked(flask, environ, body)) - nothing
+    parts["the same with Flask's route"] = _least(lambda: _asked(flask, environ, body)) - nothing
     empty = empty_flask()
     parts["an empty route of Flask"] = _least(lambda: _asked(empty, environ, body)) - nothing
     return parts

@@ -23,7 +23,7 @@ from serving_peers.trained import MODELS, Trained
 HERE = Path(__file__).resolve().parent
 SECRET = "benchmark-benchmark-benchmark-benchmark"  # noqa: S105  # guards nothing
 WORKERS = 2
-OURS, OURS_FLASK, NAIVE = "Sluice", "Sluice, express way off", "naive: Flask + joblib, gunicorn 4 sync"
+OURS, OURS_FLASK, NAIVE = "Sluice", "Sluice, fast path off", "naive: Flask + joblib, gunicorn 4 sync"
 FASTAPI, EMPTY_FLASK, EMPTY_WSGI = "FastAPI + onnxruntime, uvicorn 2", "empty Flask route", "empty WSGI application"
 EMPTY = (EMPTY_FLASK, EMPTY_WSGI)
 
@@ -66,7 +66,7 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
 
     threads = Settings().service_max_concurrency + 1
     made: dict[str, tuple[list[str], int, dict[str, str]]] = {}
-    for name, express in ((OURS, "1"), (OURS_FLASK, "0")):
+    for name, fast_path in ((OURS, "1"), (OURS_FLASK, "0")):
         made[name] = (
             [sys.executable, "-m", "model_service"],
             port := free_port(),
@@ -75,7 +75,7 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
                 "SLUICE_DATABASE_URL": found.database_url,
                 "SLUICE_SERVICE_PORT": str(port),
                 "SLUICE_SERVICE_WORKERS": str(WORKERS),
-                "SLUICE_SERVICE_FAST_PATH": express,
+                "SLUICE_SERVICE_FAST_PATH": fast_path,
                 "SLUICE_AUTH_SECRET": SECRET,
             },
         )

@@ -13,15 +13,16 @@ variance of a mean of rows that are dependent within blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from include.evaluation.blocks import Blocks
 from include.evaluation.predictions import Floats, Truth, normalised
+from include.inference.feature_types import feature_type
 from include.records import SliceMetric
-from include.spec import Boolean, Categorical, Numeric, Task
+from include.spec import Feature, Task
 
 Codes = NDArray[np.intp]
 MAX_FOUND = 8
@@ -47,9 +48,7 @@ def row_losses(task: Task, truth: Truth, scores: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)))
 
 
-def bin_features(
-    features: tuple[Numeric | Categorical | Boolean, ...], matrix: NDArray[np.float32]
-) -> list[FeatureBins]:
+def bin_features(features: tuple[Feature, ...], matrix: NDArray[np.float32]) -> list[FeatureBins]:
     """Bin numbers at their quartiles, and categories into the 12 most frequent; missing values are a separate bin.
 
     Parameters
@@ -61,13 +60,7 @@ def bin_features(
     binned = []
     for position, feature in enumerate(features):
         column = matrix[:, position]
-        if feature.kind == "categorical":
-            codes, labels = column.astype(np.intp) + 1, ["missing or unknown", *feature.categories]
-        elif feature.kind == "boolean":
-            codes = np.where(np.isnan(column), 0, column + 1).astype(np.intp)
-            labels = ["missing", "false", "true"]
-        else:
-            codes, labels = _quartiles(column)
+        codes, labels = feature_type(feature).slice_codes(column)
         counts = np.bincount(codes, minlength=len(labels))
         kept = [code for code in np.argsort(-counts, kind="stable")[:MAX_BINS] if counts[code]]
         renamed = np.full(len(labels), -1, dtype=np.intp)
@@ -176,15 +169,5 @@ def _names(group: tuple[FeatureBins, ...], code: int) -> tuple[str, ...]:
     return group[0].names[code // len(group[1].names)], group[1].names[code % len(group[1].names)]
 
 
-def _quartiles(column: NDArray[np.float32]) -> tuple[Codes, list[str]]:
-    known = column[~np.isnan(column)]
-    edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75))) if len(known) else np.array([])
-    edges = edges[edges > known.min()] if len(known) else edges
-    codes = np.where(np.isnan(column), 0, np.searchsorted(edges, column, side="right") + 1).astype(np.intp)
-    bounds = [-np.inf, *edges, np.inf]
-    labels = [f"[{low:g}, {high:g})" for low, high in pairwise(bounds)]
-    return codes, ["missing", *labels]
-
-
-def _label(feature: Numeric | Categorical | Boolean, label: str) -> str:
+def _label(feature: Feature, label: str) -> str:
     return f"{feature.name} in {label}" if label.startswith("[") else f"{feature.name} = {label}"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from include.records import Difference, Evaluation, Interval, SliceMetric
-from include.spec import METRICS, Boolean, Categorical, Numeric
+from include.spec import METRICS, Feature
 
 NOT_MEASURED = "not measured"
 MAX_CATEGORIES = 12
@@ -65,10 +65,12 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     ]
 
 
-def feature_rows(features: tuple[Numeric | Categorical | Boolean, ...]) -> list[FeatureRow]:
+def feature_rows(features: tuple[Feature, ...]) -> list[FeatureRow]:
     """Return a row for each feature, with its unit and range, or its categories."""
     return [
-        FeatureRow(each.name, each.kind, _values(each), "allowed" if each.nullable else "not allowed")
+        FeatureRow(
+            each.name, each.kind, each.describe_values(MOST_CATEGORIES), "allowed" if each.nullable else "not allowed"
+        )
         for each in features
     ]
 
@@ -131,14 +133,3 @@ def _difference(metric: str, differences: Mapping[str, Difference]) -> str:
     if found is None:
         return NOT_MEASURED
     return f"{found.value:+.4f} [{found.low:+.4f},{NBSP}{found.high:+.4f}]"
-
-
-def _values(feature: Numeric | Categorical | Boolean) -> str:
-    if feature.kind == "numeric":
-        return f"{feature.minimum:g} to {feature.maximum:g} {feature.unit}"
-    if feature.kind == "boolean":
-        return "true or false"
-    if not feature.categories:
-        return "learned from the training rows"
-    more = len(feature.categories) - MAX_CATEGORIES
-    return ", ".join(feature.categories[:MAX_CATEGORIES]) + (f" and {more} more" if more > 0 else "")

@@ -22,7 +22,7 @@ from include.records import (
     Reproducibility,
     SnapshotRef,
 )
-from include.spec import Boolean, Categorical, ModelSpec, Numeric, Task
+from include.spec import Feature, ModelSpec, Task
 
 SCHEMA_VERSION: Literal[1] = 1
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -38,7 +38,7 @@ class ModelDeclaration(Record):
     source: str
     target: str
     classes: tuple[str, ...]
-    features: tuple[Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")], ...]
+    features: tuple[Feature, ...]
     gates: tuple[dict[str, Any], ...]
     seed: int
     parity_tolerance: float

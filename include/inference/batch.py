@@ -5,7 +5,6 @@ Kept out of the package's ``__init__``: it needs pyarrow, which the service does
 
 from __future__ import annotations
 
-import functools
 from typing import TypeVar
 
 import numpy as np
@@ -13,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from include.inference.feature_types import feature_type
+from include.inference.feature_types.base import EncodeArrow
 from include.inference.model_signature import ModelSignature
-from include.spec import Boolean, Categorical, Numeric
+from include.spec import Feature
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -27,6 +28,12 @@ def _scalar(value: np.generic, kind: pa.DataType) -> pa.Scalar:
 # has 50 MiB less memory without.
 _NO_CODE = _scalar(np.int32(-1), pa.int32())
 _NO_NUMBER = _scalar(np.float64(np.nan), pa.float64())
+
+
+_Encoders = tuple[tuple[str, EncodeArrow], ...]
+# By the identity of a signature's features, which are kept here so that it stays theirs.
+_ENCODERS: dict[int, tuple[tuple[Feature, ...], _Encoders]] = {}
+_MAX_SIGNATURES = 64
 
 
 def encode_batch(batch: pa.RecordBatch | pa.Table, signature: ModelSignature) -> NDArray[np.float32]:
@@ -43,19 +50,38 @@ def encode_batch(batch: pa.RecordBatch | pa.Table, signature: ModelSignature) ->
         See `include.spec.Columns` for the encoding.
     """
     matrix = np.empty((batch.num_rows, len(signature.features)), dtype=np.float32)
-    for position, feature in enumerate(signature.features):
-        matrix[:, position] = encode_column(batch.column(feature.name), feature)
+    for position, (name, encode) in enumerate(_encoders_of(signature.features)):
+        matrix[:, position] = encode(batch.column(name))
     return matrix
 
 
-def encode_column(column: pa.Array | pa.ChunkedArray, feature: Numeric | Categorical | Boolean) -> NDArray[np.float32]:
-    """Encode the values of one feature, a categorical one by its dictionary; shape (n_samples,)."""
-    if feature.kind == "categorical":
-        codes = pc.index_in(column, value_set=_dictionary(feature.categories))
-        return numpy_values(pc.fill_null(codes, _NO_CODE), np.int32).astype(np.float32)
+def _encoders_of(features: tuple[Feature, ...]) -> _Encoders:
+    """Return each feature's name and encoder, made once for a signature rather than once for a batch."""
+    known = _ENCODERS.get(id(features))
+    if known is None:
+        if len(_ENCODERS) >= _MAX_SIGNATURES:
+            _ENCODERS.clear()
+        encoders = tuple((each.name, feature_type(each).arrow_encoder()) for each in features)
+        _ENCODERS[id(features)] = known = (features, encoders)
+    return known[1]
+
+
+def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+    """Encode numbers or booleans, with NaN for null; shape (n_samples,)."""
     numbers = pc.cast(column, pa.float64())
     filled = pc.fill_null(numbers, _NO_NUMBER) if numbers.null_count else numbers
     return numpy_values(filled, np.float64).astype(np.float32)
+
+
+def dictionary_encoder(categories: tuple[str, ...]) -> EncodeArrow:
+    """Return what encodes strings as their positions in `categories`, with -1 for any other and for null."""
+    dictionary = _dictionary(categories)
+
+    def encode(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+        codes = pc.index_in(column, value_set=dictionary)
+        return numpy_values(pc.fill_null(codes, _NO_CODE), np.int32).astype(np.float32)
+
+    return encode
 
 
 def numpy_values(column: pa.Array | pa.ChunkedArray, kind: type[Number]) -> NDArray[Number]:
@@ -69,7 +95,6 @@ def numpy_values(column: pa.Array | pa.ChunkedArray, kind: type[Number]) -> NDAr
     return np.frombuffer(column.buffers()[1], dtype=kind, count=len(column), offset=offset)
 
 
-@functools.lru_cache(maxsize=256)
 def _dictionary(categories: tuple[str, ...]) -> pa.Array:
     content = [each.encode() for each in categories]
     ends = np.cumsum([0, *map(len, content)], dtype=np.int32)

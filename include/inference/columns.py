@@ -12,13 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.arrays import InvalidMask, array_writer
-from include.inference.dictionary_codec import DictionaryArray, DictionaryCodec, build_codec
-from include.inference.encoder import InvalidValueError, bounds_of, expected_of, value_encoder
+from include.inference.dictionary_codec import DictionaryArray, DictionaryCodec
+from include.inference.feature_types import EncodeValue, FeatureType, InvalidMask, InvalidValueError, feature_type
 from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError, member_path, rows_rejected
 from include.inference.model_signature import ModelSignature
-from include.inference.string_columns import StringColumn, category_codes, string_writer
-from include.spec import Boolean, Categorical, Numeric
+from include.inference.string_columns import StringColumn
 
 Column = NDArray[Any] | Sequence[Any]
 # Writes a column of the matrix, and returns where it could not.
@@ -63,31 +61,30 @@ class ColumnEncoder:
 
     Attributes
     ----------
+    types : tuple of FeatureType
+        In the order of the features.
     codecs : mapping of str to DictionaryCodec
-        What reads a tensor's bytes at once, for the categorical features of few categories.
+        For the features with few categories: decodes a whole tensor at once.
     """
 
     def __init__(self, signature: ModelSignature) -> None:
         self.names = signature.names
-        codecs = {
-            each.name: build_codec(category_codes(each)) for each in signature.features if each.kind == "categorical"
-        }
+        self.types = tuple(feature_type(feature) for feature in signature.features)
+        codecs = {each.feature.name: each.codec() for each in self.types}
         self.codecs: Mapping[str, DictionaryCodec] = {
             name: codec for name, codec in codecs.items() if codec is not None
         }
         self._all = frozenset(range(len(self.names)))
-        self._writers = tuple(_writer_of(feature) for feature in signature.features)
-        bounds = [bounds_of(feature) if feature.kind == "numeric" else (0, 0) for feature in signature.features]
-        self._numeric = [feature.kind == "numeric" for feature in signature.features]
-        self._fit = [(*bound, feature.nullable) for bound, feature in zip(bounds, signature.features, strict=True)]
-        self._expected = tuple(expected_of(value_encoder(feature)) for feature in signature.features)
+        self._writers = tuple(_writer_of(each) for each in self.types)
+        self._in_block = [each.block_bounds is not None for each in self.types]
+        self._bounds = [(*(each.block_bounds or (0, 0)), each.feature.nullable) for each in self.types]
 
     def encode(
         self,
         columns: Mapping[str, Column],
         rows: int,
         path_of: Callable[[int, int], str] | None = None,
-        tables: Sequence[ColumnBlock] = (),
+        blocks: Sequence[ColumnBlock] = (),
     ) -> NDArray[np.float32]:
         """Encode one column a feature, each of `rows` values.
 
@@ -98,7 +95,7 @@ class ColumnEncoder:
         rows : int
         path_of : callable, optional
             Says how row i of feature j is named in a fault; by default ``inputs.<feature>[i]``.
-        tables : sequence of ColumnBlock
+        blocks : sequence of ColumnBlock
             Where columns of numeric features lie together; each is among `columns`, too.
 
         Returns
@@ -115,45 +112,44 @@ class ColumnEncoder:
             return block.reshape(0, len(self.names))
         bad: dict[int, NDArray[np.bool_]] = {}
         together: list[int] = []
-        for positions, values in tables:
+        for positions, values in blocks:
             if values.dtype in _EXACT:
                 block[positions] = values
                 together += positions.tolist()
         for position in self._all.difference(together):
             column = columns[self.names[position]]
-            if self._numeric[position] and isinstance(column, np.ndarray) and column.dtype in _EXACT:
+            if self._in_block[position] and isinstance(column, np.ndarray) and column.dtype in _EXACT:
                 block[position] = column
                 together.append(position)
             elif (mask := self._writers[position](column, block[position])) is not None:
                 bad[position] = mask
-        for position in self._unfit(block, together):
+        for position in self._invalid(block, together):
             mask = self._writers[position](columns[self.names[position]], block[position])
             if mask is not None:
                 bad[position] = mask
         if bad:
-            faults = self._faults(columns, bad, path_of or self._path)
-            raise rows_rejected(faults)
+            raise rows_rejected(self._errors(columns, bad, path_of or self._path))
         return np.ascontiguousarray(block.T)
 
-    def _unfit(self, block: NDArray[np.float32], positions: list[int]) -> list[int]:
+    def _invalid(self, block: NDArray[np.float32], positions: list[int]) -> list[int]:
         """Return those of `positions` at which some number does not fit; their columns lost nothing in `block`."""
         if not positions:
             return []
         # Three calls for all columns, and Python for the rest: between two requests the model has emptied the caches.
         least, most = np.fmin.reduce(block, axis=1).tolist(), np.fmax.reduce(block, axis=1).tolist()
         whole = np.minimum.reduce(block, axis=1).tolist()  # NaN if one is
-        unfit = []
+        invalid = []
         for position in positions:
-            low, high, missing = self._fit[position]
+            low, high, missing = self._bounds[position]
             inside = low <= least[position] and most[position] <= high  # NaN, if all are, compares false
             if not inside or not (missing or whole[position] == whole[position]):
-                unfit.append(position)
-        return unfit
+                invalid.append(position)
+        return invalid
 
     def _path(self, row: int, position: int) -> str:
         return f"{member_path('inputs', self.names[position])}[{row}]"
 
-    def _faults(
+    def _errors(
         self, columns: Mapping[str, Column], bad: dict[int, NDArray[np.bool_]], path_of: Callable[[int, int], str]
     ) -> Iterator[FieldError]:
         found = sorted(
@@ -163,7 +159,7 @@ class ColumnEncoder:
         )
         for row, position in found:
             value = columns[self.names[position]][row]
-            yield FieldError.of(path_of(row, position), self._expected[position], _plain(value))
+            yield FieldError.of(path_of(row, position), self.types[position].expected, _plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -171,9 +167,9 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
-def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
-    by_value, by_array = _by_value(feature), array_writer(feature)
-    by_word = string_writer(feature) if feature.kind == "categorical" else by_value
+def _writer_of(each: FeatureType[Any]) -> _Write:
+    by_value, by_array = _by_value(each), each.array_writer()
+    by_string = each.string_writer() or by_value
 
     def write(column: Column, out: NDArray[np.float32]) -> InvalidMask:
         if isinstance(column, np.ndarray):
@@ -182,28 +178,27 @@ def _writer_of(feature: Numeric | Categorical | Boolean) -> _Write:
             out[:] = column.codes
             return None
         if isinstance(column, StringColumn) or type(column[0]) is bytes:
-            return by_word(column, out)
+            return by_string(column, out)
         return by_value(column, out)
 
     return write
 
 
-def _by_value(feature: Numeric | Categorical | Boolean) -> _Write:
-    encode = value_encoder(feature)
-    empty_is_missing = feature.kind == "categorical" and feature.nullable and "" not in feature.categories
+def _by_value(each: FeatureType[Any]) -> _Write:
+    encode, empty_is_missing = each.value_encoder(), each.empty_is_missing
 
     def write(column: Column, out: NDArray[np.float32]) -> InvalidMask:
         values = [None if value == "" else value for value in column] if empty_is_missing else column
         try:
             out[:] = [encode(value) for value in values]
         except InvalidValueError:
-            return np.array([not _fits(encode, value) for value in values], dtype=np.bool_)
+            return np.array([not _is_valid(encode, value) for value in values], dtype=np.bool_)
         return None
 
     return write
 
 
-def _fits(encode: Callable[[Any], float], value: Any) -> bool:
+def _is_valid(encode: EncodeValue, value: Any) -> bool:
     try:
         encode(value)
     except InvalidValueError:

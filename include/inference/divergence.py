@@ -1,11 +1,7 @@
-"""How far a challenger's answers are from the champion's on the same rows, whoever scored them and wherever.
+"""Measures how far a challenger's scores are from the champion's on the same rows.
 
-The holdout, a published partition and sampled requests are all measured here, so that a bound means the
-same for each.
-
-Sources
--------
-Spearman's rank correlation with ties: https://en.wikipedia.org/wiki/Spearman%27s_rank_correlation_coefficient
+It is the one measurement for the holdout, a published partition and sampled requests, so that a bound means
+the same for each.
 """
 
 from __future__ import annotations
@@ -15,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from include.inference.ranks import correlation_of_ranks, ranks_of
 from include.records import Divergence
 from include.spec.divergence import DivergenceBounds
 
@@ -23,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 class BoundCheck(NamedTuple):
-    """One figure that was held against its bound; the words go into a sentence."""
+    """One metric compared with its bound; the description goes into a sentence."""
 
     metric: str
     value: float | None
@@ -40,8 +37,8 @@ def compute_divergence(champion: Floats, challenger: Floats, *, classes: bool) -
     classes : bool
         Whether the columns are classes, so that the largest is the answer.
     """
-    ranks = [(_ranks(champion[:, each]), _ranks(challenger[:, each])) for each in range(champion.shape[1])]
-    correlations = [_correlation(one, other) for one, other in ranks]
+    ranks = [(ranks_of(champion[:, each]), ranks_of(challenger[:, each])) for each in range(champion.shape[1])]
+    correlations = [correlation_of_ranks(one, other) for one, other in ranks]
     known = [each for each in correlations if each is not None]
     moves = [float(np.mean(_tenth(one) != _tenth(other))) for one, other in ranks]
     flips = float(np.mean(champion.argmax(axis=1) != challenger.argmax(axis=1))) if classes else None
@@ -53,7 +50,7 @@ def compute_divergence(champion: Floats, challenger: Floats, *, classes: bool) -
 
 
 def check_bounds(bounds: DivergenceBounds, seen: Divergence) -> tuple[BoundCheck, ...]:
-    """Hold each declared bound against what was seen; a figure that is not defined keeps to none."""
+    """Compare each declared bound with the measurement; a metric that is not defined fails."""
     held = []
     least, rank = bounds.min_rank_correlation, seen.rank_correlation
     if least is not None:
@@ -72,19 +69,5 @@ def check_bounds(bounds: DivergenceBounds, seen: Divergence) -> tuple[BoundCheck
     return tuple(held)
 
 
-def _ranks(values: Floats) -> Floats:
-    """Return ranks from 0, ties at their mean rank: Spearman's correlation is Pearson's of these."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Floats = (last - (counts + 1) / 2)[inverse]
-    return ranks
-
-
 def _tenth(ranks: Floats) -> NDArray[np.int64]:
     return (ranks * TENTHS // len(ranks)).astype(np.int64)
-
-
-def _correlation(one: Floats, other: Floats) -> float | None:
-    if len(one) < 2 or one.std() == 0 or other.std() == 0:  # a correlation is of two points or more
-        return None
-    return float(np.corrcoef(one, other)[0, 1])

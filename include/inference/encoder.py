@@ -1,33 +1,23 @@
-"""Rows of JSON become the float32 matrix that a model is given; what does not fit is named.
+"""Encodes rows of JSON as the float32 matrix that a model takes, and reports each value that does not fit.
 
-The usual row fits, so the work is split in two: a fast pass of one small closure a feature, which
-stops at the first value that does not fit, and a thorough pass with the same closures, which only
-then looks at every value and says what is wrong where.
+Most rows are valid, so there are two passes. The fast pass calls one small function for each feature and
+stops at the first invalid value. Only then the thorough pass calls the same functions for every value and
+reports where each error is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from include.inference.feature_types import EncodeValue, InvalidValueError, feature_type
 from include.inference.field_errors import FieldError, member_path, rows_rejected
 from include.inference.model_signature import ModelSignature
-from include.spec import Boolean, Categorical, Numeric
-
-MAX_FLOAT32: Final = float(np.finfo(np.float32).max)
-MISSING: Final = float("nan")
-NO_CATEGORY: Final = -1.0
-_LISTED = 20  # categories named in a fault
 
 Row = Sequence[Any] | Mapping[str, Any]
-_Encode = Callable[[Any], float]
-
-
-class InvalidValueError(Exception):
-    """A value does not fit its feature; the text is what was expected."""
 
 
 class RowEncoder:
@@ -42,7 +32,8 @@ class RowEncoder:
     def __init__(self, signature: ModelSignature) -> None:
         self._names = signature.names
         self._width = len(self._names)
-        self._encoders = tuple(value_encoder(feature) for feature in signature.features)
+        self._types = tuple(feature_type(feature) for feature in signature.features)
+        self._encoders = tuple(each.value_encoder() for each in self._types)
         self._by_name = tuple(zip(self._names, self._encoders, strict=True))
 
     def encode(self, rows: Sequence[Row], root: str = "$.features") -> NDArray[np.float32]:
@@ -89,7 +80,7 @@ class RowEncoder:
         """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
         rows = ((f"{root}[{position}]", row) for position, row in enumerate(features)) if many else ((root, features),)
         for path, row in rows:
-            yield from self._faults(path, row)
+            yield from self._errors(path, row)
 
     def _encode_row(self, row: Any) -> list[float]:
         kind = type(row)
@@ -103,9 +94,9 @@ class RowEncoder:
             return [encode(row[name]) for name, encode in self._by_name]
         raise InvalidValueError
 
-    def _faults(self, path: str, row: Any) -> Iterator[FieldError]:
+    def _errors(self, path: str, row: Any) -> Iterator[FieldError]:
         if isinstance(row, Mapping):
-            yield from self._faults_by_name(path, row)
+            yield from self._errors_by_name(path, row)
         elif not isinstance(row, list | tuple):
             yield FieldError.of(path, f"a list of {self._width} values, or an object of features by name", row)
         elif len(row) != self._width:
@@ -113,14 +104,14 @@ class RowEncoder:
             yield FieldError.of(path, expected, row)
         else:
             for position, (encode, value) in enumerate(zip(self._encoders, row, strict=True)):
-                yield from _fault_of(encode, value, f"{path}[{position}]")
+                yield from _error_of(encode, value, f"{path}[{position}]")
 
-    def _faults_by_name(self, path: str, row: Mapping[str, Any]) -> Iterator[FieldError]:
-        for name, encode in self._by_name:
+    def _errors_by_name(self, path: str, row: Mapping[str, Any]) -> Iterator[FieldError]:
+        for (name, encode), each in zip(self._by_name, self._types, strict=True):
             if name in row:
-                yield from _fault_of(encode, row[name], member_path(path, name))
+                yield from _error_of(encode, row[name], member_path(path, name))
             else:
-                yield FieldError(member_path(path, name), expected_of(encode), "no such member")
+                yield FieldError(member_path(path, name), each.expected, "no such member")
         for name in row:
             if name not in self._names:
                 yield FieldError(
@@ -128,97 +119,8 @@ class RowEncoder:
                 )
 
 
-def _fault_of(encode: _Encode, value: Any, path: str) -> Iterator[FieldError]:
+def _error_of(encode: EncodeValue, value: Any, path: str) -> Iterator[FieldError]:
     try:
         encode(value)
-    except InvalidValueError as unfit:
-        yield FieldError.of(path, str(unfit), value)
-
-
-def expected_of(encode: _Encode) -> str:
-    """Return in words what a feature's closure takes."""
-    try:
-        encode(_NOTHING)
-    except InvalidValueError as unfit:
-        return str(unfit)
-    raise AssertionError("a feature accepted what is no JSON value")
-
-
-_NOTHING: Final = object()
-
-
-def value_encoder(feature: Numeric | Categorical | Boolean) -> _Encode:
-    """Return the closure that encodes one value of `feature`, or raises `InvalidValueError`."""
-    if feature.kind == "numeric":
-        return _numeric(feature)
-    if feature.kind == "categorical":
-        return _categorical(feature)
-    return _boolean(feature)
-
-
-def bounds_of(feature: Numeric) -> tuple[float, float]:
-    """Return the least and the largest number that fits."""
-    if feature.out_of_range == "ignore":
-        return -MAX_FLOAT32, MAX_FLOAT32
-    # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
-    return max(feature.minimum, -MAX_FLOAT32), min(feature.maximum, MAX_FLOAT32)
-
-
-def _numeric(feature: Numeric) -> _Encode:
-    missing = feature.nullable
-    low, high = bounds_of(feature)
-    range_told = "" if feature.out_of_range == "ignore" else f" from {feature.minimum:g} to {feature.maximum:g}"
-    expected = f"a number{range_told} ({feature.unit})"
-    expected += ", or null" if missing else ""
-
-    def encode(value: Any) -> float:
-        kind = type(value)
-        if (kind is float or kind is int) and low <= value <= high:  # NaN compares false
-            return float(value)
-        if value is None and missing:
-            return MISSING
-        raise InvalidValueError(expected)
-
-    return encode
-
-
-def _categorical(feature: Categorical) -> _Encode:
-    codes = {category: float(code) for code, category in enumerate(feature.categories)}
-    missing, accepts_unknown = feature.nullable, feature.handle_unknown == "ignore"
-    expected = "a string" if accepts_unknown else _one_of(feature.categories)
-    expected += ", or null" if missing else ""
-
-    def encode(value: Any) -> float:
-        if type(value) is str:
-            code = codes.get(value)
-            if code is not None:
-                return code
-            if accepts_unknown:
-                return NO_CATEGORY
-        if value is None and missing:
-            return NO_CATEGORY
-        raise InvalidValueError(expected)
-
-    return encode
-
-
-def _one_of(categories: tuple[str, ...]) -> str:
-    listed = ", ".join(f'"{category}"' for category in categories[:_LISTED])
-    more = f", ... ({len(categories)} in all)" if len(categories) > _LISTED else ""
-    return f"one of {listed}{more}"
-
-
-def _boolean(feature: Boolean) -> _Encode:
-    missing = feature.nullable
-    expected = "true or false" + (", or null" if missing else "")
-
-    def encode(value: Any) -> float:
-        if value is True:
-            return 1.0
-        if value is False:
-            return 0.0
-        if value is None and missing:
-            return MISSING
-        raise InvalidValueError(expected)
-
-    return encode
+    except InvalidValueError as error:
+        yield FieldError.of(path, str(error), value)

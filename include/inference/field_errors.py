@@ -1,6 +1,6 @@
-"""How a value that does not fit is named: where it stood, what was expected, of what kind it is.
+"""Describes invalid values: where each is, what was expected, and of which kind it is.
 
-The value itself is told only to those who asked for it: it may be what nobody should read in a log.
+The value itself is included only on request: it may be private, and errors are logged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FieldError:
     path : str
         JSON path, such as ``$.features.carrier`` or ``$.features[3]``.
     expected, found : str
-        Phrases that stand alone; what was found is told without its value.
+        Phrases that stand alone; what was found is described without its value.
     value : str or None
         What was found as `shown` writes it, where that tells more.
     """
@@ -54,12 +54,12 @@ class FieldError:
 
 
 def rows_rejected(faults: Iterable[FieldError]) -> RowsRejectedError:
-    """Return the error that holds all `faults`, or the first 20 of them; no more are looked for."""
+    """Return the error that holds all `faults`, or the first 20 of them; the search stops there."""
     return RowsRejectedError(list(islice(faults, MAX_FIELD_ERRORS)))
 
 
 def render_errors(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:
-    """Return what an answer tells of `faults`; `values` are told to those who asked for them."""
+    """Return `faults` as the members of a problem document; with the rejected values if `values`."""
     return [
         {
             "path": fault.path,
@@ -71,9 +71,9 @@ def render_errors(faults: Iterable[object], *, values: bool) -> list[dict[str, s
     ]
 
 
-def format_error(told_of: Mapping[str, str]) -> str:
-    """Return one of those that `render_errors` returns as a sentence."""
-    return "{path}: expected {expected}; found {found}".format_map(told_of)
+def format_error(error: Mapping[str, str]) -> str:
+    """Return one of the errors of `render_errors` as a sentence."""
+    return "{path}: expected {expected}; found {found}".format_map(error)
 
 
 def member_path(path: str, name: object) -> str:
@@ -85,7 +85,7 @@ def member_path(path: str, name: object) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Return in a few words what `value` is, without telling it; null, NaN and the like are kinds.
+    """Return in a few words what `value` is, without its value; null, NaN and the like are kinds.
 
     >>> kind_of("5.1"), kind_of(5.1), kind_of(float("nan")), kind_of(True), kind_of([1, 2])
     ('a string of 3 characters', 'a number', 'nan', 'a boolean', 'a list of 2')

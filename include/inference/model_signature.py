@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import ValidationError, model_validator
 
 from include.errors import ArtifactError
+from include.inference.feature_types import feature_type
 from include.records import Record
 from include.spec import EntityKey, Feature, Task
 
@@ -42,8 +43,7 @@ class ModelSignature(Record):
         if self.format_version != FORMAT_VERSION:
             raise ValueError(f"format_version must be {FORMAT_VERSION}; found {self.format_version}")
         for feature in self.features:
-            if feature.kind == "categorical" and list(feature.categories) != sorted(set(feature.categories)):
-                raise ValueError(f"the categories of '{feature.name}' must be sorted and without doubles")
+            feature_type(feature).check_learned()
         found = len(self.classes)
         if not {"binary": found == 2, "multiclass": found >= 3, "regression": found == 0}[self.task]:
             raise ValueError(f"a {self.task} signature cannot have {found} classes")

@@ -1,8 +1,8 @@
-"""In which order a forest answers the rows of a batch soonest: those that take the same way through the trees together.
+"""Sorts the rows of a batch so that a forest scores them faster: rows with the same path through the trees together.
 
-A tree's cost is that of branches that the processor guesses wrongly, and it guesses by what the last rows did. So the
-rows are sorted by their answers to the questions that the forest asks most. The answers to the rows do not depend on
-it; the questions come with the graph, see `include.training.tree_splits`.
+The cost of a tree is that of mispredicted branches, and the processor predicts from the last rows. So the rows are
+sorted by the splits that the forest uses most. The scores do not depend on the order. The splits are stored in the
+graph, see `include.training.tree_splits`.
 
 Format, version 1
 -----------------
@@ -24,25 +24,25 @@ from numpy.typing import NDArray
 METADATA_KEY: Final = "sluice.row_order.1"
 MAX_SPLITS: Final = 16
 MIN_ROWS: Final = 300
-"""Fewer rows are answered before they would be sorted."""
+"""For fewer rows, sorting takes longer than it saves."""
 
 SplitNode = tuple[int, float]
 
 
 class RowOrder:
-    """Sorts rows by their answers to a few questions.
+    """Sorts rows by a few splits.
 
     Parameters
     ----------
-    questions : sequence of (feature, threshold)
+    splits : sequence of (feature, threshold)
         From 1 to 16, the weightiest first; a feature is a column of the matrix.
     """
 
-    def __init__(self, questions: Sequence[SplitNode]) -> None:
+    def __init__(self, splits: Sequence[SplitNode]) -> None:
         # As many as an answer has bits, so that the answers of all rows are packed as one piece: no value is -inf.
-        asked = [*questions, *[(0, -math.inf)] * (MAX_SPLITS - len(questions))]
-        self._features = np.array([feature for feature, _ in asked], dtype=np.intp)
-        self._thresholds = np.array([threshold for _, threshold in asked], dtype=np.float32)
+        padded = [*splits, *[(0, -math.inf)] * (MAX_SPLITS - len(splits))]
+        self._features = np.array([feature for feature, _ in padded], dtype=np.intp)
+        self._thresholds = np.array([threshold for _, threshold in padded], dtype=np.float32)
 
     def of(self, matrix: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return the positions of the rows of `matrix`, shape (n, n_features), in that order; shape (n,)."""
@@ -51,13 +51,13 @@ class RowOrder:
         return answers.argsort(kind="stable")  # of 16 bits: by counting, not by comparing
 
 
-def format_row_order(questions: Sequence[SplitNode]) -> str:
+def format_row_order(splits: Sequence[SplitNode]) -> str:
     """Return the entry's text."""
-    return json.dumps([[feature, threshold] for feature, threshold in questions])
+    return json.dumps([[feature, threshold] for feature, threshold in splits])
 
 
 def read_row_order(metadata: Mapping[str, str], width: int) -> RowOrder | None:
-    """Return the order that a graph's metadata asks for, or None when it asks for none.
+    """Return the order that is stored in a graph's metadata, or None.
 
     Parameters
     ----------
@@ -75,14 +75,18 @@ def read_row_order(metadata: Mapping[str, str], width: int) -> RowOrder | None:
     if text is None:
         return None
     found = json.loads(text)
-    if not isinstance(found, list) or not 0 < len(found) <= MAX_SPLITS or not all(_asks(each, width) for each in found):
+    if (
+        not isinstance(found, list)
+        or not 0 < len(found) <= MAX_SPLITS
+        or not all(_is_split(each, width) for each in found)
+    ):
         raise ValueError(
             f"expected 1 to {MAX_SPLITS} pairs [feature from 0 to {width - 1}, threshold]; found {text[:200]!r}"
         )
     return RowOrder([(feature, threshold) for feature, threshold in found])
 
 
-def _asks(pair: object, width: int) -> bool:
+def _is_split(pair: object, width: int) -> bool:
     match pair:
         case [int(feature), int() | float()] if not isinstance(feature, bool):
             return 0 <= feature < width

@@ -14,9 +14,6 @@ from typing import Final, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.encoder import NO_CATEGORY
-from include.spec import Categorical
-
 Codes = NDArray[np.float32]
 Integers = NDArray[np.uint64]
 InvalidMask = NDArray[np.bool_] | None
@@ -180,14 +177,6 @@ def _places(low: Integers, high: Integers | None, multiplier: Integers, shift: n
     return ((mixed * multiplier) >> shift).view(np.int64)
 
 
-def category_codes(feature: Categorical) -> dict[bytes, float]:
-    """Return the strings that a feature knows, each with its code."""
-    known = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
-    if feature.nullable:
-        known.setdefault(b"", NO_CATEGORY)
-    return known
-
-
 def _table(known: Mapping[bytes, float]) -> _Table | None:
     """Return a table of the words that fit, found by trying; None when there are too many words for that."""
     words = [word for word in known if len(word) <= _LONGEST]
@@ -209,19 +198,27 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
     return None
 
 
-def string_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], InvalidMask]:
-    """Return what writes strings' codes, or says where it could not."""
-    known = category_codes(feature)
-    rejects = feature.handle_unknown == "error"
+def string_writer(
+    known: Mapping[bytes, float], default: float | None
+) -> Callable[[Sequence[bytes], Codes], InvalidMask]:
+    """Return the function that writes the codes of strings, or returns where it could not.
+
+    Parameters
+    ----------
+    known : mapping of bytes to float
+        The code of each string of the dictionary.
+    default : float or None
+        The code of any other string; None: it is invalid.
+    """
     table = _table(known)
 
     def write_each(column: Sequence[bytes], out: Codes) -> InvalidMask:
         try:
             out[:] = [known[word] for word in column]
         except KeyError:
-            if rejects:
+            if default is None:
                 return np.array([word not in known for word in column], dtype=np.bool_)
-            out[:] = [known.get(word, NO_CATEGORY) for word in column]
+            out[:] = [known.get(word, default) for word in column]
         return None
 
     def write(column: Sequence[bytes], out: Codes) -> InvalidMask:
@@ -233,9 +230,9 @@ def string_writer(feature: Categorical) -> Callable[[Sequence[bytes], Codes], In
         if np.count_nonzero(found) == len(found):
             return None
         unknown: NDArray[np.bool_] = ~found
-        if rejects:
+        if default is None:
             return unknown
-        out[unknown] = NO_CATEGORY
+        out[unknown] = default
         return None
 
     return write

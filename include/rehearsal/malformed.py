@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from include.inference import ModelSignature
+from include.inference.feature_types import feature_type
 from include.service_client import ServiceClient, ServiceResponse, request_body
 from include.settings import Settings
 
@@ -89,21 +90,7 @@ def _unfit_values(signature: ModelSignature) -> Iterator[tuple[str, Any, str]]:
     """Yield invalid values for each kind of feature in the signature."""
     seen = set()
     for feature in signature.features:
-        if not feature.nullable and "missing" not in seen:
-            seen.add("missing")
-            yield feature.name, None, "a missing value where none may be missing"
-        if feature.kind == "numeric" and "numeric" not in seen:
-            seen.add("numeric")
-            yield feature.name, "twelve", "a word in place of a number"
-        if feature.kind == "numeric" and feature.out_of_range == "error" and "range" not in seen:
-            seen.add("range")
-            yield feature.name, feature.maximum + 1 + abs(feature.maximum), "a number beyond its range"
-        if feature.kind == "categorical" and "categorical" not in seen:
-            seen.add("categorical")
-            yield feature.name, 7, "a number in place of a category"
-        if feature.kind == "categorical" and feature.handle_unknown == "error" and "category" not in seen:
-            seen.add("category")
-            yield feature.name, "no such category", "a category that was never seen"
-        if feature.kind == "boolean" and "boolean" not in seen:
-            seen.add("boolean")
-            yield feature.name, "yes", "a word in place of true or false"
+        for value, what in feature_type(feature).invalid_values():
+            if what not in seen:
+                seen.add(what)
+                yield feature.name, value, what

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from include.spec.base import Identifier, SpecModel
+
+MatrixType = Literal["numeric", "categorical", "boolean"]
+"""What a feature's column in the matrix holds: numbers, codes of categories, or 0 and 1."""
 
 
 class Numeric(SpecModel):
@@ -23,6 +26,14 @@ class Numeric(SpecModel):
     maximum: float
     nullable: bool = False
     out_of_range: Literal["error", "ignore"] = "error"
+
+    matrix_type: ClassVar[MatrixType] = "numeric"
+    sql_type: ClassVar[str] = "double precision"
+    sql_types: ClassVar[tuple[str, ...]] = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
+
+    def describe_values(self, most: int | None = None) -> str:  # noqa: ARG002  # as all features have it
+        """Return the range and the unit, for documents."""
+        return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
@@ -46,6 +57,18 @@ class Categorical(SpecModel):
     nullable: bool = False
     handle_unknown: Literal["error", "ignore"] = "ignore"
 
+    matrix_type: ClassVar[MatrixType] = "categorical"
+    sql_type: ClassVar[str] = "text"
+    sql_types: ClassVar[tuple[str, ...]] = ("text", "varchar", "char")
+
+    def describe_values(self, most: int | None = None) -> str:
+        """Return the categories, or the first `most` of them, for documents."""
+        if not self.categories:
+            return "learned from the training rows"
+        shown = self.categories if most is None else self.categories[:most]
+        more = len(self.categories) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
 
 class Boolean(SpecModel):
     """True or false."""
@@ -53,6 +76,14 @@ class Boolean(SpecModel):
     kind: Literal["boolean"] = "boolean"
     name: Identifier
     nullable: bool = False
+
+    matrix_type: ClassVar[MatrixType] = "boolean"
+    sql_type: ClassVar[str] = "boolean"
+    sql_types: ClassVar[tuple[str, ...]] = ("boolean",)
+
+    def describe_values(self, most: int | None = None) -> str:  # noqa: ARG002  # as all features have it
+        """Return the two values, for documents."""
+        return "true or false"
 
 
 Feature = Annotated[Numeric | Categorical | Boolean, Field(discriminator="kind")]
@@ -68,11 +99,11 @@ class Columns:
 
     __slots__ = ("boolean", "categorical", "names", "numeric")
 
-    def __init__(self, features: tuple[Numeric | Categorical | Boolean, ...]) -> None:
+    def __init__(self, features: tuple[Feature, ...]) -> None:
         self.names: tuple[str, ...] = tuple(feature.name for feature in features)
-        self.numeric: list[int] = [i for i, f in enumerate(features) if f.kind == "numeric"]
-        self.categorical: list[int] = [i for i, f in enumerate(features) if f.kind == "categorical"]
-        self.boolean: list[int] = [i for i, f in enumerate(features) if f.kind == "boolean"]
+        self.numeric: list[int] = [i for i, f in enumerate(features) if f.matrix_type == "numeric"]
+        self.categorical: list[int] = [i for i, f in enumerate(features) if f.matrix_type == "categorical"]
+        self.boolean: list[int] = [i for i, f in enumerate(features) if f.matrix_type == "boolean"]
 
     def index(self, *names: str) -> list[int]:
         """Return the positions of the features `names`."""

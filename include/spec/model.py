@@ -202,7 +202,7 @@ class ModelSpec(SpecModel):
 
 def _check_named_features(spec: ModelSpec) -> None:
     """Refuse slices and gates that name an unknown feature, or one that they cannot use."""
-    kinds = {feature.name: feature.kind for feature in spec.features}
+    kinds = {feature.name: feature.matrix_type for feature in spec.features}
     sliced = {each.feature for each in spec.evaluation.slices}
     for each in spec.evaluation.slices:
         if each.feature not in kinds:

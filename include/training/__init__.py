@@ -6,8 +6,7 @@ from include.training.candidate import export_candidate, fit_candidate, read_bas
 from include.training.data import TrainingData, read_training_data
 from include.training.onnx_parity import expected_scores
 from include.training.reproducibility import train_again
-from include.training.snapshot import write_snapshot
-from include.training.split import split_by_time
+from include.training.snapshot import split_by_time, write_snapshot
 
 __all__ = [
     "Backend",

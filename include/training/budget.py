@@ -1,4 +1,4 @@
-"""How much memory a training will take, said before the work rather than by the system's out-of-memory killer."""
+"""The memory that a training needs, estimated and checked before it starts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BASE_MIB = 400  # the interpreter with scikit-learn, Arrow and ONNX
 
 
 def estimate_memory_mib(spec: ModelSpec, rows: int) -> int:
-    """Return how many MiB a training on `rows` rows, holdout included, will take: rather too many than too few.
+    """Return how many MiB a training on `rows` rows, holdout included, will take; an upper estimate.
 
-    ``rows x (features x (4 + 8) + 192) bytes`` and what is loaded anyway; tests/training/test_budget.py holds
-    it against what a process really took.
+    It is ``rows x (features x (4 + 8) + 192) bytes`` plus the loaded libraries. tests/training/test_budget.py
+    compares it with the memory that a process used.
     """
     return BASE_MIB + rows * (len(spec.features) * (MATRIX_BYTES + COPY_BYTES) + ROW_BYTES) // 2**20
 
 
 def require_budget(spec: ModelSpec, rows: int, budget_mib: int) -> None:
-    """Insist that a training on `rows` rows fits the budget.
+    """Require that a training on `rows` rows fits the budget.
 
     Raises
     ------

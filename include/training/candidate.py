@@ -1,4 +1,4 @@
-"""A candidate in the run's working folder: fitted, then exported, then held against scikit-learn."""
+"""A candidate in the run's working folder: fitted, exported, and compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from include.training.reproducibility import single_threaded_blas
 from include.training.threshold import choose_thresholds
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
-IN_THE_TASK = Backend()
+LOCAL_BACKEND = Backend()
 _GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
 
 
 def fit_candidate(
-    spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path, backend: Backend = IN_THE_TASK
+    spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path, backend: Backend = LOCAL_BACKEND
 ) -> FittedCandidate:
     """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`."""
     data = read_training_data(spec, snapshot)
@@ -78,23 +78,24 @@ def export_candidate(spec: ModelSpec, fitted: FittedCandidate) -> ExportedCandid
 
 
 def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
-    """Insist that ONNX answers as scikit-learn does.
+    """Require that ONNX answers as scikit-learn does.
 
     Raises
     ------
     ConversionError
-        Naming the step after which the two part.
+        Naming the first step after which the two differ.
     """
     parity = exported.parity
     if parity.passed:
         return
     data = read_training_data(spec, exported.fitted.snapshot)
     advice = "Replace the step by one that converts faithfully, or do its work in features.sql."
-    blurred = [spec.features[position].name for position in find_collapsed_columns(data.x_holdout)]
-    if blurred:
+    collapsed = [spec.features[position].name for position in find_collapsed_columns(data.x_holdout)]
+    if collapsed:
         advice = (
-            f"Values of {', '.join(blurred)} lie as close as single precision can tell apart, and a threshold between "
-            f"them is rounded: subtract an origin or use a coarser unit in features.sql. Otherwise: {advice}"
+            f"Values of {', '.join(collapsed)} lie as close as single precision can tell apart, and a threshold "
+            "between two of them is rounded: subtract an origin or use a coarser unit in features.sql. "
+            f"Otherwise: {advice}"
         )
     raise ConversionError(
         spec.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
-from include.inference.batch import encode_column
+from include.inference.feature_types import FeatureType, feature_type
 from include.inference.model_signature import ModelSignature
 from include.provenance import file_digest
 from include.records import Period, SnapshotRef
 from include.spec import Feature, ModelSpec
 from include.training.snapshot import within
 
-MOST_MERGED_SHARE = 0.05
+MAX_MERGED_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,12 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
     for position, feature in enumerate(spec.features):
         column = _column(file, feature.name)
         seen = column.filter(train)
-        _check_precision(spec, feature, seen)
-        learned = _learned(feature, seen)
-        x_train[:, position] = encode_column(seen, learned)
-        x_holdout[:, position] = encode_column(column.filter(holdout), learned)
+        declared = feature_type(feature)
+        _check_precision(spec, declared, seen)
+        learned = declared.learn(seen)
+        encode = feature_type(learned).arrow_encoder()
+        x_train[:, position] = encode(seen)
+        x_holdout[:, position] = encode(column.filter(holdout))
         features.append(learned)
     return TrainingData(
         signature=_signature(spec, tuple(features)),
@@ -99,14 +102,6 @@ def _rows(file: pq.ParquetFile, spec: ModelSpec, period: Period) -> pa.Table:
         if found.num_rows:
             kept.append(found)
     return pa.Table.from_batches(kept, schema=file.schema_arrow).combine_chunks()
-
-
-def _learned(feature: Feature, train: pa.ChunkedArray) -> Feature:
-    """Return the feature with its dictionary of categories: the declared ones, or those found in `train`."""
-    if feature.kind != "categorical":
-        return feature
-    seen = feature.categories or pc.unique(train).drop_null().to_pylist()
-    return feature.model_copy(update={"categories": tuple(sorted(set(seen)))})
 
 
 def _signature(spec: ModelSpec, features: tuple[Feature, ...]) -> ModelSignature:
@@ -136,16 +131,16 @@ def _check_digest(snapshot: SnapshotRef) -> None:
         )
 
 
-def _check_precision(spec: ModelSpec, feature: Feature, train: pa.ChunkedArray) -> None:
-    """Refuse a feature that single precision, in which models are served, blurs."""
-    if feature.kind != "numeric":
+def _check_precision(spec: ModelSpec, declared: FeatureType[Any], train: pa.ChunkedArray) -> None:
+    """Reject a feature whose values merge in single precision, in which models are served."""
+    merged = declared.merged_values(train)
+    if merged is None:
         return
-    values = train.drop_null().to_numpy()
-    distinct, kept = np.unique(values), np.unique(values.astype(np.float32))
-    if len(kept) < (1 - MOST_MERGED_SHARE) * len(distinct):
+    distinct, kept, median = merged
+    if kept < (1 - MAX_MERGED_SHARE) * distinct:
         raise PrecisionError(
-            f"model '{spec.name}': feature '{feature.name}': expected values that single precision can tell apart; "
-            f"found {len(distinct):,} distinct values that become {len(kept):,} (around {np.median(values):,.0f}). "
+            f"model '{spec.name}': feature '{declared.feature.name}': expected values that single precision can tell "
+            f"apart; found {distinct:,} distinct values that become {kept:,} (around {median:,.0f}). "
             "Subtract an origin or use a coarser unit in features.sql, such as days since the start of the year "
             "for seconds since 1970."
         )

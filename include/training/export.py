@@ -1,4 +1,4 @@
-"""A fitted estimator becomes ONNX, or an error that names the step in the way."""
+"""Converts a fitted estimator to ONNX, or raises an error that names the step that does not convert."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     ConversionError
         When a step does not convert, or is known to convert wrongly.
     """
-    _refuse_known_traps(spec, estimator)
+    _reject_unfaithful_steps(spec, estimator)
     try:
         onnx = convert(estimator, len(spec.features), name=spec.name)
     except Exception as error:  # skl2onnx raises whatever its converters raise
@@ -38,7 +38,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
             f"it does not convert to ONNX ({reason.strip().splitlines()[0][:200]})",
             "Use a step that skl2onnx converts, or do its work in features.sql.",
         ) from error
-    return with_row_order(onnx)  # not within the try: what fails here is no step of the estimator
+    return with_row_order(onnx)  # outside the try: an error here is not one of the estimator's steps
 
 
 def convert(estimator: Any, n_features: int, name: str = "model") -> bytes:
@@ -59,13 +59,13 @@ def convert(estimator: Any, n_features: int, name: str = "model") -> bytes:
     return bytes(graph.SerializeToString())
 
 
-def steps_of(estimator: Any, path: str = "", *, learned: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield every part of an estimator with a path that a person recognises, outermost first.
+def iter_steps(estimator: Any, path: str = "", *, fitted: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield every part of an estimator with a readable path, outermost first.
 
     Parameters
     ----------
-    learned : bool
-        Whether to look into what searches, calibrators and ensembles have fitted, too.
+    fitted : bool
+        Whether to include the estimators that searches, calibrators and ensembles have fitted.
     """
     here = f"{path} ({type(estimator).__name__})" if path else type(estimator).__name__
     yield here, estimator
@@ -73,27 +73,27 @@ def steps_of(estimator: Any, path: str = "", *, learned: bool = False) -> Iterat
     named = list(getattr(estimator, "steps", []))
     named += [(name, part) for name, part, _ in getattr(estimator, "transformers_", [])]
     named += list(getattr(estimator, "transformer_list", []))
-    if learned:
+    if fitted:
         named += [(name, getattr(part, "estimator", part)) for name, part in _fitted_parts(estimator)]
     for name, part in named:
         if hasattr(part, "get_params"):
-            yield from steps_of(part, f"{prefix}{name}", learned=learned)
+            yield from iter_steps(part, f"{prefix}{name}", fitted=fitted)
 
 
 def _fitted_parts(estimator: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what an estimator keeps of the estimators that it fitted; the templates that it was given say nothing."""
+    """Yield the estimators that an estimator has fitted; the templates that it was given are not fitted."""
     for name in ("best_estimator_", "estimator_", "final_estimator_"):
         if hasattr(estimator, name):
             yield name, getattr(estimator, name)
     for name in ("estimators_", "calibrated_classifiers_"):
-        fitted = getattr(estimator, name, [])
+        parts = getattr(estimator, name, [])
         # Gradient boosting keeps a table of trees; a list must stay one, since a pipeline in it has a length, too.
-        for position, part in enumerate(fitted.ravel() if hasattr(fitted, "ravel") else fitted):
+        for position, part in enumerate(parts.ravel() if hasattr(parts, "ravel") else parts):
             yield f"{name}[{position}]", part
 
 
-def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
-    """Refuse by name what converts without an error and answers something else (measured: docs/facts of conversion)."""
+def _reject_unfaithful_steps(spec: ModelSpec, estimator: Any) -> None:
+    """Reject steps that convert without an error to a graph with other answers; see tests/training/test_export.py."""
     if spec.task != "regression" and not hasattr(estimator, "predict_proba"):
         raise ConversionError(
             spec.name,
@@ -101,7 +101,7 @@ def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
             "it has no predict_proba, and a classification is served as probabilities",
             "Use an estimator with probabilities, or wrap it in CalibratedClassifierCV.",
         )
-    for step, part in steps_of(estimator, learned=True):
+    for step, part in iter_steps(estimator, fitted=True):
         if getattr(part, "add_indicator", False):
             raise ConversionError(
                 spec.name,
@@ -121,7 +121,7 @@ def _refuse_known_traps(spec: ModelSpec, estimator: Any) -> None:
 def _unconvertible_step(estimator: Any, n_features: int, message: str) -> tuple[str, str]:
     """Name the innermost part that does not convert by itself."""
     culprit = (type(estimator).__name__, message)
-    for step, part in steps_of(estimator):
+    for step, part in iter_steps(estimator):
         if any(hasattr(part, name) for name in ("steps", "transformers_", "transformer_list")):
             continue
         try:

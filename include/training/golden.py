@@ -1,4 +1,4 @@
-"""Golden rows: a few rows of the holdout with the answers that every later load must give again."""
+"""Golden rows: rows of the holdout with their scores, which every load of the artifact must reproduce."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from include.errors import ConversionError
 from include.inference import GoldenRow, RowEncoder, Scorer
 from include.training.data import TrainingData
 
-MOST_GOLDEN = 20
+MAX_GOLDEN_ROWS = 20
 
 
 def golden_rows(scorer: Scorer, data: TrainingData) -> tuple[GoldenRow, ...]:
-    """Take rows at even distances over the holdout, ask them as a client would, and keep the answers.
+    """Take evenly spaced rows of the holdout, score them as a client would send them, and keep the scores.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def golden_rows(scorer: Scorer, data: TrainingData) -> tuple[GoldenRow, ...]:
         When JSON and Arrow rows encode differently: batch and online would then disagree.
     """
     signature = scorer.signature
-    positions = np.unique(np.linspace(0, data.holdout.num_rows - 1, MOST_GOLDEN).astype(int))
+    positions = np.unique(np.linspace(0, data.holdout.num_rows - 1, MAX_GOLDEN_ROWS).astype(int))
     rows: list[dict[str, Any]] = data.holdout.select(list(signature.names)).take(positions).to_pylist()
     matrix = RowEncoder(signature).encode(rows)
     if matrix.tobytes() != data.x_holdout[positions].tobytes():

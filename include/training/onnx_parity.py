@@ -1,4 +1,4 @@
-"""Is the graph the estimator? Compared on the whole holdout; when it is not, which step is to blame."""
+"""Compares the ONNX graph with the estimator on the whole holdout, and finds the first step that differs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.records import ParityReport
 from include.training.export import convert
 
 SINGLE_ROWS = 200
-CROWDED_SHARE = 0.01
+COLLAPSED_SHARE = 0.01
 
 
 def expected_scores(estimator: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -46,7 +46,7 @@ def compare(scorer: Scorer, estimator: Any, matrix: NDArray[np.float32], toleran
 
 
 def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
-    """Name the first step of a pipeline after which ONNX and scikit-learn differ; the whole estimator otherwise."""
+    """Return the first step of a pipeline after which ONNX and scikit-learn differ, or else the whole estimator."""
     import onnxruntime
 
     steps = getattr(estimator, "steps", [])
@@ -65,16 +65,16 @@ def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: 
 
 
 def find_collapsed_columns(matrix: NDArray[np.float32]) -> list[int]:
-    """Return the columns in which many values have the very next number of single precision beside them.
+    """Return the columns in which many values are neighbours in single precision.
 
-    A tree's threshold half-way between two such values becomes one of them in ONNX, and then one of the two is on the
-    wrong side.
+    In ONNX, a tree's threshold half-way between two neighbours is rounded to one of them, and then one of the two is
+    on the wrong side.
     """
     found = []
     for position in range(matrix.shape[1]):
         values = np.unique(matrix[:, position])
         values = values[np.isfinite(values)]
         touching = np.nextafter(values[:-1], np.float32(np.inf)) == values[1:]
-        if touching.size and touching.mean() > CROWDED_SHARE:
+        if touching.size and touching.mean() > COLLAPSED_SHARE:
             found.append(position)
     return found

@@ -1,10 +1,11 @@
-"""The rows that a version is trained and judged on, frozen in one Parquet file named by its SHA-256."""
+"""The rows of a training and its holdout: split by time, and stored in one Parquet file named by its SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,19 @@ from include.records import Period, SnapshotRef, Split
 from include.spec import ModelSpec
 
 MIN_ROWS = 10
+
+
+def split_by_time(spec: ModelSpec, as_of: datetime) -> Split:
+    """Return the training and holdout periods for a run at `as_of`: split by time, never at random.
+
+    The holdout ends at the last midnight (UTC) whose labels are known by then, so all runs of a day
+    see the same rows.
+    """
+    known = as_of - spec.target.label_delay
+    end = known.replace(hour=0, minute=0, second=0, microsecond=0)
+    holdout = Period(start=end - spec.window.holdout, end=end)
+    train_end = holdout.start - spec.window.gap
+    return Split(train=Period(start=train_end - spec.window.train, end=train_end), holdout=holdout)
 
 
 def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Split, folder: Path) -> SnapshotRef:

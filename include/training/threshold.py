@@ -1,4 +1,4 @@
-"""From which probability on is a row called positive? Chosen on training rows, never on the holdout."""
+"""The probability from which a row is predicted positive: chosen on training rows, never on the holdout."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from include.spec import ModelSpec
 from include.training.data import TrainingData
 
-LATER_SHARE = 0.2
-MOST_ROWS = 50_000
-USUAL = 0.5
+VALIDATION_SHARE = 0.2
+MAX_ROWS = 50_000
+DEFAULT_THRESHOLD = 0.5
 
 
 def choose_thresholds(spec: ModelSpec, data: TrainingData, fitted: dict[str, Any]) -> dict[str, float]:
     """Choose for each estimator the threshold with the best F1 on the last fifth of the training rows.
 
-    For that purpose a copy of each is fitted on the four fifths before (at most 50,000 rows of them, at
-    even distances in time): the estimator that will be served has seen the last fifth, and would call
-    it too surely. With only one class on either side, the threshold is 0.5.
+    A copy of each is fitted on the first four fifths (at most 50,000 of their rows, evenly spaced in
+    time): the estimator that will be served has seen the last fifth, and would be too sure of it. With
+    only one class in either part, the threshold is 0.5.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def choose_thresholds(spec: ModelSpec, data: TrainingData, fitted: dict[str, Any
     """
     if spec.task != "binary":
         return {}
-    border = int(len(data.x_train) * (1 - LATER_SHARE))
-    rows = np.unique(np.linspace(0, border - 1, min(border, MOST_ROWS)).astype(int))
+    border = int(len(data.x_train) * (1 - VALIDATION_SHARE))
+    rows = np.unique(np.linspace(0, border - 1, min(border, MAX_ROWS)).astype(int))
     earlier, later = data.y_train[rows], data.y_train[border:]
     if len(np.unique(earlier)) < 2 or len(np.unique(later)) < 2:
-        return dict.fromkeys(fitted, USUAL)
+        return dict.fromkeys(fitted, DEFAULT_THRESHOLD)
     from sklearn.base import clone
 
     chosen = {}

@@ -1,4 +1,4 @@
-"""What a forest asks most, noted in its graph for whoever answers batches (see `include.inference.row_order`)."""
+"""Stores the most used splits of a forest in its graph, for sorting batches (see `include.inference.row_order`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.inference.row_order import MAX_SPLITS, METADATA_KEY, SplitNode, for
 
 
 def with_row_order(onnx_bytes: bytes) -> bytes:
-    """Return the graph with the questions noted; unchanged when no forest of it sees the features themselves.
+    """Return the graph with its most used splits; unchanged when it has no forest that reads the features directly.
 
     Parameters
     ----------
@@ -25,22 +25,22 @@ def with_row_order(onnx_bytes: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(onnx_bytes)
-    asked: defaultdict[SplitNode, float] = defaultdict(float)
+    weights: defaultdict[SplitNode, float] = defaultdict(float)
     for node in model.graph.node:
         if node.op_type.startswith("TreeEnsemble") and node.input[0] == model.graph.input[0].name:
             attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-            for question, depth in _questions(attributes):
-                asked[question] += 2.0**-depth
-    if not asked:
+            for split, depth in _splits(attributes):
+                weights[split] += 2.0**-depth
+    if not weights:
         return onnx_bytes
-    # Ties by the question itself, so that the same estimator always gives the same bytes.
-    most = sorted(asked, key=lambda question: (-asked[question], question))[:MAX_SPLITS]
+    # Ties by the split itself, so that the same estimator always gives the same bytes.
+    most = sorted(weights, key=lambda split: (-weights[split], split))[:MAX_SPLITS]
     onnx.helper.set_model_props(model, {METADATA_KEY: format_row_order(most)})
     return bytes(model.SerializeToString())
 
 
-def _questions(forest: dict[str, Any]) -> Iterator[tuple[SplitNode, int]]:
-    """Yield each inner node's question, and how many were asked before it."""
+def _splits(forest: dict[str, Any]) -> Iterator[tuple[SplitNode, int]]:
+    """Yield each inner node's split and its depth."""
     columns = ("treeids", "nodeids", "featureids", "values", "truenodeids", "falsenodeids", "modes")
     inner: dict[tuple[int, int], tuple[SplitNode, tuple[int, int]]] = {}
     for tree, node, feature, threshold, yes, no, mode in zip(
@@ -52,6 +52,6 @@ def _questions(forest: dict[str, Any]) -> Iterator[tuple[SplitNode, int]]:
     waiting = [(place, 0) for place in inner if place not in below]
     while waiting:
         place, depth = waiting.pop()
-        question, children = inner[place]
-        yield question, depth
+        split, children = inner[place]
+        yield split, depth
         waiting += [((place[0], child), depth + 1) for child in children if (place[0], child) in inner]

@@ -1,4 +1,4 @@
-"""Data contracts: what a spec promises of its data, held against the data by Great Expectations in SQL."""
+"""Data contracts: what a spec promises of its data, checked by Great Expectations in SQL."""
 
 from include.validation.results import passed_validations, store_report
 from include.validation.run import validate

@@ -3,68 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
+from include.inference.feature_types import feature_type
+from include.inference.feature_types.column_checks import Check, in_set, not_null
 from include.records import Period, Purpose
 from include.spec import Categorical, ModelSpec, Numeric
 
-NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
-TEXTS = ("text", "varchar", "char")
-TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "numeric": NUMBERS,
-        "categorical": TEXTS,
-        "boolean": ("boolean",),
-        "text": TEXTS,
-        "bigint": ("smallint", "integer", "bigint"),
-        "time": ("timestamp with time zone",),
-    }
+_TIME_TYPES = ("timestamp with time zone",)
+_KEY_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"text": Categorical.sql_types, "bigint": ("smallint", "integer", "bigint")}
 )
-"""The PostgreSQL types, as SQLAlchemy writes them, in which a kind of column may come."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One expectation, in words of Great Expectations, of people, and of SQL.
-
-    Parameters
-    ----------
-    expectation : str
-        The type by which Great Expectations knows it, such as ``expect_column_values_to_not_be_null``.
-    column : str or None
-        None: it is about the table.
-    rule : str
-        What is expected, to be read after "expected".
-    options : Mapping
-        The expectation's own arguments.
-    failing : str or None
-        A SQL condition that holds for the rows that break the rule; ``{table}`` stands for the table.
-        None: no single row is at fault.
-    """
-
-    expectation: str
-    column: str | None
-    rule: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    failing: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column that the query must give, and how: its `TYPES` kind."""
+class DeclaredColumn:
+    """A column that the query must return, and the PostgreSQL types, as SQLAlchemy writes them, that it may have."""
 
     name: str
-    kind: str
+    types: tuple[str, ...]
 
 
-def declared_columns(spec: ModelSpec, purpose: Purpose) -> tuple[Column, ...]:
+def declared_columns(spec: ModelSpec, purpose: Purpose) -> tuple[DeclaredColumn, ...]:
     """Return the columns that the query must give; to score, the target is not one of them."""
-    columns = [Column(spec.entity_key.column, spec.entity_key.type), Column(spec.event_time, "time")]
-    columns += [Column(feature.name, feature.kind) for feature in spec.features]
+    key = DeclaredColumn(spec.entity_key.column, _KEY_TYPES[spec.entity_key.type])
+    columns = [key, DeclaredColumn(spec.event_time, _TIME_TYPES)]
+    columns += [DeclaredColumn(feature.name, feature.sql_types) for feature in spec.features]
     if purpose == "train":
-        columns.append(Column(spec.target.column, "text" if spec.target.classes else "numeric"))
+        types = Categorical.sql_types if spec.target.classes else Numeric.sql_types
+        columns.append(DeclaredColumn(spec.target.column, types))
     return tuple(columns)
 
 
@@ -78,7 +46,7 @@ def derive_checks(spec: ModelSpec, period: Period, purpose: Purpose, found: Mapp
         hold is not asked: that it is missing or wrong says it all.
     """
     declared = declared_columns(spec, purpose)
-    usable = {column.name for column in declared if base_type(found.get(column.name, "")) in TYPES[column.kind]}
+    usable = {column.name for column in declared if base_type(found.get(column.name, "")) in column.types}
     checks = [_columns(spec, declared, found), _row_count(spec, purpose)]
     checks += [_type(column, found) for column in declared]
     checks += [check for check in _contents(spec, period, purpose) if check.column in usable]
@@ -91,7 +59,7 @@ def base_type(type_name: str) -> str:
     return (head + tail.partition(")")[2]).strip().replace("  ", " ")
 
 
-def _columns(spec: ModelSpec, declared: tuple[Column, ...], found: Mapping[str, str]) -> Check:
+def _columns(spec: ModelSpec, declared: tuple[DeclaredColumn, ...], found: Mapping[str, str]) -> Check:
     names = [column.name for column in declared]
     if spec.target.column in found and spec.target.column not in names:
         names.append(spec.target.column)  # the query may well give it when scoring; it is just not read
@@ -113,10 +81,10 @@ def _row_count(spec: ModelSpec, purpose: Purpose) -> Check:
     )
 
 
-def _type(column: Column, found: Mapping[str, str]) -> Check:
+def _type(column: DeclaredColumn, found: Mapping[str, str]) -> Check:
     if column.name not in found:
         return Check("expect_column_to_exist", column.name, "a column of this name in the result of features.sql")
-    accepted = TYPES[column.kind]
+    accepted = column.types
     actual = found[column.name]
     # Great Expectations compares the whole name, length and precision included; those are all the same to us.
     exact = [actual] if base_type(actual) in accepted else []
@@ -130,14 +98,14 @@ def _type(column: Column, found: Mapping[str, str]) -> Check:
 
 def _contents(spec: ModelSpec, period: Period, purpose: Purpose) -> Iterator[Check]:
     key, time = spec.entity_key.column, spec.event_time
-    yield _not_null(key)
+    yield not_null(key)
     yield Check(
         "expect_column_values_to_be_unique",
         key,
         "each key once",
         failing=f'"{key}" IN (SELECT "{key}" FROM {{table}} GROUP BY 1 HAVING count(*) > 1)',  # noqa: S608 (identifier)
     )
-    yield _not_null(time)
+    yield not_null(time)
     yield Check(
         "expect_column_values_to_be_between",
         time,
@@ -154,37 +122,6 @@ def _contents(spec: ModelSpec, period: Period, purpose: Purpose) -> Iterator[Che
             {"min_value": oldest},
         )
     for feature in spec.features:
-        if not feature.nullable:
-            yield _not_null(feature.name)
-        if isinstance(feature, Numeric):
-            yield _in_range(feature)
-        elif isinstance(feature, Categorical) and feature.categories and feature.handle_unknown == "error":
-            yield _one_of(feature.name, feature.categories)
+        yield from feature_type(feature).column_checks()
     if purpose == "train" and spec.target.classes:
-        yield _one_of(spec.target.column, spec.target.classes)
-
-
-def _not_null(column: str) -> Check:
-    return Check("expect_column_values_to_not_be_null", column, "no null", failing=f'"{column}" IS NULL')
-
-
-def _in_range(feature: Numeric) -> Check:
-    return Check(
-        "expect_column_values_to_be_between",
-        feature.name,
-        f"{feature.minimum:,g} to {feature.maximum:,g} ({feature.unit})",
-        {"min_value": feature.minimum, "max_value": feature.maximum},
-        f'"{feature.name}" NOT BETWEEN {feature.minimum!r} AND {feature.maximum!r}',
-    )
-
-
-def _one_of(column: str, allowed: tuple[str, ...]) -> Check:
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in allowed)
-    shown = ", ".join(allowed[:20]) + (", ..." if len(allowed) > 20 else "")
-    return Check(
-        "expect_column_values_to_be_in_set",
-        column,
-        f"one of {shown}",
-        {"value_set": list(allowed)},
-        f'"{column}" NOT IN ({quoted})',
-    )
+        yield in_set(spec.target.column, spec.target.classes)

@@ -1,7 +1,7 @@
-"""Great Expectations, behind one door: checks go in, outcomes and the page of its Data Docs come out.
+"""Runs checks with Great Expectations: returns their results and the page of its Data Docs.
 
-Import it only inside a task: the library takes seconds to load. It is told in its own configuration to
-send no usage statistics and to draw no progress bars.
+Import it only inside a task: the library takes seconds to load. It is configured to send no usage
+statistics and to draw no progress bars.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from include.validation.contract import Check
+from include.inference.feature_types.column_checks import Check
 from include.validation.scratch import SCHEMA, Scratch, session_of
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """What Great Expectations answered to one check."""
+    """The result of one check."""
 
     passed: bool
     failing_count: int = 0

@@ -1,4 +1,4 @@
-"""What validations found, kept in ``sluice.validation_result`` for whoever asks later."""
+"""Stores the results of validations in ``sluice.validation_result``."""
 
 from __future__ import annotations
 

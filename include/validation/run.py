@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from include.inference.feature_types.column_checks import Check
 from include.records import CheckResult, Period, Purpose, ValidationReport
 from include.spec import ModelSpec
-from include.validation.contract import Check, derive_checks
+from include.validation.contract import derive_checks
 from include.validation.data_docs import page_path, write_page
 from include.validation.expectations import ExpectationResult, run_checks
 from include.validation.scratch import Materialize, Scratch, scratch_table
@@ -27,7 +28,7 @@ def validate(
     materialize: Materialize,
     docs_dir: Path,
 ) -> ValidationReport:
-    """Hold the data of `period` against the model's contract.
+    """Check the data of `period` against the model's contract.
 
     The features query runs once, into a scratch table; Great Expectations checks that table in SQL.
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_BYTES = 3 * 1024 * 1024
-_SQL_TYPES = {"numeric": "double precision", "categorical": "text", "boolean": "boolean"}
 
 
 class _Moment(UserDefinedType[datetime]):
@@ -64,7 +63,7 @@ def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | N
         f'"{key.column}"::{key.type} AS "{key.column}"',
         f'"{spec.event_time}"::timestamptz AS "{spec.event_time}"',
     ]
-    columns += [f'"{f.name}"::{_SQL_TYPES[f.kind]} AS "{f.name}"' for f in spec.features]
+    columns += [f'"{f.name}"::{f.sql_type} AS "{f.name}"' for f in spec.features]
     by_key = f'"{key.column}"' + (' COLLATE "C"' if key.type == "text" else "")
     if labelled:
         columns.append(f'"{target}"::{"text" if spec.target.classes else "double precision"} AS "{target}"')

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.inference import ModelSignature
-from include.spec import Boolean, Categorical, Numeric
+from include.inference.feature_types import FeatureType
+from include.inference.tensor_types import NUMBER_TYPES, NUMPY_TYPES
 from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
 from model_service.oip.head import RequestHead, TensorHead
 from model_service.oip.metadata import outputs_of
-from model_service.oip.tensors import BYTES, DATATYPES, NUMPY_TYPES
+from model_service.oip.tensors import DATATYPES
 
 _MAX_TENSOR_BYTES: Final = 2**40
+Types = Sequence[FeatureType[Any]]
 MATRIX_NAMES: Final = ("X", "features")  # names of the single tensor that models with only numeric features also accept
-_NUMBERS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind in "iuf")
-_FLOATS: Final = tuple(name for name, dtype in NUMPY_TYPES.items() if dtype.kind == "f")
 
 
 class TensorSlice(NamedTuple):
@@ -80,8 +80,8 @@ class RequestLayout:
         return _path_in(self.tensors[0].head.name) if self.matrix else None
 
 
-def build_layout(head: RequestHead, signature: ModelSignature, max_rows: int) -> RequestLayout:
-    """Validate the JSON part against the signature and return the layout.
+def build_layout(head: RequestHead, signature: ModelSignature, types: Types, max_rows: int) -> RequestLayout:
+    """Validate the JSON part against the signature, whose features are of these `types`, and return the layout.
 
     Raises
     ------
@@ -91,19 +91,19 @@ def build_layout(head: RequestHead, signature: ModelSignature, max_rows: int) ->
         If there are more than `max_rows` rows.
     """
     tensors, length = _placed(head.inputs)
-    matrix = _matrix(head.inputs, signature)
-    rows = _rows_of(head.inputs, signature) if matrix is None else matrix.shape[0]
+    matrix = _matrix(head.inputs, signature, types)
+    rows = _rows_of(head.inputs, signature, types) if matrix is None else matrix.shape[0]
     if rows > max_rows:
         raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_MAX_ROWS")
-    runs = () if matrix else tuple(_runs(tensors, rows, signature))
+    runs = () if matrix else tuple(_runs(tensors, rows, types))
     together = {name for run in runs for name in run.names}
     alone = tuple(each for each in tensors if each.head.name not in together)
     return RequestLayout(head.id, tensors, runs, alone, matrix is not None, rows, length, _requested(head, signature))
 
 
-def _runs(tensors: Sequence[TensorSlice], rows: int, signature: ModelSignature) -> Iterator[TensorRun]:
+def _runs(tensors: Sequence[TensorSlice], rows: int, types: Types) -> Iterator[TensorRun]:
     """Yield the runs of feature tensors with `rows` elements that can be read together."""
-    position_of = {feature.name: at for at, feature in enumerate(signature.features) if feature.kind == "numeric"}
+    position_of = {each.feature.name: at for at, each in enumerate(types) if each.block_bounds is not None}
 
     def datatype(tensor: TensorSlice) -> str:
         head, place = tensor
@@ -175,33 +175,33 @@ def _faults_of_head(head: TensorHead, size: Any) -> Iterator[str]:
         yield "expected data, or parameters.binary_data_size"
 
 
-def _matrix(heads: list[TensorHead], signature: ModelSignature) -> TensorHead | None:
+def _matrix(heads: list[TensorHead], signature: ModelSignature, types: Types) -> TensorHead | None:
     """Return the input that contains all features, if the request has one and the model accepts it."""
     if len(heads) != 1 or heads[0].name not in MATRIX_NAMES or heads[0].name in signature.names:
         return None
-    if not accepts_matrix(signature):
+    if not accepts_matrix(types):
         return None
     (head,) = heads
     width = len(signature.features)
     if len(head.shape) != 2 or head.shape[1] != width:
         raise TensorsRejectedError([f"input '{head.name}': shape must be [n, {width}]; found {head.shape}"])
-    if head.datatype not in _NUMBERS:
+    if head.datatype not in NUMBER_TYPES:
         raise TensorsRejectedError([f"input '{head.name}': datatype must be numeric; found {head.datatype}"])
     return head
 
 
-def accepts_matrix(signature: ModelSignature) -> bool:
+def accepts_matrix(types: Types) -> bool:
     """Return whether the model also accepts its features as a single tensor."""
-    return all(feature.kind == "numeric" for feature in signature.features)
+    return all(each.block_bounds is not None for each in types)
 
 
 def _path_in(name: str) -> Callable[[int, int], str]:
     return lambda row, position: f"inputs.{name}[{row}][{position}]"
 
 
-def _rows_of(heads: list[TensorHead], signature: ModelSignature) -> int:
+def _rows_of(heads: list[TensorHead], signature: ModelSignature, types: Types) -> int:
     """Return the number of rows, after checking that the inputs are the model's features."""
-    faults = list(_faults_of(heads, signature))
+    faults = list(_faults_of(heads, signature, types))
     if not faults and len({head.shape[0] for head in heads}) != 1:
         sizes = ", ".join(f"'{head.name}' {head.shape[0]}" for head in heads)
         faults.append(f"all inputs must have the same number of rows; found {sizes}")
@@ -210,27 +210,17 @@ def _rows_of(heads: list[TensorHead], signature: ModelSignature) -> int:
     return heads[0].shape[0]
 
 
-def _faults_of(heads: list[TensorHead], signature: ModelSignature) -> Iterator[str]:
+def _faults_of(heads: list[TensorHead], signature: ModelSignature, types: Types) -> Iterator[str]:
     given = {head.name: head for head in heads}
-    for feature in signature.features:
+    for feature, of_type in zip(signature.features, types, strict=True):
         head = given.pop(feature.name, None)
         if head is None:
             yield f"input '{feature.name}' is missing"
         elif len(head.shape) != 1 and head.shape[1:] != [1]:
             yield f"input '{feature.name}': shape must be [n] or [n, 1]; found {head.shape}"
-        elif head.datatype not in accepted_datatypes(feature):
-            expected = " or ".join(accepted_datatypes(feature))
+        elif head.datatype not in of_type.tensor_types:
+            expected = " or ".join(of_type.tensor_types)
             yield f"input '{feature.name}': datatype must be {expected}; found {head.datatype}"
     for name in given:
-        more = " (or all of them as one tensor, 'X')" if accepts_matrix(signature) else ""
+        more = " (or all of them as one tensor, 'X')" if accepts_matrix(types) else ""
         yield f"input '{name[:60]}' is none of the features {', '.join(signature.names)}{more}"
-
-
-def accepted_datatypes(feature: Numeric | Categorical | Boolean) -> tuple[str, ...]:
-    """Return the datatypes that a feature's tensor may have."""
-    if feature.kind == "numeric":
-        return _NUMBERS
-    if feature.kind == "categorical":
-        return (BYTES,)
-    # BOOL has no missing value: where missing is allowed, floats 0, 1 and NaN are accepted as well.
-    return ("BOOL", *_FLOATS) if feature.nullable else ("BOOL",)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from include.inference import ModelSignature
-from include.spec import Boolean, Categorical, Numeric
+from include.inference.feature_types import feature_type
 from model_service.models.registry import LoadedModel
 
 PLATFORM = "onnxruntime_onnx"
@@ -74,14 +74,9 @@ def model(loaded: LoadedModel, versions: list[int]) -> ModelMetadata:
         loaded.model,
         [str(each) for each in versions],
         PLATFORM,
-        [TensorMetadata(feature.name, datatype_of(feature), [-1]) for feature in signature.features],
+        [TensorMetadata(feature.name, feature_type(feature).tensor_type, [-1]) for feature in signature.features],
         outputs_of(signature),
     )
-
-
-def datatype_of(feature: Numeric | Categorical | Boolean) -> str:
-    """Return the preferred datatype of a feature's tensor; others may be accepted too."""
-    return {"numeric": "FP32", "categorical": "BYTES", "boolean": "BOOL"}[feature.kind]
 
 
 def outputs_of(signature: ModelSignature) -> list[TensorMetadata]:

@@ -62,7 +62,8 @@ class LayoutCache:
         cacheable = head_bytes is not None and size <= MAX_CACHED_BYTES
         layout = self._cached.get(key) if cacheable else None
         if layout is None:
-            layout = build_layout(read_head(key[1], self._max_depth), loaded.scorer.signature, self._max_rows)
+            head = read_head(key[1], self._max_depth)
+            layout = build_layout(head, loaded.scorer.signature, loaded.columns.types, self._max_rows)
             if cacheable and layout.is_reusable:
                 if len(self._cached) >= MAX_CACHED:
                     self._cached.clear()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from include.inference import ModelSignature
-from include.spec import Boolean, Categorical, Numeric
+from include.inference.feature_types import feature_type
+from include.spec import Feature
 from model_service.oip.head import RequestHead
-from model_service.oip.layout import accepted_datatypes
-from model_service.oip.metadata import datatype_of
 from model_service.oip.response import InferResponse
 from model_service.openapi import Operation, Parameter, RequestBody, ResponseSpec
 from model_service.openapi.operation import Problem
-from model_service.openapi.signatures import value_schema
 
 _HEADERS = (
     Parameter(
@@ -75,17 +73,16 @@ def request_schema(signature: ModelSignature) -> dict[str, Any]:
     }
 
 
-def _tensor_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
-    datatype = datatype_of(feature) if feature.kind != "numeric" else "FP64"
-    assert datatype in accepted_datatypes(feature)  # noqa: S101  # the described datatype is accepted
+def _tensor_schema(feature: Feature) -> dict[str, Any]:
+    of_type = feature_type(feature)
     return {
         "type": "object",
         "required": ["name", "datatype", "shape", "data"],
         "properties": {
             "name": {"const": feature.name},
-            "datatype": {"const": datatype},
+            "datatype": {"const": of_type.json_tensor_type},
             "shape": {"const": [1]},
-            "data": {"type": "array", "items": value_schema(feature), "minItems": 1, "maxItems": 1},
+            "data": {"type": "array", "items": of_type.json_schema(), "minItems": 1, "maxItems": 1},
             # A binary tensor has its size here, and no data; no schema can describe the bytes after the JSON.
             "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "null"}}},
         },

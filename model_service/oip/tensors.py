@@ -20,23 +20,8 @@ from include.inference import (
     OffsetStrings,
     length_prefixed,
 )
+from include.inference.tensor_types import BYTES, NUMPY_TYPES
 
-# Little-endian, as the protocol requires. BYTES has no array type: its elements differ in length.
-NUMPY_TYPES: Final = {
-    "BOOL": np.dtype("?"),
-    "UINT8": np.dtype("u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-}
-BYTES: Final = "BYTES"
 DATATYPES: Final = (*NUMPY_TYPES, BYTES)
 
 _LISTS: Final[dict[str, Any]] = {

@@ -5,31 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from include.inference import ModelSignature
-from include.inference.encoder import MAX_FLOAT32
-from include.spec import Boolean, Categorical, Numeric
-
-
-def value_schema(feature: Numeric | Categorical | Boolean) -> dict[str, Any]:
-    """Return the schema of a value of a feature."""
-    schema: dict[str, Any]
-    if feature.kind == "numeric":
-        open_ended = feature.out_of_range == "ignore"
-        low, high = (-MAX_FLOAT32, MAX_FLOAT32) if open_ended else (feature.minimum, feature.maximum)
-        schema = {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
-    elif feature.kind == "boolean":
-        schema = {"type": "boolean"}
-    elif feature.handle_unknown == "error":
-        schema = {"enum": list(feature.categories)}
-    else:
-        schema = {"type": "string", "examples": list(feature.categories[:3])}
-    if not feature.nullable:
-        return schema
-    return {"anyOf": [schema, {"type": "null"}]}
+from include.inference.feature_types import feature_type
 
 
 def row_schema(signature: ModelSignature) -> dict[str, Any]:
     """Return the schema of a row: an object by name, or a list in the declared order."""
-    values = {feature.name: value_schema(feature) for feature in signature.features}
+    values = {feature.name: feature_type(feature).json_schema() for feature in signature.features}
     return {
         "anyOf": [
             {
@@ -63,15 +44,7 @@ def request_schema(signature: ModelSignature, max_rows: int) -> dict[str, Any]:
 
 def example_row(signature: ModelSignature) -> list[Any]:
     """Return a valid row, in the declared order."""
-    return [_example_of(feature) for feature in signature.features]
-
-
-def _example_of(feature: Numeric | Categorical | Boolean) -> Any:
-    if feature.kind == "numeric":
-        return feature.minimum + (feature.maximum - feature.minimum) / 2
-    if feature.kind == "boolean":
-        return True
-    return feature.categories[0] if feature.categories else "unknown"
+    return [feature_type(feature).example() for feature in signature.features]
 
 
 def prediction_schema(signature: ModelSignature) -> dict[str, Any]:

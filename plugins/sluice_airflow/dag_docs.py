@@ -181,18 +181,10 @@ def _properties(spec: ModelSpec, schedule: str | None) -> str:
 
 def _features(features: tuple[Feature, ...]) -> str:
     rows = [
-        (f"`{each.name}`", each.kind, _allowed(each), "allowed" if each.nullable else "not allowed")
+        (f"`{each.name}`", each.kind, each.describe_values(), "allowed" if each.nullable else "not allowed")
         for each in features
     ]
     return f"## Features\n{_table(('Name', 'Kind', 'Values', 'Missing'), rows)}"
-
-
-def _allowed(feature: Feature) -> str:
-    if feature.kind == "numeric":
-        return f"{feature.minimum:g} to {feature.maximum:g} {feature.unit}".strip()
-    if feature.kind == "categorical":
-        return ", ".join(feature.categories) or "learned from the training rows"
-    return "true, false"
 
 
 def _gates(gates: tuple[Gate, ...]) -> str:

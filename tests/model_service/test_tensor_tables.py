@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service.oip.tensors import NUMPY_TYPES
+from include.inference.tensor_types import NUMPY_TYPES
 
 IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 # Each holds whole numbers up to 9 as they are.

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.inference.dictionary_codec import MAX_STRINGS, build_codec
-from model_service.oip.tensors import BYTES, InvalidTensorError, StringTensorWriter, from_binary
+from include.inference.tensor_types import BYTES
+from model_service.oip.tensors import InvalidTensorError, StringTensorWriter, from_binary
 
 # Short and long ones, empty ones, and ones with the zeros that lengths consist of.
 WORD = (

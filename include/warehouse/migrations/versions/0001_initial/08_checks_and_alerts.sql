@@ -125,7 +125,7 @@ COMMENT ON COLUMN sluice.alert.model IS 'The name of the model; null when the al
 COMMENT ON COLUMN sluice.alert.dag_id IS 'The DAG that failed; `model_service` for alerts of the online service.';
 COMMENT ON COLUMN sluice.alert.task_id IS 'The task that failed; null when the whole run failed.';
 COMMENT ON COLUMN sluice.alert.run_id IS
-    'The run; for alerts of the online service the problem, such as `version 3 refused`.';
+    'The run; for alerts of the online service the problem, such as `version 3 could not be loaded`.';
 COMMENT ON COLUMN sluice.alert.try_number IS 'The try of the task that failed.';
 COMMENT ON COLUMN sluice.alert.error IS 'What went wrong, and what to do.';
 COMMENT ON COLUMN sluice.alert.log_url IS 'The address of the task''s log.';

@@ -1,0 +1,143 @@
+"""Strings of a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.inference.dictionary_codec import DictionaryCodec, build_codec
+from include.inference.feature_types.base import (
+    EncodeArrow,
+    EncodeValue,
+    FeatureType,
+    FloatColumn,
+    InvalidValueError,
+    WriteStrings,
+)
+from include.inference.feature_types.column_checks import Check, in_set
+from include.inference.string_columns import string_writer
+from include.inference.tensor_types import BYTES
+from include.spec import Categorical
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NO_CATEGORY: Final = -1.0
+_LISTED: Final = 20  # categories named in an error
+
+
+class CategoricalType(FeatureType[Categorical], declaration=Categorical):
+    """A string: its position in the dictionary, or -1 if missing or unknown."""
+
+    tensor_type = BYTES
+    json_tensor_type = BYTES
+    tensor_types = (BYTES,)
+
+    def __init__(self, feature: Categorical) -> None:
+        super().__init__(feature)
+        self.rejects_unknown = feature.handle_unknown == "error"
+
+    @property
+    def expected(self) -> str:
+        """What a value may be."""
+        feature = self.feature
+        expected = _one_of(feature.categories) if self.rejects_unknown else "a string"
+        return expected + (", or null" if feature.nullable else "")
+
+    def value_encoder(self) -> EncodeValue:
+        """Return the function that encodes one string."""
+        feature = self.feature
+        codes = {category: float(code) for code, category in enumerate(feature.categories)}
+        missing, accepts_unknown, expected = feature.nullable, not self.rejects_unknown, self.expected
+
+        def encode(value: Any) -> float:
+            if type(value) is str:
+                code = codes.get(value)
+                if code is not None:
+                    return code
+                if accepts_unknown:
+                    return NO_CATEGORY
+            if value is None and missing:
+                return NO_CATEGORY
+            raise InvalidValueError(expected)
+
+        return encode
+
+    def _codes(self) -> dict[bytes, float]:
+        """Return the strings that a tensor may hold, each with its code."""
+        feature = self.feature
+        codes = {category.encode("utf-8", "surrogatepass"): float(at) for at, category in enumerate(feature.categories)}
+        if feature.nullable:
+            codes.setdefault(b"", NO_CATEGORY)
+        return codes
+
+    def string_writer(self) -> WriteStrings:
+        """Return the function that writes a column of strings by the dictionary."""
+        return string_writer(self._codes(), default=None if self.rejects_unknown else NO_CATEGORY)
+
+    def codec(self) -> DictionaryCodec | None:
+        """Return the codec of a small dictionary."""
+        return build_codec(self._codes())
+
+    @property
+    def empty_is_missing(self) -> bool:
+        """True where missing is allowed, unless the empty string is a category."""
+        feature = self.feature
+        return feature.nullable and "" not in feature.categories
+
+    def arrow_encoder(self) -> EncodeArrow:
+        """Return the function that encodes a column of strings by the dictionary."""
+        from include.inference.batch import dictionary_encoder  # it needs pyarrow, which the service does not have
+
+        return dictionary_encoder(self.feature.categories)
+
+    def _value_schema(self) -> dict[str, Any]:
+        feature = self.feature
+        if self.rejects_unknown:
+            return {"enum": list(feature.categories)}
+        return {"type": "string", "examples": list(feature.categories[:3])}
+
+    def example(self) -> str:
+        """Return the first category."""
+        feature = self.feature
+        return feature.categories[0] if feature.categories else "unknown"
+
+    def invalid_values(self) -> Iterator[tuple[Any, str]]:
+        """Yield values that are not strings, or not of the dictionary."""
+        yield from super().invalid_values()
+        yield 7, "a number in place of a category"
+        if self.rejects_unknown:
+            yield "no such category", "an unknown category"
+
+    def column_checks(self) -> Iterator[Check]:
+        """Yield the checks of nulls and, where no other is accepted, of the declared categories."""
+        feature = self.feature
+        yield from super().column_checks()
+        if feature.categories and self.rejects_unknown:
+            yield in_set(feature.name, feature.categories)
+
+    def learn(self, train: pa.ChunkedArray) -> Categorical:
+        """Return the feature with its dictionary: the declared categories, or those found in `train`; sorted."""
+        feature = self.feature
+        found = feature.categories or train.unique().drop_null().to_pylist()
+        return feature.model_copy(update={"categories": tuple(sorted(set(found)))})
+
+    def check_learned(self) -> None:
+        """Insist on a sorted dictionary without duplicates."""
+        feature = self.feature
+        if list(feature.categories) != sorted(set(feature.categories)):
+            raise ValueError(f"the categories of '{feature.name}' must be sorted and without duplicates")
+
+    def slice_codes(self, column: FloatColumn) -> tuple[NDArray[np.intp], list[str]]:
+        """Cut into the categories; missing and unknown are one part."""
+        feature = self.feature
+        return column.astype(np.intp) + 1, ["missing or unknown", *feature.categories]
+
+
+def _one_of(categories: tuple[str, ...]) -> str:
+    listed = ", ".join(f'"{category}"' for category in categories[:_LISTED])
+    more = f", ... ({len(categories)} in all)" if len(categories) > _LISTED else ""
+    return f"one of {listed}{more}"

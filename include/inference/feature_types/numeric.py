@@ -1,0 +1,144 @@
+"""Numbers within bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.inference.feature_types.base import (
+    MAX_FLOAT32,
+    MISSING,
+    EncodeArrow,
+    EncodeValue,
+    FeatureType,
+    FloatColumn,
+    InvalidMask,
+    InvalidValueError,
+    WriteArray,
+)
+from include.inference.feature_types.column_checks import Check, in_range
+from include.inference.tensor_types import NUMBER_TYPES
+from include.spec import Numeric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class NumericType(FeatureType[Numeric], declaration=Numeric):
+    """A number: itself in the matrix, NaN if missing."""
+
+    tensor_type = "FP32"
+    json_tensor_type = "FP64"
+    tensor_types = NUMBER_TYPES
+
+    def __init__(self, feature: Numeric) -> None:
+        super().__init__(feature)
+        self.open_ended = feature.out_of_range == "ignore"
+        # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
+        self.block_bounds: tuple[float, float] = (
+            (-MAX_FLOAT32, MAX_FLOAT32)
+            if self.open_ended
+            else (max(feature.minimum, -MAX_FLOAT32), min(feature.maximum, MAX_FLOAT32))
+        )
+
+    @property
+    def expected(self) -> str:
+        """What a value may be."""
+        feature = self.feature
+        bounds = "" if self.open_ended else f" from {feature.minimum:g} to {feature.maximum:g}"
+        return f"a number{bounds} ({feature.unit})" + (", or null" if feature.nullable else "")
+
+    def value_encoder(self) -> EncodeValue:
+        """Return the function that encodes one number."""
+        missing, expected = self.feature.nullable, self.expected
+        low, high = self.block_bounds
+
+        def encode(value: Any) -> float:
+            kind = type(value)
+            if (kind is float or kind is int) and low <= value <= high:  # NaN compares false
+                return float(value)
+            if value is None and missing:
+                return MISSING
+            raise InvalidValueError(expected)
+
+        return encode
+
+    def array_writer(self) -> WriteArray:
+        """Return the function that writes an array: it looks at the extremes, and at each value only if need be."""
+        missing = self.feature.nullable
+        low, high = self.block_bounds
+        lowest, highest = (np.fmin.reduce, np.fmax.reduce) if missing else (np.min, np.max)  # fmin ignores NaN
+
+        def write(column: NDArray[Any], out: FloatColumn) -> InvalidMask:
+            kind = column.dtype.kind
+            if kind not in "fiu":
+                return np.ones(len(column), dtype=np.bool_)
+            # As Python's numbers: exact, where NumPy would round the bound to the column's type.
+            if not (low <= lowest(column).item() and highest(column).item() <= high):  # NaN compares false
+                invalid = _beyond(column, low, high)
+                if missing and kind == "f":
+                    invalid &= ~np.isnan(column)
+                if invalid.any():
+                    return invalid
+            # Rows go through double precision too; for 64-bit integers that is one rounding more.
+            out[:] = column.astype(np.float64) if kind != "f" and column.itemsize == 8 else column
+            return None
+
+        return write
+
+    def arrow_encoder(self) -> EncodeArrow:
+        """Return the function that encodes a column of numbers."""
+        from include.inference.batch import numbers_of  # it needs pyarrow, which the service does not have
+
+        return numbers_of
+
+    def _value_schema(self) -> dict[str, Any]:
+        feature = self.feature
+        low, high = self.block_bounds if self.open_ended else (feature.minimum, feature.maximum)
+        return {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
+
+    def example(self) -> float:
+        """Return the middle of the range."""
+        feature = self.feature
+        return feature.minimum + (feature.maximum - feature.minimum) / 2
+
+    def invalid_values(self) -> Iterator[tuple[Any, str]]:
+        """Yield values that are not numbers within the range."""
+        yield from super().invalid_values()
+        yield "twelve", "a string in place of a number"
+        if not self.open_ended:
+            feature = self.feature
+            yield feature.maximum + 1 + abs(feature.maximum), "a number beyond its range"
+
+    def column_checks(self) -> Iterator[Check]:
+        """Yield the checks of nulls and of the range."""
+        feature = self.feature
+        yield from super().column_checks()
+        yield in_range(feature.name, feature.minimum, feature.maximum, feature.unit)
+
+    def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float]:
+        """Count distinct values in double and in single precision."""
+        values = train.drop_null().to_numpy()
+        return len(np.unique(values)), len(np.unique(values.astype(np.float32))), float(np.median(values))
+
+    def slice_codes(self, column: FloatColumn) -> tuple[NDArray[np.intp], list[str]]:
+        """Cut at the quartiles; missing is a part."""
+        known = column[~np.isnan(column)]
+        edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75))) if len(known) else np.array([])
+        edges = edges[edges > known.min()] if len(known) else edges
+        codes = np.where(np.isnan(column), 0, np.searchsorted(edges, column, side="right") + 1).astype(np.intp)
+        bounds = [-np.inf, *edges, np.inf]
+        return codes, ["missing", *(f"[{low:g}, {high:g})" for low, high in pairwise(bounds))]
+
+
+def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    if column.dtype.kind == "f":
+        exact = column.astype(np.float64, copy=False)
+        return ~((exact >= low) & (exact <= high))
+    inside: NDArray[np.bool_] = (column >= math.ceil(low)) & (column <= math.floor(high))
+    return ~inside
