@@ -69,7 +69,7 @@ def feature_rows(features: tuple[Feature, ...]) -> list[FeatureRow]:
     """Return a row for each feature, with its unit and range, or its categories."""
     return [
         FeatureRow(
-            each.name, each.kind, each.describe_values(MOST_CATEGORIES), "allowed" if each.nullable else "not allowed"
+            each.name, each.kind, each.describe_values(MAX_CATEGORIES), "allowed" if each.nullable else "not allowed"
         )
         for each in features
     ]

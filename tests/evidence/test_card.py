@@ -15,9 +15,9 @@ from tests.evidence.packs import CLASSES, pack_of
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "ping", "manifest"}
 PLOTS = {
-    "binary": ["ROC", "Precision and recall", "Calibration", "Answers", "Importances"],
+    "binary": ["ROC", "Precision and recall", "Calibration", "Predictions", "Importances"],
     "multiclass": ["ROC", "Precision and recall", "Calibration", "Importances"],
-    "regression": ["Residuals", "Answers", "Importances"],
+    "regression": ["Residuals", "Predictions", "Importances"],
 }
 
 
@@ -116,7 +116,7 @@ def test_what_was_not_measured_is_said_to_be(task: str) -> None:
 @pytest.mark.parametrize(("task", "flips"), [("binary", ", 3.12% of labels flipped"), ("regression", "")])
 def test_a_card_tells_how_far_the_answers_are_from_the_champions(task: str, flips: str) -> None:
     told = f"rank correlation 0.9731, 21.04% of rows in another tenth{flips}."
-    assert f"Beside the champion's answers to these rows: {told}" in Page(card(task)).text
+    assert f"Compared with the champion's predictions on these rows: {told}" in Page(card(task)).text
 
 
 def test_a_card_tells_the_whole_evidence() -> None:
@@ -127,7 +127,7 @@ def test_a_card_tells_the_whole_evidence() -> None:
         assert digest in said
     for words in (
         "flight_delay, version 7", "Accepted : 3 of 3 gates", "0.7269 [0.7124,\N{NO-BREAK SPACE}0.7414]",
-        "version 6, run again on the same rows", "overlapping holdouts: 2 (versions 5, 6)", "carrier = carrier A",
+        "version 6, evaluated again on the same rows", "overlapping holdouts: 2 (versions 5, 6)", "carrier = carrier A",
         "0 to 5000 km", "and 4 more", "78,120 rows", "1 day", "25,870 rows", "20, predictions equal bit for bit",
         "0.31 ms and 1.42 ms over 2,400 requests", "71.3 MiB", "the same bytes", "scikit-learn 1.9.1", "sluice verify",
     ):  # fmt: skip
