@@ -120,7 +120,7 @@ class VerifiedFiles:
         if name not in self.digests:
             raise ArtifactError(
                 f"{self.location}: expected {name}; found {', '.join(sorted(self.digests)) or 'nothing'}. "
-                "It is of another version of Sluice: train the model again."
+                "It was written by another version of Sluice: train the model again."
             )
         return self._source.read(name, digest=self.digests[name], size=self._sizes.get(name))
 
@@ -185,7 +185,7 @@ def _not_as_registered(place: Path | str, expected: str, found: str) -> Artifact
 
 def _not_plain(path: Path) -> ArtifactError:
     return ArtifactError(
-        f"{path}: expected a plain file; found a link or a folder. Restore it from a backup, or roll back."
+        f"{path}: expected a regular file; found a link or a folder. Restore it from a backup, or roll back."
     )
 
 

@@ -76,7 +76,7 @@ def test_a_partition_is_removed_by_name_unless_it_is_needed_and_can_be_scored_ag
     retire = ("drop-partition", "parcels", "--reason", "a wrong source", "--partition")
     code, _, complained = sluice(*retire, "2026-02-20")
     assert code == 1
-    assert "is not removed: it is the newest one" in complained
+    assert "is not removed: it is the newest partition" in complained
     with engine.begin() as connection:  # the same parcels are scored on the day after: nobody's newest score is left
         connection.execute(text("UPDATE source.parcels SET sent_at = sent_at + interval '1 day' WHERE"
                                 " sent_at >= '2026-02-19' AND sent_at < '2026-02-20'"))  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_schedule_of_other_partitions_is_told_from_a_mistake_of_the_database(
     declare_model(tmp_path / "models", "hourly", spec=SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * *"'))
     code, _, complained = sluice("score", "hourly", "--partition", "2026-02-20")
     assert code == 1
-    assert "expected no partition beside 2026-02-20 00:00 to 2026-02-21 00:00 UTC" in complained
+    assert "expected no other partition in 2026-02-20 00:00 to 2026-02-21 00:00 UTC" in complained
 
 
 def test_a_source_that_changed_its_columns_stops_with_the_difference(sluice, engine: Engine) -> None:

@@ -28,7 +28,7 @@ if [ -f .venv/.sluice-made-this ]; then
     rm -rf .venv
     say "removed .venv"
 elif [ -e .venv ]; then
-    say "kept .venv: make did not make it"
+    say "kept .venv: it was not created by make"
 fi
 for name in .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache sluice.egg-info; do
     [ -e "$name" ] || continue

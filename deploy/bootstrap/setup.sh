@@ -66,7 +66,7 @@ add_venv_module() {
         fail "$1 cannot create virtual environments: its package $package is not installed." \
             "sudo apt-get install -y $package, then run make again; or name another interpreter: make run PYTHON=/path/to/python3.12"
     fi
-    say "installing $package, without which $1 cannot make virtual environments"
+    say "installing $package, without which $1 cannot create virtual environments"
     { apt-get install -y -qq "$package" || { apt-get update -qq && apt-get install -y -qq "$package"; }; } >/dev/null 2>&1 ||
         fail "apt-get install $package did not succeed." "run it manually, read its output, then run make again"
     makes_venvs "$1" || fail "$1 still cannot create virtual environments after the installation of $package." "name another interpreter: make run PYTHON=/path/to/python3.12"

@@ -100,7 +100,7 @@ def redis_server() -> str:
     found = shutil.which("redis-server")
     if found is None:
         raise LocalStackError(
-            "expected the program redis-server, the broker between Airflow and its workers, on PATH; it is not there.",
+            "expected the program redis-server, the broker between Airflow and its workers, on PATH; found none.",
             "Debian and Ubuntu: sudo apt-get install -y redis-server. macOS: brew install redis. "
             "Then run `make distributed` again.",
         )

@@ -173,6 +173,6 @@ def _with_free_ports(settings: Settings, progress: ProgressReporter) -> Settings
         ("the service", "SLUICE_SERVICE_PORT", settings.service_port, service),
     ):
         if preferred != chosen:
-            progress.line(f"port {preferred} is taken: {name} will use {chosen} (set {variable} to choose another)")
+            progress.line(f"port {preferred} is in use: {name} will use {chosen} (set {variable} to choose another)")
     changes = {"airflow_port": airflow, "service_port": service, "airflow_url": f"http://127.0.0.1:{airflow}"}
     return settings.model_copy(update=changes)

@@ -18,7 +18,7 @@ def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     approval = pipeline.approve_version(spec, arguments.version, who, arguments.comment, resources)
     sys.stdout.write(
         f"Version {approval.version} of {approval.model} is approved by {approval.approver}, for the evidence "
-        f"{approval.evidence_digest[:12]}…, until the champion moves or another version is registered.\n"
+        f"{approval.evidence_digest[:12]}…, until the champion changes or another version is registered.\n"
     )
     return 0
 

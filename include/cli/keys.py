@@ -19,7 +19,7 @@ def keys(arguments: Namespace, settings: Settings) -> int:
     if arguments.folder is not None:
         raise SluiceError(f"keys {arguments.action}: expected no folder; found {arguments.folder}. Leave it out.")
     if arguments.action == "rotate":
-        sys.stdout.write(f"Key {keyring.rotate().key_id} signs from now on; those before it stay trusted.\n")
+        sys.stdout.write(f"Key {keyring.rotate().key_id} signs from now on; earlier keys stay trusted.\n")
     trusted = [key_id_of(key) for key in keyring.trusted()]
     sys.stdout.write(f"trusted: {', '.join(trusted) or 'none yet; the first training makes a pair'}\n")
     return 0
@@ -27,7 +27,7 @@ def keys(arguments: Namespace, settings: Settings) -> int:
 
 def _make(folder: Path | None) -> int:
     if folder is None:
-        raise SluiceError("keys generate: expected the folder to write the pair to; found none. Name one.")
+        raise SluiceError("keys generate: expected a folder for the key pair; found none. Add one.")
     private, public = write_pair(folder)
     sys.stdout.write(
         f"SLUICE_SIGNING_KEY={private}   where models are trained, and nowhere else\n"

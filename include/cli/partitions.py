@@ -49,7 +49,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
     if failed:
         raise SluiceError(
             f"backfill of '{spec.name}': {len(failed)} of {len(periods)} partitions failed: {', '.join(failed)}. "
-            "The reasons are above; the others are published. Correct the cause and backfill these again."
+            "The reasons are above; the other partitions are published. Correct the cause and backfill these again."
         )
     return 0
 

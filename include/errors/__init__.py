@@ -132,7 +132,7 @@ class PromotionConflictError(SluiceError):
 
     def __init__(self, model: str, sequence: int, winner_version: int, winner_actor: str) -> None:
         super().__init__(
-            f"promotion of '{model}' lost the race for sequence number {sequence}: "
+            f"promotion of '{model}' did not get sequence number {sequence}: "
             f"'{winner_actor}' promoted version {winner_version} first. "
             f"See `sluice history {model}`, and promote again if your version should still be champion."
         )
@@ -177,7 +177,7 @@ class TrainingBudgetError(SluiceError):
         super().__init__(
             f"model '{model}': expected a training that fits SLUICE_TRAIN_MEMORY_MIB={budget_mib}; found "
             f"{rows:,} rows of {features} features, which need about {wanted_mib:,} MiB. Nothing was trained; the "
-            f"champion stays. Set SLUICE_TRAIN_MEMORY_MIB to {wanted_mib} or more where the machine has it, or shorten "
+            f"champion stays. Set SLUICE_TRAIN_MEMORY_MIB to {wanted_mib} or more if the machine has it, or shorten "
             "`window` in spec.py, or sample in features.sql."
         )
         self.model, self.wanted_mib, self.budget_mib = model, wanted_mib, budget_mib
@@ -188,8 +188,8 @@ class TrainingBackendError(SluiceError):
 
     def __init__(self, backend: str, found: str, advice: str) -> None:
         super().__init__(
-            f"SLUICE_TRAIN_BACKEND={backend}: expected joblib's backend of that name to be usable; found that {found}. "
-            f"{advice} Or unset it: then the training runs in its own task."
+            f"SLUICE_TRAIN_BACKEND={backend}: expected joblib's backend of that name to be available; "
+            f"found that {found}. {advice} Or unset it: then the training runs within its task."
         )
         self.backend = backend
 

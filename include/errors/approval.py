@@ -34,8 +34,9 @@ class ApproverNotAllowedError(SluiceError):
 
     def __init__(self, model: str, version: int, who: str, why: str) -> None:
         super().__init__(
-            f"'{who}' may not approve version {version} of '{model}': {why}. The champion stays. "
-            f"Clear the task 'approve' to ask again, or have another person run `sluice approve {model} {version}`."
+            f"'{who}' may not approve version {version} of '{model}': {why}. The champion stays. Clear the task "
+            "'approve' to request the approval again, or let another person run "
+            f"`sluice approve {model} {version}`."
         )
         self.model, self.version, self.who, self.why = model, version, who, why
 
@@ -46,6 +47,6 @@ class ApprovalTimedOutError(SluiceError):
     def __init__(self, model: str, version: int, timeout: timedelta) -> None:
         super().__init__(
             f"nobody approved version {version} of '{model}' within {timeout}, so it is not promoted. "
-            "The champion stays. Clear the task 'approve' to ask again."
+            "The champion stays. Clear the task 'approve' to request it again."
         )
         self.model, self.version, self.timeout = model, version, timeout

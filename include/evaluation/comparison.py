@@ -53,7 +53,7 @@ class EvaluationInput:
     baseline_scores: Floats
     thresholds: Mapping[str, float] = field(default_factory=dict)
     split: Split | None = None
-    served: pa.Table | str = "they were not read again"
+    served: pa.Table | str = "the rows were not read again"
 
 
 def evaluate(
@@ -196,8 +196,8 @@ def _data_checks(spec: ModelSpec, data: EvaluationInput, candidate: Scorer, matr
 
 def _why_incomparable(spec: ModelSpec, reference: Scorer, holdout: pa.Table) -> str | None:
     if reference.signature.task != spec.task or reference.signature.classes != spec.target.classes:
-        return "it predicts something else: task or classes were changed in spec.py"
+        return "its task or classes differ: they were changed in spec.py"
     missing = sorted(set(reference.signature.names) - set(holdout.column_names))
     if missing:
-        return f"it needs feature(s) that features.sql no longer gives: {', '.join(missing)}"
+        return f"it needs feature(s) that features.sql no longer returns: {', '.join(missing)}"
     return None

@@ -273,7 +273,7 @@ METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
 
 if METRIC_FUNCTIONS.keys() != METRICS.keys():
     raise ImportError(
-        "every metric of include.spec.metrics needs a MetricFunction, and only they; found without a pair: "
+        "every metric of include.spec.metrics needs exactly one MetricFunction; found without a counterpart: "
         f"{', '.join(sorted(METRIC_FUNCTIONS.keys() ^ METRICS.keys()))}"
     )
 

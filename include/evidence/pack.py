@@ -120,7 +120,8 @@ def read_pack(content: bytes) -> EvidencePack:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "whole file"
         raise ArtifactError(
-            f"evidence.json: {where}: {fault['msg']}. Read it with the version of Sluice that wrote it, or a newer one."
+            f"evidence.json: {where}: {fault['msg']}. Read it with the version of Sluice that wrote it, "
+            "or with a newer one."
         ) from error
 
 

@@ -20,7 +20,7 @@ class Split(Record):
     @model_validator(mode="after")
     def _holdout_is_later(self) -> Self:
         if self.holdout.start < self.train.end:
-            raise ValueError("the holdout must start when training has ended, or later")
+            raise ValueError("the holdout must not start before the end of the training period")
         return self
 
     @property

@@ -31,7 +31,7 @@ class Divergence(Record):
         """The numbers in one line."""
         rank = "not defined" if self.rank_correlation is None else f"{self.rank_correlation:.4f}"
         flips = "" if self.label_flips is None else f", {self.label_flips:.2%} of labels flipped"
-        return f"rank correlation {rank}, {self.decile_moves:.2%} of rows in another tenth{flips}"
+        return f"rank correlation {rank}, {self.decile_moves:.2%} of rows in another decile{flips}"
 
 
 class ShadowDivergence(Divergence):
@@ -69,7 +69,7 @@ class ShadowDivergence(Divergence):
     @property
     def sentence(self) -> str:
         """The numbers and their source in one line."""
-        refused = f"; it refuses {self.refused_rows:,} rows more" if self.refused_rows else ""
+        refused = f"; it rejected {self.refused_rows:,} more rows" if self.refused_rows else ""
         return (
             f"version {self.version} beside champion {self.champion_version} on {self.row_count:,} rows of "
             f"{self.rows_of}: {super().sentence}{refused}"

@@ -55,9 +55,9 @@ def malformed_requests(signature: ModelSignature, row: dict[str, Any], settings:
     yield Malformed("nesting without end", b'{"features": ' + b"[" * DEPTH + b"]" * DEPTH + b"}")
     yield Malformed("too many rows", request_body([[0]] * (settings.service_max_rows + 1)))
     yield Malformed("too many bytes", good, more={"Content-Length": str(settings.service_max_bytes + 1)})
-    yield Malformed("a method that the route does not take", b"", method="DELETE")
+    yield Malformed("a method that the route does not support", b"", method="DELETE")
     yield Malformed("a model that is not served", good, model="no_such_model")
-    yield Malformed("a token of nobody", good, more={"Authorization": "Bearer a.b.c"})
+    yield Malformed("an invalid token", good, more={"Authorization": "Bearer a.b.c"})
 
 
 def malformed_faults(
@@ -70,7 +70,7 @@ def malformed_faults(
         if not _refused(answer):
             shown = answer.body[:200].decode(errors="replace")
             yield (
-                f"{each.what}: expected a refusal (a status of 4xx, a problem document); "
+                f"{each.what}: expected a refusal (status 4xx with a problem document); "
                 f"found {answer.status} {answer.media_type}: {shown}"
             )
 

@@ -103,7 +103,7 @@ def _act(
     course.timings = run_load(service.port, path, client.headers, [request_body(row.features) for row in golden])
     course.memory_mib = service.memory_mib()
     if course.timings.refused:
-        course.faults.append(f"under load, {course.timings.refused} request(s) were not answered with 200")
+        course.faults.append(f"under load, {course.timings.refused} request(s) were not answered with status 200")
 
 
 def _not_ready(client: ServiceClient, service: Service) -> str | None:

@@ -113,7 +113,7 @@ def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
     if row is not None:
         found = Period(start=row[0], end=row[1])
         raise PartitionOverlapError(
-            f'scores."{spec.name}": expected no partition beside {period}, which is to be scored; found {found}. '
-            "The score schedule was changed: its partitions must not overlap those that are published. Go on with "
-            "the former schedule, score from a time on that no partition covers, or give the model a new name."
+            f'scores."{spec.name}": expected no other partition in {period}, which is to be scored; found {found}. '
+            "The score schedule was changed: its partitions must not overlap those that are published. Keep "
+            "the former schedule, score only times that no published partition covers, or give the model a new name."
         )

@@ -104,15 +104,15 @@ def _retire_one(
 ) -> RemovedPartition:
     found = next((each for each in published if each.partition_start == start), None)
     if found is None:
-        raise PartitionInUseError(spec.name, start, "it is not published, or was removed before")
+        raise PartitionInUseError(spec.name, start, "it is not published, or was already removed")
     if found is published[-1]:
-        raise PartitionInUseError(spec.name, start, "it is the newest one")
+        raise PartitionInUseError(spec.name, start, "it is the newest partition")
     name, parent = f'scores."{partition_name(spec.name, start)}"', f'scores."{spec.name}"'
     with _held(connection, spec.name, start):
         pending = connection.execute(_PENDING, [name, parent]).fetchone()
         if pending == (False,):
             if spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
-                raise PartitionInUseError(spec.name, start, "it holds the newest score of a key")
+                raise PartitionInUseError(spec.name, start, "it contains the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
         elif pending == (True,):  # an earlier call stopped waiting for a reader
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} FINALIZE")

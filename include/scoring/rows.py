@@ -55,8 +55,8 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
         for name, column in ((spec.entity_key.column, keys), (spec.event_time, times)):
             if column.null_count:
                 raise ReconciliationError(
-                    f"model '{spec.name}': expected '{name}' of every row; found {column.null_count:,} rows without. "
-                    "Nothing was published. The source changed since it was validated: run again from `validate`."
+                    f"model '{spec.name}': expected '{name}' of every row; found {column.null_count:,} rows without "
+                    "it. Nothing was published. The source has changed since its validation: run again from `validate`."
                 )
         scores = scorer.score(encode_batch(batch, scorer.signature))
         finite = np.isfinite(scores).all(axis=1)
@@ -64,7 +64,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
             key = keys[int(np.flatnonzero(~finite)[0])].as_py()
             raise ReconciliationError(
                 f"model '{spec.name}': expected a finite score for every row; found none for key {key!r}. "
-                "Nothing was published. Look at that row's features; the estimator must answer missing values."
+                "Nothing was published. Check that row's features; the estimator must accept missing values."
             )
         yield ScoredBatch(
             keys=keys.cast(pa.string() if spec.entity_key.type == "text" else pa.int64()),

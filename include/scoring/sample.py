@@ -107,7 +107,7 @@ def _require_compatible(champion: ComparedVersion, challenger: ComparedVersion) 
     if (theirs.task, theirs.classes) != (ours.task, ours.classes):
         why = f"its task or classes differ from those of champion {champion.version}"
     elif missing := [name for name in ours.names if name not in theirs.names]:
-        why = f"it needs {', '.join(missing)}, which requests to champion {champion.version} do not have"
+        why = f"it needs {', '.join(missing)}, which requests to champion {champion.version} do not contain"
     if why is not None:
         raise ChallengerIncompatibleError(ours.model, challenger.version, why)
 
@@ -132,7 +132,7 @@ def _encoded(rows: list[dict[str, Any]], challenger: ComparedVersion) -> tuple[l
         except RowsRejectedError:
             continue
     if not taken:
-        why = f"it refuses all {len(rows):,} rows: {first[:300]}"
+        why = f"it rejects all {len(rows):,} rows: {first[:300]}"
         raise ChallengerIncompatibleError(challenger.signature.model, challenger.version, why)
     return list(taken), np.concatenate(list(taken.values()))
 

@@ -70,7 +70,7 @@ class Keyring:
             return Signer(_private(_content(self._signing_key, "SLUICE_SIGNING_KEY"), "SLUICE_SIGNING_KEY"))
         if self._trusted_keys is not None:
             raise SettingsError(
-                "SLUICE_SIGNING_KEY: expected the private key that artifacts are signed with, since "
+                "SLUICE_SIGNING_KEY: expected the private key that signs artifacts, since "
                 "SLUICE_TRUSTED_KEYS lists the trusted keys; found none. Set it where models are trained; "
                 "`sluice keys generate FOLDER` makes a pair."
             )
@@ -138,7 +138,7 @@ def write_pair(folder: Path) -> tuple[Path, Path]:
     try:
         descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise SettingsError(f"{private}: expected no key there; found one. Name another folder.") from error
+        raise SettingsError(f"{private}: expected no key in the folder; found one. Choose another folder.") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(_pem(key))
     public = folder / f"{key_id_of(key.public_key())}.pem"

@@ -78,14 +78,14 @@ def verify(content: bytes, signed: bytes, trusted: Iterable[Ed25519PublicKey], *
     if claim.key_id not in keys:
         raise SignatureError(
             f"{thing}: expected a signature by a trusted key ({', '.join(sorted(keys)) or 'none is trusted'}); found "
-            f"one by {claim.key_id}. If that key is yours, name its public half in SLUICE_TRUSTED_KEYS; "
+            f"one by {claim.key_id}. If that key is yours, add its public key to SLUICE_TRUSTED_KEYS; "
             "if not, restore it from a backup, or roll back to another version."
         )
     try:
         keys[claim.key_id].verify(signature, content)
     except InvalidSignature as error:
         raise SignatureError(
-            f"{thing}: expected the signature of these very bytes by key {claim.key_id}; found another. They were "
+            f"{thing}: expected the signature of these bytes by key {claim.key_id}; found another. They were "
             "changed after they were signed: restore them from a backup, or roll back to another version."
         ) from error
     return claim.key_id

@@ -33,7 +33,7 @@ def _checked_cron(expression: str) -> str:
     try:
         croniter(expression, _CRON_START).get_next()
     except CroniterBadDateError as error:
-        raise ValueError(f"the schedule '{expression}' never occurs: no month of those has such a day") from error
+        raise ValueError(f"the schedule '{expression}' never occurs: none of its months has such a day") from error
     return expression
 
 
@@ -45,7 +45,7 @@ def _wrong_field(fields: list[str]) -> str:
         alone[position] = field
         if not croniter.is_valid(" ".join(alone)):
             return f"{name} is not valid; found '{field}'"
-    return "fields do not fit together"
+    return "these fields are not valid together"
 
 
 def _positive(duration: timedelta) -> timedelta:

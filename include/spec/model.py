@@ -206,7 +206,7 @@ def _check_named_features(spec: ModelSpec) -> None:
     sliced = {each.feature for each in spec.evaluation.slices}
     for each in spec.evaluation.slices:
         if each.feature not in kinds:
-            raise ValueError(f"evaluation.slices names '{each.feature}', which is no feature")
+            raise ValueError(f"evaluation.slices names '{each.feature}', which is not a feature")
         if (kinds[each.feature] == "numeric") != bool(each.cuts):
             raise ValueError(f"a slice by '{each.feature}' ({kinds[each.feature]}) needs cuts if, and only if, numeric")
     for gate in spec.gates:
@@ -217,11 +217,9 @@ def _check_named_features(spec: ModelSpec) -> None:
                 f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare evaluation.slices"
             )
         if isinstance(gate, PredictionChurn) and gate.max_label_flips is not None and spec.task == "regression":
-            raise ValueError(
-                "the gate prediction_churn: a regression has no labels that flip; leave max_label_flips out"
-            )
+            raise ValueError("the gate prediction_churn: a regression has no labels; remove max_label_flips")
         if isinstance(gate, Reproducible) and not spec.reproducible:
-            raise ValueError("the gate reproducible needs a model that is trained twice: declare reproducible=True")
+            raise ValueError("the gate reproducible needs a second training: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):
             raise ValueError(
                 f"a fairness_gap is for a binary model, by a categorical or boolean feature; found '{gate.feature}'"

@@ -100,7 +100,7 @@ def _check_unchanged(spec: ModelSpec, shown: ModelVersion, resources: Resources)
     champion = resources.ledger.champion(shown.model)
     sequence = champion.sequence if champion else 0
     if sequence != shown.evaluation.champion_sequence:
-        why = f"the champion moved (sequence {shown.evaluation.champion_sequence} then, {sequence} now)"
+        why = f"the champion changed (sequence {shown.evaluation.champion_sequence} then, {sequence} now)"
         raise ApprovalVoidError(shown.model, shown.version, why)
     newest = resources.ledger.versions(shown.model)[-1].version
     if newest != shown.version:

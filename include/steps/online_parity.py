@@ -121,7 +121,7 @@ def _answers(
     if missing:
         raise ServiceClientError(
             service.address,
-            "the rows that were scored to be in the source still",
+            "the scored rows to be still in the source",
             f"{len(missing)} missing, such as {missing[0]!r}",
         )
     return dict(zip(found, service.predict(spec, version, rows), strict=True))
@@ -129,8 +129,8 @@ def _answers(
 
 def _broken(check: ParityCheck, what_became: str) -> ParityMismatchError:
     expected = (
-        f"the service at {check.service} to answer {check.rows:,} sampled rows with version {check.version} as they "
-        f"were scored, within {check.allowed_ulp} ulp"
+        f"the service at {check.service} to answer {check.rows:,} sampled rows with version {check.version} "
+        f"and equal to their scores within {check.allowed_ulp} ulp"
     )
     return ParityMismatchError(
         _partition(check), expected, f"{check.differing:,} that differ: {check.reason}", what_became

@@ -60,9 +60,9 @@ def attest(model: str, test: str, statement: str, actor: str, resources: Resourc
     """
     known = {each.id for each in ITEMS}
     if test not in known:
-        raise SluiceError(f"no test of the ML Test Score is named '{test}'; there are: {', '.join(sorted(known))}.")
+        raise SluiceError(f"the ML Test Score has no test '{test}'; its tests are: {', '.join(sorted(known))}.")
     if not statement.strip():
-        raise SluiceError("--statement: expected what was done and where it is written down; found nothing.")
+        raise SluiceError("--statement: expected what was done and where it is documented; found nothing.")
     attestation = Attestation(
         model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock()
     )

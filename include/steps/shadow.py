@@ -69,7 +69,7 @@ def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> 
         return
     seen = read_divergences(resources.engine, spec.name, version)
     if not seen:
-        why = f"it never scored in the shadow (`sluice shadow set {spec.name} {version}`)"
+        why = f"it never scored in shadow (`sluice shadow set {spec.name} {version}`)"
         raise ShadowBoundsError(spec.name, version, [why])
     reasons = []
     for each in seen:

@@ -159,8 +159,8 @@ def _start(cluster: Cluster, as_user: list[str]) -> int:
             remembered.write_text(str(port))
             return port
     raise DatabaseError(
-        f"the embedded PostgreSQL: expected a free port of loopback from {FIRST_PORT} up; found none. "
-        "Stop what holds them, or set SLUICE_DATABASE_URL."
+        f"the embedded PostgreSQL: expected a free loopback port from {FIRST_PORT} up; found none. "
+        "Stop a process that listens there, or set SLUICE_DATABASE_URL."
     )
 
 
@@ -190,7 +190,7 @@ def _unprivileged(cluster: Cluster) -> list[str]:
         if shut:
             raise DatabaseError(
                 f"the embedded PostgreSQL cannot run as root, and user 'nobody' may not enter {shut[-1]}. "
-                "Move the checkout where others may enter (such as /opt), work as an ordinary user, "
+                "Move the checkout to a folder that others may enter (such as /opt), work as an ordinary user, "
                 "or set SLUICE_DATABASE_URL to a PostgreSQL of your own."
             )
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]

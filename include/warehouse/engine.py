@@ -31,13 +31,13 @@ def open_engine(url: str, **options: Any) -> Engine:
         address = make_url(url)
     except (ArgumentError, ValueError) as error:  # an empty port is a ValueError
         raise DatabaseError(
-            "SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; found something that "
-            f"does not read as a URL ({type(error).__name__}; not shown, it may hold a password). Correct the variable."
+            "SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; found "
+            f"something else ({type(error).__name__}; not shown, it may contain a password). Correct the variable."
         ) from None
     if address.get_backend_name() != "postgresql":
         raise DatabaseError(
             f"SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; "
-            f"found a '{address.get_backend_name()}' URL. PostgreSQL is the one database that Sluice speaks to."
+            f"found a '{address.get_backend_name()}' URL. Sluice supports only PostgreSQL."
         )
     connect = {"options": "-c timezone=UTC", "application_name": "sluice"} | options.pop("connect_args", {})
     if "options" in address.query:  # options in the URL, such as a role, are added to these, and do not replace them
@@ -95,7 +95,7 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> None:
         shown = make_url(url).render_as_string(hide_password=True)
         raise DatabaseError(
             f"the database at {shown} does not answer: {str(error.orig).strip()}. "
-            "Start it, or correct SLUICE_DATABASE_URL; unset, the embedded server is used."
+            "Start it, or correct SLUICE_DATABASE_URL. Without this variable the embedded server is used."
         ) from error
     finally:
         engine.dispose()

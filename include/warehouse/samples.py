@@ -117,7 +117,7 @@ def _load_once(engine: Engine, name: str, weeks: int, load: Callable[[Connection
             {"name": name},
         ).one_or_none()
         if found is not None and found.shift_weeks == weeks:
-            logger.info("Sample source.%s is there already: %s rows.", name, f"{found.rows:,}")
+            logger.info("Sample source.%s already exists: %s rows.", name, f"{found.rows:,}")
             return int(found.rows)
         if found is not None:
             logger.info(

@@ -23,7 +23,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             exception=list(permanent_errors()),
             action=RetryAction.FAIL,
-            reason="this error is not retryable: the same inputs bring it again",
+            reason="this error is not retryable: the same inputs cause it again",
             match_subclasses=False,
         )
     ]

@@ -54,7 +54,10 @@ def test_who_triggered_the_run_may_not_though_declared(by: Call, spec: ModelSpec
     assert (code, "waits for an approval" in said) == (0, True)
     code, _, complained = approve(by, "ann")
     assert code == 1
-    assert "'ann' may not approve version 1 of 'parcels': the person who triggered the run may not approve it" in complained
+    assert (
+        "'ann' may not approve version 1 of 'parcels': the person who triggered the run may not approve it"
+        in complained
+    )
     assert approve(by, "bob")[0] == 0
 
 
@@ -64,7 +67,7 @@ def test_what_changed_since_the_evidence_was_gathered_is_approved_no_more(by: Ca
     assert "is void: version 2 was registered" in approve(by, "ann", 1)[2]
     assert approve(by, "ann", 2)[0] == 0
     by("bob", "promote", "parcels", "2", "--reason", "approved")
-    assert "is void: the champion moved (sequence 0 then, 1 now)" in approve(by, "ann", 2)[2]
+    assert "is void: the champion changed (sequence 0 then, 1 now)" in approve(by, "ann", 2)[2]
 
 
 def test_what_was_declared_otherwise_since_the_evidence_was_gathered_is_approved_no_more(

@@ -114,4 +114,4 @@ def test_own_approval_is_refused_a_no_promotes_nothing_another_person_s_yes_does
     request.ask_again()
     request.asked()
     request.answer(REVIEWER, "Approve", "failed")
-    assert "is void: the champion moved (sequence 0 then, 1 now)" in request.alerts(2)[1]
+    assert "is void: the champion changed (sequence 0 then, 1 now)" in request.alerts(2)[1]

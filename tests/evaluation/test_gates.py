@@ -453,17 +453,17 @@ def test_a_candidate_that_answers_as_the_champion_does_is_not_worse_by_any_margi
 
 
 def test_a_champion_that_cannot_answer_the_holdout_closes_the_gate_and_says_why() -> None:
-    evidence = seen(champion_version=3, champion_note="it needs feature(s) that features.sql no longer gives: x")
+    evidence = seen(champion_version=3, champion_note="it needs feature(s) that features.sql no longer returns: x")
     decision = decide(evidence, [NonInferiority(metric="roc_auc", margin=1.0)])
     assert decision.reasons == (
         (
-            "roc_auc: champion (version 3) cannot be compared: it needs feature(s) that features.sql no longer gives: "
-            "x: failed"
+            "roc_auc: champion (version 3) cannot be compared: it needs feature(s) that features.sql no longer "
+            "returns: x: failed"
         ),
     )
     stopped = evaluate_gate(PredictionChurn(max_label_flips=1.0), evidence)
     assert stopped.sentence == (
-        "prediction churn: not measured (it needs feature(s) that features.sql no longer gives: x): failed"
+        "prediction churn: not measured (it needs feature(s) that features.sql no longer returns: x): failed"
     )
 
 

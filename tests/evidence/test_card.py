@@ -115,7 +115,7 @@ def test_what_was_not_measured_is_said_to_be(task: str) -> None:
 
 @pytest.mark.parametrize(("task", "flips"), [("binary", ", 3.12% of labels flipped"), ("regression", "")])
 def test_a_card_tells_how_far_the_answers_are_from_the_champions(task: str, flips: str) -> None:
-    told = f"rank correlation 0.9731, 21.04% of rows in another tenth{flips}."
+    told = f"rank correlation 0.9731, 21.04% of rows in another decile{flips}."
     assert f"Compared with the champion's predictions on these rows: {told}" in Page(card(task)).text
 
 

@@ -91,9 +91,7 @@ def test_a_rollback_is_a_promotion_of_an_older_version(ledger: Ledger) -> None:
 
 def test_a_lost_race_names_the_winner(ledger: Ledger) -> None:
     promote(ledger, 1, 0, actor="ann")
-    with pytest.raises(
-        PromotionConflictError, match=r"lost the race for sequence number 1: 'ann' promoted version 1 first"
-    ):
+    with pytest.raises(PromotionConflictError, match=r"did not get sequence number 1: 'ann' promoted version 1 first"):
         promote(ledger, 2, 0, actor="bob")
 
 

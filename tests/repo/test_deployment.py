@@ -88,7 +88,7 @@ def test_new_env_makes_every_secret_anew_for_the_owner_alone_and_overwrites_noth
     before = made.read_bytes()
     again = subprocess.run(call, check=False, capture_output=True, text=True)
     assert (again.returncode, made.read_bytes()) == (1, before)
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 # -- hardening -------------------------------------------------------------------------------------

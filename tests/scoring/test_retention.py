@@ -62,13 +62,13 @@ def test_a_partition_is_removed_by_name_unless_a_look_up_needs_it(harness: Harne
     harness.score(6, period=day(0))
     harness.score(3, period=day(1))
     harness.score(3, period=day(2))
-    with pytest.raises(PartitionInUseError, match="it holds the newest score of a key"):
+    with pytest.raises(PartitionInUseError, match="it contains the newest score of a key"):
         drop_partitions(harness.engine, harness.spec, NOW, only=[day(0).start])
-    with pytest.raises(PartitionInUseError, match="it is the newest one"):
+    with pytest.raises(PartitionInUseError, match="it is the newest partition"):
         drop_partitions(harness.engine, harness.spec, NOW, only=[day(2).start])
     (retired,) = drop_partitions(harness.engine, harness.spec, NOW, only=[day(1).start], reason="it was wrong")
     assert retired.reason == "it was wrong"
-    with pytest.raises(PartitionInUseError, match="it is not published, or was removed before"):
+    with pytest.raises(PartitionInUseError, match="it is not published, or was already removed"):
         drop_partitions(harness.engine, harness.spec, NOW, only=[day(1).start])
 
 

@@ -230,7 +230,9 @@ def test_a_challenger_may_need_less_than_the_champion_is_asked_and_not_more(
     assert pipeline.shadow_requests(rivals, "run", resources).row_count == MIN_ROWS
     pipeline.move_champion("parcels", 3, "ann", "needs less", resources)
     pipeline.set_challenger("parcels", 1, "ann", resources)
-    with pytest.raises(ChallengerIncompatibleError, match="it needs fragile, which requests to champion 3 do not have"):
+    with pytest.raises(
+        ChallengerIncompatibleError, match="it needs fragile, which requests to champion 3 do not contain"
+    ):
         pipeline.shadow_requests(rivals, "run", resources)
 
 

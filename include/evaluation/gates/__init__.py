@@ -24,7 +24,7 @@ __all__ = ["decide", "evaluate_gate"]
 
 _LACKING = sorted(kind for kind, cls in Gate.kinds.items() if cls not in evaluate_gate.registry)
 if _LACKING:
-    raise ImportError(f"every kind of gate needs a function in include.evaluation.gates; lacking: {_LACKING}")
+    raise ImportError(f"every kind of gate needs a function in include.evaluation.gates; missing: {_LACKING}")
 
 
 def decide(evidence: Evidence, policy: Sequence[Gate]) -> Decision:

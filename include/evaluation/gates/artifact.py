@@ -59,7 +59,7 @@ def evaluate_rehearsal(rehearsal: Rehearsal) -> GateResult:
     """Evaluate the rehearsal as a whole: a gate of every policy if there was a rehearsal."""
     count = len(rehearsal.faults)
     if rehearsal.passed:
-        found = f"{rehearsal.golden_rows} golden rows equal bit for bit, {rehearsal.requests:,} requests, no problem"
+        found = f"{rehearsal.golden_rows} golden rows equal bit for bit, {rehearsal.requests:,} requests, no fault"
     else:
         found = f"{'; '.join(fault.rstrip('.') for fault in rehearsal.faults)}"
     return result("rehearsal", "faults", float(count), 0.0, passed=rehearsal.passed, found=found)

@@ -131,7 +131,7 @@ def _against_champion(
         return result(kind, metric, None, None, passed=False, found=f"{metric}: {champion} cannot be compared: {note}")
     difference = evaluation.differences.get(metric)
     if difference is None:
-        return not_measured(kind, metric, limit, "these rows determine no interval of its difference to the champion")
+        return not_measured(kind, metric, limit, "the difference to the champion has no interval on these rows")
     bound = lower_confidence_bound(metric, difference, alpha)
     ours, theirs = evaluation.candidate[metric], evaluation.champion[metric]
     return result(

@@ -262,8 +262,8 @@ class _Objects:
                     raise
         if not self.committed():
             raise ArtifactError(
-                f"{self.location}: expected to be the only writer of this version; found that another one wrote it "
-                "in the meantime. Run the task again: it takes the next version."
+                f"{self.location}: expected to be the only writer of this version; found another writer "
+                "Run the task again: it takes the next version."
             )
 
     def _path(self, name: str) -> str:
@@ -285,7 +285,9 @@ def _answers(place: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         if _code(error) == "NoSuchBucket":
-            raise ArtifactStoreError(f"{place}: expected a bucket; found none. Make it, or correct the URL.") from error
+            raise ArtifactStoreError(
+                f"{place}: expected a bucket; found none. Create it, or correct the URL."
+            ) from error
         raise missing(place) from error
     except Exception as error:  # the errors of fsspec, botocore and aiohttp have no common base class
         raise ArtifactStoreError(
