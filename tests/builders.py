@@ -1,4 +1,4 @@
-"""Small real things to test with: a declared model on a real table, small enough to train in a second."""
+"""Builders for tests: a declared model on a real table, small enough to train in a second."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def declare_model(models_dir: Path, name: str = "parcels", *, spec: str = SPEC, 
 
 
 def load_parcels(engine: Engine, name: str = "parcels") -> None:
-    """Make ``source.<name>``: 40 parcels a day for 60 days until the midnight before `TODAY`."""
+    """Create ``source.<name>``: 40 parcels a day for 60 days until the midnight before `TODAY`."""
     start = TODAY.replace(hour=0) - timedelta(days=DAYS)
     with engine.begin() as connection:
         connection.execute(text("SELECT setseed(0.42)"))
@@ -111,13 +111,13 @@ def load_parcels(engine: Engine, name: str = "parcels") -> None:
 
 
 def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: str | None = None) -> ModelVersion:
-    """Do every step of retraining up to the gates but the rehearsal, which starts a service."""
+    """Run the steps of a retrain up to the gates, without the rehearsal, which starts a service."""
     done = pipeline.retrain(spec, run_id, TODAY, resources, requested_by=requested_by, rehearsal=None, until="gate")
     return done.version
 
 
 def keep_port(home: Path) -> None:
-    """Have the embedded server below `home` listen where no other looks: stopped, it finds its port free again."""
+    """Choose a port for the embedded server of `home` that no other test uses, so that it is free after a stop."""
     (home / "postgres").mkdir(parents=True)
     chosen = free_port(random.SystemRandom().randrange(20_000, 25_000))
     (home / "postgres" / "port").write_text(str(chosen))

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test: one server a session, one database a test, cloned from a migrated template."""
+"""A real PostgreSQL for every test: one server per session, one database per test, cloned from a migrated template."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from include.warehouse import migrate, open_engine, start_embedded, stop_embedde
 
 TEMPLATE = "sluice_template"
 
-# Files that run Airflow, train, rehearse or start services: many seconds a test, however few tests. With two processes,
-# one of these that is left over in the end is waited for alone.
+# Files that run Airflow, train, rehearse or start services: each test takes many seconds. If one of them ran last, one
+# of the two processes would be idle meanwhile.
 LONGEST_FIRST = (
     "dags/test_runs.py",
     "model_service/test_openapi.py",
@@ -45,13 +45,13 @@ LONGEST_FIRST = (
     "dags/test_structure.py",
 )
 
-# Machines are noisy: no property is about time.
+# Machines are noisy: no property test may depend on time.
 hypothesis.settings.register_profile("sluice", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("sluice")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest; the others stay in their order."""
+    """Run the slowest files first; the others stay in their order."""
     folder = Path(__file__).parent
     places = {folder / name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a server of the tests' own, with a migrated template database."""
+    """URL of a separate server for the tests, with a migrated template database."""
     home = tmp_path_factory.mktemp("server")
     url = start_embedded(home, durable=False)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -71,12 +71,12 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_database(server_url: str) -> Callable[[], str]:
-    """Makes a fresh migrated database and returns its URL; for fixtures of wider scope than a test."""
+    """Creates a fresh migrated database and returns its URL; for fixtures with a wider scope than a test."""
 
     def create() -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(server_url, autocommit=True) as connection:
-            # Copying files is a third cheaper than writing them through the log, which is the default.
+            # Copying files takes a third less time than writing them through the log, which is the default.
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return _with_database(server_url, name)
 
@@ -102,13 +102,13 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    """Settings with a home of their own on the fresh database."""
+    """Settings with a separate home, on the fresh database."""
     return Settings(home=tmp_path / "home", database_url=database_url)
 
 
 @pytest.fixture
 def resources(settings: Settings) -> Iterator[Resources]:
-    """Everything that the steps work with, on the fresh database."""
+    """The resources of the steps, on the fresh database."""
     with open_resources(settings) as resources:
         yield resources
 
@@ -125,7 +125,7 @@ def _with_database(url: str, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of an S3 server of the tests' own."""
+    """The address of a separate S3 server for the tests."""
     program = Path(__file__).with_name("s3_server.py")
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -137,7 +137,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty bucket, and the environment in which it is found."""
+    """The URL of an empty bucket, with the environment variables that give access to it."""
     for name, value in {
         "AWS_ENDPOINT_URL": s3_server,
         "AWS_ACCESS_KEY_ID": "tests",

@@ -1,4 +1,4 @@
-"""Graphs that ONNX Runtime takes, and then fails to run."""
+"""ONNX graphs that ONNX Runtime loads, and then fails to run."""
 
 from __future__ import annotations
 

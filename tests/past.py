@@ -1,4 +1,4 @@
-"""Thirty days of the past with a promotion in the middle of them, and what came of scoring them."""
+"""Thirty past days with a promotion in the middle of them, and the results of scoring them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTED = text(
 
 
 def two_versions(engine: Engine, model: str = "parcels") -> None:
-    """Register two versions of a model, and let the one have been champion until `TURN`, the other since.
+    """Register two versions of a model: one was champion until `TURN`, the other is champion since.
 
     The settings are those of the environment. Nothing is rehearsed: that costs a service each.
     """
@@ -36,14 +36,14 @@ def two_versions(engine: Engine, model: str = "parcels") -> None:
 
 
 def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
-    """Count the partitions as they are published now: before the promotion's day or not, by whom, in which mode."""
+    """Count the published partitions: before the day of the promotion or not, by version and mode."""
     with engine.connect() as connection:
         day = TURN.replace(hour=0)
         return [tuple(row) for row in connection.execute(_COUNTED, {"model": model, "turn_day": day})]
 
 
 def _promoted(engine: Engine, model: str, version: int, sequence: int, at: datetime) -> None:
-    """Write a promotion of the past, as the ledger would hold it: the database lets rows be added, never changed."""
+    """Write a past promotion into the ledger; the database allows to add rows, not to change them."""
     with engine.begin() as connection:
         connection.execute(
             text(

@@ -1,4 +1,4 @@
-"""moto's S3 server in a process of its own: prints its port, and answers one request at a time.
+"""moto's S3 server as a separate process: it prints its port, and answers one request at a time.
 
 One at a time, because moto compares and writes in two steps, where S3 does both at once.
 """

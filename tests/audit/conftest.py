@@ -1,4 +1,4 @@
-"""One model's life, lived once for all these tests: trained twice, promoted, scored, rolled back."""
+"""The history of one model, shared by all these tests: trained twice, promoted, scored, rolled back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.builders import SPEC, declare_model, load_parcels, retrain
 
 @dataclass
 class Life:
-    """The model, and where it lived."""
+    """The model, and its home."""
 
     spec: ModelSpec
     resources: Resources
@@ -29,7 +29,7 @@ class Life:
 
     @contextmanager
     def tampered(self, version: int) -> Iterator[Path]:
-        """Give out a version's folder to do harm in, and put it right again."""
+        """Yield a version's folder to tamper with, and restore it afterwards."""
         folder = Path(self.resources.artifacts.locate(self.spec.name, version))
         kept = folder.with_name(f"kept-{version}")
         shutil.copytree(folder, kept)

@@ -1,4 +1,4 @@
-"""A server that may be stopped, a model on it, and processes that may be killed."""
+"""A database server that tests may stop, a model on it, and processes that tests may kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 120
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a server of the module's own, durable as in production."""
+    """The home of a separate server for each module, durable as in production."""
     home = tmp_path_factory.mktemp("chaos")
     keep_port(home)
     migrate(start_embedded(home))
@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def harness(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """A model of the test's own, with a published partition of `ROWS` rows in several shards."""
+    """A model for one test, with a published partition of `ROWS` rows in several shards."""
     url = start_embedded(home)
     engine = open_engine(url)
     name = f"chaos_{abs(hash(request.node.name)) % 1_000_000}"
@@ -50,7 +50,7 @@ def harness(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 @pytest.fixture
 def dice(request: pytest.FixtureRequest) -> random.Random:
-    """Random numbers whose seed is shown when the test fails."""
+    """A random number generator; its seed is printed when the test fails."""
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"{request.node.name}: seed {seed}")
     return random.Random(seed)  # noqa: S311  # no secret
@@ -58,7 +58,7 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 @contextlib.contextmanager
 def process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[BaseProcess, Connection]]:
-    """Run `target` in a process of its own, ready to begin; kill what is left of it in the end."""
+    """Prepare `target` in a separate process; kill it at the end if it still runs."""
     mine, its = PROCESSES.Pipe()
     child = PROCESSES.Process(target=target, args=(*arguments, its), daemon=True)
     child.start()
@@ -74,7 +74,7 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[B
 
 
 def whole(harness: Harness) -> tuple[int, float, int]:
-    """Return sequence, score and rows of what a reader sees now, after checking that it is one publication, whole."""
+    """Return sequence, score and rows that a reader sees now, after a check that they are one complete publication."""
     name = harness.spec.name
     with harness.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         rows, low, high = connection.execute(

@@ -1,4 +1,4 @@
-"""The command line on a database of its own."""
+"""The command line on a separate database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.builders import declare_model, load_parcels, retrain
 
 @pytest.fixture
 def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
-    """Calls ``sluice`` with words; returns exit code, output and errors."""
+    """Calls ``sluice`` with arguments; returns exit code, output and errors."""
     monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
@@ -29,6 +29,6 @@ def sluice(database_url, engine: Engine, tmp_path, monkeypatch, capsys):
 
 
 def register(spec: ModelSpec, run: str, requested_by: str | None = None) -> None:
-    """Register a version as retraining does, but for the rehearsal."""
+    """Register a version as a retrain does, without the rehearsal."""
     with pipeline.open_resources() as resources:
         retrain(spec, run, resources, requested_by)

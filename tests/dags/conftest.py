@@ -1,4 +1,4 @@
-"""A private Airflow for these tests: own home, own database on the session's server, always in a subprocess."""
+"""A private Airflow for these tests: a separate home and database on the session's server, always in a subprocess."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def environment(home: Path, models_dir: Path, **more: str) -> dict[str, str]:
 
 
 def reported(script: str, *arguments: str, env: dict[str, str], timeout: float = 120) -> dict[str, Any]:
-    """Run a script of this folder in a process of its own and return the JSON that it reports."""
+    """Run a script of this folder in a separate process and return the JSON that it reports."""
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     for line in done.stdout.splitlines():
@@ -118,7 +118,7 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str
 
 @pytest.fixture(scope="session")
 def parsed(parse: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Airflow makes of dags/ with two models declared, `apple` and `pear`."""
+    """The result of parsing dags/ in Airflow with two declared models, `apple` and `pear`."""
     models = tmp_path_factory.mktemp("models")
     write_model(models, "apple")
     write_model(models, "pear")
@@ -136,7 +136,7 @@ FROM (SELECT number, (number * 37 % 101)::double precision AS size FROM generate
 
 @dataclass(slots=True)
 class Harness:
-    """What two tiny models lived through, and what could be seen of it from outside."""
+    """The runs of two tiny models, and their effects that are visible from outside."""
 
     database: str
     home: Path
@@ -181,7 +181,7 @@ def harness(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFa
 
 @contextmanager
 def listening_http(messages: list[dict[str, str]]) -> Iterator[int]:
-    """Take JSON messages on a port of loopback, as a chat service does."""
+    """Receive JSON messages on a loopback port, as a chat service does."""
 
     class Taker(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -200,7 +200,7 @@ def listening_http(messages: list[dict[str, str]]) -> Iterator[int]:
 
 @contextmanager
 def listening_udp(packets: list[str]) -> Iterator[int]:
-    """Take datagrams on a port of loopback, as a StatsD server does."""
+    """Receive datagrams on a loopback port, as a StatsD server does."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.settimeout(0.2)

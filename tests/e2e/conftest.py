@@ -34,16 +34,16 @@ from tests.dags.conftest import TINY_TABLE, write_model
 from tests.e2e.diabetes import declare_diabetes, load_diabetes
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 900  # 75 s on a good day; this only ends what hangs
+START_SECONDS = 900  # 75 s on a fast machine; this only ends a start that hangs
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 YESTERDAY = TODAY - timedelta(days=1)
-TINY_UNTIL = datetime(2026, 3, 1, 5, tzinfo=UTC)  # when the rows of the tiny table end
+TINY_UNTIL = datetime(2026, 3, 1, 5, tzinfo=UTC)  # the end of the rows of the tiny table
 IS_UP = "stays up until Ctrl-C"
 
 
 @dataclass
 class RunningStack:
-    """A started stack, and how it is spoken to."""
+    """A started stack, with clients of its parts."""
 
     launcher: psutil.Process
     home: Path
@@ -94,7 +94,7 @@ def wait_for(look: Callable[[], Any], seconds: float, what: str, every: float = 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """The one stack of these tests. Who started it stops it."""
+    """The shared stack of these tests. The one who started it stops it."""
     output = os.environ.get("E2E_STACK")
     if output is None:
         home = tmp_path_factory.mktemp("a home")
@@ -110,7 +110,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @dataclass(frozen=True)
 class Declared:
-    """Three models that are declared while the stack runs, and the retraining that was started of two."""
+    """Three models that are declared while the stack runs; the retraining of two was started."""
 
     diabetes_run: str
     apple_run: str
@@ -118,7 +118,7 @@ class Declared:
 
 @pytest.fixture(scope="session")
 def declared(stack: RunningStack) -> Declared:
-    """Declare all models of these tests at once, so that they wait for Airflow once, and not each for its own."""
+    """Declare all models of these tests at once, so that they wait for Airflow only once."""
     load_diabetes(stack.database_url, until=TODAY)
     declare_diabetes(stack.models)
     with psycopg.connect(stack.database_url) as connection:
@@ -134,7 +134,7 @@ def declared(stack: RunningStack) -> Declared:
 
 
 def declare_approved(models: Path, name: str, timeout: str) -> None:
-    """Declare a tiny model of which no version is promoted that another person did not approve within `timeout`."""
+    """Declare a tiny model whose versions are promoted only if another person approves them within `timeout`."""
     spec = write_model(models, name) / "spec.py"
     text = spec.read_text()
     for old, new in (
@@ -152,7 +152,7 @@ def declare_approved(models: Path, name: str, timeout: str) -> None:
 
 @contextmanager
 def started_stack(home: Path, models: Path, *arguments: str) -> Iterator[RunningStack]:
-    """Start a stack of the tests' own; stop it by Ctrl-C, after which no process may be left."""
+    """Start a separate stack; stop it by Ctrl-C, after which no process may be left."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SLUICE_"))}
     env |= {"SLUICE_HOME": str(home), "SLUICE_MODELS_DIR": str(models)}
     output = home / "output.txt"
@@ -173,7 +173,7 @@ def started_stack(home: Path, models: Path, *arguments: str) -> Iterator[Running
 
 @contextmanager
 def connected(home: Path, models: Path, summary: str) -> Iterator[RunningStack]:
-    """Speak to a stack that is up, as its summary says."""
+    """Connect to a running stack with the addresses of its summary."""
     address = found(r"Airflow +(http://\S+)", summary)
     with ExitStack() as clients:
         people = {

@@ -75,7 +75,7 @@ def signature_of(name: str) -> ModelSignature:
 
 
 def estimator_of(name: str, seed: int) -> tuple[Any, np.ndarray, list[dict[str, Any]]]:
-    """Return a fitted estimator, its matrix, and golden rows as JSON has them."""
+    """Return a fitted estimator, its matrix, and golden rows as JSON values."""
     if name == "iris":
         matrix, target = load_iris(return_X_y=True)
         rows = [dict(zip(IRIS, row, strict=True)) for row in matrix[::15].tolist()]
@@ -92,7 +92,7 @@ def estimator_of(name: str, seed: int) -> tuple[Any, np.ndarray, list[dict[str, 
 
 
 def export(folder: Path, name: str, seed: int) -> Path:
-    """Write what training writes, by the same tools."""
+    """Write the files that training writes, with the same tools."""
     folder.mkdir()
     estimator, matrix, rows = estimator_of(name, seed)
     options = {id(estimator): {"zipmap": False}} if name != "sugar" else None
@@ -110,7 +110,7 @@ def export(folder: Path, name: str, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def candidates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
-    """Exports a candidate of a model from a seed, once a session."""
+    """Exports a candidate of a model from a seed, once per session."""
     root = tmp_path_factory.mktemp("candidates")
 
     def candidate(name: str, seed: int = 0) -> Path:
@@ -122,7 +122,7 @@ def candidates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
 
 @dataclass
 class Harness:
-    """The house as the service finds it: declarations, ledger, artifacts."""
+    """The environment of the service: declarations, ledger, artifacts."""
 
     settings: Settings
     engine: Engine
@@ -200,7 +200,7 @@ def harness(database_url: str, tmp_path: Path, candidates: Callable[[str, int], 
 
 @dataclass
 class InProcess:
-    """The application in this process, with its watcher turned by hand."""
+    """The application in this process; the test runs its watcher."""
 
     harness: Harness
     registry: ModelRegistry
@@ -251,12 +251,12 @@ def both_ways(settled: InProcess, request: pytest.FixtureRequest) -> InProcess:
     return replace(settled, harness=replace(settled.harness, settings=settings), client=client)
 
 
-# -- the service as it really runs ----------------------------------------------------------------
+# -- the service as a real process ----------------------------------------------------------------
 
 
 @dataclass
 class Running:
-    """``python -m model_service`` as a process of its own."""
+    """``python -m model_service`` as a separate process."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -290,7 +290,7 @@ class Running:
 
 @pytest.fixture
 def run_service(harness: Harness, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts the service over `harness`, and ends it with the test."""
+    """Starts the service over `harness`, and stops it at the end of the test."""
     started: list[Running] = []
 
     def run(port: int | None = None, workers: int = 1, **more: str | None) -> Running:

@@ -1,4 +1,4 @@
-"""A candidate, trained and exported once, and copies of it that each test may spoil."""
+"""A candidate, trained and exported once, and copies of it that each test may damage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.builders import TODAY, declare_model, load_parcels
 
 @dataclass
 class Trained:
-    """A candidate as it stands before its rehearsal."""
+    """A candidate before its rehearsal."""
 
     spec: ModelSpec
     exported: ExportedCandidate
@@ -39,7 +39,7 @@ def trained(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def candidate(trained: Trained, tmp_path: Path) -> ExportedCandidate:
-    """A copy of the candidate's folder, and the candidate that lies in it."""
+    """A copy of the candidate's folder, and the candidate in it."""
     folder = shutil.copytree(trained.exported.fitted.folder, tmp_path / "run folder")
     fitted = trained.exported.fitted.model_copy(update={"folder": str(folder)})
     return trained.exported.model_copy(update={"fitted": fitted})

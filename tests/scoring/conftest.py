@@ -55,7 +55,7 @@ def small_scorer(spec: ModelSpec) -> Scorer:
 
 @dataclass(frozen=True)
 class Harness:
-    """What the tests do with one model on one database."""
+    """The operations of the tests on one model and one database."""
 
     engine: Engine
     url: str
@@ -124,7 +124,7 @@ class Harness:
 
 
 def open_harness(engine: Engine, url: str, spec: ModelSpec) -> Harness:
-    """Make the source table and two versions of the model in the ledger."""
+    """Create the source table and two versions of the model in the ledger."""
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -166,7 +166,7 @@ def train_version(spec: ModelSpec, run: str, resources: Resources) -> None:
 
 @pytest.fixture
 def rivals(resources: Resources) -> ModelSpec:
-    """Parcels with two versions that differ: the second is trained on another past; the first is champion."""
+    """Parcels with two different versions: the second was trained on other rows; the first is champion."""
     load_parcels(resources.engine)
     spec = declare_model(resources.settings.home / "models")
     train_version(spec, "one", resources)

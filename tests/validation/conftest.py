@@ -1,4 +1,4 @@
-"""The flights of 2013 with a fault planted in each of some days, and one way to validate a stretch of them."""
+"""The flights of 2013 with a fault in each of some days, and a function to validate a period of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_KEY, UNKNOWN, NEGATIVE, EMPTY, DOUBLE = (date(2013, 2, day) for day in (2, 3,
 
 @pytest.fixture(scope="package")
 def flights_url(new_database: Callable[[], str]) -> str:
-    """The flights of 2013, with a fault of its own in each of some days."""
+    """The flights of 2013, with a different fault in each of some days."""
     url = new_database()
     engine = open_engine(url)
     load_samples(engine, dates="true", today=date(2013, 12, 31))
@@ -82,7 +82,7 @@ def _keys(day: date, number: int) -> str:
 
 @pytest.fixture
 def variant(tmp_path: Path) -> Callable[..., ModelSpec]:
-    """flight_delay with something else in one of its files."""
+    """flight_delay with a change in one of its files."""
 
     def make(old: str, new: str, *, file: str = "features.sql") -> ModelSpec:
         folder = tmp_path / "models" / "flight_delay"

@@ -1,4 +1,4 @@
-"""A private Airflow, as `make run` has it, for tests that want people of their own or kill its parts."""
+"""A private Airflow, as in `make run`, for tests that need additional users or kill its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deploy.local_stack.stack import Stack
 from include.settings import Settings
 
 PASSWORDS = {"ann": "ann's password", "bob": "bob's password"}
-# What Airflow needs to miss a scheduler, shortened: by default 30 s, in the stack 15 s until somebody looks.
+# Shorter times after which Airflow notices a dead scheduler: by default 30 s, in the stack a check every 15 s.
 MISSED_SOONER = {
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
     "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
@@ -25,7 +25,7 @@ MISSED_SOONER = {
 
 @pytest.fixture(scope="package")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack without a model, started once for this folder: what is written to its models' folder is declared."""
+    """A stack without a model, started once for this folder; tests declare models in its models folder."""
     home = tmp_path_factory.mktemp("private")
     models = home / "models"
     models.mkdir()
@@ -33,7 +33,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = Settings(home=home, models_dir=models, airflow_port=port, airflow_url=f"http://127.0.0.1:{port}")
     stack = Stack(settings, threading.Event())
     environment = pytest.MonkeyPatch()
-    environment.setenv("SLUICE_MODELS_DIR", str(models))  # the stack hands its own environment on
+    environment.setenv("SLUICE_MODELS_DIR", str(models))  # the stack passes its environment on
     people = ",".join(f"{name}:admin" for name in PASSWORDS)
     stack.airflow_options = {**MISSED_SOONER, "CORE__SIMPLE_AUTH_MANAGER_USERS": f"admin:admin,{people}"}
     try:
