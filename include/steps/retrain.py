@@ -46,7 +46,7 @@ def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resourc
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
-    """Convert the candidate to ONNX; ConversionError names a step that cannot be converted."""
+    """Convert the candidate to ONNX and measure its parity; ConversionError names a step that cannot be converted."""
     with resources.telemetry.step(spec.name, "export"):
         return training.export_candidate(spec, fitted)
 
