@@ -115,7 +115,7 @@ def test_a_rejected_candidate_is_registered_with_its_reasons_and_not_promoted(
     strict = spec.model_copy(update={"gates": (MetricThreshold(metric="roc_auc", minimum=0.9999),)})
     version = retrain(strict, "run 1", resources)
     assert not version.decision.accepted
-    with pytest.raises(CandidateRejectedError, match=r"roc_auc is 0\.\d+; it must be at least 0\.9999 \(bound\)"):
+    with pytest.raises(CandidateRejectedError, match=r"roc_auc: candidate 0\.\d+; limit at least 0\.9999: failed"):
         pipeline.promote_candidate(strict, version, "ann", resources)
     assert resources.ledger.champion(spec.name) is None
     assert resources.ledger.version(spec.name, 1).decision.reasons == version.decision.reasons

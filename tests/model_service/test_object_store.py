@@ -10,7 +10,7 @@ import pytest
 
 from include.errors import ArtifactError
 from include.inference import RowEncoder
-from model_service.routes.models import loading
+from model_service.models import loading
 from tests.model_service.conftest import SETOSA, Harness, service_on
 
 

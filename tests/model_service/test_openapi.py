@@ -278,8 +278,8 @@ def test_without_a_token_routes_are_described_and_no_model(settled: Any) -> None
         assert not named.search(nobody.text)
         assert set(named.findall(right.text)) >= {"iris", "trip", "sugar", "carrier", "setosa"}
         assert "/v1/models/{name}/predict" in nobody.text
-    assert "Models are described to whoever shows a token" in client.get("/docs").text
-    assert "Models are described to whoever shows a token" not in client.get("/docs", headers=headers).text
+    assert "The models are described only to requests with a token" in client.get("/docs").text
+    assert "The models are described only to requests with a token" not in client.get("/docs", headers=headers).text
 
 
 def test_a_token_for_one_model_is_told_of_that_one(settled: Any) -> None:

@@ -21,7 +21,7 @@ from include.registry import ArtifactStore, Manifest, open_artifact_store
 from include.registry.artifacts import ObjectArtifactStore
 from include.registry.artifacts.object_store import connect
 from include.registry.artifacts.read_cache import ReadCache
-from include.registry.audit import examine
+from include.registry.audit import audit_version
 from include.settings import REPOSITORY, Settings
 from include.signing import Keyring, write_pair
 from tests.registry.test_artifacts import manifest_of
@@ -86,7 +86,7 @@ def test_what_was_put_is_opened_verified_and_listed(
     assert store.list("letters") == ()
     store.put(source, manifest_of(source), 12)
     assert store.list("parcels") == (1, 12)
-    assert all(check.passed for check in examine(store, registered(digest)))
+    assert all(check.passed for check in audit_version(store, registered(digest)))
     where = store.locate("parcels", 1, "model.onnx", artifact_digest=digest)
     assert where.startswith(f"{url}/parcels/1/")
     assert objects.cat_file(where) == (source / "model.onnx").read_bytes()
@@ -110,7 +110,7 @@ def test_a_version_that_the_ledger_never_came_to_know_is_replaced(
     assert store.remove_orphans(DAY, datetime.now(UTC)) == 0
     assert store.remove_orphans(DAY, datetime.now(UTC) + 2 * DAY) == 1
     assert store.remove_orphans(DAY, datetime.now(UTC) + 2 * DAY) == 0
-    assert all(check.passed for check in examine(store, registered(second)))
+    assert all(check.passed for check in audit_version(store, registered(second)))
 
 
 def test_a_file_that_changed_before_it_was_put_is_refused_and_nothing_appears(
@@ -333,7 +333,7 @@ def test_a_tampered_artifact_is_refused(
     for call in (store.open, store.verify):
         with pytest.raises(wanted, match=r"[Rr]estore"):
             call("parcels", 1, digest)
-    assert not all(check.passed for check in examine(store, registered(digest)))
+    assert not all(check.passed for check in audit_version(store, registered(digest)))
 
 
 def test_another_version_s_whole_artifact_is_refused(
@@ -405,7 +405,7 @@ def test_a_cache_does_not_hide_from_auditors_that_the_store_was_tampered_with(
 ) -> None:
     reader.open("parcels", 1, digest)
     change(objects, "", f"{url}/parcels/1/{digest}")
-    failed = {check.name for check in examine(reader, registered(digest)) if not check.passed}
+    failed = {check.name for check in audit_version(reader, registered(digest)) if not check.passed}
     assert failed == {"file model.onnx", "artifact"}
 
 

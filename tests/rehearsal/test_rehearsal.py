@@ -13,7 +13,6 @@ from pathlib import Path
 import onnx
 import psutil
 import pytest
-from include.steps.manifest import manifest_of
 from pydantic import SecretStr
 
 from include import pipeline
@@ -27,6 +26,7 @@ from include.rehearsal.sandbox import VERSION
 from include.resources import open_resources
 from include.settings import REPOSITORY, Pin
 from include.signing import Keyring, write_pair
+from include.steps.register import manifest_of
 from tests.rehearsal.conftest import Trained
 
 
