@@ -41,4 +41,4 @@ def test_a_pair_for_production_says_which_variables_name_it(sluice, tmp_path: Pa
     assert code == 1
     assert "expected neither" in complained
     assert sluice("keys", "generate", str(tmp_path / "pair"))[0] == 1
-    assert "expected the folder" in sluice("keys", "generate")[2]
+    assert "expected a folder for the key pair" in sluice("keys", "generate")[2]

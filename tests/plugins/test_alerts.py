@@ -59,7 +59,7 @@ def test_any_part_of_the_context_may_be_missing(missing: str) -> None:
 
 def test_a_task_that_was_killed_left_no_exception_and_the_alert_says_so() -> None:
     context = {name: value for name, value in FULL.items() if name != "exception"}
-    assert "killed from outside" in alert_of(context, "iris", URL, of_run=False).error
+    assert "perhaps it was killed" in alert_of(context, "iris", URL, of_run=False).error
 
 
 def test_a_run_id_with_a_time_in_it_is_quoted_in_the_link() -> None:

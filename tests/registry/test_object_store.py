@@ -190,7 +190,7 @@ def test_of_two_writers_of_one_version_exactly_one_wins_whole(
     said = [writer.communicate(timeout=60) for writer in writers]
     assert sorted(writer.returncode for writer in writers) == [0, 1], said
     winner = next(i for i, writer in enumerate(writers) if writer.returncode == 0)
-    assert "another one wrote it in the meantime" in said[1 - winner][1]
+    assert "another one also wrote it" in said[1 - winner][1]
     reader = ObjectArtifactStore(url, Keyring(tmp_path / "keys"))
     artifact = reader.open("parcels", 1, said[winner][0].split()[-1])
     assert {name: artifact.read(name) for name in artifact.digests} == {

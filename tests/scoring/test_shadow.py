@@ -60,7 +60,7 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
         pipeline.check_shadow_bounds(strict, 2, resources)
     lenient = spec.model_copy(update={"shadow": Shadow(min_rank_correlation=-1, max_label_flips=1)})
     pipeline.check_shadow_bounds(lenient, 2, resources)
-    with pytest.raises(ShadowBoundsError, match="it never scored in the shadow"):
+    with pytest.raises(ShadowBoundsError, match="it never scored in shadow"):
         pipeline.check_shadow_bounds(lenient, 1, resources)
 
     with resources.engine.begin() as connection:
@@ -89,7 +89,7 @@ def test_a_promotion_by_the_gates_does_not_wait_for_a_shadow_that_never_ran(
     spec: ModelSpec, resources: Resources
 ) -> None:
     bounded = spec.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
-    with pytest.raises(ShadowBoundsError, match="it never scored in the shadow"):
+    with pytest.raises(ShadowBoundsError, match="it never scored in shadow"):
         pipeline.move_champion(spec.name, 2, "ann", "by hand", resources, bounded)
     train_version(spec.model_copy(update={"gates": spec.gates[::2]}), "three", resources)  # not against the champion
     version = resources.ledger.version(spec.name, 3)

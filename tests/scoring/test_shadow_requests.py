@@ -215,7 +215,7 @@ def test_rows_that_the_challenger_refuses_are_counted_and_refuse_its_promotion(
     with pytest.raises(ShadowBoundsError, match=f"it refuses {heavy} rows that the champion answered"):
         pipeline.check_shadow_bounds(bounded, 3, resources)
     log(resources, [row for row in rows if row["weight"] > 20][:MIN_ROWS], request="heavy")
-    with pytest.raises(ChallengerIncompatibleError, match=f"it refuses all {MIN_ROWS} rows"):
+    with pytest.raises(ChallengerIncompatibleError, match=f"it rejects all {MIN_ROWS} rows"):
         pipeline.shadow_requests(rivals, "run", resources)
     assert count(resources, "shadow_divergence") == 1
 

@@ -125,7 +125,7 @@ def test_what_is_no_key_is_said_without_showing_it(tmp_path: Path, monkeypatch: 
 def test_a_private_key_is_never_overwritten(tmp_path: Path) -> None:
     private, _ = write_pair(tmp_path)
     before = private.read_bytes()
-    with pytest.raises(SettingsError, match="expected no key there"):
+    with pytest.raises(SettingsError, match="expected no key in the folder"):
         write_pair(tmp_path)
     assert private.read_bytes() == before
     assert private.stat().st_mode & 0o777 == 0o600
