@@ -21,7 +21,7 @@ FAULTS = {
     'name="{name}"': ('name="other"', "name", "the folder's name, 'parcels'"),
     'task="binary"': ('task="multiclass"', "ModelSpec", "a multiclass target needs at least 3 classes; found 2"),
     "minimum=0, maximum=100": ("minimum=100, maximum=0", "Numeric", "maximum must be above minimum"),
-    'column="outcome"': ('column="weight"', "ModelSpec", "found twice: weight"),
+    'column="outcome"': ('column="weight"', "ModelSpec", "duplicate names: weight"),
     'source="source.{name}"': ('source="parcels"', "source", "match pattern"),
     "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a duration above zero"),
     "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(minimum, maximum); found 10 before 5"),

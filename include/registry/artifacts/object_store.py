@@ -262,8 +262,8 @@ class _Objects:
                     raise
         if not self.committed():
             raise ArtifactError(
-                f"{self.location}: expected to be the only writer of this version; found that another one also wrote it. "
-                "Run the task again: it takes the next version."
+                f"{self.location}: expected to be the only writer of this version; found that "
+                "another one also wrote it. Run the task again: it takes the next version."
             )
 
     def _path(self, name: str) -> str:
