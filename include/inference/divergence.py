@@ -51,22 +51,22 @@ def compute_divergence(champion: Floats, challenger: Floats, *, classes: bool) -
 
 def check_bounds(bounds: DivergenceBounds, seen: Divergence) -> tuple[BoundCheck, ...]:
     """Compare each declared bound with the measurement; a metric that is not defined fails."""
-    held = []
-    least, rank = bounds.min_rank_correlation, seen.rank_correlation
-    if least is not None:
-        told = "not defined" if rank is None else f"{rank:.4f}"
-        words = f"its rank correlation with the champion is {told} (at least {least:g} is asked)"
-        held.append(BoundCheck("rank correlation", rank, least, rank is not None and rank >= least, words))
+    checks = []
+    minimum, rank = bounds.min_rank_correlation, seen.rank_correlation
+    if minimum is not None:
+        shown = "not defined" if rank is None else f"{rank:.4f}"
+        description = f"rank correlation with the champion {shown}; limit at least {minimum:g}"
+        checks.append(BoundCheck("rank correlation", rank, minimum, rank is not None and rank >= minimum, description))
     shares = (
-        ("decile moves", seen.decile_moves, bounds.max_decile_moves, "of rows moved to another tenth"),
-        ("label flips", seen.label_flips, bounds.max_label_flips, "of labels flipped"),
+        ("decile moves", seen.decile_moves, bounds.max_decile_moves, "rows in another decile"),
+        ("label flips", seen.label_flips, bounds.max_label_flips, "labels flipped"),
     )
-    for metric, share, most, words in shares:
-        if most is not None:
-            told = "an unknown share" if share is None else f"{share:.2%}"
-            passed = share is not None and share <= most
-            held.append(BoundCheck(metric, share, most, passed, f"{told} {words} (at most {most:.2%} may)"))
-    return tuple(held)
+    for metric, share, maximum, name in shares:
+        if maximum is not None:
+            shown = "not defined" if share is None else f"{share:.2%}"
+            passed = share is not None and share <= maximum
+            checks.append(BoundCheck(metric, share, maximum, passed, f"{name} {shown}; limit at most {maximum:.2%}"))
+    return tuple(checks)
 
 
 def _tenth(ranks: Floats) -> NDArray[np.int64]:

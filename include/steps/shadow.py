@@ -73,7 +73,7 @@ def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> 
         raise ShadowBoundsError(spec.name, version, [why])
     reasons = []
     for each in seen:
-        reasons += [f"on {each.rows_of} {held.description}" for held in check_bounds(bounds, each) if not held.passed]
+        reasons += [f"on {each.rows_of}: {held.description}" for held in check_bounds(bounds, each) if not held.passed]
         if each.refused_rows:
             reasons.append(f"of {each.rows_of} it refuses {each.refused_rows:,} rows that the champion answered")
     if reasons:

@@ -25,7 +25,7 @@ MAX_MERGED_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What is fitted and judged.
+    """The training rows as a matrix, and the holdout rows on which versions are compared.
 
     Attributes
     ----------

@@ -159,5 +159,5 @@ def test_the_evidence_digest_of_a_record_is_fixed_for_good() -> None:
         evaluation=Evaluation(model="parcels", rows=2, candidate={"roc_auc": 0.75}, baseline={"roc_auc": 0.5}),
         decision=Decision(accepted=True, gates=(gate,)), created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )  # fmt: skip
-    assert version.evidence_digest == "c84a7031801dd8419764b8631689a8c4a7412274d2f05954e9767e3e365250b3"
+    assert version.evidence_digest == "d4fe4a6c38bee3b1dda44f9b88b23804741c5142e3074f66474e891a8c9c88f6"
     assert ModelVersion.from_plain(version.to_plain()).evidence_digest == version.evidence_digest
