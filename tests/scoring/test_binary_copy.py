@@ -53,7 +53,7 @@ def round_trip(connection: psycopg.Connection, kind: str, rows: list[tuple]) -> 
     with connection.cursor() as cursor, cursor.copy(f"COPY taken_{kind} FROM STDIN (FORMAT binary)") as copy:
         copy.write(HEADER + content + TRAILER)
     epoch = "(extract(epoch FROM at) * 1000000)::bigint"
-    answers = "a, b, c, predicted" if kind == "text" else "a"
+    answers = "a, b, c, predicted_label" if kind == "text" else "a"
     found = connection.execute(f"SELECT key, {epoch}, {answers} FROM taken_{kind}").fetchall()
     return sorted(found), digest
 
@@ -85,7 +85,9 @@ def test_columns_that_are_the_same_in_all_rows_follow_and_times_may_be_left_out(
     connection.execute("TRUNCATE untimed")
     with connection.cursor() as cursor, cursor.copy("COPY untimed FROM STDIN (FORMAT binary)") as copy:
         copy.write(HEADER + writer.block(batch(rows, "text"))[0] + TRAILER)
-    found = connection.execute("SELECT key, a, b, c, predicted, start = %s, version FROM untimed", [at]).fetchall()
+    found = connection.execute(
+        "SELECT key, a, b, c, predicted_label, start = %s, version FROM untimed", [at]
+    ).fetchall()
     assert sorted(found) == sorted(
         (key, *scores, LABELS[int(np.argmax(scores))], True, version) for key, _, *scores in rows
     )
