@@ -56,7 +56,7 @@ def test_a_challenger_scores_the_same_rows_and_is_measured_and_nobody_is_served_
     assert again == found, "scored again, the rows are replaced"
 
     strict = spec.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
-    with pytest.raises(ShadowBoundsError, match="rank correlation with the champion .*; limit at least"):
+    with pytest.raises(ShadowBoundsError, match=r"rank correlation with the champion .*; limit at least"):
         pipeline.check_shadow_bounds(strict, 2, resources)
     lenient = spec.model_copy(update={"shadow": Shadow(min_rank_correlation=-1, max_label_flips=1)})
     pipeline.check_shadow_bounds(lenient, 2, resources)
