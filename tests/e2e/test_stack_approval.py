@@ -88,10 +88,10 @@ def test_own_approval_is_refused_a_no_promotes_nothing_another_person_s_yes_does
     assert digest in shown
     assert "| roc_auc |" in shown
     assert "No earlier candidate was evaluated on this holdout." in shown
-    assert "The service was rehearsed with the candidate" in shown
+    assert "golden rows equal bit for bit" in shown
 
     request.answer(ADMIN, "Approve", "failed")
-    assert f"'{ADMIN}' may not approve version 1 of 'apple': who triggered the run" in request.alerts(1)[0]
+    assert f"'{ADMIN}' may not approve version 1 of 'apple': the person who triggered the run" in request.alerts(1)[0]
     request.wait("promote", "upstream_failed")
     assert stack.sql(champion) == []
 

@@ -52,8 +52,8 @@ def test_a_killed_task_and_a_killed_scheduler_leave_the_former_rows_and_each_par
         assert after[3] > scored_at
     assert stack.task(DAG_ID, runs[YESTERDAY], "publish")["try_number"] == 2
     told = (stack.home / "logs" / "launcher.log").read_text()
-    assert "DIED    scheduler was killed by SIGKILL" in told
-    assert "AGAIN   scheduler was started again, 1 of 3 times in a row" in told
+    assert "EXITED     scheduler was killed by SIGKILL" in told
+    assert "RESTARTED  scheduler, restart 1 of at most 3 in a row" in told
 
 
 def test_a_killed_worker_of_the_service_is_replaced_and_the_others_answer(stack: RunningStack) -> None:
@@ -71,7 +71,7 @@ def test_a_killed_worker_of_the_service_is_replaced_and_the_others_answer(stack:
     for _ in range(50):  # a connection each, so that all workers are asked
         answer = httpx.get(f"{stack.service.base_url}".rstrip("/") + "/v1/models/iris", timeout=10, trust_env=False)
         assert answer.status_code == 200
-    assert "DIED    service" not in (stack.home / "logs" / "launcher.log").read_text()
+    assert "EXITED     service" not in (stack.home / "logs" / "launcher.log").read_text()
 
 
 def published(stack: RunningStack, day: datetime) -> tuple[int, int, int, datetime]:

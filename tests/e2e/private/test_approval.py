@@ -110,11 +110,11 @@ def test_own_approval_is_refused_a_retraining_makes_one_void_and_another_person_
     assert digest in shown["body"]
     assert "| roc_auc |" in shown["body"]
     assert "No earlier candidate was evaluated on this holdout." in shown["body"]
-    assert "The service was rehearsed with the candidate" in shown["body"]
+    assert "golden rows equal bit for bit" in shown["body"]
 
     airflow.answer("ann", "apple", first, "Approve")
     airflow.wait("apple", first, "approve", "failed")
-    assert "'ann' may not approve version 1 of 'apple': who triggered the run" in airflow.alerted(first)
+    assert "'ann' may not approve version 1 of 'apple': the person who triggered the run" in airflow.alerted(first)
     airflow.wait("apple", first, "promote", "upstream_failed")
     assert airflow.champion("apple") == []
 
