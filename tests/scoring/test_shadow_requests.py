@@ -250,7 +250,7 @@ def test_the_newest_of_each_source_is_held_to_the_bounds(
     strict = rivals.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
     with pytest.raises(ShadowBoundsError) as error:
         pipeline.check_shadow_bounds(strict, 2, resources)
-    assert [each.split(" its rank")[0] for each in error.value.reasons] == [
+    assert [each.split(": rank correlation")[0] for each in error.value.reasons] == [
         f"on {batch.rows_of}", f"on {online.rows_of}"
     ]  # fmt: skip
     lower, higher = sorted((batch.rank_correlation, online.rank_correlation))
