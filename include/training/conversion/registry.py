@@ -1,0 +1,112 @@
+"""Which function converts which class, and the walk through an estimator's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal, NoReturn
+
+from include.training.conversion.graph import Graph, Tensor
+
+Method = Literal["transform", "predict", "predict_proba", "decision_function"]
+Converter = Callable[["Conversion", Any, Tensor], Tensor]
+
+_CONVERTERS: Final[dict[tuple[str, Method], Converter]] = {}
+
+
+class UnconvertibleStepError(Exception):
+    """A step has no faithful ONNX form.
+
+    Parameters
+    ----------
+    step : str
+        Its path from the outermost estimator, with its class.
+    reason, advice : str
+        Why, and what to use instead.
+    """
+
+    def __init__(self, step: str, reason: str, advice: str) -> None:
+        super().__init__(f"{step}: {reason}. {advice}")
+        self.step, self.reason, self.advice = step, reason, advice
+
+
+def converts(*classes: str, method: Method) -> Callable[[Converter], Converter]:
+    """Register a function as the converter of a method of some classes.
+
+    Parameters
+    ----------
+    classes : str
+        ``package.Class``. By name, so that nothing is imported that the estimator does not use.
+    """
+
+    def register(function: Converter) -> Converter:
+        _CONVERTERS.update(dict.fromkeys(((each, method) for each in classes), function))
+        return function
+
+    return register
+
+
+def class_key(estimator: Any) -> str:
+    """Return the name under which the class of an estimator is registered."""
+    cls = type(estimator)
+    return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
+
+
+def has_converter(estimator: Any, method: Method) -> bool:
+    """Return whether this package itself converts that method."""
+    return (class_key(estimator), method) in _CONVERTERS
+
+
+class Conversion:
+    """Converts an estimator step by step into one graph, and knows which step it is at.
+
+    A step is converted by the function that is registered for its class; otherwise by skl2onnx, alone.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._path: list[str] = []
+
+    def transform(self, step: Any, x: Tensor, name: str = "") -> Tensor:
+        """Add what ``step.transform`` does."""
+        if step is None or isinstance(step, str) and step == "passthrough":
+            return x
+        return self._convert(step, "transform", x, name)
+
+    def predict(self, step: Any, x: Tensor, name: str = "") -> Tensor:
+        """Add what ``step.predict`` of a regressor does; shape (n, 1)."""
+        return self._convert(step, "predict", x, name)
+
+    def predict_proba(self, step: Any, x: Tensor, name: str = "") -> Tensor:
+        """Add what ``step.predict_proba`` does; shape (n, n_classes)."""
+        return self._convert(step, "predict_proba", x, name)
+
+    def decision_function(self, step: Any, x: Tensor, name: str = "") -> Tensor:
+        """Add what ``step.decision_function`` does; shape (n, 1) for two classes, else (n, n_classes)."""
+        return self._convert(step, "decision_function", x, name)
+
+    def refuse(self, reason: str, advice: str) -> NoReturn:
+        """Refuse the present step."""
+        raise UnconvertibleStepError(self.path, reason, advice)
+
+    @property
+    def path(self) -> str:
+        """Where in the estimator the conversion is."""
+        *outer, last = self._path
+        return ".".join([*(each.partition(" ")[0] for each in outer if " " in each), last])
+
+    @contextmanager
+    def _at(self, step: Any, name: str) -> Iterator[None]:
+        kind = type(step).__name__
+        self._path.append(f"{name} ({kind})" if name else kind)
+        yield  # an error keeps the path of the step at which it was raised
+        self._path.pop()
+
+    def _convert(self, step: Any, method: Method, x: Tensor, name: str) -> Tensor:
+        with self._at(step, name):
+            own = _CONVERTERS.get((class_key(step), method))
+            if own is not None:
+                return own(self, step, x)
+            from include.training.conversion.skl2onnx_steps import convert_by_skl2onnx
+
+            return convert_by_skl2onnx(self, step, method, x)

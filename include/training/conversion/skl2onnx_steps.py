@@ -1,0 +1,48 @@
+"""The steps that this package does not convert itself: skl2onnx converts each alone."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final
+
+import numpy as np
+
+from include.training.conversion.graph import OPSET, Tensor
+from include.training.conversion.registry import Conversion, Method
+
+# Their trees are in single precision, and this operator is no longer in the version of the domain that graphs have.
+_ML_OPSET: Final = 3
+
+
+def convert_by_skl2onnx(conversion: Conversion, step: Any, method: Method, x: Tensor) -> Tensor:
+    """Add one step, converted by skl2onnx; refuse it if it does not convert."""
+    if method == "decision_function":
+        conversion.refuse("its decision_function has no converter", "Use an estimator with predict_proba.")
+    try:
+        model, width = _converted(step, method, x)
+    except Exception as error:  # noqa: BLE001  # skl2onnx raises whatever its converters raise
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        conversion.refuse(
+            f"it does not convert to ONNX ({message[:200]})",
+            "Use a step of docs/reference/estimators.md that converts, or do its work in features.sql.",
+        )
+    return conversion.graph.embed(model, x, len(model.graph.output) - 1, width)
+
+
+def _converted(step: Any, method: Method, x: Tensor) -> tuple[Any, int]:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    kind = DoubleTensorType if x.dtype == "float64" else FloatTensorType
+    options = {id(step): {"zipmap": False}} if method == "predict_proba" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about defaults of opsets that are set here
+        model = to_onnx(
+            step,
+            initial_types=[("X", kind([None, x.width]))],
+            options=options,
+            target_opset={"": OPSET, "ai.onnx.ml": _ML_OPSET},
+        )
+        blank = np.zeros((1, x.width), dtype=x.dtype)
+        width = 1 if method == "predict" else int(np.shape(getattr(step, method)(blank))[1])
+    return model, width
