@@ -9,7 +9,7 @@ import numpy as np
 from include.training.conversion.graph import Tensor
 from include.training.conversion.linear_model import sum_to_one
 from include.training.conversion.preprocessing import interpolated
-from include.training.conversion.registry import Conversion, Method, converts, has_converter
+from include.training.conversion.registry import Conversion, Method, converts
 
 _METHODS: Final[tuple[Method, ...]] = ("transform", "predict", "predict_proba", "decision_function")
 
@@ -133,6 +133,8 @@ def _applied(conversion: Conversion, function: Any, x: Tensor, arguments: bool =
     graph = conversion.graph
     if function is None:
         return x
+    if getattr(getattr(function, "func", None), "__name__", "") == "check_array":  # of histogram boosting
+        return graph.cast(x, "float64")
     wide = graph.cast(x, "float64")
     if not arguments:
         if function in _FUNCTIONS:
@@ -239,13 +241,13 @@ def _isotonic(conversion: Conversion, isotonic: Any, x: Tensor) -> Tensor:
 
 
 def _by_temperature(conversion: Conversion, calibrator: Any, found: Tensor, decides: bool) -> Tensor:
-    graph = conversion.graph
+    graph, power = conversion.graph, float(calibrator.beta_)
     if decides:
         logits = graph.affine(found, np.array([[-1.0, 1.0]])) if found.width == 1 else found
-    else:
-        smallest = float(np.finfo(np.float64).eps)
-        logits = graph.unary("Log", graph.elementwise("Add", found, [smallest]))
-    return graph.softmax(graph.elementwise("Mul", logits, [float(calibrator.beta_)]))
+        return graph.softmax(graph.elementwise("Mul", logits, [power]))
+    # The softmax of power * log(p) is p^power, divided by the sum.
+    raised = graph.elementwise("Pow", graph.elementwise("Add", found, [float(np.finfo(np.float64).eps)]), [power])
+    return graph.divided_by_sum(raised)
 
 
 @converts("sklearn.VotingClassifier", method="predict_proba")
@@ -317,6 +319,3 @@ def _one_against_rest(conversion: Conversion, outer: Any, x: Tensor) -> Tensor:
         found = graph.cast(conversion.predict_proba(each, x, f"estimators_[{position}]"), "float64")
         columns.append(graph.columns(found, [1]))
     return graph.with_complement(columns[0]) if len(columns) == 1 else graph.divided_by_sum(graph.concat(columns))
-
-
-__all__ = ["has_converter"]

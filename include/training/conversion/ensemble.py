@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from include.training.conversion.graph import Tensor
 from include.training.conversion.registry import Conversion, converts
@@ -173,7 +174,8 @@ def _known_categories(boosting: Any) -> dict[int, NDArray[np.float64]]:
     if boosting.is_categorical_ is None:
         return {}
     known = boosting._bin_mapper.bin_thresholds_  # noqa: SLF001  # of a categorical column: its categories
-    return {int(each): np.asarray(known[each]) for each in np.flatnonzero(boosting.is_categorical_)}
+    first = boosting._is_categorical_remapped  # noqa: SLF001  # in the order in which the trees get the columns
+    return {int(each): np.asarray(known[each]) for each in np.flatnonzero(first)}
 
 
 def _drawn_histogram(predictor: Any, categories: dict[int, NDArray[np.float64]]) -> Tree:
@@ -233,11 +235,10 @@ def _ada_proba(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
 
 def _ada_votes(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
     """Add up the weights of the estimators for and against each class (SAMME)."""
-    classes = boosting.n_classes_
+    classes, total = boosting.n_classes_, float(boosting.estimator_weights_.sum())
     if any(f"sklearn.{type(each).__name__}" not in _TREE_CLASSIFIERS for each in boosting.estimators_):
-        conversion.refuse("its estimators are not trees", "Leave estimator out, or use a DecisionTreeClassifier.")
+        return conversion.graph.elementwise("Div", _votes_of_any(conversion, boosting, x), [total])
     node = TreeEnsembleNode()
-    total = boosting.estimator_weights_.sum()
     for tree, weight in zip(boosting.estimators_, boosting.estimator_weights_, strict=False):
         chosen = np.searchsorted(boosting.classes_, tree.classes_)[tree.tree_.value[:, 0, :].argmax(axis=1)]
         for target in range(classes):
@@ -247,7 +248,51 @@ def _ada_votes(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
                 )
             )
     votes = node.make(conversion.graph, conversion.graph.cast(x, "float32"), classes)
-    return conversion.graph.elementwise("Div", votes, [float(total)])
+    return conversion.graph.elementwise("Div", votes, [total])
+
+
+def _votes_of_any(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
+    graph, votes, classes = conversion.graph, None, boosting.n_classes_
+    positions = graph.constant(np.arange(classes).reshape(1, -1), "int64")
+    for number, (estimator, weight) in enumerate(
+        zip(boosting.estimators_, boosting.estimator_weights_, strict=False)
+    ):
+        found = conversion.predict_proba(estimator, x, f"estimators_[{number}]")
+        chosen = graph.node("ArgMax", found.name, axis=1, keepdims=1)
+        vote = graph.node(
+            "Where",
+            graph.node("Equal", chosen, positions),
+            graph.constant([[weight]]),
+            graph.constant([[-1 / (classes - 1) * weight]]),
+        )
+        each = Tensor(vote, classes, "float64")
+        votes = each if votes is None else graph.binary("Add", votes, each)
+    if votes is None:
+        conversion.refuse("it holds no estimators", "Set n_estimators to at least 1.")
+    return votes
+
+
+@converts("sklearn.AdaBoostRegressor", method="predict")
+def _ada_value(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
+    """Return the weighted median of the trees' answers."""
+    graph, trees = conversion.graph, boosting.estimators_
+    if any(f"sklearn.{type(each).__name__}" not in _TREE_REGRESSORS for each in trees):
+        conversion.refuse("its estimators are not trees", "Leave estimator out, or use a DecisionTreeRegressor.")
+    node = TreeEnsembleNode()
+    for target, tree in enumerate(trees):
+        node.add(replace(_drawn(tree.tree_, tree.tree_.value[:, 0, 0]), target=target))
+    answers = node.make(graph, graph.cast(x, "float32"), len(trees))
+    count = graph.constant([len(trees)], "int64")
+    ascending, order = graph.name("topk"), graph.name("topk")
+    graph.nodes.append(
+        helper.make_node("TopK", [answers.name, count], [ascending, order], axis=1, largest=0, sorted=1)
+    )
+    weights = graph.constant(np.asarray(boosting.estimator_weights_, dtype=np.float64)[: len(trees)])
+    reached = graph.node("CumSum", graph.node("Gather", weights, order, axis=0), graph.constant(1, "int64"))
+    whole = graph.node("Gather", reached, graph.constant([len(trees) - 1], "int64"), axis=1)
+    above = graph.node("GreaterOrEqual", reached, graph.node("Mul", whole, graph.constant([[0.5]])))
+    first = graph.node("ArgMax", graph.node("Cast", above, to=TensorProto.INT64), axis=1, keepdims=1)
+    return Tensor(graph.node("GatherElements", ascending, first, axis=1), 1, "float64")
 
 
 @converts("sklearn.BaggingClassifier", method="predict_proba")

@@ -364,7 +364,8 @@ def interpolated(graph: Graph, x: Tensor, places: NDArray[np.float64], values: N
         take = [graph.constant([[each[0]]]) for each in (places, slope, values)]
     rise = graph.node("Mul", graph.node("Sub", clipped.name, take[0]), take[1])
     found = Tensor(graph.node("Add", rise, take[2]), 1, "float64")
-    return graph.where(graph.node("Equal", clipped.name, graph.constant([[float(places[-1])]])), found, [values[-1]])
+    found = graph.where(graph.node("Equal", clipped.name, graph.constant([[float(places[-1])]])), found, [values[-1]])
+    return graph.where(graph.node("Less", x.name, graph.constant([[float(places[0])]])), found, [values[0]])
 
 
 # Nulls

@@ -52,11 +52,6 @@ def class_key(estimator: Any) -> str:
     return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
 
 
-def has_converter(estimator: Any, method: Method) -> bool:
-    """Return whether this package itself converts that method."""
-    return (class_key(estimator), method) in _CONVERTERS
-
-
 class Conversion:
     """Converts an estimator step by step into one graph, and knows which step it is at.
 

@@ -6,6 +6,7 @@ import warnings
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 
 from include.training.conversion.graph import OPSET, Tensor
 from include.training.conversion.registry import Conversion, Method
@@ -43,6 +44,8 @@ def _converted(step: Any, method: Method, x: Tensor) -> tuple[Any, int]:
             options=options,
             target_opset={"": OPSET, "ai.onnx.ml": _ML_OPSET},
         )
-        blank = np.zeros((1, x.width), dtype=x.dtype)
-        width = 1 if method == "predict" else int(np.shape(getattr(step, method)(blank))[1])
-    return model, width
+    if any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node):
+        raise ValueError("its trees come in an old form")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"X": np.ones((2, x.width), dtype=x.dtype)})[-1]  # a graph that cannot run is no graph
+    return model, int(np.size(found)) // 2
