@@ -238,6 +238,22 @@ class RowsRejectedError(SluiceError):
         self.faults = tuple(faults)
 
 
+class UnscorableRowsError(RowsRejectedError):
+    """The model has no answer for some rows, although they match its signature.
+
+    Parameters
+    ----------
+    faults : sequence of FieldError
+        Of the first 20 of the rows.
+    rows : sequence of int
+        Their positions among the rows that were scored.
+    """
+
+    def __init__(self, faults: Sequence[object], rows: Sequence[int]) -> None:
+        super().__init__(faults)
+        self.rows = tuple(rows)
+
+
 class DatabaseError(SluiceError):
     """The database cannot be started or reached, or failed."""
 

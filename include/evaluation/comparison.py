@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -21,7 +21,7 @@ from include.evaluation.slice_finder import LOSS, bin_features, row_losses, wors
 from include.evaluation.slices import group_rates, slice_metrics
 from include.inference import Scorer, compute_divergence
 from include.inference.batch import encode_batch
-from include.records import CardData, DataChecks, Evaluation, Promotion, Split
+from include.records import CardData, DataChecks, Divergence, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
 
 Matrix = NDArray[np.float32]
@@ -89,6 +89,7 @@ def evaluate(
     config = IntervalConfig(
         spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed
     )
+    data = replace(data, thresholds=_thresholds(data, scorers))
     measured = measure_all(spec.task, data.truth, scores, blocks, config, thresholds=data.thresholds)
     found = {
         **_metrics(measured, blocks, config),
@@ -96,9 +97,7 @@ def evaluate(
         "champion_version": champion.to_version if champion else None,
         "champion_sequence": champion.sequence if champion else 0,
         "champion_note": note,
-        "divergence": compute_divergence(scores["champion"], scores["candidate"], classes=bool(spec.target.classes))
-        if "champion" in scores
-        else None,
+        "divergence": _divergence(scores, scorers) if "champion" in scores else None,
         "data": _data_checks(spec, data, candidate, matrix),
     }
     card = card_data(spec, data.truth, scores, candidate, matrix)
@@ -109,7 +108,7 @@ def evaluate(
         block_description=blocks.description,
         confidence_level=config.confidence_level,
         n_resamples=config.n_resamples,
-        threshold=data.thresholds.get("candidate"),
+        threshold=candidate.signature.decision_threshold,
         class_rows={label: int((data.truth == i).sum()) for i, label in enumerate(spec.target.classes)},
         train=data.split.train if data.split else None,
         holdout=data.split.holdout if data.split else None,
@@ -117,6 +116,19 @@ def evaluate(
         **found,
     )
     return evaluation, card
+
+
+def _thresholds(data: EvaluationInput, scorers: Mapping[str, Scorer]) -> dict[str, float]:
+    """Return the decision thresholds by model: those of the artifacts, which are served, and the baseline's."""
+    served = {who: each.signature.decision_threshold for who, each in scorers.items()}
+    baseline = {who: each for who, each in data.thresholds.items() if who not in served}
+    return {who: each for who, each in {**baseline, **served}.items() if each is not None}
+
+
+def _divergence(scores: Mapping[str, Floats], scorers: Mapping[str, Scorer]) -> Divergence:
+    champion, candidate = (scorers[who].labels(scores[who]) for who in ("champion", "candidate"))
+    flipped = None if champion is None or candidate is None else np.asarray(champion != candidate)
+    return compute_divergence(scores["champion"], scores["candidate"], flipped=flipped)
 
 
 def event_times(spec: ModelSpec, rows: pa.Table) -> NDArray[np.int64]:
@@ -165,14 +177,16 @@ def _parts(
     losses = {who: row_losses(spec.task, data.truth, scores[who]) for who in scores.keys() - {"baseline"}}
     binned = bin_features(candidate.signature.features, matrix)
     fair = [gate.feature for gate in spec.policy if isinstance(gate, FairnessGap)]
-    threshold = data.thresholds.get("candidate", 0.5)
     return {
         "slices": slices,
         "slices_left_out": left_out,
         "worst_slices": worst_slices(spec.task, losses, binned, blocks, spec.evaluation.min_slice_rows),
         # Rates are defined only for a binary model. A gate on rates of another model does not pass.
         "groups": group_rates(
-            data.holdout, data.truth.astype(np.int64), scores["candidate"], threshold, list(dict.fromkeys(fair))
+            data.holdout,
+            data.truth.astype(np.int64),
+            candidate.signature.labels(scores["candidate"]) == 1,
+            list(dict.fromkeys(fair)),
         )
         if spec.task == "binary"
         else (),

@@ -56,7 +56,7 @@ def measure_all(
     scores : mapping of str to ndarray
         By model; each of shape (n_samples, n_classes) or (n_samples, 1).
     thresholds : mapping of str to float, optional
-        Of F1, by model; 0.5 by default.
+        Decision thresholds, by model; by default a row is of its most probable class.
     only : iterable of str, optional
         The requested metrics; all by default.
     """
@@ -64,7 +64,7 @@ def measure_all(
     requested = None if only is None else set(only)
     found = {}
     for model, predicted in scores.items():
-        predictions = Predictions(task, truth, predicted, (thresholds or {}).get(model, 0.5), config.quantile)
+        predictions = Predictions(task, truth, predicted, (thresholds or {}).get(model), config.quantile)
         values = values_of(predictions, requested)
         resamples = Resamples(predictions, blocks, drawn)
         found[model] = Estimates(values, {name: METRIC_FUNCTIONS[name].variation(resamples) for name in values})

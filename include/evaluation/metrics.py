@@ -310,7 +310,7 @@ def measure(
     truth: Truth,
     scores: Floats,
     *,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     quantile: float = 0.5,
     only: Iterable[str] | None = None,
 ) -> dict[str, float]:

@@ -29,8 +29,8 @@ class Predictions:
     truth : ndarray, shape (n_samples,)
         Class indices, or values.
     scores : ndarray of float64, shape (n_samples, n_classes), or (n_samples, 1) for a regression
-    threshold : float
-        The probability from which ``f1`` of a binary model counts a row as positive.
+    threshold : float or None
+        The probability from which a binary model predicts the second class; None: the most probable class.
     quantile : float
         The quantile of the pinball loss of a regression.
     """
@@ -38,7 +38,7 @@ class Predictions:
     task: Task
     truth: Truth
     scores: Floats
-    threshold: float = 0.5
+    threshold: float | None = None
     quantile: float = 0.5
 
     @cached_property
@@ -59,7 +59,7 @@ class Predictions:
     @cached_property
     def predicted(self) -> NDArray[np.intp]:
         """The most probable class of each row, shape (n_samples,)."""
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.intp)
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.intp)
 
     @cached_property
     def is_true(self) -> NDArray[np.bool_]:
@@ -79,7 +79,9 @@ class Predictions:
     @cached_property
     def selected(self) -> NDArray[np.bool_]:
         """The rows that a binary model counts as positive, shape (n_samples,)."""
-        return np.asarray(self.positive >= self.threshold)
+        if self.threshold is None:
+            return np.asarray(self.predicted == 1)
+        return np.asarray(self.scores[:, 1] >= self.threshold)
 
     @cached_property
     def calibration(self) -> tuple[Floats, Floats]:

@@ -102,14 +102,19 @@ def worse_by(metric: str, gap: Difference, margin: float) -> float:
 
 
 def group_rates(
-    rows: pa.Table, truth: NDArray[np.int64], scores: Floats, threshold: float, features: Sequence[str]
+    rows: pa.Table, truth: NDArray[np.int64], selected: NDArray[np.bool_], features: Sequence[str]
 ) -> tuple[GroupRates, ...]:
     """Return the rates of a binary model in every group of `features`.
+
+    Parameters
+    ----------
+    selected : ndarray of bool, shape (n_samples,)
+        The rows that are predicted positive.
 
     Sources: demographic parity, Dwork et al. (2012); equal opportunity and equalised odds, Hardt, Price,
     Srebro (2016).
     """
-    selected, positive = scores[:, 1] >= threshold, truth == 1
+    positive = truth == 1
     found = []
     for feature in features:
         for name, inside in parts_of(rows, Slice(feature=feature)):

@@ -9,7 +9,7 @@ from include.inference.columns import Column, ColumnBlock, ColumnEncoder
 from include.inference.dictionary_codec import DictionaryCodec
 from include.inference.divergence import BoundCheck, check_bounds, compute_divergence
 from include.inference.encoder import RowEncoder
-from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError
+from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError, at_path
 from include.inference.model_signature import ModelSignature
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.string_columns import LENGTH_PREFIX, PADDING, FixedWidthStrings, OffsetStrings, length_prefixed
@@ -30,6 +30,7 @@ __all__ = [
     "OffsetStrings",
     "RowEncoder",
     "Scorer",
+    "at_path",
     "check_bounds",
     "check_golden",
     "compute_divergence",

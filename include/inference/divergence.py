@@ -29,19 +29,19 @@ class BoundCheck(NamedTuple):
     description: str
 
 
-def compute_divergence(champion: Floats, challenger: Floats, *, classes: bool) -> Divergence:
+def compute_divergence(champion: Floats, challenger: Floats, *, flipped: NDArray[np.bool_] | None) -> Divergence:
     """Measure two arrays of scores of the same rows, each of shape (n_rows, n_outputs).
 
     Parameters
     ----------
-    classes : bool
-        Whether the columns are classes, so that the largest is the answer.
+    flipped : ndarray of bool, shape (n_rows,), or None
+        Which rows get another class; None for a regression.
     """
     ranks = [(ranks_of(champion[:, each]), ranks_of(challenger[:, each])) for each in range(champion.shape[1])]
     correlations = [correlation_of_ranks(one, other) for one, other in ranks]
     known = [each for each in correlations if each is not None]
     moves = [float(np.mean(_tenth(one) != _tenth(other))) for one, other in ranks]
-    flips = float(np.mean(champion.argmax(axis=1) != challenger.argmax(axis=1))) if classes else None
+    flips = None if flipped is None else float(np.mean(flipped))
     return Divergence(
         rank_correlation=float(np.mean(known)) if len(known) == len(ranks) else None,
         decile_moves=float(np.mean(moves)),

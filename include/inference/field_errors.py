@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from include.errors import RowsRejectedError
+from include.errors import RowsRejectedError, UnscorableRowsError
 
 MAX_FIELD_ERRORS: Final = 20
 
@@ -56,6 +56,30 @@ class FieldError:
 def rows_rejected(faults: Iterable[FieldError]) -> RowsRejectedError:
     """Return the error that holds all `faults`, or the first 20 of them; the search stops there."""
     return RowsRejectedError(list(islice(faults, MAX_FIELD_ERRORS)))
+
+
+def unscorable(
+    rows: Sequence[int], reason: str, path_of: Callable[[int], str] = "$.features[{}]".format
+) -> UnscorableRowsError:
+    """Return the error of rows for which the model has no answer.
+
+    Parameters
+    ----------
+    path_of : callable
+        Returns how a row is named in the request.
+    """
+    found = f"one for which it has none ({(reason.strip().splitlines() or ['it failed'])[0][:200]})"
+    expected = "a row for which the model has an answer"
+    return UnscorableRowsError([FieldError(path_of(row), expected, found) for row in rows[:MAX_FIELD_ERRORS]], rows)
+
+
+def at_path(error: UnscorableRowsError, path_of: Callable[[int], str]) -> UnscorableRowsError:
+    """Return the same error with the rows' names in a request of another form."""
+    faults = [
+        replace(fault, path=path_of(row)) if isinstance(fault, FieldError) else fault
+        for row, fault in zip(error.rows, error.faults, strict=False)
+    ]
+    return UnscorableRowsError(faults, error.rows)
 
 
 def render_errors(faults: Iterable[object], *, values: bool) -> list[dict[str, str]]:

@@ -9,22 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import reduce
+from math import isfinite
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from pydantic import TypeAdapter, ValidationError
 
 from include.errors import ArtifactError, RowsRejectedError
 from include.inference.encoder import RowEncoder
+from include.inference.field_errors import unscorable
 from include.inference.model_signature import ModelSignature
 from include.inference.row_order import METADATA_KEY, MIN_ROWS, RowOrder, read_row_order
 from include.inference.single_row import SingleRow, Tensor
 from include.provenance import VerifiedFiles
 from include.records import Record
 
-onnxruntime.set_default_logger_severity(3)  # errors only: its warnings are about the graph, not about us
+onnxruntime.set_default_logger_severity(4)  # its errors are raised as well; its warnings are about the graph
+
+_FAILURES: Final = (Fail, InvalidArgument, RuntimeException)
+"""How ONNX Runtime says that a graph failed while it ran."""
+SUM_TOLERANCE: Final = 1e-15
+"""Within this distance of 1, probabilities of double precision add up to 1."""
+MAX_SUM_ERROR: Final = 1e-4
+"""Farther from 1 than this, a sum of probabilities is no rounding error of single precision: the answer is wrong."""
 
 
 class GoldenRow(Record):
@@ -43,8 +54,8 @@ class Scorer:
     Parameters
     ----------
     onnx_bytes : bytes
-        A graph with one float32 input of shape (n, n_features), whose last output is the scores:
-        float32 of shape (n, n_classes), or (n, 1) for a regression.
+        A graph with one float32 input of shape (n, n_features), whose last output is the scores: float32 or
+        float64, of shape (n, n_classes), or (n, 1) for a regression.
     signature : ModelSignature
 
     Raises
@@ -59,6 +70,7 @@ class Scorer:
         # What `InferenceSession.run` calls, after checks that hold here anyway and cost a fifth of a single row's time.
         self._run = self._session._sess.run  # noqa: SLF001
         self._input = _only_input(self._session, len(signature.features), signature.model)
+        self._classes = signature.classes
         self._output = [self._session.get_outputs()[-1].name]
         self._order = _row_order(self._session, len(signature.features), signature.model)
         self._one = self._single_row()
@@ -70,13 +82,13 @@ class Scorer:
         with _run_by_onnxruntime(signature.model, "rows of zeros"):
             found = np.asarray(self._run(self._output, {self._input: blank}, None)[0])
         shapes = {(len(blank), signature.outputs)} | ({(len(blank),)} if signature.outputs == 1 else set())
-        if found.shape not in shapes or found.dtype != np.float32:
+        if found.shape not in shapes or found.dtype not in (np.float32, np.float64):
             raise ArtifactError(
-                f"model.onnx of '{signature.model}': expected {signature.outputs} float32 score(s) a row, as "
+                f"model.onnx of '{signature.model}': expected {signature.outputs} float score(s) a row, as "
                 f"signature.json says; found an output of {found.dtype}, shape {found.shape} for {len(blank)} row(s). "
                 "Train the model again."
             )
-        given, taken = Tensor(self._input, blank.shape), Tensor(self._output[0], found.shape)
+        given, taken = Tensor(self._input, blank.shape), Tensor(self._output[0], found.shape, found.dtype)
         one = SingleRow(self._session, given, taken)
         with _run_by_onnxruntime(signature.model, "a row of zeros"):
             one.score(blank[0].tolist())
@@ -93,13 +105,55 @@ class Scorer:
         Returns
         -------
         ndarray of float64, shape (n, n_classes), or (n, 1) for a regression
-            Exactly the single-precision numbers that the graph gave.
+            Finite numbers; probabilities lie in [0, 1], and those of a row add up to 1.
+
+        Raises
+        ------
+        UnscorableRowsError
+            If the model has no such answer for a row, or ONNX Runtime fails at it.
         """
         rows = len(matrix)
         if rows == 0:
             return np.empty((0, self.signature.outputs), dtype=np.float64)
         if rows == 1:
             return np.array([self.score_one(matrix[0].tolist())])
+        try:
+            return self._checked(self._scores_of(matrix))
+        except _FAILURES as error:
+            failing = self._failing(matrix)
+            if not failing:  # no row is at fault: it lacks memory, for example
+                raise
+            raise unscorable(failing, str(error)) from error
+
+    def score_one(self, values: Sequence[float]) -> list[float]:
+        """Score one row, as `RowEncoder.values` gives it; the same numbers as `score` gives, as Python's.
+
+        Raises
+        ------
+        UnscorableRowsError
+            As `score` does.
+        """
+        try:
+            row = self._one.score(values)
+        except _FAILURES as error:
+            raise unscorable((0,), str(error)) from error
+        if self._classes:
+            total = row[0]
+            for each in row[1:]:  # in this order, as `_checked` adds
+                total += each
+            if -SUM_TOLERANCE <= total - 1.0 <= SUM_TOLERANCE and min(row) >= 0.0 and max(row) <= 1.0:
+                return row
+        elif isfinite(row[0]):
+            return row
+        found: list[float] = self._checked(np.array([row]))[0].tolist()
+        return found
+
+    def labels(self, scores: NDArray[np.float64]) -> NDArray[np.intp] | None:
+        """Return the position of each row's class; None for a regression."""
+        return self.signature.labels(scores) if self._classes else None
+
+    def _scores_of(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        rows = len(matrix)
         if self._order is None or rows < MIN_ROWS:
             found = self._run(self._output, {self._input: matrix}, None)[0]
             return np.asarray(found, dtype=np.float64).reshape(rows, -1)
@@ -109,9 +163,39 @@ class Scorer:
         place[order] = np.arange(rows)
         return np.asarray(found.reshape(rows, -1).take(place, axis=0), dtype=np.float64)
 
-    def score_one(self, values: Sequence[float]) -> list[float]:
-        """Score one row, as `RowEncoder.values` gives it; the same numbers as `score` gives, as Python's."""
-        return self._one.score(values)
+    def _checked(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return `scores`, with probabilities brought to [0, 1] and to the sum 1 where rounding left them outside."""
+        if not self._classes:
+            finite = np.isfinite(scores[:, 0])
+            if not finite.all():
+                raise unscorable(np.flatnonzero(~finite).tolist(), "its score is not a finite number")
+            return scores
+        total = _row_sums(scores)
+        inside = (np.abs(total - 1.0) <= SUM_TOLERANCE) & (scores.min(axis=1) >= 0.0) & (scores.max(axis=1) <= 1.0)
+        if inside.all():
+            return scores
+        near = np.abs(total - 1.0) <= MAX_SUM_ERROR  # NaN compares false
+        if not near.all():
+            raise unscorable(np.flatnonzero(~near).tolist(), "its scores are not probabilities that add up to 1")
+        clipped = scores[~inside].clip(0.0, 1.0)
+        mended = scores.copy()
+        mended[~inside] = clipped / _row_sums(clipped)[:, None]
+        return mended
+
+    def _failing(self, matrix: NDArray[np.float32]) -> list[int]:
+        """Return the rows at which ONNX Runtime fails."""
+        failing = []
+        for position, values in enumerate(matrix.tolist()):
+            try:
+                self._one.score(values)
+            except _FAILURES:
+                failing.append(position)
+        return failing
+
+
+def _row_sums(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up the columns one after the other: NumPy's own sum adds many columns in another order."""
+    return np.asarray(reduce(np.add, scores.T), dtype=np.float64)
 
 
 def load_scorer(files: VerifiedFiles) -> Scorer:

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 
 class Tensor(NamedTuple):
-    """A name of the graph's, and the shape that it has here."""
+    """A name of the graph's, and the shape and type that it has here."""
 
     name: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any] = np.dtype(np.float32)
 
 
 class _Place(NamedTuple):
     """Where one thread at a time has a row scored."""
 
     row: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    scores: NDArray[Any]
     binding: Any  # ONNX Runtime's own, which has no type
 
 
@@ -39,7 +40,7 @@ class SingleRow:
     ----------
     session : onnxruntime.InferenceSession
     given, taken : Tensor
-        The graph's input and the output that holds the scores, float32. Their first axis has as many places as the
+        The graph's input, float32, and the output that holds the scores. Their first axis has as many places as the
         graph is to be given copies of the row; the first copy's scores are taken.
     """
 
@@ -51,7 +52,7 @@ class SingleRow:
         self._free: list[_Place] = []
 
     def score(self, values: Sequence[float]) -> list[float]:
-        """Return the scores of a row, single-precision numbers, as many as the graph gives a row."""
+        """Return the scores of a row, as many as the graph gives a row."""
         try:
             place = self._free.pop()
         except IndexError:
@@ -65,9 +66,9 @@ class SingleRow:
 
     def _made(self) -> _Place:
         row = np.zeros(self._given.shape, dtype=np.float32)
-        scores = np.zeros(self._taken.shape, dtype=np.float32)
+        scores = np.zeros(self._taken.shape, dtype=self._taken.dtype)
         bound = self._session.io_binding()
         bound.bind_input(self._given.name, "cpu", 0, np.float32, row.shape, row.ctypes.data)
-        bound.bind_output(self._taken.name, "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
+        bound.bind_output(self._taken.name, "cpu", 0, self._taken.dtype.type, scores.shape, scores.ctypes.data)
         # As rows, whatever the graph's own shape: a regression's may have one axis only.
         return _Place(row, scores.reshape(len(scores), -1), bound._iobinding)  # noqa: SLF001  # what the session takes

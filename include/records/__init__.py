@@ -6,7 +6,7 @@
 from include.records.alerts import Alert
 from include.records.audit import Attestation, AuditCheck
 from include.records.base import Period, Record
-from include.records.candidates import ExportedCandidate, FittedCandidate, ParityReport
+from include.records.candidates import ExportedCandidate, FittedCandidate, ParityOfRows, ParityReport
 from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
@@ -42,6 +42,7 @@ __all__ = [
     "Interval",
     "ModelVersion",
     "ParityCheck",
+    "ParityOfRows",
     "ParityReport",
     "ParityVerdict",
     "Period",

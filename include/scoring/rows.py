@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from include.errors import ReconciliationError
+from include.errors import ReconciliationError, UnscorableRowsError
 from include.inference import Scorer
 from include.inference.batch import encode_batch, numpy_values
 from include.spec import ModelSpec
@@ -28,7 +28,7 @@ class ScoredBatch:
     scores : ndarray of float64, shape (n, n_classes), or (n, 1) for a regression
         All finite.
     labels : ndarray of intp, shape (n,), or None
-        Position of the most probable class; None for a regression.
+        Position of each row's class; None for a regression.
     """
 
     keys: pa.Array
@@ -48,7 +48,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
     Raises
     ------
     ReconciliationError
-        When a row has no key or no time, or its score is not finite.
+        When a row has no key or no time, or the model has no answer for it.
     """
     for batch in batches:
         keys, times = batch.column(spec.entity_key.column), batch.column(spec.event_time)
@@ -58,17 +58,17 @@ def score_batches(batches: Iterable[pa.RecordBatch], spec: ModelSpec, scorer: Sc
                     f"model '{spec.name}': expected '{name}' of every row; found {column.null_count:,} rows without "
                     "it. Nothing was published. The source has changed since its validation: run again from `validate`."
                 )
-        scores = scorer.score(encode_batch(batch, scorer.signature))
-        finite = np.isfinite(scores).all(axis=1)
-        if not finite.all():
-            key = keys[int(np.flatnonzero(~finite)[0])].as_py()
+        try:
+            scores = scorer.score(encode_batch(batch, scorer.signature))
+        except UnscorableRowsError as error:
             raise ReconciliationError(
-                f"model '{spec.name}': expected a finite score for every row; found none for key {key!r}. "
-                "Nothing was published. Check that row's features; the estimator must accept missing values."
-            )
+                f"model '{spec.name}': expected rows for which the model has an answer; found {len(error.rows):,} in a "
+                f"batch for which it has none, the first with key {keys[error.rows[0]].as_py()!r} ({error}). Nothing "
+                "was published. Check the features of that row, and which values spec.py allows."
+            ) from error
         yield ScoredBatch(
             keys=keys.cast(pa.string() if spec.entity_key.type == "text" else pa.int64()),
             times=numpy_values(times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), np.int64),
             scores=scores,
-            labels=scores.argmax(axis=1) if scorer.signature.classes else None,
+            labels=scorer.labels(scores),
         )

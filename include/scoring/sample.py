@@ -89,11 +89,19 @@ def measure_sample(
             row_count=len(matrix),
             refused_rows=len(logged) - len(matrix),
             run_id=run_id,
-            **compute_divergence(theirs, ours, classes=bool(champion.signature.classes)).model_dump(),
+            **compute_divergence(theirs, ours, flipped=_flipped(champion, challenger, theirs, ours)).model_dump(),
         )
         row = {"ids": [each.id for each in logged], "version": challenger.version}
         connection.execute(_SEEN, row | {"divergence": store_divergence(connection, measured)})
     return measured
+
+
+def _flipped(
+    champion: ComparedVersion, challenger: ComparedVersion, theirs: NDArray[np.float64], ours: NDArray[np.float64]
+) -> NDArray[np.bool_] | None:
+    if not champion.signature.classes:
+        return None
+    return np.asarray(champion.signature.labels(theirs) != challenger.signature.labels(ours))
 
 
 def _unseen(connection: Connection, model: str, champion: int, challenger: int) -> Sequence[Row[Any]]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from include.errors import ReconciliationError
 from include.inference import compute_divergence
 from include.records import PublishedPartition, ShadowDivergence
-from include.score_table import PARTITION, VERSION, answer_columns, table_columns
+from include.score_table import LABEL, PARTITION, VERSION, answer_columns, table_columns
 from include.scoring.binary_copy import HEADER, TRAILER, CopyWriter, encode_int4, encode_timestamptz
 from include.scoring.rows import ScoredBatch
 from include.scoring.tables import ensure_shadow_table
@@ -63,8 +63,8 @@ def measure_divergence(
     ReconciliationError
         When the two have different rows.
     """
-    champion, challenger = _pairs(engine, spec, published, version)
-    found = compute_divergence(champion, challenger, classes=bool(spec.target.classes))
+    champion, challenger, flipped = _pairs(engine, spec, published, version)
+    found = compute_divergence(champion, challenger, flipped=flipped)
     measured = ShadowDivergence(
         model=spec.name,
         version=version,
@@ -86,9 +86,11 @@ def store_divergence(connection: Connection, measured: ShadowDivergence) -> int:
 
 def _pairs(
     engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_] | None]:
+    """Return the scores of champion and challenger, and which rows get another class; None for a regression."""
     columns = answer_columns(spec.target.classes)
     both = ", ".join([*(f'c."{name}"' for name in columns), *(f's."{name}"' for name in columns)])
+    both += f', c."{LABEL}" <> s."{LABEL}"' if spec.target.classes else ", NULL"
     # All names are from the declaration; ModelSpec has checked them.
     query = f"""
         SELECT {both} FROM scores."{spec.name}" AS c JOIN scores."{spec.name}_shadow" AS s
@@ -104,5 +106,6 @@ def _pairs(
             f"rows that were published with version {published.version}; found {len(rows):,} in both. The partition "
             "was scored again meanwhile, or the source changed: run the task again."
         )
-    table = np.array([tuple(row) for row in rows], dtype=np.float64).reshape(len(rows), 2 * len(columns))
-    return table[:, : len(columns)], table[:, len(columns) :]
+    table = np.array([tuple(row)[:-1] for row in rows], dtype=np.float64).reshape(len(rows), 2 * len(columns))
+    flipped = np.array([row[-1] for row in rows], dtype=np.bool_) if spec.target.classes else None
+    return table[:, : len(columns)], table[:, len(columns) :], flipped

@@ -9,6 +9,7 @@ DAG file parses in milliseconds: the estimator is built by a function that a tas
 from include.spec import gates
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Identifier, SpecModel, Task
+from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
 from include.spec.gates import Gate, default_gates
@@ -32,6 +33,7 @@ __all__ = [
     "ClassShare",
     "Columns",
     "Contract",
+    "DecisionThreshold",
     "EntityKey",
     "EstimatorBuilder",
     "EvaluationConfig",

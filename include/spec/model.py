@@ -12,6 +12,7 @@ from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringCon
 
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
+from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.gates import (
@@ -96,6 +97,8 @@ class ModelSpec(SpecModel):
         Columns of the query in ``features.sql``, which binds ``:period_start`` and ``:period_end``.
     estimator : callable
         Takes `Columns`, returns an unfitted scikit-learn estimator.
+    decision_threshold : DecisionThreshold or None
+        From which probability on a binary model predicts the second class; None: a row gets its most probable class.
     gates : tuple of Gate
         The requirements on a candidate before it is promoted; if empty, `default_gates` of the task.
     evaluation : EvaluationConfig
@@ -130,6 +133,7 @@ class ModelSpec(SpecModel):
     estimator: EstimatorBuilder = Field(exclude=True)
     window: TrainingWindow
     contract: Contract
+    decision_threshold: DecisionThreshold | None = None
     gates: tuple[InstanceOf[Gate], ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
     retrain_schedule: Cron | None = None
@@ -157,6 +161,8 @@ class ModelSpec(SpecModel):
             raise ValueError(f"a {self.task} target needs {count} classes; found {found}")
         if len(set(self.target.classes)) != found:
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
+        if self.decision_threshold is not None and self.task != "binary":
+            raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
         _check_named_features(self)
         return self
 

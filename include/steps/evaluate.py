@@ -39,17 +39,14 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     with resources.telemetry.step(spec.name, "evaluate"):
         data = training.read_training_data(spec, fitted.snapshot)
         scorers = {"candidate": load_scorer(VerifiedFiles(Path(fitted.folder), exported.digests))}
-        thresholds = dict(fitted.thresholds)
         if champion is not None:
-            scorers["champion"], threshold = _champion(spec, champion.to_version, resources)
-            if threshold is not None:
-                thresholds["champion"] = threshold
+            scorers["champion"] = _champion(spec, champion.to_version, resources)
         inputs = evaluation.EvaluationInput(
             holdout=data.holdout,
             truth=data.y_holdout,
             training=(data.x_train, data.y_train),
             baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
-            thresholds=thresholds,
+            thresholds=fitted.thresholds,
             split=split,
             served=_served_again(spec, split, resources),
         )
@@ -75,11 +72,10 @@ def gather_evidence(
     return Evidence(evaluation=compared, rehearsal=rehearsal, reproducibility=reproducibility, history=tuple(past))
 
 
-def _champion(spec: ModelSpec, version: int, resources: Resources) -> tuple[Scorer, float | None]:
-    """Return the champion's scorer, and the threshold that its training chose."""
+def _champion(spec: ModelSpec, version: int, resources: Resources) -> Scorer:
     registered = resources.ledger.version(spec.name, version)
     artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
-    return load_scorer(artifact), registered.evaluation.threshold
+    return load_scorer(artifact)
 
 
 def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:

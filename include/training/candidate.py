@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from include.errors import ConversionError
-from include.inference import GoldenRow, Scorer, check_golden
+from include.inference import GoldenRow, ModelSignature, Scorer, check_golden
 from include.provenance import file_digest
-from include.records import ExportedCandidate, FittedCandidate, SnapshotRef
+from include.records import ExportedCandidate, FittedCandidate, ParityReport, SnapshotRef
 from include.spec import ModelSpec
 from include.training.backend import Backend
-from include.training.data import read_training_data
+from include.training.data import TrainingData, read_training_data
 from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
-from include.training.onnx_parity import compare, find_collapsed_columns, find_divergent_step
+from include.training.onnx_parity import (
+    Subject,
+    batches_agree,
+    compare_holdout,
+    compare_rows,
+    expected_scores,
+    find_divergent_step,
+    margins,
+    single_rows_agree,
+    summarised,
+)
+from include.training.probes import make_probes
 from include.training.reproducibility import single_threaded_blas
-from include.training.threshold import choose_thresholds
+from include.training.threshold import choose_thresholds, decision_threshold
+from include.training.tree_splits import feature_thresholds
 
 ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
 LOCAL_BACKEND = Backend()
@@ -52,28 +66,77 @@ def fit_candidate(
     )
 
 
-def export_candidate(spec: ModelSpec, fitted: FittedCandidate) -> ExportedCandidate:
-    """Convert a candidate to ONNX, compare the two on the whole holdout, and record golden rows.
+@dataclass(frozen=True, slots=True)
+class ConvertedCandidate:
+    """A candidate's graph and signature, compared with the estimator."""
+
+    onnx: bytes
+    signature: ModelSignature
+    parity: ParityReport
+
+
+def convert_candidate(
+    spec: ModelSpec, estimator: Any, data: TrainingData, chosen_threshold: float | None = None
+) -> ConvertedCandidate:
+    """Convert an estimator, and compare its graph with it on the holdout and on probes.
+
+    Parameters
+    ----------
+    chosen_threshold : float, optional
+        The decision threshold that the declaration gives.
 
     Raises
     ------
     ConversionError
-        When a step does not convert.
+        When a step does not convert, or the estimator does not accept what the declaration lets in.
+    """
+    threshold = decision_threshold(spec, estimator, chosen_threshold)
+    signature = data.signature.model_copy(update={"decision_threshold": threshold})
+    onnx = export_onnx(spec, estimator)
+    scorer = Scorer(onnx, signature)
+    single_exact = single_rows_agree(scorer, data.x_holdout)
+    if not single_exact:
+        signature = signature.model_copy(update={"single_row_exact": False})
+        scorer = Scorer(onnx, signature)
+    spread = 1.0
+    if spec.task == "regression":
+        spread = max(float(np.std(expected_scores(estimator, data.x_holdout))), float(np.finfo(np.float32).tiny))
+    subject = Subject(spec.name, estimator, scorer, spec.parity_tolerance, spread)
+    kinds = [compare_holdout(subject, data.x_holdout)]
+    classes = spec.task != "regression"
+    probes = make_probes(
+        signature,
+        data.x_train,
+        feature_thresholds(onnx),
+        (lambda rows: margins(estimator, rows)) if classes else None,
+        spec.seed,
+    )
+    kinds += [found for found in (compare_rows(subject, each) for each in probes) if found.rows]
+    parity = summarised(
+        subject, kinds, single_row_exact=single_exact, batch_exact=batches_agree(scorer, data.x_holdout)
+    )
+    return ConvertedCandidate(onnx, signature, parity)
+
+
+def export_candidate(spec: ModelSpec, fitted: FittedCandidate) -> ExportedCandidate:
+    """Convert a candidate to ONNX, compare the two, and record golden rows.
+
+    Raises
+    ------
+    ConversionError
+        When a step does not convert, or the estimator does not accept what the declaration lets in.
     """
     folder = Path(fitted.folder)
-    estimator = _read(fitted, "model.joblib")
     data = read_training_data(spec, fitted.snapshot)
-    onnx = export_onnx(spec, estimator)
-    parity = compare(Scorer(onnx, data.signature), estimator, data.x_holdout, spec.parity_tolerance)
-    signature = data.signature.model_copy(update={"single_row_exact": parity.single_row_exact})
-    scorer = Scorer(onnx, signature)
+    converted = convert_candidate(spec, _read(fitted, "model.joblib"), data, fitted.thresholds.get("candidate"))
+    scorer = Scorer(converted.onnx, converted.signature)
     golden = golden_rows(scorer, data)
     check_golden(scorer, golden)
-    (folder / "model.onnx").write_bytes(onnx)
-    (folder / "signature.json").write_text(signature.to_json(), encoding="utf-8")
+    (folder / "model.onnx").write_bytes(converted.onnx)
+    (folder / "signature.json").write_text(converted.signature.to_json(), encoding="utf-8")
     (folder / "golden.json").write_bytes(_GOLDEN_ROWS.dump_json(golden, indent=1))
     return ExportedCandidate(
-        fitted=fitted, parity=parity, digests={name: file_digest(folder / name) for name in ARTIFACT_FILES}
+        fitted=fitted, parity=converted.parity, digests={name: file_digest(folder / name) for name in ARTIFACT_FILES}
     )
 
 
@@ -83,26 +146,28 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
     Raises
     ------
     ConversionError
-        Naming the first step after which the two differ.
+        Naming the first step after which the two differ, and the rows on which they do.
     """
     parity = exported.parity
-    if parity.passed:
-        return
-    data = read_training_data(spec, exported.fitted.snapshot)
-    advice = "Replace the step by one that converts faithfully, or do its work in features.sql."
-    collapsed = [spec.features[position].name for position in find_collapsed_columns(data.x_holdout)]
-    if collapsed:
-        advice = (
-            f"Values of {', '.join(collapsed)} lie as close as single precision can tell apart, and a threshold "
-            "between two of them is rounded: subtract an origin or use a coarser unit in features.sql. "
-            f"Otherwise: {advice}"
-        )
-    raise ConversionError(
-        spec.name,
-        find_divergent_step(_read(exported.fitted, "model.joblib"), data.x_holdout, spec.parity_tolerance),
-        f"ONNX answers differently on the holdout's {parity.rows:,} rows: by up to {parity.largest_difference:.3g} "
-        f"(allowed: {parity.tolerance:g}), with {parity.changed_labels:,} changed label(s)",
-        advice,
+    if not parity.passed:
+        data = read_training_data(spec, exported.fitted.snapshot)
+        raise divergence_error(spec, _read(exported.fitted, "model.joblib"), data, parity)
+
+
+def divergence_error(spec: ModelSpec, estimator: Any, data: TrainingData, parity: ParityReport) -> ConversionError:
+    """Return the error of a graph that does not answer as the estimator does."""
+    step = find_divergent_step(estimator, data.x_holdout, spec.parity_tolerance)
+    advice = "Replace the step by one of docs/reference/estimators.md that is exact, or do its work in features.sql."
+    off = [each for each in parity.kinds if each.largest_difference > parity.tolerance or each.changed_labels]
+    if not off:
+        return ConversionError(spec.name, step, "its last bits depend on the number of rows in a batch", advice)
+    shown = "; ".join(
+        f"{each.kind}: {each.rows:,} rows, largest difference {each.largest_difference:.3g}, changed labels "
+        f"{each.changed_labels:,}"
+        for each in off
+    )
+    return ConversionError(
+        spec.name, step, f"ONNX answers differently from scikit-learn (allowed: {parity.tolerance:g}): {shown}", advice
     )
 
 

@@ -1,51 +1,171 @@
-"""Compares the ONNX graph with the estimator on the whole holdout, and finds the first step that differs."""
+"""Compares the ONNX graph with the estimator, on the whole holdout and on probes, and finds what differs."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import Scorer
-from include.records import ParityReport
-from include.training.export import convert
+from include.errors import ConversionError, UnscorableRowsError
+from include.inference import ModelSignature, Scorer
+from include.records import ParityOfRows, ParityReport
+from include.training.conversion import UnconvertibleStepError, convert
+from include.training.probes import Probes
 
-SINGLE_ROWS = 200
-COLLAPSED_SHARE = 0.01
+Matrix = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+HOLDOUT: Final = "the holdout"
+BATCHES: Final = (2, 3, 7, 64, 1_000)
+SINGLE_ROWS: Final = 200
+NEAR_TIE: Final = 2e-7
+"""Two probabilities that differ by less, and do differ, are equal in single precision: either label is right."""
 
 
-def expected_scores(estimator: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is compared: a fitted estimator, and its graph in a scorer.
+
+    Parameters
+    ----------
+    model : str
+    estimator : object
+    scorer : Scorer
+    tolerance : float
+        Largest accepted difference: of a probability, or of a value relative to `spread`.
+    spread : float
+        The standard deviation of a regression's answers on the holdout; 1 for a classification.
+    """
+
+    model: str
+    estimator: Any
+    scorer: Scorer
+    tolerance: float
+    spread: float = 1.0
+
+    @property
+    def signature(self) -> ModelSignature:
+        """The signature that the scorer has."""
+        return self.scorer.signature
+
+
+def expected_scores(estimator: Any, matrix: Matrix | Floats) -> Floats:
     """Return scikit-learn's own answers, shape (n, n_classes), or (n, 1) for a regression."""
     answer = estimator.predict_proba(matrix) if hasattr(estimator, "predict_proba") else estimator.predict(matrix)
     return np.asarray(answer, dtype=np.float64).reshape(len(matrix), -1)
 
 
-def compare(scorer: Scorer, estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> ParityReport:
-    """Compare ONNX with scikit-learn on every row of `matrix`, shape (n_samples, n_features).
+def expected_labels(
+    signature: ModelSignature, estimator: Any, matrix: Matrix | Floats, scores: Floats
+) -> NDArray[np.intp]:
+    """Return the classes that scikit-learn predicts, or those of the decision threshold that is declared."""
+    if signature.decision_threshold is not None or not hasattr(estimator, "predict"):
+        return signature.labels(scores)
+    return np.asarray(estimator.predict(matrix), dtype=np.intp).reshape(-1)
 
-    The difference is of probabilities, or, for a regression, relative to the largest absolute
-    prediction.
+
+def compare_holdout(subject: Subject, matrix: Matrix) -> ParityOfRows:
+    """Compare on the rows of the holdout.
+
+    Raises
+    ------
+    ConversionError
+        When the estimator does not accept a row, or its two methods disagree.
     """
-    got, wanted = scorer.score(matrix), expected_scores(estimator, matrix)
-    scale = 1.0
-    # A tie within the tolerance (a forest split ten trees to ten) may fall either way: no change of label.
-    answered = np.take_along_axis(wanted, got.argmax(axis=1, keepdims=True), axis=1)[:, 0]
-    changed = int((wanted.max(axis=1) - answered > tolerance).sum())
-    if scorer.signature.task == "regression":
-        scale, changed = max(1e-12, float(np.abs(wanted).max())), 0
-    few = matrix[:SINGLE_ROWS]
-    alone = np.concatenate([scorer.score(few[i : i + 1]) for i in range(len(few))])
-    return ParityReport(
-        rows=len(matrix),
-        largest_difference=float(np.abs(got - wanted).max()) / scale,
-        changed_labels=changed,
-        tolerance=tolerance,
-        single_row_exact=bool((alone == scorer.score(few)).all()),
+    rows = Probes(HOLDOUT, matrix, [()] * len(matrix))
+    _require_one_label(subject, matrix)
+    return compare_rows(subject, rows)
+
+
+def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
+    """Compare on rows of one kind.
+
+    The estimator is given the row in single precision, as in its training. A row whose answer differs is given to it
+    in double precision as well: how it rounds inside is no difference of the graph.
+
+    Raises
+    ------
+    ConversionError
+        When the estimator does not accept a row that the declaration lets in.
+    """
+    if not len(probes.rows):
+        return ParityOfRows(kind=probes.kind, rows=0, largest_difference=0.0, changed_labels=0)
+    try:
+        wanted = expected_scores(subject.estimator, probes.rows)
+    except Exception as error:  # scikit-learn's own errors share no parent
+        raise _unaccepted(subject, probes, error) from error
+    got, answered = _scored(subject.scorer, probes.rows)
+    finite = np.isfinite(wanted).all(axis=1)
+    one_sided = finite & ~answered
+    if one_sided.any():
+        row = int(np.flatnonzero(one_sided)[0])
+        raise ConversionError(
+            subject.model,
+            type(subject.estimator).__name__,
+            f"ONNX has no answer for a row of the kind '{probes.kind}' that scikit-learn answers with "
+            f"{wanted[row].tolist()}",
+            _advice(subject, probes, row),
+        )
+    both = finite & answered
+    unrefused = int((answered & ~finite).sum())
+    differences, changed = _differences(subject, probes.rows[both], got[both], wanted[both])
+    return ParityOfRows(
+        kind=probes.kind,
+        rows=len(probes.rows),
+        # An answer where scikit-learn has none is as far off as can be.
+        largest_difference=float("inf") if unrefused else float(differences.max(initial=0.0)),
+        changed_labels=int(changed.sum()),
+        refused=int((~answered).sum()),
     )
 
 
-def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: float) -> str:
+def batches_agree(scorer: Scorer, matrix: Matrix) -> bool:
+    """Return whether rows have the same bits in batches of any size; matrix of shape (n_samples, n_features)."""
+    whole, answered = _scored(scorer, matrix)
+    matrix, whole = matrix[answered], whole[answered]
+    for size in BATCHES:
+        count = min(len(matrix), max(size, SINGLE_ROWS))
+        for start in range(0, count - size + 1, size):
+            part = scorer.score(matrix[start : start + size])
+            if part.tobytes() != np.ascontiguousarray(whole[start : start + size]).tobytes():
+                return False
+    return True
+
+
+def single_rows_agree(scorer: Scorer, matrix: Matrix) -> bool:
+    """Return whether a row alone has the bits that it has among others."""
+    few = matrix[:SINGLE_ROWS]
+    if len(few) < 2:  # one row is always alone
+        return True
+    whole, answered = _scored(scorer, few)
+    alone = [np.array(scorer.score_one(values)) for values in few[answered].tolist()]
+    return all(one.tobytes() == other.tobytes() for one, other in zip(alone, whole[answered], strict=True))
+
+
+def margins(estimator: Any, matrix: Matrix) -> Floats:
+    """Return how far apart the two most probable classes of each row are, shape (n_samples,)."""
+    ordered = np.sort(expected_scores(estimator, matrix), axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
+def summarised(
+    subject: Subject, kinds: list[ParityOfRows], *, single_row_exact: bool, batch_exact: bool
+) -> ParityReport:
+    """Put the comparisons of all kinds into one report."""
+    return ParityReport(
+        rows=sum(each.rows for each in kinds),
+        largest_difference=max(each.largest_difference for each in kinds),
+        changed_labels=sum(each.changed_labels for each in kinds),
+        tolerance=subject.tolerance,
+        single_row_exact=single_row_exact,
+        batch_exact=batch_exact,
+        kinds=tuple(kinds),
+    )
+
+
+def find_divergent_step(estimator: Any, matrix: Matrix, tolerance: float) -> str:
     """Return the first step of a pipeline after which ONNX and scikit-learn differ, or else the whole estimator."""
     import onnxruntime
 
@@ -53,7 +173,11 @@ def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: 
     for position in range(1, len(steps)):
         name, step = steps[position - 1]
         prefix = estimator[:position]
-        session = onnxruntime.InferenceSession(convert(prefix, matrix.shape[1]), providers=["CPUExecutionProvider"])
+        try:
+            graph = convert(prefix, matrix.shape[1], "transform")
+        except UnconvertibleStepError as error:
+            return error.step
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         got = session.run(None, {"X": matrix})[0]
         wanted = prefix.transform(matrix)
         wanted = wanted.toarray() if hasattr(wanted, "toarray") else np.asarray(wanted)
@@ -64,17 +188,129 @@ def find_divergent_step(estimator: Any, matrix: NDArray[np.float32], tolerance: 
     return f"{last[0]} ({type(last[1]).__name__})" if steps else type(estimator).__name__
 
 
-def find_collapsed_columns(matrix: NDArray[np.float32]) -> list[int]:
-    """Return the columns in which many values are neighbours in single precision.
+def _scored(scorer: Scorer, matrix: Matrix) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the scores, and which rows have one."""
+    answered = np.ones(len(matrix), dtype=np.bool_)
+    try:
+        return scorer.score(matrix), answered
+    except UnscorableRowsError as error:
+        answered[list(error.rows)] = False
+    scores = np.full((len(matrix), scorer.signature.outputs), np.nan)
+    if answered.any():
+        scores[answered], rest = _scored(scorer, matrix[answered])
+        answered[answered] = rest
+    return scores, answered
 
-    In ONNX, a tree's threshold half-way between two neighbours is rounded to one of them, and then one of the two is
-    on the wrong side.
+
+def _differences(subject: Subject, rows: Matrix, got: Floats, wanted: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return each row's difference, and whether its label changed."""
+    if not len(rows):
+        return np.empty(0), np.empty(0, dtype=np.bool_)
+    difference, changed = _against(subject, rows, got, wanted)
+    off = np.flatnonzero((difference > subject.tolerance) | changed)
+    if len(off):
+        exact = rows[off].astype(np.float64)
+        try:
+            in_double = expected_scores(subject.estimator, exact)
+        except Exception:  # noqa: BLE001  # it takes the row in one precision only, so that one counts
+            return difference, changed
+        other, other_changed = _against(subject, exact, got[off], in_double)
+        nearer = (other <= subject.tolerance) & ~other_changed
+        difference[off] = np.where(nearer, other, difference[off])
+        changed[off] &= ~nearer
+    return difference, changed
+
+
+def _against(subject: Subject, rows: Any, got: Floats, wanted: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    distance = np.abs(got - wanted).max(axis=1)
+    if subject.signature.task == "regression":
+        # Relative to the spread of the answers, or to the answer where that is far outside.
+        return distance / np.maximum(subject.spread, np.abs(wanted).max(axis=1)), np.zeros(len(got), dtype=np.bool_)
+    labels = expected_labels(subject.signature, subject.estimator, rows, wanted)
+    ours = subject.signature.labels(got)
+    return distance, (labels != ours) & ~_near_tie(subject, wanted, labels, ours)
+
+
+def _near_tie(subject: Subject, wanted: Floats, labels: NDArray[np.intp], ours: NDArray[np.intp]) -> NDArray[np.bool_]:
+    threshold, rows = subject.signature.decision_threshold, np.arange(len(wanted))
+    margin = wanted[:, 1] - threshold if threshold is not None else wanted[rows, labels] - wanted[rows, ours]
+    return np.asarray((margin != 0) & (np.abs(margin) <= NEAR_TIE))
+
+
+def _require_one_label(subject: Subject, matrix: Matrix) -> None:
+    """Refuse an estimator whose ``predict`` is not the class that its ``predict_proba`` says.
+
+    Probabilities and labels are served together, and must not contradict each other.
     """
-    found = []
-    for position in range(matrix.shape[1]):
-        values = np.unique(matrix[:, position])
-        values = values[np.isfinite(values)]
-        touching = np.nextafter(values[:-1], np.float32(np.inf)) == values[1:]
-        if touching.size and touching.mean() > COLLAPSED_SHARE:
-            found.append(position)
-    return found
+    if subject.signature.task == "regression" or subject.signature.decision_threshold is not None:
+        return
+    try:
+        wanted = expected_scores(subject.estimator, matrix)
+        labels = expected_labels(subject.signature, subject.estimator, matrix, wanted)
+    except Exception:  # noqa: BLE001  # the comparison of these rows reports it
+        return
+    rows = np.arange(len(wanted))
+    contrary = int((wanted.max(axis=1) - wanted[rows, labels] > NEAR_TIE).sum())
+    if contrary:
+        raise ConversionError(
+            subject.model,
+            type(subject.estimator).__name__,
+            f"its predict contradicts its predict_proba on {contrary:,} of {len(wanted):,} rows of the holdout",
+            "Wrap it in CalibratedClassifierCV, whose labels are its most probable classes.",
+        )
+
+
+def _unaccepted(subject: Subject, probes: Probes, error: Exception) -> ConversionError:
+    """Return the error that names the first row that the estimator does not accept, and the way out."""
+    for row in range(len(probes.rows)):
+        try:
+            expected_scores(subject.estimator, probes.rows[row : row + 1])
+        except Exception as own:  # noqa: BLE001  # see above
+            reason = (str(own).strip().splitlines() or [type(own).__name__])[0][:200]
+            return ConversionError(
+                subject.model,
+                _step_of(subject.estimator, probes.rows[row : row + 1]),
+                f"it does not accept a row that spec.py lets in ({probes.kind}): {reason}",
+                _advice(subject, probes, row),
+            )
+    return ConversionError(
+        subject.model,
+        type(subject.estimator).__name__,
+        f"it fails on rows of the kind '{probes.kind}': {error}",
+        _advice(subject, probes, 0),
+    )
+
+
+def _step_of(estimator: Any, row: Matrix) -> str:
+    """Return the step of a pipeline that does not accept a row."""
+    value: Any = row
+    for name, step in getattr(estimator, "steps", [])[:-1]:
+        if step is None or step == "passthrough":
+            continue
+        try:
+            value = step.transform(value)
+        except Exception:  # noqa: BLE001  # the point is to find which one raises, whatever it raises
+            return f"{name} ({type(step).__name__})"
+    if hasattr(estimator, "steps"):
+        name, last = estimator.steps[-1]
+        return f"{name} ({type(last).__name__})"
+    return type(estimator).__name__
+
+
+def _advice(subject: Subject, probes: Probes, row: int) -> str:
+    names = subject.signature.names
+    features = ", ".join(f"'{names[each]}'" for each in probes.features[row]) or "the features"
+    if "null" in probes.kind:
+        return f"Declare nullable=False for {features}, or impute (SimpleImputer) before this step."
+    if "unknown" in probes.kind:
+        return (
+            f"Set handle_unknown='ignore' in the encoder, or declare handle_unknown='error' for {features} in spec.py."
+        )
+    if "category" in probes.kind:
+        return (
+            f"No training row has this category of {features}: set handle_unknown='ignore' in the encoder, "
+            "or remove the category from spec.py."
+        )
+    if "range" in probes.kind or "zero" in probes.kind:
+        return f"Narrow minimum and maximum of {features} in spec.py, and keep out_of_range='error'."
+    return f"Look at {features}: which values spec.py allows, and which this step accepts."

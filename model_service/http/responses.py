@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from math import isnan
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from include.inference import ModelSignature
 
 
 class ClassPrediction(msgspec.Struct):
@@ -50,7 +51,9 @@ class BatchPrediction(PredictionResponse):
     predictions: list[Prediction]
 
 
-def to_predictions(classes: Sequence[str], scores: NDArray[np.float64]) -> list[Prediction]:
+def to_predictions(
+    classes: Sequence[str], scores: NDArray[np.float64], labels: NDArray[np.intp] | None
+) -> list[Prediction]:
     """Convert scores to one prediction per row.
 
     Parameters
@@ -58,20 +61,21 @@ def to_predictions(classes: Sequence[str], scores: NDArray[np.float64]) -> list[
     classes : sequence of str
         The classes of a classification; empty for a regression.
     scores : ndarray of float64, shape (n, n_classes) or (n, 1)
+    labels : ndarray of intp, shape (n,), or None
+        The position of each row's class.
     """
-    if not classes:
+    if labels is None:
         return [ValuePrediction(value) for (value,) in scores.tolist()]
-    best = scores.argmax(axis=1).tolist()
     return [
         ClassPrediction(classes[index], index, dict(zip(classes, row, strict=True)))
-        for index, row in zip(best, scores.tolist(), strict=True)
+        for index, row in zip(labels.tolist(), scores.tolist(), strict=True)
     ]
 
 
-def to_prediction(classes: Sequence[str], row: list[float]) -> Prediction:
+def to_prediction(signature: ModelSignature, row: list[float]) -> Prediction:
     """Convert the scores of one row, as `to_predictions` does for many."""
+    classes = signature.classes
     if not classes:
         return ValuePrediction(row[0])
-    # For so few values Python's max takes a fifth of NumPy's time. If a score is NaN, NumPy's rule decides.
-    index = int(np.argmax(row)) if isnan(sum(row)) else row.index(max(row))
+    index = signature.label(row)
     return ClassPrediction(classes[index], index, dict(zip(classes, row, strict=True)))

@@ -85,7 +85,12 @@ def predict_chunk(loaded: LoadedModel, chunk: JobChunk) -> bytes:
     RowsRejectedError
         With paths that refer to the whole body.
     """
-    return encode(to_predictions(loaded.classes, loaded.scorer.score(_matrix_of(loaded, chunk))))
+    matrix = _matrix_of(loaded, chunk)
+    try:
+        scores = loaded.scorer.score(matrix)
+    except RowsRejectedError as error:
+        raise _in_whole_body(error, chunk) from None
+    return encode(to_predictions(loaded.classes, scores, loaded.scorer.labels(scores)))
 
 
 def _matrix_of(loaded: LoadedModel, chunk: JobChunk) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from include.inference import Column
+from include.errors import UnscorableRowsError
+from include.inference import Column, at_path
 from model_service.http.request_context import RequestContext
 from model_service.http.responses import to_predictions
 from model_service.models.registry import LoadedModel
@@ -24,7 +25,7 @@ def infer(
     Raises
     ------
     RowsRejectedError
-        If values do not match the model's signature.
+        If values do not match the model's signature, or it has no answer for a row.
     """
     layout, rest = layouts.read(body, head_bytes, loaded)
     columns, tables = columns_of(layout, rest, loaded)
@@ -32,14 +33,18 @@ def infer(
     context.mark("decode")
     matrix = loaded.columns.encode(columns, layout.rows, layout.path_of, tables)
     context.mark("validate")
-    scores = loaded.scorer.score(matrix)
+    try:
+        scores = loaded.scorer.score(matrix)
+    except UnscorableRowsError as error:
+        raise at_path(error, "inputs.*[{}]".format) from None
     context.mark("predict")
     head = (loaded.model, str(loaded.version), layout.id)
     response = OutputWriter(loaded.scorer.signature).write(head, scores, layout.outputs)
     context.mark("encode")
     if context.capture_payload:
         context.inputs = _rows_of(columns)
-        context.outputs = to_predictions(loaded.classes, scores[:MAX_ROWS_PER_REQUEST])
+        first = scores[:MAX_ROWS_PER_REQUEST]
+        context.outputs = to_predictions(loaded.classes, first, loaded.scorer.labels(first))
     return response
 
 

@@ -53,6 +53,7 @@ class OutputWriter:
 
     def __init__(self, signature: ModelSignature) -> None:
         self._classes = signature.classes
+        self._labels_of = signature.labels
         self._labels = _label_writer(signature.classes)
 
     def write(
@@ -67,7 +68,7 @@ class OutputWriter:
         requested : tuple of (name, whether in binary format)
             As in `RequestLayout.outputs`.
         """
-        best = scores.argmax(axis=1) if self._classes else None
+        best = self._labels_of(scores) if self._classes else None
         tensors: list[OutputTensor] = []
         buffers: list[bytes] = []
         for name, as_binary in requested:
@@ -85,7 +86,7 @@ class OutputWriter:
         )
 
     def _output(
-        self, name: str, scores: NDArray[np.float64], best: NDArray[np.int64] | None, *, as_binary: bool
+        self, name: str, scores: NDArray[np.float64], best: NDArray[np.intp] | None, *, as_binary: bool
     ) -> tuple[OutputTensor, bytes]:
         rows = len(scores)
         if name == "value" or best is None:

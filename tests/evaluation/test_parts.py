@@ -129,7 +129,7 @@ def test_p_values_are_corrected_as_benjamini_and_hochberg_published() -> None:
 def test_rates_of_groups_by_hand() -> None:
     table = pa.table({"old": [True] * 4 + [False] * 2})
     truth, said = np.array([1, 1, 0, 0, 0, 0]), np.array([0.9, 0.2, 0.6, 0.1, 0.1, 0.2])
-    no, yes = group_rates(table, truth, np.column_stack([1 - said, said]), 0.5, ["old"])
+    no, yes = group_rates(table, truth, said >= 0.5, ["old"])
     assert (yes.rows, yes.selection_rate, yes.true_positive_rate, yes.false_positive_rate) == (4, 0.5, 0.5, 0.5)
     assert (no.rows, no.selection_rate, no.true_positive_rate, no.false_positive_rate) == (2, 0.0, None, 0.0)
 

@@ -14,10 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from include.inference.row_order import MAX_SPLITS, METADATA_KEY
-from include.training.export import convert
+from include.training.conversion import convert as convert_method
 from include.training.tree_splits import with_row_order
 
 WIDTH = 4
+
+
+def convert(estimator: object, width: int) -> bytes:
+    return convert_method(estimator, width, "predict_proba")
 
 
 @pytest.fixture(scope="module")

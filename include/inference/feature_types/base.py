@@ -56,11 +56,14 @@ class FeatureType(ABC, Generic[F]):
     block_bounds : tuple of float or None
         Bounds of a type whose columns are numbers, so that many columns are written and checked at once.
         None: each column is written by its own writer.
+    missing_code : float
+        What a null is in the matrix.
     """
 
     tensor_type: ClassVar[str]
     json_tensor_type: ClassVar[str]
     block_bounds: tuple[float, float] | None = None
+    missing_code: ClassVar[float] = MISSING
 
     def __init_subclass__(cls, *, declaration: type[Feature], **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -125,6 +128,10 @@ class FeatureType(ABC, Generic[F]):
         """Yield JSON values that must be rejected, each with a sentence; equal sentences, equal cases."""
         if not self.feature.nullable:
             yield None, "a missing value where none may be missing"
+
+    def probe_values(self) -> Iterator[tuple[str, float]]:
+        """Yield what the matrix can hold and training rows may not, each with the kind of probe that it is."""
+        yield from ()
 
     # Data: contract, training, evaluation
 

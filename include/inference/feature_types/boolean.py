@@ -89,6 +89,11 @@ class BooleanType(FeatureType[Boolean], declaration=Boolean):
         yield from super().invalid_values()
         yield "yes", "a string in place of true or false"
 
+    def probe_values(self) -> Iterator[tuple[str, float]]:
+        """Yield false and true."""
+        for value in (0.0, 1.0):
+            yield "false and true", value
+
     def slice_codes(self, column: FloatColumn) -> tuple[NDArray[np.intp], list[str]]:
         """Cut into missing, false and true."""
         return np.where(np.isnan(column), 0, column + 1).astype(np.intp), ["missing", "false", "true"]

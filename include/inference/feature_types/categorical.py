@@ -35,6 +35,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
     tensor_type = BYTES
     json_tensor_type = BYTES
     tensor_types = (BYTES,)
+    missing_code = NO_CATEGORY
 
     def __init__(self, feature: Categorical) -> None:
         super().__init__(feature)
@@ -111,6 +112,13 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         yield 7, "a number in place of a category"
         if self.rejects_unknown:
             yield "no such category", "an unknown category"
+
+    def probe_values(self) -> Iterator[tuple[str, float]]:
+        """Yield the code of each category, and of an unknown one where that is accepted."""
+        for code in range(len(self.feature.categories)):
+            yield "each category", float(code)
+        if not self.rejects_unknown:
+            yield "an unknown category", NO_CATEGORY
 
     def column_checks(self) -> Iterator[Check]:
         """Yield the checks of nulls and, where no other is accepted, of the declared categories."""

@@ -115,6 +115,17 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
             feature = self.feature
             yield feature.maximum + 1 + abs(feature.maximum), "a number beyond its range"
 
+    def probe_values(self) -> Iterator[tuple[str, float]]:
+        """Yield the ends of what is accepted, the next numbers inside, zeros and the smallest numbers."""
+        low, high = (np.float32(each) for each in self.block_bounds)
+        inside = [np.nextafter(low, np.float32(0)), np.nextafter(high, np.float32(0))]
+        for value in (low, high, *inside):
+            yield "at the ends of the range", float(value)
+        smallest = np.finfo(np.float32).smallest_subnormal
+        for value in (np.float32(0), np.float32(-0.0), smallest, -smallest):
+            if low <= value <= high:
+                yield "zero, minus zero and denormal numbers", float(value)
+
     def column_checks(self) -> Iterator[Check]:
         """Yield the checks of nulls and of the range."""
         feature = self.feature

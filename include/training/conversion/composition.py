@@ -34,7 +34,12 @@ _each_method(
     "sklearn.HalvingRandomSearchCV",
     attribute="best_estimator_",
 )
-_each_method("sklearn.TunedThresholdClassifierCV", "sklearn.SelfTrainingClassifier", "sklearn.FrozenEstimator", attribute="estimator_")
+_each_method(
+    "sklearn.TunedThresholdClassifierCV",
+    "sklearn.SelfTrainingClassifier",
+    "sklearn.FrozenEstimator",
+    attribute="estimator_",
+)
 
 
 def _register_pipeline() -> None:
@@ -50,7 +55,9 @@ def _register_pipeline() -> None:
         @converts("sklearn.RFE", "sklearn.RFECV", method=method)
         def selected(conversion: Conversion, selector: Any, x: Tensor) -> Tensor:
             x = conversion.graph.columns(x, selector.get_support(indices=True))
-            found: Tensor = x if method == "transform" else getattr(conversion, method)(selector.estimator_, x, "estimator_")
+            found: Tensor = (
+                x if method == "transform" else getattr(conversion, method)(selector.estimator_, x, "estimator_")
+            )
             return found
 
     for each in _METHODS:
@@ -150,7 +157,7 @@ def _applied(conversion: Conversion, function: Any, x: Tensor, arguments: bool =
     name = getattr(function, "__name__", repr(function))
     return conversion.refuse(
         f"its function '{name}' is Python code, which does not convert",
-        "Use one of numpy's log, log1p, exp, expm1, sqrt, square, abs, sign, floor, ceil; or do the work in features.sql.",
+        "Use one of numpy's log, log1p, exp, expm1, sqrt, square, abs, sign, floor, ceil, or do it in features.sql.",
     )
 
 
@@ -298,7 +305,9 @@ def _stacked_value(conversion: Conversion, stacking: Any, x: Tensor) -> Tensor:
 def _stacked(conversion: Conversion, stacking: Any, x: Tensor) -> Tensor:
     graph, parts = conversion.graph, []
     classifier = hasattr(stacking, "classes_")
-    methods = [each for each, (_, step) in zip(stacking.stack_method_, stacking.estimators, strict=False) if step != "drop"]
+    methods = [
+        each for each, (_, step) in zip(stacking.stack_method_, stacking.estimators, strict=False) if step != "drop"
+    ]
     for (name, step), method in zip(_named(stacking), methods, strict=True):
         if classifier and method == "predict":
             conversion.refuse(f"{name} gives labels to the final estimator", "Use an estimator with probabilities.")

@@ -254,9 +254,7 @@ def _ada_votes(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
 def _votes_of_any(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
     graph, votes, classes = conversion.graph, None, boosting.n_classes_
     positions = graph.constant(np.arange(classes).reshape(1, -1), "int64")
-    for number, (estimator, weight) in enumerate(
-        zip(boosting.estimators_, boosting.estimator_weights_, strict=False)
-    ):
+    for number, (estimator, weight) in enumerate(zip(boosting.estimators_, boosting.estimator_weights_, strict=False)):
         found = conversion.predict_proba(estimator, x, f"estimators_[{number}]")
         chosen = graph.node("ArgMax", found.name, axis=1, keepdims=1)
         vote = graph.node(
@@ -284,9 +282,7 @@ def _ada_value(conversion: Conversion, boosting: Any, x: Tensor) -> Tensor:
     answers = node.make(graph, graph.cast(x, "float32"), len(trees))
     count = graph.constant([len(trees)], "int64")
     ascending, order = graph.name("topk"), graph.name("topk")
-    graph.nodes.append(
-        helper.make_node("TopK", [answers.name, count], [ascending, order], axis=1, largest=0, sorted=1)
-    )
+    graph.nodes.append(helper.make_node("TopK", [answers.name, count], [ascending, order], axis=1, largest=0, sorted=1))
     weights = graph.constant(np.asarray(boosting.estimator_weights_, dtype=np.float64)[: len(trees)])
     reached = graph.node("CumSum", graph.node("Gather", weights, order, axis=0), graph.constant(1, "int64"))
     whole = graph.node("Gather", reached, graph.constant([len(trees) - 1], "int64"), axis=1)

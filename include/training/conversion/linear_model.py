@@ -49,7 +49,9 @@ _CLASSIFIERS = (
 )
 
 
-@converts(*(f"sklearn.{each}" for each in _REGRESSORS if each not in ("CCA", "TransformedTargetRegressor")), method="predict")
+@converts(
+    *(f"sklearn.{each}" for each in _REGRESSORS if each not in ("CCA", "TransformedTargetRegressor")), method="predict"
+)
 def _linear_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     return conversion.graph.affine(x, _columns_of(model.coef_), model.intercept_)
 
@@ -64,7 +66,12 @@ def _columns_of(coefficients: Any) -> NDArray[np.float64]:
     return np.atleast_2d(np.asarray(dense, dtype=np.float64)).T
 
 
-@converts("sklearn.LinearDiscriminantAnalysis", "sklearn.LogisticRegression", "sklearn.LogisticRegressionCV", method="predict_proba")
+@converts(
+    "sklearn.LinearDiscriminantAnalysis",
+    "sklearn.LogisticRegression",
+    "sklearn.LogisticRegressionCV",
+    method="predict_proba",
+)
 def _logistic_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, decision = conversion.graph, _linear_decision(conversion, model, x)
     return graph.with_complement(graph.sigmoid(decision)) if decision.width == 1 else graph.softmax(decision)
@@ -164,7 +171,11 @@ def _perceptron_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
 def _layers(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, last = conversion.graph, len(model.coefs_) - 1
     for position, (weights, offset) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
-        x = _activated(conversion, graph.affine(x, weights, offset), model.out_activation_ if position == last else model.activation)
+        x = _activated(
+            conversion,
+            graph.affine(x, weights, offset),
+            model.out_activation_ if position == last else model.activation,
+        )
     return x
 
 

@@ -251,7 +251,10 @@ def _spline(conversion: Conversion, splines: Any, x: Tensor) -> Tensor:
             "Use extrapolation='constant' or 'continue', or KBinsDiscretizer.",
         )
     graph = conversion.graph
-    parts = [_spline_column(graph, splines, each, graph.columns(x, [column])) for column, each in enumerate(splines.bsplines_)]
+    parts = [
+        _spline_column(graph, splines, each, graph.columns(x, [column]))
+        for column, each in enumerate(splines.bsplines_)
+    ]
     kept = slice(0, None) if splines.include_bias else slice(0, -1)
     trimmed = [graph.columns(each, range(each.width)[kept]) for each in parts]
     return graph.cast(graph.concat(trimmed), x.dtype)
@@ -288,7 +291,12 @@ def _piece_coefficients(spline: Any, inner: NDArray[np.float64]) -> NDArray[np.f
 
     degree = spline.k
     middle = inner[:-1]
-    return np.stack([spline.derivative(power)(middle) / factorial(power) if power else spline(middle) for power in range(degree, -1, -1)])
+    return np.stack(
+        [
+            spline.derivative(power)(middle) / factorial(power) if power else spline(middle)
+            for power in range(degree, -1, -1)
+        ]
+    )
 
 
 @converts("sklearn.PowerTransformer", method="transform")
@@ -384,7 +392,7 @@ def _imputed(conversion: Conversion, imputer: Any, x: Tensor) -> Tensor:
         return graph.node("Equal", values.name, graph.constant([[missing]], values.dtype))
 
     kept = np.arange(x.width) if imputer.keep_empty_features else np.flatnonzero(~np.isnan(statistics))
-    values = graph.columns(x, kept)
+    values = graph.columns(x, kept.tolist())
     filled = graph.where(is_missing(values), values, statistics[kept])
     if imputer.indicator_ is None:
         return filled
@@ -451,4 +459,4 @@ _SELECTORS: Final = (
 
 @converts(*(f"sklearn.{each}" for each in _SELECTORS), method="transform")
 def _selected(conversion: Conversion, selector: Any, x: Tensor) -> Tensor:
-    return conversion.graph.columns(x, selector.get_support(indices=True))
+    return conversion.graph.columns(x, selector.get_support(indices=True).tolist())

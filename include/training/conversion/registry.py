@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, NoReturn
@@ -46,10 +47,16 @@ def converts(*classes: str, method: Method) -> Callable[[Converter], Converter]:
     return register
 
 
-def class_key(estimator: Any) -> str:
-    """Return the name under which the class of an estimator is registered."""
-    cls = type(estimator)
-    return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
+def _converter_of(estimator: Any, method: Method) -> Converter | None:
+    """Return the converter of the estimator's class, or of a class whose method it inherits unchanged."""
+    own = inspect.getattr_static(type(estimator), method, None)
+    for cls in type(estimator).__mro__:
+        if inspect.getattr_static(cls, method, None) is not own:
+            return None
+        found = _CONVERTERS.get((f"{cls.__module__.partition('.')[0]}.{cls.__name__}", method))
+        if found is not None:
+            return found
+    return None
 
 
 class Conversion:
@@ -64,7 +71,7 @@ class Conversion:
 
     def transform(self, step: Any, x: Tensor, name: str = "") -> Tensor:
         """Add what ``step.transform`` does."""
-        if step is None or isinstance(step, str) and step == "passthrough":
+        if step is None or (isinstance(step, str) and step == "passthrough"):
             return x
         return self._convert(step, "transform", x, name)
 
@@ -99,7 +106,7 @@ class Conversion:
 
     def _convert(self, step: Any, method: Method, x: Tensor, name: str) -> Tensor:
         with self._at(step, name):
-            own = _CONVERTERS.get((class_key(step), method))
+            own = _converter_of(step, method)
             if own is not None:
                 return own(self, step, x)
             from include.training.conversion.skl2onnx_steps import convert_by_skl2onnx

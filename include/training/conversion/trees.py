@@ -70,7 +70,7 @@ def constant_tree(weight: float, target: int = 0) -> Tree:
 
 
 class TreeEnsembleNode:
-    """Collects trees into the attributes of one TreeEnsemble node. Their weights are added in the order of the trees."""
+    """Collects trees into the attributes of one TreeEnsemble node; weights are added in the order of the trees."""
 
     def __init__(self) -> None:
         self._columns: dict[str, list[Any]] = {
@@ -116,7 +116,7 @@ class TreeEnsembleNode:
         }
         for name, values in added.items():
             self._columns[name].append(values)
-        for node in np.flatnonzero(inner):
+        for node in np.flatnonzero(inner).tolist():
             if node in tree.members:
                 self._members += [*tree.members[node], np.nan]
         self._nodes += int(inner.sum())
