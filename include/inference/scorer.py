@@ -30,7 +30,7 @@ from include.records import Record
 
 onnxruntime.set_default_logger_severity(4)  # its errors are raised as well; its warnings are about the graph
 
-_FAILURES: Final = (Fail, InvalidArgument, RuntimeException)
+_FAILURES: Final = (Fail, InvalidArgument, RuntimeException, RuntimeError)
 """How ONNX Runtime says that a graph failed while it ran."""
 SUM_TOLERANCE: Final = 1e-15
 """Within this distance of 1, probabilities of double precision add up to 1."""
@@ -171,10 +171,12 @@ class Scorer:
                 raise unscorable(np.flatnonzero(~finite).tolist(), "its score is not a finite number")
             return scores
         total = _row_sums(scores)
-        inside = (np.abs(total - 1.0) <= SUM_TOLERANCE) & (scores.min(axis=1) >= 0.0) & (scores.max(axis=1) <= 1.0)
+        lowest, highest = scores.min(axis=1), scores.max(axis=1)
+        inside = (np.abs(total - 1.0) <= SUM_TOLERANCE) & (lowest >= 0.0) & (highest <= 1.0)
         if inside.all():
             return scores
-        near = np.abs(total - 1.0) <= MAX_SUM_ERROR  # NaN compares false
+        error = np.maximum(np.abs(total - 1.0), np.maximum(-lowest, highest - 1.0))
+        near = error <= MAX_SUM_ERROR  # NaN compares false
         if not near.all():
             raise unscorable(np.flatnonzero(~near).tolist(), "its scores are not probabilities that add up to 1")
         clipped = scores[~inside].clip(0.0, 1.0)

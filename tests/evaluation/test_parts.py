@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from include.evaluation.blocks import Blocks
@@ -15,8 +17,8 @@ from include.evaluation.slice_finder import bin_features, row_losses, worst_slic
 from include.evaluation.slices import group_rates, parts_of, slice_metrics
 from include.inference import ModelSignature, Scorer
 from include.inference.batch import encode_batch
-from include.spec import Boolean, Categorical, EntityKey, Numeric, Slice
-from include.training.export import convert
+from include.spec import Boolean, Categorical, DecisionThreshold, EntityKey, Numeric, Slice
+from include.training.conversion import convert
 from include.training.threshold import best_threshold
 
 FEATURES = (
@@ -201,7 +203,7 @@ def test_the_card_draws_what_matters_most_first() -> None:
     table, truth, scores, _ = rows()
     matrix = np.nan_to_num(encode_batch(table, SIGNATURE), nan=5.0)
     model = LogisticRegression(max_iter=500).fit(matrix, truth)
-    scorer = Scorer(convert(model, 3), SIGNATURE)
+    scorer = Scorer(convert(model, 3, "predict_proba"), SIGNATURE)
 
     class Spec:
         name, task, seed = "m", "binary", 0
@@ -215,6 +217,34 @@ def test_the_card_draws_what_matters_most_first() -> None:
     assert len(card.model_dump_json()) < 100_000
 
 
-def test_the_threshold_is_the_one_with_the_best_f1() -> None:
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        (DecisionThreshold(maximize="f1"), 0.5),
+        (DecisionThreshold(costs=(1, 1)), 0.7),  # 0.5, 0.7: one error each
+        (DecisionThreshold(costs=(1, 5)), 0.5),
+        (DecisionThreshold(costs=(5, 1)), 0.7),
+        (DecisionThreshold(positive_rate=0.5), 0.7),
+        (DecisionThreshold(positive_rate=0.1), np.nextafter(0.9, 1)),
+    ],
+)
+def test_the_threshold_is_the_best_one_for_what_is_declared(declared: DecisionThreshold, wanted: float) -> None:
     positive, score = np.array([0, 0, 1, 1, 1], dtype=bool), np.array([0.1, 0.6, 0.5, 0.7, 0.9])
-    assert best_threshold(positive, score) == 0.5
+    assert best_threshold(declared, positive, score) == wanted
+
+
+SCORES = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])), min_size=1, max_size=30)
+
+
+@given(SCORES, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_no_threshold_costs_less_than_the_one_that_is_chosen(
+    rows, false_positive: float, false_negative: float
+) -> None:
+    positive, score = np.array([each for each, _ in rows]), np.array([each for _, each in rows])
+
+    def cost(threshold: float) -> float:
+        selected = score >= threshold
+        return false_positive * (selected & ~positive).sum() + false_negative * (~selected & positive).sum()
+
+    chosen = best_threshold(DecisionThreshold(costs=(false_positive, false_negative)), positive, score)
+    assert cost(chosen) == pytest.approx(min(cost(each) for each in score))

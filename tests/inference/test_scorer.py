@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from include.errors import ArtifactError
+from include.errors import ArtifactError, UnscorableRowsError
 from include.inference import GoldenRow, ModelSignature, Scorer, check_golden, load_golden, load_scorer
 from include.provenance import VerifiedFiles, file_digest
-from tests.graphs import failing_graph
+from tests.graphs import answering, failing_graph
 
 Sign = Callable[..., ModelSignature]
 Export = Callable[[Any, np.ndarray], bytes]
@@ -46,13 +49,68 @@ def test_a_linear_model_does_too_when_its_signature_says_that_one_row_alone_is_n
     assert alone.tobytes() == batch.tobytes()
 
 
-def test_scores_are_doubles_that_hold_exactly_the_single_precision_numbers(
+def test_probabilities_of_single_precision_add_up_to_1_and_keep_their_order(
     forest: bytes, iris: np.ndarray, iris_signature: Sign
 ) -> None:
-    scores = Scorer(forest, iris_signature()).score(iris)
-    assert scores.dtype == np.float64
-    assert scores.shape == (150, 3)
-    assert (scores == scores.astype(np.float32).astype(np.float64)).all()
+    """A sum of many weights in single precision may be 1.0000013, and another class then -1.3e-06."""
+    scorer = Scorer(forest, iris_signature())
+    scores = scorer.score(iris)
+    assert (scores.dtype, scores.shape) == (np.float64, (150, 3))
+    raw = onnxruntime.InferenceSession(forest, providers=["CPUExecutionProvider"]).run(None, {"X": iris})[1]
+    np.testing.assert_allclose(scores, raw, atol=1e-6)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=3e-16, rtol=0)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    np.testing.assert_array_equal(scorer.labels(scores), raw.argmax(axis=1))
+
+
+FIXED = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda row: sum(row) > 1e-3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(FIXED, min_size=1, max_size=5), noise=st.floats(-3e-5, 3e-5))
+def test_what_a_graph_gives_becomes_probabilities_alone_as_among_others(
+    rows: list[list[float]], noise: float, iris_signature: Sign
+) -> None:
+    wanted = np.array([np.divide(row, sum(row)) for row in rows])
+    scorer = Scorer(answering(wanted + noise), iris_signature())
+    matrix = np.repeat(np.arange(len(rows), dtype=np.float32)[:, None], 4, axis=1)
+    scores = scorer.score(matrix)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=3e-16, rtol=0)
+    np.testing.assert_allclose(scores, wanted, atol=2e-4)
+    assert scores.tolist() == [scorer.score_one(row) for row in matrix.tolist()]
+
+
+@pytest.mark.parametrize("wrong", [[np.nan, 0, 1], [np.inf, 0, 0], [0, 0, 0], [0.5, 0.2, 0.2], [1, 1, 1], [-1, 1, 1]])
+def test_what_is_no_probability_is_never_an_answer(wrong: list[float], iris_signature: Sign) -> None:
+    scorer = Scorer(answering(np.array([[0.2, 0.3, 0.5], wrong])), iris_signature())
+    good, bad = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
+    assert scorer.score_one([0.0] * 4) == [0.2, 0.3, 0.5]
+    with pytest.raises(
+        UnscorableRowsError, match=r"\$\.features\[2\]: expected a row for which"
+    ):
+        scorer.score(np.concatenate([good, good, bad]))
+    with pytest.raises(UnscorableRowsError, match="add up to 1"):
+        scorer.score_one([1.0] * 4)
+
+
+def test_the_rows_at_which_a_graph_fails_are_named(iris_signature: Sign) -> None:
+    scorer = Scorer(failing_graph(4, 3), iris_signature())
+    matrix = np.zeros((5, 4), np.float32)
+    matrix[[1, 3]] = 50
+    with pytest.raises(UnscorableRowsError, match="indices element out of data bounds") as failed:
+        scorer.score(matrix)
+    assert failed.value.rows == (1, 3)
+
+
+def test_a_decision_threshold_gives_the_label_alone_as_among_others(iris_signature: Sign) -> None:
+    signature = iris_signature(task="binary", classes=("no", "yes"), decision_threshold=0.3)
+    scores = np.array([[0.71, 0.29], [0.7, 0.3], [0.2, 0.8]])
+    assert signature.labels(scores).tolist() == [signature.label(row) for row in scores.tolist()] == [0, 1, 1]
+    plain = iris_signature(task="binary", classes=("no", "yes"))
+    assert plain.labels(np.array([[0.5, 0.5]])).tolist() == [plain.label([0.5, 0.5])] == [0]
+    with pytest.raises(ValueError, match="cannot have a decision_threshold"):
+        iris_signature(decision_threshold=0.3)
 
 
 def test_a_regression_has_one_score_a_row(regression: Scorer) -> None:
@@ -98,9 +156,9 @@ def test_a_graph_and_a_signature_that_do_not_belong_together_are_refused(
     signature = iris_signature()
     with pytest.raises(ArtifactError, match=r"shape \(n, 3\)"):
         Scorer(forest, iris_signature(features=signature.features[:3]))
-    with pytest.raises(ArtifactError, match="expected 2 float32 score"):
+    with pytest.raises(ArtifactError, match="expected 2 float score"):
         Scorer(forest, iris_signature(task="binary", classes=("a", "b")))
-    with pytest.raises(ArtifactError, match="expected 3 float32 score"):
+    with pytest.raises(ArtifactError, match="expected 3 float score"):
         Scorer(export(LinearRegression().fit(iris, iris[:, 0]), iris), signature)
 
 
