@@ -58,7 +58,7 @@ def test_probabilities_of_single_precision_add_up_to_1_and_keep_their_order(
     assert (scores.dtype, scores.shape) == (np.float64, (150, 3))
     raw = onnxruntime.InferenceSession(forest, providers=["CPUExecutionProvider"]).run(None, {"X": iris})[1]
     np.testing.assert_allclose(scores, raw, atol=1e-6)
-    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=3e-16, rtol=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-15, rtol=0)
     assert ((scores >= 0) & (scores <= 1)).all()
     np.testing.assert_array_equal(scorer.labels(scores), raw.argmax(axis=1))
 
@@ -76,7 +76,7 @@ def test_what_a_graph_gives_becomes_probabilities_alone_as_among_others(
     matrix = np.repeat(np.arange(len(rows), dtype=np.float32)[:, None], 4, axis=1)
     scores = scorer.score(matrix)
     assert ((scores >= 0) & (scores <= 1)).all()
-    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=3e-16, rtol=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-15, rtol=0)
     np.testing.assert_allclose(scores, wanted, atol=2e-4)
     assert scores.tolist() == [scorer.score_one(row) for row in matrix.tolist()]
 
