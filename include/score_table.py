@@ -87,7 +87,7 @@ def columns_of(
             ScoreColumn(name, "double precision", comment, rows=_score(position))
             for position, (name, comment) in enumerate(_answers(classes))
         ),
-        *([ScoreColumn(LABEL, "text", "The most probable class", rows="label")] if classes else []),
+        *([ScoreColumn(LABEL, "text", "The class that is predicted", rows="label")] if classes else []),
         ScoreColumn(VERSION, "integer", "Version of the model that scored the row, see sluice.model_version"),
         ScoreColumn(SCORED_AT, "timestamptz", "When the partition was scored", default="now()"),
     )

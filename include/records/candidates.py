@@ -54,6 +54,11 @@ class ParityReport(Record):
     kinds: tuple[ParityOfRows, ...] = ()
 
     @property
+    def probes(self) -> int:
+        """The number of rows that are probes, not of the holdout."""
+        return sum(each.rows for each in self.kinds[1:])
+
+    @property
     def passed(self) -> bool:
         """Whether no answer differs by more than the declared tolerance and no label changed."""
         return self.largest_difference <= self.tolerance and self.changed_labels == 0 and self.batch_exact

@@ -117,8 +117,8 @@ class ModelSpec(SpecModel):
     reproducible : bool
         Whether each candidate is trained twice; both trainings must give the same bytes of ONNX.
     parity_tolerance : float
-        Maximum difference between ONNX and scikit-learn on the holdout: of a probability, or, for a
-        regression, relative to the largest absolute prediction.
+        Maximum difference between ONNX and scikit-learn, on the holdout and on probes: of a probability, or, for a
+        regression, relative to the standard deviation of the predictions (and to a prediction far outside it).
     """
 
     name: Identifier

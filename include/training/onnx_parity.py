@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 HOLDOUT: Final = "the holdout"
 BATCHES: Final = (2, 3, 7, 64, 1_000)
 SINGLE_ROWS: Final = 200
+WRONG: Final = 1e300
+"""The difference of an answer that must not be one."""
 NEAR_TIE: Final = 2e-7
 """Two probabilities that differ by less, and do differ, are equal in single precision: either label is right."""
 
@@ -103,7 +105,7 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
         row = int(np.flatnonzero(one_sided)[0])
         raise ConversionError(
             subject.model,
-            type(subject.estimator).__name__,
+            _last_step(subject.estimator),
             f"ONNX has no answer for a row of the kind '{probes.kind}' that scikit-learn answers with "
             f"{wanted[row].tolist()}",
             _advice(subject, probes, row),
@@ -115,7 +117,7 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
         kind=probes.kind,
         rows=len(probes.rows),
         # An answer where scikit-learn has none is as far off as can be.
-        largest_difference=float("inf") if unrefused else float(differences.max(initial=0.0)),
+        largest_difference=WRONG if unrefused else float(differences.max(initial=0.0)),
         changed_labels=int(changed.sum()),
         refused=int((~answered).sum()),
     )
@@ -184,8 +186,7 @@ def find_divergent_step(estimator: Any, matrix: Matrix, tolerance: float) -> str
         scale = max(1.0, float(np.nanmax(np.abs(wanted))))
         if got.shape != wanted.shape or not np.allclose(got, wanted, atol=tolerance * scale, rtol=0, equal_nan=True):
             return f"{name} ({type(step).__name__})"
-    last = steps[-1] if steps else ("", estimator)
-    return f"{last[0]} ({type(last[1]).__name__})" if steps else type(estimator).__name__
+    return _last_step(estimator)
 
 
 def _scored(scorer: Scorer, matrix: Matrix) -> tuple[Floats, NDArray[np.bool_]]:
@@ -254,7 +255,7 @@ def _require_one_label(subject: Subject, matrix: Matrix) -> None:
     if contrary:
         raise ConversionError(
             subject.model,
-            type(subject.estimator).__name__,
+            _last_step(subject.estimator),
             f"its predict contradicts its predict_proba on {contrary:,} of {len(wanted):,} rows of the holdout",
             "Wrap it in CalibratedClassifierCV, whose labels are its most probable classes.",
         )
@@ -266,7 +267,7 @@ def _unaccepted(subject: Subject, probes: Probes, error: Exception) -> Conversio
         try:
             expected_scores(subject.estimator, probes.rows[row : row + 1])
         except Exception as own:  # noqa: BLE001  # see above
-            reason = (str(own).strip().splitlines() or [type(own).__name__])[0][:200]
+            reason = (str(own).strip().splitlines() or [type(own).__name__])[0][:200].rstrip(".")
             return ConversionError(
                 subject.model,
                 _step_of(subject.estimator, probes.rows[row : row + 1]),
@@ -275,7 +276,7 @@ def _unaccepted(subject: Subject, probes: Probes, error: Exception) -> Conversio
             )
     return ConversionError(
         subject.model,
-        type(subject.estimator).__name__,
+        _last_step(subject.estimator),
         f"it fails on rows of the kind '{probes.kind}': {error}",
         _advice(subject, probes, 0),
     )
@@ -291,6 +292,10 @@ def _step_of(estimator: Any, row: Matrix) -> str:
             value = step.transform(value)
         except Exception:  # noqa: BLE001  # the point is to find which one raises, whatever it raises
             return f"{name} ({type(step).__name__})"
+    return _last_step(estimator)
+
+
+def _last_step(estimator: Any) -> str:
     if hasattr(estimator, "steps"):
         name, last = estimator.steps[-1]
         return f"{name} ({type(last).__name__})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, Final
 
 import numpy as np
@@ -252,8 +253,11 @@ def _by_temperature(conversion: Conversion, calibrator: Any, found: Tensor, deci
     if decides:
         logits = graph.affine(found, np.array([[-1.0, 1.0]])) if found.width == 1 else found
         return graph.softmax(graph.elementwise("Mul", logits, [power]))
-    # The softmax of power * log(p) is p^power, divided by the sum.
-    raised = graph.elementwise("Pow", graph.elementwise("Add", found, [float(np.finfo(np.float64).eps)]), [power])
+    from sklearn.calibration import _convert_to_logits
+
+    smallest = float(signature(_convert_to_logits).parameters["eps"].default)
+    # The softmax of power * log(p + smallest) is (p + smallest)^power, divided by the sum.
+    raised = graph.elementwise("Pow", graph.elementwise("Add", found, [smallest]), [power])
     return graph.divided_by_sum(raised)
 
 
