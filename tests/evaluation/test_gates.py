@@ -344,15 +344,19 @@ CASES = [
         OnnxParity(),
         seen(parity=parity()),
         seen(parity=parity(changed=2)),
-        "ONNX and scikit-learn on 900 rows (0 of them probes): largest difference 1e-07, changed labels 2; "
-        "limits 1e-05 and 0: failed",
+        (
+            "ONNX and scikit-learn on 900 rows (0 of them probes): largest difference 1e-07, changed labels 2; "
+            "limits 1e-05 and 0: failed"
+        ),
     ),
     (
         OnnxParity(tolerance=1e-9),
         seen(parity=parity(1e-10)),
         seen(parity=parity(1e-7)),
-        "ONNX and scikit-learn on 900 rows (0 of them probes): largest difference 1e-07, changed labels 0; "
-        "limits 1e-09 and 0: failed",
+        (
+            "ONNX and scikit-learn on 900 rows (0 of them probes): largest difference 1e-07, changed labels 0; "
+            "limits 1e-09 and 0: failed"
+        ),
     ),
     (
         Reproducible(),

@@ -86,9 +86,7 @@ def test_what_is_no_probability_is_never_an_answer(wrong: list[float], iris_sign
     scorer = Scorer(answering(np.array([[0.2, 0.3, 0.5], wrong])), iris_signature())
     good, bad = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
     assert scorer.score_one([0.0] * 4) == [0.2, 0.3, 0.5]
-    with pytest.raises(
-        UnscorableRowsError, match=r"\$\.features\[2\]: expected a row for which"
-    ):
+    with pytest.raises(UnscorableRowsError, match=r"\$\.features\[2\]: expected a row for which"):
         scorer.score(np.concatenate([good, good, bad]))
     with pytest.raises(UnscorableRowsError, match="add up to 1"):
         scorer.score_one([1.0] * 4)

@@ -24,12 +24,12 @@ _TREE_REGRESSORS = tuple(f"sklearn.{each}Regressor" for each in _TREES)
 
 @converts(*_TREE_CLASSIFIERS, method="predict_proba")
 def _tree_proba(conversion: Conversion, tree: Any, x: Tensor) -> Tensor:
-    return _class_sums(conversion, [tree], x)
+    return _class_means(conversion, [tree], x)
 
 
 @converts(*(f"sklearn.{each}Classifier" for each in _FORESTS), method="predict_proba")
 def _forest_proba(conversion: Conversion, forest: Any, x: Tensor) -> Tensor:
-    return _mean(conversion, _class_sums(conversion, forest.estimators_, x), len(forest.estimators_))
+    return _class_means(conversion, forest.estimators_, x)
 
 
 @converts(*_TREE_REGRESSORS, method="predict")
@@ -47,25 +47,30 @@ def _mean(conversion: Conversion, sums: Tensor, count: int) -> Tensor:
     return conversion.graph.elementwise("Div", sums, [float(count)]) if count > 1 else sums
 
 
-def _class_sums(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:
-    """Add up the class shares of the leaves, each class in the order of the trees."""
-    node, classes = TreeEnsembleNode(), 1
+def _class_means(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:
+    """Return the mean of the class shares of the leaves, each class added in the order of the trees.
+
+    A leaf has one weight. So the trees are there once if each leaf holds one class, as in fully grown trees; otherwise
+    once for the second of two classes, whose complement is the first; otherwise once for each class.
+    """
     for tree in trees:
         _require_one_output(conversion, tree)
-        shares = tree.tree_.value[:, 0, :]
-        classes = shares.shape[1]
-        drawn = _drawn(tree.tree_, shares[:, 0])
-        for each in _one_a_class(drawn, shares):
-            node.add(each)
-    return node.make(conversion.graph, conversion.graph.cast(x, "float32"), classes)
-
-
-def _one_a_class(tree: Tree, shares: NDArray[np.float64]) -> list[Tree]:
-    """Return the tree once if each leaf holds one class; otherwise once for each class, since a leaf has one weight."""
-    leaves = tree.left == -1
-    if (shares[leaves].max(axis=1) == 1.0).all():
-        return [replace(tree, weight=np.ones(len(shares)), target=shares.argmax(axis=1))]
-    return [replace(tree, weight=shares[:, each], target=each) for each in range(shares.shape[1])]
+    shares = [tree.tree_.value[:, 0, :] for tree in trees]
+    classes, node = shares[0].shape[1], TreeEnsembleNode()
+    pure = all(
+        (each[tree.tree_.children_left == -1].max(axis=1) == 1.0).all()
+        for tree, each in zip(trees, shares, strict=True)
+    )
+    targets = [1] if classes == 2 else range(classes)  # two classes
+    for tree, each in zip(trees, shares, strict=True):
+        if pure:
+            node.add(replace(_drawn(tree.tree_, np.ones(len(each))), target=each.argmax(axis=1)))
+        else:
+            for place, target in enumerate(targets):
+                node.add(replace(_drawn(tree.tree_, each[:, target]), target=place))
+    sums = node.make(conversion.graph, conversion.graph.cast(x, "float32"), classes if pure else len(targets))
+    means = _mean(conversion, sums, len(trees))
+    return conversion.graph.with_complement(means) if means.width < classes else means
 
 
 def _value_sum(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:
@@ -211,7 +216,7 @@ def _drawn_histogram(predictor: Any, categories: dict[int, NDArray[np.float64]])
 def _probabilities(conversion: Conversion, raw: Tensor) -> Tensor:
     """Return the probabilities of a log-loss: of two classes by the sigmoid, of more by the softmax."""
     graph = conversion.graph
-    return graph.with_complement(graph.sigmoid(raw)) if raw.width == 1 else graph.softmax(raw)
+    return graph.of_two_classes(raw) if raw.width == 1 else graph.softmax(raw)
 
 
 # AdaBoost and bagging

@@ -154,6 +154,13 @@ class Graph:
         one = self.constant([[1.0]])
         return Tensor(self.node("Div", one, self.node("Add", power, one)), x.width, "float64")
 
+    def of_two_classes(self, x: Tensor) -> Tensor:
+        """Return ``[sigmoid(-x), sigmoid(x)]`` of shape (n, 2), for `x` of shape (n, 1), in double."""
+        wide = self.cast(x, "float64")
+        powers = self.node("Pow", self.constant([[np.e, 1 / np.e]]), wide.name)
+        one = self.constant([[1.0]])
+        return Tensor(self.node("Div", one, self.node("Add", powers, one)), 2, "float64")
+
     def softmax(self, x: Tensor) -> Tensor:
         """Return exp(x) of each row, divided by its sum, in double."""
         wide = self.cast(x, "float64")

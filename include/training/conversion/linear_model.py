@@ -74,7 +74,7 @@ def _columns_of(coefficients: Any) -> NDArray[np.float64]:
 )
 def _logistic_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, decision = conversion.graph, _linear_decision(conversion, model, x)
-    return graph.with_complement(graph.sigmoid(decision)) if decision.width == 1 else graph.softmax(decision)
+    return graph.of_two_classes(decision) if decision.width == 1 else graph.softmax(decision)
 
 
 @converts("sklearn.SGDClassifier", method="predict_proba")
