@@ -24,7 +24,7 @@ from include.inference.encoder import RowEncoder
 from include.inference.field_errors import unscorable
 from include.inference.model_signature import ModelSignature
 from include.inference.row_order import METADATA_KEY, MIN_ROWS, RowOrder, read_row_order
-from include.inference.single_row import SingleRow, Tensor
+from include.inference.single_row import SingleRow, TensorSpec
 from include.provenance import VerifiedFiles
 from include.records import Record
 
@@ -88,7 +88,7 @@ class Scorer:
                 f"signature.json says; found an output of {found.dtype}, shape {found.shape} for {len(blank)} row(s). "
                 "Train the model again."
             )
-        given, taken = Tensor(self._input, blank.shape), Tensor(self._output[0], found.shape, found.dtype)
+        given, taken = TensorSpec(self._input, blank.shape), TensorSpec(self._output[0], found.shape, found.dtype)
         one = SingleRow(self._session, given, taken)
         with _run_by_onnxruntime(signature.model, "a row of zeros"):
             one.score(blank[0].tolist())

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 
-class Tensor(NamedTuple):
+class TensorSpec(NamedTuple):
     """A name of the graph's, and the shape and type that it has here."""
 
     name: str
@@ -39,12 +39,12 @@ class SingleRow:
     Parameters
     ----------
     session : onnxruntime.InferenceSession
-    given, taken : Tensor
+    given, taken : TensorSpec
         The graph's input, float32, and the output that holds the scores. Their first axis has as many places as the
         graph is to be given copies of the row; the first copy's scores are taken.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, given: Tensor, taken: Tensor) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, given: TensorSpec, taken: TensorSpec) -> None:
         self._session = session
         self._given, self._taken = given, taken
         # What `InferenceSession.run_with_iobinding` calls.

@@ -175,7 +175,7 @@ def test_a_row_without_a_finite_score_is_refused_by_its_key(harness: Harness) ->
     harness.fill(6)
     with harness.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE source.parcels SET weight = 'NaN' WHERE parcel_id LIKE '%%3%%'")
-    with pytest.raises(ReconciliationError, match=r"expected a finite score for every row; found none for key .*3"):
+    with pytest.raises(ReconciliationError, match=r"rows for which the model has an answer; found 1 in a batch .*3"):
         harness.stage(harness.plan(6))
     assert harness.staging == []
 

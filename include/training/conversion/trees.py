@@ -157,16 +157,16 @@ class TreeEnsembleNode:
 def _with_a_split(leaf: Tree) -> Tree:
     """Return the tree of one leaf with a root above it, which the operator needs."""
 
-    def twice(values: NDArray[Any]) -> NDArray[Any]:
+    def three_times(values: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([values[:1]] * 3)
 
-    target = leaf.target if isinstance(leaf.target, int) else twice(leaf.target)
+    target = leaf.target if isinstance(leaf.target, int) else three_times(leaf.target)
     return Tree(
         feature=np.zeros(3, dtype=np.int64),
         threshold=np.zeros(3),
         left=np.array([1, -1, -1]),
         right=np.array([2, -1, -1]),
         missing_left=np.ones(3, dtype=np.bool_),
-        weight=twice(leaf.weight),
+        weight=three_times(leaf.weight),
         target=target,
     )
