@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
+from include.errors import ArtifactError, NotEnoughDataError, PrecisionError, TargetError
 from include.inference.feature_types import FeatureType, feature_type
 from include.inference.model_signature import ModelSignature
 from include.provenance import file_digest
@@ -21,6 +21,12 @@ from include.spec import Feature, ModelSpec
 from include.training.snapshot import within
 
 MAX_MERGED_SHARE = 0.05
+# A prediction that is rounded to single precision carries an error of variance spacing^2 / 12. At a spacing of 1e-3
+# standard deviations that is 8e-8 of the target's variance, so R^2 falls by less than 1e-7: nobody can see it. A linear
+# model also adds up in single precision, with a few such errors, still far below 1e-5. Beyond, the loss grows with the
+# square: 1.76e9 + x, x of 70, has a spacing of 1.8 standard deviations and loses a quarter of R^2. The sums of squares
+# that intervals are made from stay exact, too: at this bound a value is at most 8,400 standard deviations.
+MAX_TARGET_SPACING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +62,19 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
     ArtifactError
         When the file is not what its digest says.
     PrecisionError
-        When a feature's values merge in single precision.
+        When values of a feature or of the target merge in single precision, or are beyond it.
+    TargetError
+        When the target has a value that no estimator can learn.
     NotEnoughDataError
-        When the training rows lack a class.
+        When the training rows lack a class, or any value of a feature whose categories are learned.
     """
     _check_digest(snapshot)
     file = pq.ParquetFile(snapshot.path, memory_map=True)
     times = _column(file, spec.event_time)
     train, holdout = within(times, snapshot.split.train), within(times, snapshot.split.holdout)
     labels = _column(file, spec.target.column)
-    y_train = _labels(spec, labels.filter(train))
-    _check_classes(spec, y_train)
+    y_train, y_holdout = _labels(spec, labels.filter(train)), _labels(spec, labels.filter(holdout))
+    _check_target(spec, y_train, y_holdout)
     x_train = np.empty((len(y_train), len(spec.features)), dtype=np.float32)
     x_holdout = np.empty((pc.sum(holdout).as_py() or 0, len(spec.features)), dtype=np.float32)
     features = []
@@ -76,16 +84,20 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
         declared = feature_type(feature)
         _check_precision(spec, declared, seen)
         learned = declared.learn(seen)
+        _check_categories(spec, learned)
         encode = feature_type(learned).arrow_encoder()
-        x_train[:, position] = encode(seen)
-        x_holdout[:, position] = encode(column.filter(holdout))
+        _check_numbers(spec, feature, column)
+        with np.errstate(over="ignore"):  # a number beyond single precision is refused just below
+            x_train[:, position] = encode(seen)
+            x_holdout[:, position] = encode(column.filter(holdout))
+        _check_finite(spec, feature, x_train[:, position], x_holdout[:, position])
         features.append(learned)
     return TrainingData(
         signature=_signature(spec, tuple(features)),
         x_train=x_train,
         y_train=y_train,
         x_holdout=x_holdout,
-        y_holdout=_labels(spec, labels.filter(holdout)),
+        y_holdout=y_holdout,
         holdout=_rows(file, spec, snapshot.split.holdout),
     )
 
@@ -131,6 +143,35 @@ def _check_digest(snapshot: SnapshotRef) -> None:
         )
 
 
+def _check_numbers(spec: ModelSpec, feature: Feature, column: pa.ChunkedArray) -> None:
+    """Reject NaN: in the matrix it would be taken for a null, which the service would refuse or impute."""
+    if pa.types.is_floating(column.type) and (found := pc.sum(pc.is_nan(column)).as_py()):
+        raise PrecisionError(
+            f"model '{spec.name}': feature '{feature.name}': expected numbers or null; found NaN in {found:,} row(s). "
+            f"Return null for it in features.sql: nullif({feature.name}, 'NaN')."
+        )
+
+
+def _check_finite(spec: ModelSpec, feature: Feature, *parts: NDArray[np.float32]) -> None:
+    """Reject infinity, and numbers that single precision cannot hold: no estimator can learn from them."""
+    found = sum(int(np.isinf(part).sum()) for part in parts)
+    if found:
+        raise PrecisionError(
+            f"model '{spec.name}': feature '{feature.name}': expected numbers within single precision, up to "
+            f"{np.finfo(np.float32).max:.2g}; found infinity or a larger number in {found:,} row(s). "
+            f"Return null or a bound for it in features.sql, such as least({feature.name}, 1e6)."
+        )
+
+
+def _check_categories(spec: ModelSpec, learned: Feature) -> None:
+    if learned.kind == "categorical" and not learned.categories:
+        raise NotEnoughDataError(
+            f"model '{spec.name}': feature '{learned.name}': expected categories to learn in the training rows; found "
+            "null in every row. Mend the column in features.sql, remove the feature from spec.py, or declare its "
+            "`categories`."
+        )
+
+
 def _check_precision(spec: ModelSpec, declared: FeatureType[Any], train: pa.ChunkedArray) -> None:
     """Reject a feature whose values merge in single precision, in which models are served."""
     merged = declared.merged_values(train)
@@ -146,7 +187,62 @@ def _check_precision(spec: ModelSpec, declared: FeatureType[Any], train: pa.Chun
         )
 
 
-def _check_classes(spec: ModelSpec, y_train: NDArray[np.int64] | NDArray[np.float64]) -> None:
+def _check_target(spec: ModelSpec, y_train: NDArray[Any], y_holdout: NDArray[Any]) -> None:
+    for part, y in (("training", y_train), ("holdout", y_holdout)):
+        if spec.target.classes:
+            _check_declared(spec, part, y)
+        else:
+            _check_values(spec, part, y)
+    if spec.target.classes:
+        _check_classes(spec, y_train)
+    else:
+        _check_target_precision(spec, y_train)
+
+
+def _check_declared(spec: ModelSpec, part: str, y: NDArray[np.int64]) -> None:
+    if undeclared := int((y < 0).sum()):
+        raise TargetError(
+            spec.name,
+            spec.target.column,
+            part,
+            f"expected one of {', '.join(spec.target.classes)}; found another value in {undeclared:,} row(s)",
+            "Declare the class in spec.py, or return null in features.sql for rows without a valid label.",
+        )
+
+
+def _check_values(spec: ModelSpec, part: str, y: NDArray[np.float64]) -> None:
+    nan, infinite = int(np.isnan(y).sum()), int(np.isinf(y).sum())
+    if nan or infinite:
+        name = spec.target.column
+        raise TargetError(
+            spec.name,
+            name,
+            part,
+            f"expected numbers; found NaN in {nan:,} and infinity in {infinite:,} row(s)",
+            "Return null for them in features.sql, and the rows are left out of training: "
+            f"CASE WHEN {name} BETWEEN -1e300 AND 1e300 THEN {name} END.",
+        )
+
+
+def _check_target_precision(spec: ModelSpec, y: NDArray[np.float64]) -> None:
+    """Reject a target that loses accuracy in single precision, in which predictions are served."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(np.std(y))
+        if spread == 0:
+            return
+        spacing = np.spacing(np.abs(y).astype(np.float32)).astype(np.float64)
+        relative = float(np.sqrt(np.mean(spacing**2))) / spread
+    if relative <= MAX_TARGET_SPACING:  # false for NaN: beyond the largest single-precision number
+        return
+    raise PrecisionError(
+        f"model '{spec.name}': target '{spec.target.column}': expected values that single precision can tell apart; "
+        f"found {len(np.unique(y)):,} distinct values around {np.median(y):.10g} with a standard deviation of "
+        f"{spread:.4g}, where single precision has a step of {np.median(spacing):.4g}. Predict the difference to an "
+        f"origin or use another unit in features.sql, such as {spec.target.column} - {np.floor(y.min()):.10g}."
+    )
+
+
+def _check_classes(spec: ModelSpec, y_train: NDArray[Any]) -> None:
     missing = [label for index, label in enumerate(spec.target.classes) if not (y_train == index).any()]
     if missing:
         raise NotEnoughDataError(
