@@ -10,17 +10,17 @@ class EstimatorError(SluiceError):
 
     Parameters
     ----------
-    step : str
-        The part of the estimator at fault, such as ``logisticregression (LogisticRegression)``.
+    subject : str
+        What is at fault, such as ``step logisticregression (LogisticRegression)``.
     found : str
-        What is wrong with it, as the continuation of "step ...".
+        What is wrong with it, as the continuation of `subject`.
     advice : str
         What to do next, as whole sentences.
     """
 
-    def __init__(self, model: str, step: str, found: str, advice: str) -> None:
-        super().__init__(f"model '{model}': step {step} {found}. {advice} Nothing was trained; the champion stays.")
-        self.model, self.step = model, step
+    def __init__(self, model: str, subject: str, found: str, advice: str) -> None:
+        super().__init__(f"model '{model}': {subject} {found}. {advice} Nothing was trained; the champion stays.")
+        self.model, self.subject = model, subject
 
 
 class TargetError(SluiceError):

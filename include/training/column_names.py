@@ -268,12 +268,12 @@ class _Resolver:
     def _selected(self, selector: Any, given: _Input, step: str) -> list[int]:
         """Return the positions of the features that a `make_column_selector` takes."""
         included, excluded = _as_list(selector.dtype_include), _as_list(selector.dtype_exclude)
-        unknown = [dtype for dtype in included if not any(_has_dtype(kind, dtype) for kind in _DTYPES)]
-        if unknown:
+        # One of several may be in vain, such as int64 beside float64; if all are, the step would be given nothing.
+        if included and not any(_has_dtype(kind, dtype) for kind in _DTYPES for dtype in included):
             raise EstimatorError(
                 self._spec.name,
                 step,
-                f"selects columns of dtype {', '.join(map(str, unknown))}, which no feature has",
+                f"selects columns of dtype {', '.join(map(str, included))}, which no feature has",
                 "Numbers are float32 or float64, categories object, category or str, and booleans bool.",
             )
         pattern = selector.pattern

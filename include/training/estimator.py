@@ -35,8 +35,8 @@ def build_estimator(spec: ModelSpec) -> Any:
     estimator = _built(spec)
     _check_interface(spec, estimator)
     _check_task(spec, estimator)
-    if spec.task != "regression" and not _composed(estimator):
-        require_probabilities(spec, estimator)  # the answer of a composed one is known only when it is fitted
+    if spec.task != "regression" and not any(_composed(part) for _, part in named_parts(estimator)):
+        require_probabilities(spec, estimator)  # whether a composed one has them is known only when it is fitted
     unseeded = {
         name: spec.seed
         for name, value in estimator.get_params(deep=True).items()
@@ -62,7 +62,7 @@ def require_probabilities(spec: ModelSpec, estimator: Any) -> None:
 
 
 def named_parts(estimator: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every estimator within an estimator, outermost first, with its name such as ``prep.scale (Scaler)``."""
+    """Yield every estimator within an estimator, outermost first, with its name, such as ``step scale (Scaler)``."""
     yield step_name("", estimator), estimator
     for name, part in estimator.get_params(deep=True).items():
         if hasattr(part, "get_params") and not inspect.isclass(part):
@@ -72,22 +72,25 @@ def named_parts(estimator: Any) -> Iterator[tuple[str, Any]]:
 def step_name(path: str, part: Any) -> str:
     """Return how errors name a part: its path within the estimator, and its class."""
     shown = path.replace("__", ".")
-    return f"{shown} ({type(part).__name__})" if shown else type(part).__name__
+    return f"step {shown} ({type(part).__name__})" if shown else f"step {type(part).__name__}"
 
 
 def last_step(estimator: Any) -> tuple[str, Any]:
-    """Return the part that predicts, with its name: the last step of a pipeline, or else the estimator."""
+    """Return the part that predicts, with its name: the last step of a pipeline, within a search too."""
     path, part = "", estimator
-    while getattr(part, "steps", None):
-        name, last = part.steps[-1]
+    while True:
+        if getattr(part, "steps", None):
+            name, part = part.steps[-1]
+        elif hasattr(part, "refit") and hasattr(part, "estimator"):
+            name, part = "estimator", getattr(part, "best_estimator_", part.estimator)
+        else:
+            return step_name(path, part), part
         path = f"{path}__{name}" if path else name
-        part = last
-    return step_name(path, part), part
 
 
 def one_line(error: BaseException) -> str:
     """Return the type and the first line of an error; of many fits that failed in a search, the last one's."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     if "fits failed" in lines[0]:
@@ -106,22 +109,22 @@ def _built(spec: ModelSpec) -> Any:
             advice = "Install the package where trainings run, or use another estimator."
         elif isinstance(error, LookupError | ValueError):
             advice = f"Correct it in spec.py; the features are: {', '.join(spec.columns.names)}."
-        step = f"'{_builder(spec)}'{_place(error)}"
-        raise EstimatorError(spec.name, step, f"fails: {one_line(error)}", advice) from error
+        subject = f"{_builder(spec)}{_place(error)}"
+        raise EstimatorError(spec.name, subject, f"fails: {one_line(error)}", advice) from error
 
 
 def _builder(spec: ModelSpec) -> str:
-    return str(getattr(spec.estimator, "__name__", "estimator"))
+    return f"function {getattr(spec.estimator, '__name__', 'estimator')} in spec.py"
 
 
 def _place(error: BaseException) -> str:
     """Return the last line of a declaration that the error came through."""
     lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename.endswith("spec.py")]
-    return f" (spec.py, line {lines[-1]})" if lines else ""
+    return f", line {lines[-1]}," if lines else ""
 
 
 def _check_interface(spec: ModelSpec, estimator: Any) -> None:
-    step = f"'{_builder(spec)}'"
+    step = _builder(spec)
     expected = "expected to return an unfitted estimator, such as HistGradientBoostingClassifier(); found"
     if inspect.isclass(estimator):
         advice = f"Call the class: return {estimator.__name__}()."
@@ -151,7 +154,8 @@ def _check_task(spec: ModelSpec, estimator: Any) -> None:
         found = f"is a {kind}, and the task is {spec.task}"
         raise EstimatorError(spec.name, step, found, _other_kind(spec, name))
     if kind in ("clusterer", "outlier_detector", "density_estimator"):
-        found = f"is a {kind.replace('_', ' ')}, which learns no target, and the task is {spec.task}"
+        article = "an" if kind[0] == "o" else "a"
+        found = f"is {article} {kind.replace('_', ' ')}, which learns no target, and the task is {spec.task}"
     elif not hasattr(estimator, "predict") and not _composed(last):
         found = f"predicts nothing: it has no predict, and the task is {spec.task}"
     else:
@@ -169,10 +173,9 @@ def _kind(estimator: Any) -> str | None:
     return None if kind is None else str(kind)
 
 
-def _composed(estimator: Any) -> bool:
-    """Return whether the estimator's last step has other estimators in it, such as a search or a stack."""
-    _, last = last_step(estimator)
-    params = last.get_params(deep=False) if hasattr(last, "get_params") else {}
+def _composed(part: Any) -> bool:
+    """Return whether other estimators are parameters of the part, as of a search or a stack; a pipeline's are steps."""
+    params = part.get_params(deep=False) if hasattr(part, "get_params") else {}
     return "estimators" in params or any(hasattr(value, "get_params") for value in params.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,28 +50,29 @@ def explain_failed_fit(
     """Return the error to raise when ``estimator.fit(x, y)`` raised `error`."""
     step = _failing_step(estimator, error)
     missing = np.isnan(x).sum(axis=0)
-    empty = [f"{spec.features[at].name}" for at in np.flatnonzero(missing == len(x))]
-    if empty:
-        return EstimatorError(
-            spec.name,
-            step,
-            f"cannot be trained on {rows}: {', '.join(empty[:MAX_LISTED])} is null in every one of them "
-            f"({one_line(error)})",
-            "Mend the column in features.sql, or remove the feature from spec.py.",
-        )
+    empty = np.flatnonzero(missing == len(x))
+    if len(empty) and _fails_for(spec, estimator, x, y, error, empty):
+        named = _listed(spec.features[at].name for at in empty)
+        found = f"cannot be trained on {rows}: {named} is null in every one of them ({one_line(error)})"
+        advice = "Mend the column in features.sql, or remove the feature from spec.py."
+        return EstimatorError(spec.name, step, found, advice)
     if missing.any() and _is_of_nulls(error):
         features = _null_features(spec, estimator, x, y)
-        named = [f"{spec.features[at].name} ({missing[at]:,} of {len(x):,})" for at in features[:MAX_LISTED]]
-        more = f" and {len(features) - MAX_LISTED} more" if len(features) > MAX_LISTED else ""
-        return EstimatorError(
-            spec.name,
-            step,
-            f"takes no nulls, and these features have them in {rows}: {', '.join(named)}{more}",
+        named = _listed(f"{spec.features[at].name} ({missing[at]:,} of {len(x):,})" for at in features)
+        found = f"takes no nulls, and these features have them in {rows}: {named}"
+        advice = (
             "Impute them before that step (SimpleImputer), use an estimator that takes nulls such as "
-            "HistGradientBoosting, or fill them in features.sql and declare nullable=False.",
+            "HistGradientBoosting, or fill them in features.sql and declare nullable=False."
         )
+        return EstimatorError(spec.name, step, found, advice)
     advice = next((text for pattern, text in _ADVICE if pattern.search(str(error))), _GENERAL)
     return EstimatorError(spec.name, step, f"cannot be trained on {rows}: {one_line(error)}", advice)
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - MAX_LISTED} more" if len(every) > MAX_LISTED else ""
+    return ", ".join(every[:MAX_LISTED]) + more
 
 
 def _is_of_nulls(error: Exception) -> bool:
@@ -84,16 +85,13 @@ def _failing_step(estimator: Any, error: Exception) -> str:
     Meta-estimators fit copies, so a part is recognised by its class; among several, by its parameters too.
     """
     parts = list(named_parts(estimator))
+    named = _NAMED_CLASS.search(str(error))  # a fit in another process, or within a search, leaves its text alone
     for found in _objects_in(error):
         same = [(name, part) for name, part in parts if type(part) is type(found)]
-        if same:
+        if same and (named is None or named[1] == type(found).__name__):
             return next((name for name, part in same if repr(part) == repr(found)), same[0][0])
-    named = _NAMED_CLASS.search(str(error))  # a fit in another process leaves its text alone
-    if named:
-        same = [(name, part) for name, part in parts if type(part).__name__ == named[1]]
-        if same:
-            return same[-1][0]
-    return parts[0][0]
+    of_class = [name for name, part in parts if named is not None and type(part).__name__ == named[1]]
+    return of_class[0] if of_class else parts[0][0]
 
 
 def _objects_in(error: BaseException) -> Iterator[Any]:
@@ -109,18 +107,31 @@ def _objects_in(error: BaseException) -> Iterator[Any]:
             yield found
 
 
+def _fails_for(
+    spec: ModelSpec,
+    estimator: Any,
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    error: Exception,
+    empty: NDArray[np.intp],
+) -> bool:
+    """Return whether the error goes away when the features that are all null are filled, on a few rows."""
+    rows = _sample(spec, x, y)
+    filled = x[rows]
+    filled[:, empty] = (np.arange(len(rows)) % 2)[:, None]
+    again = _error_of(estimator, filled, y[rows])
+    return again is None or one_line(again) != one_line(error)
+
+
 def _null_features(spec: ModelSpec, estimator: Any, x: NDArray[np.float32], y: NDArray[Any]) -> list[int]:
     """Return the features whose nulls reach a step that takes none: not those that are imputed on their way.
 
     Each is tried alone, on a few rows with all other nulls filled. If none of them fails alone, or the time is over,
     every feature with nulls that is not known to be harmless is returned.
     """
-    from sklearn.base import clone
-
     suspects = [int(at) for at in np.flatnonzero(np.isnan(x).any(axis=0))]
     rows = _sample(spec, x, y)
-    filled = x[rows]
-    filled = np.where(np.isnan(filled), np.float32(0), filled)
+    filled = np.nan_to_num(x[rows])
     started = time.monotonic()
     harmless = set()
     for at in suspects:
@@ -128,16 +139,23 @@ def _null_features(spec: ModelSpec, estimator: Any, x: NDArray[np.float32], y: N
             break
         tried = filled.copy()
         tried[::2, at] = np.nan
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                clone(estimator).fit(tried, y[rows])
-        except Exception as error:  # noqa: BLE001  # an estimator may raise anything
-            if not _is_of_nulls(error):
-                harmless.add(at)
-        else:
+        found = _error_of(estimator, tried, y[rows])
+        if found is None or not _is_of_nulls(found):
             harmless.add(at)
     return [at for at in suspects if at not in harmless] or suspects
+
+
+def _error_of(estimator: Any, x: NDArray[np.float32], y: NDArray[Any]) -> Exception | None:
+    """Return the error that a copy of the estimator raises when it is fitted, or None."""
+    from sklearn.base import clone
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            clone(estimator).fit(x, y)
+    except Exception as error:  # noqa: BLE001  # an estimator may raise anything
+        return error
+    return None
 
 
 def _sample(spec: ModelSpec, x: NDArray[np.float32], y: NDArray[Any]) -> NDArray[np.intp]:
