@@ -59,7 +59,7 @@ def resolve_columns(spec: ModelSpec, estimator: Any, data: TrainingData) -> Any:
     if not any(_may_name(part) for part in _parts(estimator)):
         return estimator
     copy = clone(estimator)
-    _Resolver(spec).visit(copy, _Input(data.signature.features, data.x_train), "")
+    _Resolver(spec).resolve(copy, _Input(data.signature.features, data.x_train), "")
     return copy
 
 
@@ -134,38 +134,38 @@ class _Resolver:
         self._spec = spec
         self._given: dict[str, _Input | None] = {}
 
-    def visit(self, part: Any, given: _Input | None, path: str) -> None:
+    def resolve(self, part: Any, given: _Input | None, path: str) -> None:
         self._given[path] = given
         if not hasattr(part, "get_params"):
             return  # "passthrough", "drop" or None
         self._name_parameters(part, given, path)
         if hasattr(part, "transformers"):
-            self._visit_columns(part, given, path)
+            self._resolve_columns(part, given, path)
         elif hasattr(part, "steps"):
             for name, step in part.steps:
-                self.visit(step, given, _join(path, name))
+                self.resolve(step, given, _join(path, name))
                 given = given if step is None or step == "passthrough" else None
         elif hasattr(part, "transformer_list"):
             for name, step in part.transformer_list:
-                self.visit(step, given, _join(path, name))
+                self.resolve(step, given, _join(path, name))
         else:
-            self._visit_parameters(part, given, path)
+            self._resolve_parameters(part, given, path)
 
-    def _visit_parameters(self, part: Any, given: _Input | None, path: str) -> None:
+    def _resolve_parameters(self, part: Any, given: _Input | None, path: str) -> None:
         inner = None if _gives_a_part(part) else given
         for name, value in part.get_params(deep=False).items():
             if name == "estimators":
                 for at, each in enumerate(value or []):
                     key, estimator = each if isinstance(each, tuple) else (f"estimators[{at}]", each)
-                    self.visit(estimator, inner, _join(path, key))
+                    self.resolve(estimator, inner, _join(path, key))
             elif hasattr(value, "get_params"):
-                self.visit(value, inner if name in _SAME_COLUMNS else None, _join(path, name))
+                self.resolve(value, inner if name in _SAME_COLUMNS else None, _join(path, name))
         for name, choice in _choices(part):
             within = _join(path, "estimator")
             given_there = self._given.get(_join(within, name))
-            self.visit(choice, given_there, _join(within, name))
+            self.resolve(choice, given_there, _join(within, name))
 
-    def _visit_columns(self, part: Any, given: _Input | None, path: str) -> None:
+    def _resolve_columns(self, part: Any, given: _Input | None, path: str) -> None:
         step = step_name(path, part)
         resolved = []
         rest = set(range(0 if given is None else len(given.features)))
@@ -177,10 +177,10 @@ class _Resolver:
                 taken = self._taken(positions, given, step)
                 inner = given.part(taken)
                 rest.difference_update(taken.tolist())
-            self.visit(transformer, inner, _join(path, name))
+            self.resolve(transformer, inner, _join(path, name))
         part.transformers = resolved
         left = None if given is None else given.part(np.array(sorted(rest), dtype=np.intp))
-        self.visit(part.remainder, left, _join(path, "remainder"))
+        self.resolve(part.remainder, left, _join(path, "remainder"))
 
     def _positions(self, columns: Any, given: _Input | None, step: str) -> Any:
         """Return what ColumnTransformer is given in place of `columns`: positions in place of names."""

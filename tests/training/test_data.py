@@ -55,6 +55,16 @@ def test_an_embargo_keeps_training_away_from_the_holdout(spec: ModelSpec) -> Non
     assert split.holdout.start - split.train.end == timedelta(days=2)
 
 
+@pytest.mark.parametrize("as_of", [datetime(1, 1, 1, tzinfo=UTC), datetime(1, 2, 1, tzinfo=UTC)])
+def test_a_window_before_the_first_year_is_refused_in_a_sentence(spec: ModelSpec, as_of: datetime) -> None:
+    with pytest.raises(NotEnoughDataError, match=r"as of 0001-0.* begins 50 days before that time.*--as-of 2026"):
+        split_by_time(spec, as_of)
+
+
+def test_the_last_day_of_the_calendar_has_a_window(spec: ModelSpec) -> None:
+    assert split_by_time(spec, datetime(9999, 12, 31, 23, tzinfo=UTC)).holdout.end.year == 9999
+
+
 def test_the_same_rows_give_the_same_digest_and_other_rows_another(spec: ModelSpec, tmp_path: Path) -> None:
     first = snapshot(spec, rows(), tmp_path)
     assert snapshot(spec, rows(), tmp_path) == first
