@@ -63,3 +63,8 @@ def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
         yield
     except foreign as error:
         raise translate_error(error, what) from error
+    except (DatabaseError, QueryError) as error:
+        if not reading:
+            raise
+        # Of the feature source, which does not know what its rows are for.
+        raise type(error)(f"{what}: {error} The published rows are as they were.") from error
