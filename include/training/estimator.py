@@ -176,7 +176,9 @@ def _kind(estimator: Any) -> str | None:
 def _composed(part: Any) -> bool:
     """Return whether other estimators are parameters of the part, as of a search or a stack; a pipeline's are steps."""
     params = part.get_params(deep=False) if hasattr(part, "get_params") else {}
-    return "estimators" in params or any(hasattr(value, "get_params") for value in params.values())
+    return bool({"estimator", "estimators"} & params.keys()) or any(
+        hasattr(value, "get_params") for value in params.values()
+    )
 
 
 def _other_kind(spec: ModelSpec, name: str) -> str:

@@ -35,10 +35,12 @@ _NO_NAMES = (
     "such as columns.index(...)."
 )
 _RANGE_OF_TARGET = "This loss needs another range of the target: mend it in features.sql, or choose another loss."
+_ONE_TARGET = "A model has one target: use the estimator without MultiOutput or MultiTask in its name."
 _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"members? in each class|n_splits=|least populated class|less than \d+ examples"), _FEW_OF_A_CLASS),
     (re.compile(r"Negative values in"), _NEGATIVE),
     (re.compile(r"strings? is only supported for|only for pandas DataFrames|can only be applied to pandas"), _NO_NAMES),
+    (re.compile(r"multi-output|mono-task outputs"), _ONE_TARGET),
     (re.compile(r"of y (is|are) (out of|not)|loss.* requires|strictly positive y|non-negative y"), _RANGE_OF_TARGET),
 )
 _GENERAL = "Correct the estimator in spec.py; docs/reference/spec.md says what it is given."

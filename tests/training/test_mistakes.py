@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.utils import all_estimators
 
 from include import pipeline
 from include.errors import (
@@ -52,10 +54,10 @@ from include.inference import Scorer
 from include.records import FittedCandidate
 from include.resources import Resources
 from include.spec import Categorical, ModelSpec, Target
-from include.training import fit as fit_module
 from include.training import fit_candidate, read_baseline, read_training_data
 from include.training.data import MAX_TARGET_SPACING
 from include.training.export import export_onnx
+from include.training.fit import fit
 from include.training.onnx_parity import expected_scores
 from tests.builders import QUERY, SPEC, TODAY, declare_model, load_parcels
 from tests.training.parcels import COUNT, PER_DAY, rows, snapshot
@@ -262,7 +264,7 @@ def test_the_baseline_is_trained_on_features_that_are_always_null(spec: ModelSpe
 def test_the_baseline_sees_every_class_however_rare(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit_module, "BASELINE_ROWS", 20)
+    monkeypatch.setattr("include.training.fit.BASELINE_ROWS", 20)
     outcome = ["late" if n == 45 else "on_time" for n in range(COUNT)]
     fitted = train(spec, imputed(LogisticRegression()), tmp_path, outcome=outcome)
     assert read_baseline(fitted).classes_.tolist() == [0, 1]
@@ -315,6 +317,37 @@ class LostConnection(RandomForestClassifier):
 def test_what_a_retry_can_mend_stays_what_it_is(spec: ModelSpec, tmp_path: Path) -> None:
     with pytest.raises(ConnectionResetError):
         train(spec, LostConnection(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("nulls", ["some", "all"])
+@pytest.mark.parametrize(("kind", "inner"), [("classifier", LogisticRegression()), ("regressor", Ridge())])
+def test_no_estimator_of_scikit_learn_answers_nulls_with_a_traceback(
+    spec: ModelSpec, regression: ModelSpec, tmp_path: Path, kind: str, inner: Any, nulls: str
+) -> None:
+    columns: dict[str, object] = {"distance": NULL} if nulls == "all" else {}
+    declared = spec
+    if kind == "regressor":
+        declared, columns = regression, columns | {"outcome": numbers()}
+    data = read_training_data(declared, snapshot(declared, rows(**columns), tmp_path))
+    sentences = {}
+    for name, of_class in all_estimators(kind):
+        needed = [each for each in ("estimator", "estimators") if each in inspect.signature(of_class).parameters]
+        given = {each: inner if each == "estimator" else [("one", inner)] for each in needed}
+        estimator = of_class(**given)
+        try:
+            fit(declared.model_copy(update={"estimator": lambda _, built=estimator: built}), data)
+        except EstimatorError as error:
+            sentences[name] = str(error)
+    found = "distance is null in every one of them" if nulls == "all" else "distance (23 of 160)"
+    others = {name for name, sentence in sentences.items() if found not in sentence}
+    assert len(sentences) > 30
+    assert others <= NOT_OF_NULLS | {name for name in sentences if "has no predict_proba" in sentences[name]}
+
+
+# These refuse before they meet a null: two targets are wanted, or an estimator that is more than a default.
+NOT_OF_NULLS = {"MultiOutputClassifier", "MultiOutputRegressor", "ClassifierChain", "RegressorChain"}
 
 
 # -- targets ---------------------------------------------------------------------------------------
