@@ -53,7 +53,7 @@ from include.errors import (
 from include.inference import Scorer
 from include.records import FittedCandidate
 from include.resources import Resources
-from include.spec import Categorical, ModelSpec, Target
+from include.spec import Categorical, DecisionThreshold, ModelSpec, Target
 from include.training import fit_candidate, read_baseline, read_training_data
 from include.training.data import MAX_TARGET_SPACING
 from include.training.export import export_onnx
@@ -303,6 +303,7 @@ def test_a_class_with_too_few_rows_for_a_split_of_the_estimator_s_own(spec: Mode
 
 
 def test_the_fit_on_fewer_rows_that_chooses_the_threshold_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    spec = spec.model_copy(update={"decision_threshold": DecisionThreshold(maximize="f1")})
     late = pa.array([None if n < 32 * PER_DAY else float(n) for n in range(COUNT)], pa.float64())
     sentence = refused(spec, HistGradientBoostingClassifier(max_iter=3), tmp_path, distance=late)
     assert "the first four fifths of the training rows" in sentence
@@ -347,7 +348,7 @@ def test_no_estimator_of_scikit_learn_answers_nulls_with_a_traceback(
 
 
 # These refuse before they meet a null: two targets are wanted, or an estimator that is more than a default.
-NOT_OF_NULLS = {"MultiOutputClassifier", "MultiOutputRegressor", "ClassifierChain", "RegressorChain"}
+NOT_OF_NULLS = {"MultiOutputClassifier", "MultiOutputRegressor", "ClassifierChain", "RegressorChain", "RANSACRegressor"}
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -428,7 +429,7 @@ def scores_of(spec: ModelSpec, taken: Any) -> tuple[float, float]:
 def test_a_target_that_is_accepted_keeps_its_r2(tmp_path: Path, offset: float) -> None:
     own, served = scores_of(*diabetes(tmp_path, offset))
     assert own > 0.3
-    assert served == pytest.approx(own, abs=1e-5)
+    assert served == pytest.approx(own, abs=1e-4)
 
 
 def test_a_target_that_single_precision_blurs_is_refused_with_an_origin(tmp_path: Path) -> None:
