@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -62,16 +63,17 @@ def test_an_error_passes_through_with_its_type_and_message(error: Exception) -> 
     assert vars(caught.value) == vars(error)
 
 
-class TwoArgumentsError(Exception):
-    def __init__(self, one: str, two: str) -> None:
-        super().__init__(f"{one} and {two}")
+class HoldsALockError(Exception):
+    def __init__(self) -> None:
+        super().__init__("this and that")
+        self.lock = threading.Lock()
 
 
 def test_an_error_that_cannot_be_pickled_keeps_its_words() -> None:
     def fails() -> None:
-        raise TwoArgumentsError("this", "that")
+        raise HoldsALockError
 
-    with pytest.raises(RuntimeError, match="TwoArgumentsError: this and that"):
+    with pytest.raises(RuntimeError, match="HoldsALockError: this and that"):
         limited(fails)
 
 
