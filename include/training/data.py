@@ -23,11 +23,10 @@ from include.training.snapshot import within
 
 MAX_MERGED_SHARE = 0.05
 # A value that is rounded to single precision carries an error of variance spacing^2 / 12. At a spacing of 1e-3 standard
-# deviations that is 8e-8 of the target's variance: nobody sees it in R^2. Linear models round more than once: they
-# answer in single precision, and scikit-learn also learns them from a target in the precision of the matrix. On its
-# diabetes data, moved by an offset, R^2 of six of them is the same to 1e-4 up to this bound, .01 lower at a spacing of
-# 0.1, and .3 lower at 1.7 (1.76e9 + x). The sums of squares of the evaluation stay exact, too: at the bound a value is
-# at most 17,000 standard deviations.
+# deviations that is 8e-8 of the target's variance: nobody sees it in R^2. Linear models round more than once: they are
+# learned from a target in the precision of the matrix, and answer in it. On scikit-learn's diabetes data, moved by an
+# offset, R^2 of six of them is the same to 1e-4 up to this bound, .01 lower at a spacing of 0.1, and .3 lower at 1.7
+# (1.76e9 + x).
 MAX_TARGET_SPACING = 1e-3
 
 
@@ -64,7 +63,7 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
     ArtifactError
         When the file is not what its digest says.
     PrecisionError
-        When values of a feature or of the target merge in single precision, or are beyond it.
+        When values of a feature merge in single precision, or those of a feature or the target are beyond it.
     TargetError
         When the target has a value that no estimator can learn.
     NotEnoughDataError
@@ -99,6 +98,27 @@ def read_training_data(spec: ModelSpec, snapshot: SnapshotRef) -> TrainingData:
         x_holdout=x_holdout,
         y_holdout=y_holdout,
         holdout=_rows(file, spec, snapshot.split.holdout),
+    )
+
+
+def require_target_precision(spec: ModelSpec, y: NDArray[Any], step: str) -> None:
+    """Require that single precision, in which `step` learns and answers, is fine enough for the target.
+
+    Raises
+    ------
+    PrecisionError
+        When its step is above 1e-3 of the target's standard deviation.
+    """
+    spread = float(np.std(y))
+    spacing = np.spacing(np.abs(y).astype(np.float32)).astype(np.float64)
+    if spread == 0 or float(np.sqrt(np.mean(spacing**2))) <= MAX_TARGET_SPACING * spread:
+        return
+    raise PrecisionError(
+        f"model '{spec.name}': target '{spec.target.column}': expected values that single precision can tell apart, in "
+        f"which {step} learns and answers; found {len(np.unique(y)):,} distinct values around {np.median(y):.10g} with "
+        f"a standard deviation of {spread:.4g}, where its step is {np.median(spacing):.4g}. Predict the difference to "
+        f"an origin or use another unit in features.sql, such as {spec.target.column} - {np.floor(y.min()):.10g}; or "
+        "use an estimator that answers in double precision, such as HistGradientBoostingRegressor."
     )
 
 
@@ -192,8 +212,6 @@ def _check_target(spec: ModelSpec, y_train: NDArray[Any], y_holdout: NDArray[Any
             _check_values(spec, part, y)
     if spec.target.classes:
         _check_classes(spec, y_train)
-    else:
-        _check_target_precision(spec, y_train)
 
 
 def _check_declared(spec: ModelSpec, part: str, y: NDArray[np.int64]) -> None:
@@ -219,26 +237,12 @@ def _check_values(spec: ModelSpec, part: str, y: NDArray[np.float64]) -> None:
             "Return null for them in features.sql, and the rows are left out of training: "
             f"CASE WHEN {name} BETWEEN -1e300 AND 1e300 THEN {name} END.",
         )
-
-
-def _check_target_precision(spec: ModelSpec, y: NDArray[np.float64]) -> None:
-    """Reject a target that loses accuracy in single precision, in which predictions are served."""
     largest = float(np.abs(y).max())
     if largest > MAX_FLOAT32:
         raise PrecisionError(
             f"model '{spec.name}': target '{spec.target.column}': expected values within single precision, up to "
             f"{MAX_FLOAT32:.2g}; found {largest:.4g}. Use another unit in features.sql, or its logarithm."
         )
-    spread = float(np.std(y))
-    spacing = np.spacing(np.abs(y).astype(np.float32)).astype(np.float64)
-    if spread == 0 or float(np.sqrt(np.mean(spacing**2))) <= MAX_TARGET_SPACING * spread:
-        return
-    raise PrecisionError(
-        f"model '{spec.name}': target '{spec.target.column}': expected values that single precision can tell apart; "
-        f"found {len(np.unique(y)):,} distinct values around {np.median(y):.10g} with a standard deviation of "
-        f"{spread:.4g}, where single precision has a step of {np.median(spacing):.4g}. Predict the difference to an "
-        f"origin or use another unit in features.sql, such as {spec.target.column} - {np.floor(y.min()):.10g}."
-    )
 
 
 def _check_classes(spec: ModelSpec, y_train: NDArray[Any]) -> None:

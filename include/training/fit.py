@@ -14,7 +14,7 @@ from include.errors import ArtifactError, EstimatorError, SluiceError
 from include.provenance import file_digest
 from include.spec import ModelSpec
 from include.training.column_names import resolve_columns
-from include.training.data import TrainingData
+from include.training.data import TrainingData, require_target_precision
 from include.training.estimator import build_estimator, last_step, require_probabilities
 from include.training.fit_errors import explain_failed_fit
 
@@ -36,10 +36,15 @@ def fit(spec: ModelSpec, data: TrainingData, estimator: Any = None) -> Any:
     ------
     EstimatorError
         When the estimator cannot be built, does not fit the task, or fails in its ``fit``.
+    PrecisionError
+        When it answers in single precision, and the target has more digits.
     """
     built = build_estimator(spec) if estimator is None else estimator
     fitted = fit_on(spec, resolve_columns(spec, built, data), data.x_train, data.y_train)
     require_predictions(spec, fitted)
+    if spec.task == "regression" and np.asarray(fitted.predict(data.x_train[:2])).dtype == np.float32:
+        step, _ = last_step(fitted)
+        require_target_precision(spec, data.y_train, step)
     return fitted
 
 
@@ -113,7 +118,8 @@ def fit_baseline(spec: ModelSpec, data: TrainingData) -> Any:
     )
     rows = _baseline_rows(spec, data.y_train)
     model = Ridge() if spec.task == "regression" else LogisticRegression(max_iter=300)
-    return make_pipeline(encoded, model).fit(data.x_train[rows], data.y_train[rows])
+    # In double precision: in single, a linear model would also be learned from a target in single precision.
+    return make_pipeline(encoded, model).fit(data.x_train[rows].astype(np.float64), data.y_train[rows])
 
 
 def _baseline_rows(spec: ModelSpec, y: NDArray[Any]) -> NDArray[np.intp]:

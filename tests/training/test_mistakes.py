@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.datasets import load_diabetes
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -55,9 +55,9 @@ from include.records import FittedCandidate
 from include.resources import Resources
 from include.spec import Categorical, DecisionThreshold, ModelSpec, Target
 from include.training import fit_candidate, read_baseline, read_training_data
-from include.training.data import MAX_TARGET_SPACING
+from include.training.data import MAX_TARGET_SPACING, require_target_precision
 from include.training.export import export_onnx
-from include.training.fit import fit
+from include.training.fit import fit, fit_baseline
 from include.training.onnx_parity import expected_scores
 from tests.builders import QUERY, SPEC, TODAY, declare_model, load_parcels
 from tests.training.parcels import COUNT, PER_DAY, rows, snapshot
@@ -417,48 +417,72 @@ def diabetes(tmp_path: Path, offset: float) -> tuple[ModelSpec, Any]:
     return spec, snapshot(spec, rows(**columns, outcome=y[:COUNT] + offset), tmp_path / "s")
 
 
-def scores_of(spec: ModelSpec, taken: Any) -> tuple[float, float]:
-    """R² on the holdout of a linear model: scikit-learn's, and that of the graph which is served."""
+def scores_of(spec: ModelSpec, taken: Any, estimator: Any) -> tuple[float, float]:
+    """R² on the holdout: scikit-learn's, and that of the graph which is served."""
     data = read_training_data(spec, taken)
-    estimator = LinearRegression().fit(data.x_train, data.y_train)
-    served = Scorer(export_onnx(spec, estimator), data.signature).score(data.x_holdout)[:, 0]
-    return r2_score(data.y_holdout, estimator.predict(data.x_holdout)), r2_score(data.y_holdout, served)
+    fitted = fit(spec.model_copy(update={"estimator": lambda _: estimator}), data)
+    served = Scorer(export_onnx(spec, fitted), data.signature).score(data.x_holdout)[:, 0]
+    return r2_score(data.y_holdout, fitted.predict(data.x_holdout)), r2_score(data.y_holdout, served)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 3e5])
 def test_a_target_that_is_accepted_keeps_its_r2(tmp_path: Path, offset: float) -> None:
-    own, served = scores_of(*diabetes(tmp_path, offset))
-    assert own > 0.3
+    near, _ = scores_of(*diabetes(tmp_path / "near", 0.0), LinearRegression())
+    own, served = scores_of(*diabetes(tmp_path / "far", offset), LinearRegression())
+    assert near > 0.3
+    assert own == pytest.approx(near, abs=1e-3)
     assert served == pytest.approx(own, abs=1e-4)
 
 
-def test_a_target_that_single_precision_blurs_is_refused_with_an_origin(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LinearRegression(),
+        make_pipeline(StandardScaler(), Ridge()),
+        TransformedTargetRegressor(LinearRegression(), transformer=StandardScaler()),
+    ],
+    ids=["line", "ridge", "scaled target"],
+)
+def test_a_target_that_single_precision_blurs_is_refused_with_an_origin(tmp_path: Path, estimator: Any) -> None:
     spec, taken = diabetes(tmp_path, 1.76e9)
-    with pytest.raises(
-        PrecisionError, match=r"target 'outcome': .* a step of 128\. .* outcome - 176000\d{4}"
-    ) as caught:
-        read_training_data(spec, taken)
-    assert not caught.value.retryable
+    with pytest.raises(PrecisionError, match=r"target 'outcome': .* its step is 128\. .* outcome - 176000\d{4}; or"):
+        scores_of(spec, taken, estimator)
+
+
+def test_boosting_answers_in_double_and_takes_the_target_as_it_is(tmp_path: Path) -> None:
+    near, _ = scores_of(*diabetes(tmp_path / "near", 0.0), HistGradientBoostingRegressor(random_state=0))
+    own, served = scores_of(*diabetes(tmp_path / "far", 1.76e9), HistGradientBoostingRegressor(random_state=0))
+    assert own == pytest.approx(near, abs=1e-4)
+    assert served == pytest.approx(own, abs=1e-6)
+
+
+def test_the_baseline_of_a_large_target_is_as_good_as_that_of_a_small_one(tmp_path: Path) -> None:
+    found = []
+    for offset in (0.0, 1.76e9):
+        spec, taken = diabetes(tmp_path / f"{offset:g}", offset)
+        data = read_training_data(spec, taken)
+        scores = expected_scores(fit_baseline(spec, data), data.x_holdout)[:, 0]
+        found.append(r2_score(data.y_holdout, scores))
+    assert found[0] > 0.3
+    assert found[1] == pytest.approx(found[0], abs=1e-4)
 
 
 def test_what_the_refusal_saves_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """scikit-learn itself learns a linear model from a target in the precision of the matrix."""
     monkeypatch.setattr("include.training.data.MAX_TARGET_SPACING", np.inf)
-    near, _ = scores_of(*diabetes(tmp_path / "near", 0))
-    own, served = scores_of(*diabetes(tmp_path / "far", 1.76e9))
+    near, _ = scores_of(*diabetes(tmp_path / "near", 0), LinearRegression())
+    own, served = scores_of(*diabetes(tmp_path / "far", 1.76e9), LinearRegression())
     assert own < near - 0.1
     assert served < near - 0.1
 
 
 @given(st.floats(0, 1e12), st.floats(1e-3, 1e6), st.integers(0, 9))
 def test_no_accepted_target_loses_r2_when_it_is_rounded(offset: float, spread: float, seed: int) -> None:
-    from include.training.data import _check_target_precision
-
     y = offset + spread * np.random.default_rng(seed).standard_normal(200)
     regression = ModelSpec.model_construct(name="m", target=Target(column="y"))
     rounded = 1 - r2_score(y, y.astype(np.float32).astype(np.float64))
     try:
-        _check_target_precision(regression, y)
+        require_target_precision(regression, y, "step Ridge")
     except PrecisionError:
         assert np.spacing(np.float32(np.abs(y).max())) > MAX_TARGET_SPACING * np.std(y)
     else:
