@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 
 from include.errors import SluiceError
@@ -33,13 +33,14 @@ def parse_partition(schedule: str | None, requested: str) -> Period:
     Raises
     ------
     SluiceError
-        When it is neither a day nor a time.
+        When it is neither a day nor a time, or its partition is not within the years 1 to 9999.
     """
     moment, whole_day = _read(requested)
     if not whole_day:
         return partition_containing(schedule, moment)
-    first = _on_or_after(schedule, moment)
-    return first if first.start < moment + timedelta(days=1) else partition_containing(schedule, moment)
+    with _within_calendar(requested):
+        first = _on_or_after(schedule, moment)
+        return first if first.start < moment + timedelta(days=1) else partition_containing(schedule, moment)
 
 
 def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
@@ -50,8 +51,13 @@ def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period
     Raises
     ------
     SluiceError
-        When `last` lies before `first`.
+        When `last` lies before `first`, or a partition is not within the years 1 to 9999.
     """
+    with _within_calendar(f"{first} to {last}"):
+        return _partitions(schedule, first, last)
+
+
+def _partitions(schedule: str | None, first: str, last: str) -> list[Period]:
     begin, _ = _read(first)
     moment, whole_day = _read(last)
     end = moment + (timedelta(days=1) if whole_day else timedelta(microseconds=1))
@@ -71,19 +77,33 @@ def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period
 
 
 def partition_containing(schedule: str | None, moment: datetime) -> Period:
-    """Return the partition that `moment` lies in."""
-    if schedule is None:
-        return Period.of_day(moment.astimezone(UTC).date())
-    start = _aligned_back(schedule, moment)
-    return Period(start=start, end=_next(schedule, start))
+    """Return the partition that `moment` lies in.
+
+    Raises
+    ------
+    SluiceError
+        When it is not within the years 1 to 9999.
+    """
+    with _within_calendar(f"{moment.isoformat()}"):
+        if schedule is None:
+            return Period.of_day(moment.astimezone(UTC).date())
+        start = _aligned_back(schedule, moment)
+        return Period(start=start, end=_next(schedule, start))
 
 
 def last_partition(schedule: str | None, before: datetime) -> Period:
-    """Return the last partition that ended at or before the time `before`."""
-    if schedule is None:
-        return Period.of_day(before.astimezone(UTC).date() - timedelta(days=1))
-    end = _aligned_back(schedule, before)
-    return Period(start=_previous(schedule, end), end=end)
+    """Return the last partition that ended at or before the time `before`.
+
+    Raises
+    ------
+    SluiceError
+        When it is not within the years 1 to 9999.
+    """
+    with _within_calendar(f"{before.isoformat()}"):
+        if schedule is None:
+            return Period.of_day(before.astimezone(UTC).date() - timedelta(days=1))
+        end = _aligned_back(schedule, before)
+        return Period(start=_previous(schedule, end), end=end)
 
 
 def partition_key(period: Period) -> str:
@@ -126,6 +146,18 @@ def parse_rfc3339(text: str) -> datetime:
     if not _RFC_3339.fullmatch(text):
         raise ValueError(text)
     return datetime.fromisoformat(text.upper())
+
+
+@contextmanager
+def _within_calendar(requested: str) -> Iterator[None]:
+    """Refuse a time whose partition would begin or end outside the years that a date can have."""
+    try:
+        yield
+    except OverflowError:
+        raise SluiceError(
+            "partition: expected a time whose partition begins and ends within the years 1 to 9999; found "
+            f"{requested}. Give a time of your data."
+        ) from None
 
 
 def _read(requested: str) -> tuple[datetime, bool]:
@@ -174,6 +206,9 @@ def _previous(schedule: str, moment: datetime) -> datetime:
 def _tick(schedule: str, moment: datetime, *, forward: bool) -> datetime:
     from croniter import croniter  # the library that Airflow reads schedules with
 
-    ticks = croniter(schedule, start_time=moment.astimezone(UTC).replace(tzinfo=None))
-    found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
+    try:
+        ticks = croniter(schedule, start_time=moment.astimezone(UTC).replace(tzinfo=None))
+        found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
+    except (OverflowError, ValueError) as error:  # the declaration was checked: only a year can be out of range
+        raise OverflowError(str(error)) from error
     return found.replace(tzinfo=UTC)

@@ -124,3 +124,33 @@ def test_a_moment_in_a_query_without_one_is_refused(text: str) -> None:
 
 def test_a_day_begins_at_midnight_in_utc() -> None:
     assert parse_day("2026-01-31") == NOON - timedelta(hours=12)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), SCHEDULES)
+def test_every_time_of_the_calendar_has_a_partition_or_is_refused_in_a_sentence(
+    moment: datetime, schedule: str | None
+) -> None:
+    for find in (partition_containing, last_partition):
+        try:
+            found = find(schedule, moment)
+        except SluiceError:
+            assert moment.year in (1, 9999)
+        else:
+            assert found.start < found.end
+
+
+@pytest.mark.parametrize("schedule", [None, DAILY, WEEKLY, "0 0 29 2 *"])
+@pytest.mark.parametrize("requested", ["9999-12-31", "9999-12-31T23:59"])
+def test_the_last_day_of_the_calendar_ends_in_no_partition(schedule: str | None, requested: str) -> None:
+    with pytest.raises(SluiceError, match=f"within the years 1 to 9999; found {requested[:10]}"):
+        parse_partition(schedule, requested)
+    with pytest.raises(SluiceError, match="within the years 1 to 9999"):
+        parse_partitions(schedule, requested, requested)
+
+
+@pytest.mark.parametrize("requested", ["0001-01-01", "0001-01-01T00:00"])
+def test_the_first_day_of_the_calendar_has_no_partition_before_it(requested: str) -> None:
+    with pytest.raises(SluiceError, match="within the years 1 to 9999; found 0001-01-01"):
+        parse_partition(WEEKLY, requested)
+    with pytest.raises(SluiceError, match="within the years 1 to 9999"):
+        last_partition(None, parse_moment(requested))

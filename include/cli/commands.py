@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -191,16 +192,33 @@ def _show_gates(version: ModelVersion) -> None:
 
 @contextmanager
 def _timed(step: Step) -> Iterator[None]:
-    """Print a step's name when it starts, and its duration when it ends."""
+    """Print a step's name when it starts, its progress if it is slow, and its duration when it ends."""
     sys.stdout.write(f"{step.name:<9} …")
     sys.stdout.flush()
     started = time.monotonic()
     try:
-        yield
+        with _progress_shown():
+            yield
     except SluiceError:
         sys.stdout.write(f" failed after {time.monotonic() - started:.1f} s\n")
         raise
     sys.stdout.write(f" {time.monotonic() - started:.1f} s\n")
+
+
+@contextmanager
+def _progress_shown() -> Iterator[None]:
+    """Write the messages of slow scorings to standard error; in Airflow, they are in the task's log."""
+    logger = logging.getLogger("include.inference.progress")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("\n  %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _say(line: str) -> None:

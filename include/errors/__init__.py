@@ -16,6 +16,7 @@ from include.errors.approval import (
     ApproverNotAllowedError,
 )
 from include.errors.base import NoChampionError, SluiceError, permanent_errors
+from include.errors.database import DatabaseError, QueryError, is_transient
 from include.errors.scoring import (
     FencedError,
     NoChampionAtTimeError,
@@ -27,6 +28,7 @@ from include.errors.scoring import (
     ServiceClientError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
+from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
 
 __all__ = [
     "ApprovalRequiredError",
@@ -39,6 +41,7 @@ __all__ = [
     "ChallengerIncompatibleError",
     "ConversionError",
     "DatabaseError",
+    "EstimatorError",
     "FencedError",
     "NoChampionAtTimeError",
     "NoChampionError",
@@ -49,6 +52,7 @@ __all__ = [
     "PartitionOverlapError",
     "PrecisionError",
     "PromotionConflictError",
+    "QueryError",
     "ReconciliationError",
     "RowsRejectedError",
     "ScoreBoundsError",
@@ -59,12 +63,16 @@ __all__ = [
     "SignatureError",
     "SluiceError",
     "SpecError",
+    "TargetError",
+    "TimeLimitError",
     "TrainingBackendError",
     "TrainingBudgetError",
     "UnknownModelError",
     "UnknownPromotionError",
     "UnknownVersionError",
     "ValidationFailedError",
+    "WorkerDiedError",
+    "is_transient",
     "permanent_errors",
 ]
 
@@ -203,7 +211,7 @@ class ConversionError(SluiceError):
 
 
 class PrecisionError(SluiceError):
-    """A feature has different values that are equal in single precision, the precision of serving."""
+    """A feature or a target has different values that are equal in single precision, the precision of serving."""
 
 
 class ArtifactError(SluiceError):
@@ -252,12 +260,6 @@ class UnscorableRowsError(RowsRejectedError):
     def __init__(self, faults: Sequence[object], rows: Sequence[int]) -> None:
         super().__init__(faults)
         self.rows = tuple(rows)
-
-
-class DatabaseError(SluiceError):
-    """The database cannot be started or reached, or failed."""
-
-    retryable = True
 
 
 class ScoreTableError(DatabaseError):

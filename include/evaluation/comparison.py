@@ -19,7 +19,7 @@ from include.evaluation.intervals import Estimates, IntervalConfig, differences_
 from include.evaluation.predictions import Floats, Truth
 from include.evaluation.slice_finder import LOSS, bin_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, slice_metrics
-from include.inference import Scorer, compute_divergence
+from include.inference import Scorer, compute_divergence, score_with_progress
 from include.inference.batch import encode_batch
 from include.records import CardData, DataChecks, Divergence, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
@@ -78,13 +78,17 @@ def evaluate(
     started = time.monotonic()
     candidate = scorers["candidate"]
     matrix = encode_batch(data.holdout, candidate.signature)
-    scores = {"candidate": candidate.score(matrix), "baseline": data.baseline_scores}
+    scores = {
+        "candidate": score_with_progress(candidate, matrix, "holdout, candidate"),
+        "baseline": data.baseline_scores,
+    }
     note = None
     if champion is not None:
         reference = scorers["champion"]
         note = _why_incomparable(spec, reference, data.holdout)
         if note is None:
-            scores["champion"] = reference.score(encode_batch(data.holdout, reference.signature))
+            encoded = encode_batch(data.holdout, reference.signature)
+            scores["champion"] = score_with_progress(reference, encoded, "holdout, champion")
     blocks = blocks_of(event_times(spec, data.holdout), spec.evaluation.block_length)
     config = IntervalConfig(
         spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from include.evaluation.calibration import predicted_and_observed, reliability
 from include.evaluation.predictions import Floats, Truth, normalised
 from include.evaluation.slice_finder import row_losses
-from include.inference import Scorer
+from include.inference import Scorer, score_with_progress
 from include.records import Bin, CardData, Curve, Importance
 from include.spec import ModelSpec, Task
 
@@ -111,7 +111,7 @@ def importances(spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[n
         order = random.permutation(count)
         for position in range(width):
             shuffled[position * count : (position + 1) * count, position] = few[order, position]
-        answers = scorer.score(shuffled).reshape(width, count, -1)
+        answers = score_with_progress(scorer, shuffled, "feature importance").reshape(width, count, -1)
         grown[repeat] = [_mean_loss(spec.task, known, each) - as_is for each in answers]
     found = zip(scorer.signature.names, grown.mean(axis=0), grown.std(axis=0), strict=True)
     ordered = sorted(found, key=lambda each: -each[1])

@@ -122,11 +122,13 @@ def _squared_errors(found: Predictions) -> Floats:
 
 
 def _values(found: Predictions) -> Floats:
-    return found.truth.astype(np.float64)
+    # The total sum of squares is the same for values less any number; of large ones, the squares would swallow it.
+    values = found.truth.astype(np.float64)
+    return np.asarray(values - values.mean())
 
 
 def _squared_values(found: Predictions) -> Floats:
-    return found.truth.astype(np.float64) ** 2
+    return _values(found) ** 2
 
 
 def _pinball_losses(found: Predictions) -> Floats:

@@ -11,6 +11,7 @@ from include.inference.divergence import BoundCheck, check_bounds, compute_diver
 from include.inference.encoder import RowEncoder
 from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError, at_path
 from include.inference.model_signature import ModelSignature
+from include.inference.progress import score_with_progress
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.string_columns import LENGTH_PREFIX, PADDING, FixedWidthStrings, OffsetStrings, length_prefixed
 
@@ -37,4 +38,5 @@ __all__ = [
     "length_prefixed",
     "load_golden",
     "load_scorer",
+    "score_with_progress",
 ]

@@ -11,7 +11,7 @@ others cannot:
   launcher: its steps start processes in threads that end before them.
 """
 
-from include.processes.child import log_tail, memory_in_use, start_process
+from include.processes.child import log_tail, memory_in_use, parent_death_signal, start_process
 from include.processes.orphans import SessionRegister, find_orphans
 from include.processes.termination import is_alive, session_of, session_processes, terminate
 
@@ -21,6 +21,7 @@ __all__ = [
     "is_alive",
     "log_tail",
     "memory_in_use",
+    "parent_death_signal",
     "session_of",
     "session_processes",
     "start_process",

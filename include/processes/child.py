@@ -46,12 +46,14 @@ def start_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with(os.getpid()) if end_with_parent else None,  # the child executes another program next
+            preexec_fn=parent_death_signal(os.getpid())
+            if end_with_parent
+            else None,  # the child executes another program next
         )
 
 
-def _end_with(parent: int) -> Callable[[], None] | None:
-    """Return the function that a child calls before it runs its program; None if the system has no `prctl`.
+def parent_death_signal(parent: int) -> Callable[[], None] | None:
+    """Return the function that a child calls first, so that it ends with `parent`; None if there is no `prctl`.
 
     A task that is killed with -9 runs no `finally`. On another system than Linux such a child keeps running.
     Source: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from include.errors import DatabaseError, ReconciliationError, SluiceError
+from include.errors import DatabaseError, QueryError, ReconciliationError, SluiceError, is_transient
 
 
 def translate_error(error: BaseException, what: str) -> SluiceError:
@@ -27,9 +27,16 @@ def translate_error(error: BaseException, what: str) -> SluiceError:
             "Correct the source or features.sql (a join that doubles rows?) and run again."
         )
     if isinstance(cause, psycopg.errors.InsufficientPrivilege):
-        return DatabaseError(
+        return QueryError(
             f"{what}: expected a role that may write schemas scores, staging and sluice; found: {first}. "
             "Grant it what the role that ran the migrations has, or use that role in SLUICE_DATABASE_URL."
+        )
+    state = getattr(cause, "sqlstate", None)
+    if not is_transient(state):
+        return QueryError(
+            f"{what}: expected a statement that the database can run; it found: {first} (SQLSTATE {state}). The "
+            "published rows are as they were, and a retry gives the same error. Correct features.sql or the source; if "
+            "a table of Sluice is missing, run `sluice migrate`."
         )
     return DatabaseError(
         f"{what}: the database failed: {first}. The published rows are as they were. A retry is safe, and "
@@ -56,3 +63,8 @@ def database_errors(what: str, *, reading: bool = False) -> Iterator[None]:
         yield
     except foreign as error:
         raise translate_error(error, what) from error
+    except (DatabaseError, QueryError) as error:
+        if not reading:
+            raise
+        # Of the feature source, which does not know what its rows are for.
+        raise type(error)(f"{what}: {error} The published rows are as they were.") from error

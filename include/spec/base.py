@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -13,12 +14,19 @@ Task = Literal["binary", "multiclass", "regression"]
 
 _CRON_FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 _CRON_START = datetime(2000, 1, 1, tzinfo=UTC)
+_QUARTERLY = "0 0 1 */3 *"  # what Airflow makes of its preset @quarterly, which croniter does not have
+
+
+_MAX_DURATION = timedelta(days=365_000)
+_RANDOM = re.compile(r"(^|\s)R", re.IGNORECASE)
 
 
 def _checked_cron(expression: str) -> str:
     """Refuse an invalid schedule here. Airflow would refuse it only later, when it creates the DAGs of all models."""
     from croniter import CroniterBadDateError, croniter  # Airflow's library; imported only when needed
 
+    if expression == "@quarterly":
+        return _QUARTERLY
     fields = expression.split()
     preset = expression.startswith("@")
     if not preset and len(fields) != len(_CRON_FIELDS):
@@ -30,6 +38,9 @@ def _checked_cron(expression: str) -> str:
         if preset:
             raise ValueError(f"expected a preset such as '@hourly', '@daily' or '@weekly'; found '{expression}'")
         raise ValueError(f"the schedule's {_wrong_field(fields)} in '{expression}'")
+    if not preset and _RANDOM.search(expression):
+        # croniter takes it, and reads another time each time: a partition would have no fixed start.
+        raise ValueError(f"expected fixed times; found R, a random time, in '{expression}'")
     try:
         croniter(expression, _CRON_START).get_next()
     except CroniterBadDateError as error:
@@ -51,12 +62,19 @@ def _wrong_field(fields: list[str]) -> str:
 def _positive(duration: timedelta) -> timedelta:
     if duration <= timedelta(0):
         raise ValueError(f"expected a duration above zero; found {duration}")
-    return duration
+    return _not_too_long(duration)
 
 
 def _not_negative(duration: timedelta) -> timedelta:
     if duration < timedelta(0):
         raise ValueError(f"expected a duration of zero or more; found {duration}")
+    return _not_too_long(duration)
+
+
+def _not_too_long(duration: timedelta) -> timedelta:
+    """Refuse what, subtracted from a time of today, would leave the years that a date can have."""
+    if duration > _MAX_DURATION:
+        raise ValueError(f"expected a duration of at most {_MAX_DURATION.days:,} days; found {duration.days:,} days")
     return duration
 
 

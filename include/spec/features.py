@@ -106,5 +106,16 @@ class Columns:
         self.boolean: list[int] = [i for i, f in enumerate(features) if f.matrix_type == "boolean"]
 
     def index(self, *names: str) -> list[int]:
-        """Return the positions of the features `names`."""
+        """Return the positions of the features `names`.
+
+        Raises
+        ------
+        ValueError
+            When there is no such feature; the message lists those that there are.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ValueError(
+                f"expected names of features; found {', '.join(map(repr, unknown))}; features: {', '.join(self.names)}"
+            )
         return [self.names.index(name) for name in names]

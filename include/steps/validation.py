@@ -21,7 +21,9 @@ def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resour
     TrainingBudgetError
         When the rows need more memory than the training may use.
     """
-    report = _validate(spec, training.split_by_time(spec, as_of).whole, "train", run_id, resources)
+    period = training.split_by_time(spec, as_of).whole
+    with scoring.database_errors(f"validation of model '{spec.name}', training window {period}"):
+        report = _validate(spec, period, "train", run_id, resources)
     training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
     return report
 

@@ -17,6 +17,7 @@ from include.records import ExportedCandidate, FittedCandidate, ParityReport, Sn
 from include.spec import ModelSpec
 from include.training.backend import Backend
 from include.training.data import TrainingData, read_training_data
+from include.training.estimator import build_estimator
 from include.training.export import export_onnx
 from include.training.fit import fit, fit_baseline, load_fitted, save_fitted
 from include.training.golden import golden_rows
@@ -44,11 +45,20 @@ _GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
 def fit_candidate(
     spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path, backend: Backend = LOCAL_BACKEND
 ) -> FittedCandidate:
-    """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`."""
+    """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`.
+
+    Raises
+    ------
+    EstimatorError
+        When the estimator cannot be built or trained, or does not fit the task.
+    TargetError, PrecisionError, NotEnoughDataError
+        When the rows are such that nothing can learn from them.
+    """
+    estimator = build_estimator(spec)  # before the rows are read: a mistake in it is seen at once
     data = read_training_data(spec, snapshot)
     started = time.monotonic()
     with backend.active(), single_threaded_blas(spec):
-        candidate = fit(spec, data)
+        candidate = fit(spec, data, estimator)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     baseline = fit_baseline(spec, data)

@@ -2,29 +2,96 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 
-from include.errors import ArtifactError
+from include.errors import ArtifactError, EstimatorError, SluiceError
 from include.provenance import file_digest
 from include.spec import ModelSpec
-from include.training.data import TrainingData
+from include.training.column_names import resolve_columns
+from include.training.data import TrainingData, require_target_precision
+from include.training.estimator import build_estimator, last_step, require_probabilities
+from include.training.fit_errors import explain_failed_fit
 
 BASELINE_ROWS = 50_000
+# What a retry can mend: memory, the network, a worker that was stopped, a cluster of Dask or Ray.
+_TRANSIENT = (OSError, MemoryError, BrokenExecutor)
+_CLUSTERS = frozenset({"dask", "distributed", "ray"})
 
 
-def fit(spec: ModelSpec, data: TrainingData) -> Any:
-    """Build the declared estimator, seed whatever is random in it, and fit it on the training rows."""
-    estimator = spec.estimator(spec.columns)
-    unseeded = {
-        name: spec.seed
-        for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    return estimator.set_params(**unseeded).fit(data.x_train, data.y_train)
+def fit(spec: ModelSpec, data: TrainingData, estimator: Any = None) -> Any:
+    """Fit the declared estimator on the training rows.
+
+    Parameters
+    ----------
+    estimator : estimator, optional
+        What `build_estimator` returned; by default, it is built here.
+
+    Raises
+    ------
+    EstimatorError
+        When the estimator cannot be built, does not fit the task, or fails in its ``fit``.
+    PrecisionError
+        When it answers in single precision, and the target has more digits.
+    """
+    built = build_estimator(spec) if estimator is None else estimator
+    fitted = fit_on(spec, resolve_columns(spec, built, data), data.x_train, data.y_train)
+    require_predictions(spec, fitted)
+    if spec.task == "regression" and np.asarray(fitted.predict(data.x_train[:2])).dtype == np.float32:
+        step, _ = last_step(fitted)
+        require_target_precision(spec, data.y_train, step)
+    return fitted
+
+
+def fit_on(
+    spec: ModelSpec,
+    estimator: Any,
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    rows: str = "the training rows",
+) -> Any:
+    """Fit `estimator` on some rows; its own error becomes one that names the step, the features and the way out.
+
+    Parameters
+    ----------
+    rows : str
+        What the rows are, for the error.
+
+    Raises
+    ------
+    EstimatorError
+        When ``fit`` raises an error that the same rows would give again.
+    """
+    try:
+        return estimator.fit(x, y)
+    except (SluiceError, *_TRANSIENT):
+        raise
+    except Exception as error:  # an estimator may raise anything
+        if type(error).__module__.partition(".")[0] in _CLUSTERS:
+            raise
+        raise explain_failed_fit(spec, estimator, x, y, rows, error) from error
+
+
+def require_predictions(spec: ModelSpec, fitted: Any) -> None:
+    """Require that a fitted estimator predicts: probabilities for classes, or values.
+
+    Raises
+    ------
+    EstimatorError
+        Naming the step that does not.
+    """
+    if spec.task != "regression":
+        require_probabilities(spec, fitted)
+    elif not hasattr(fitted, "predict"):
+        step, _ = last_step(fitted)
+        raise EstimatorError(
+            spec.name, step, "predicts nothing: it has no predict", "End the pipeline with a regressor."
+        )
 
 
 def fit_baseline(spec: ModelSpec, data: TrainingData) -> Any:
@@ -32,6 +99,7 @@ def fit_baseline(spec: ModelSpec, data: TrainingData) -> Any:
 
     Logistic regression for classes, ridge regression for values, on at most 50,000 rows taken at
     even distances in time: a baseline that takes longer than the model would be no baseline.
+    A feature that is null in every row counts as a constant.
     """
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
@@ -41,13 +109,26 @@ def fit_baseline(spec: ModelSpec, data: TrainingData) -> Any:
 
     columns = spec.columns
     encoded = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), columns.numeric),
-        (SimpleImputer(strategy="most_frequent"), columns.boolean),
+        (
+            make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()),
+            columns.numeric,
+        ),
+        (SimpleImputer(strategy="most_frequent", keep_empty_features=True), columns.boolean),
         (OneHotEncoder(handle_unknown="ignore"), columns.categorical),
     )
-    rows = np.linspace(0, len(data.x_train) - 1, min(len(data.x_train), BASELINE_ROWS)).astype(int)
+    rows = _baseline_rows(spec, data.y_train)
     model = Ridge() if spec.task == "regression" else LogisticRegression(max_iter=300)
-    return make_pipeline(encoded, model).fit(data.x_train[rows], data.y_train[rows])
+    # In double precision: in single, a linear model would also be learned from a target in single precision.
+    return make_pipeline(encoded, model).fit(data.x_train[rows].astype(np.float64), data.y_train[rows])
+
+
+def _baseline_rows(spec: ModelSpec, y: NDArray[Any]) -> NDArray[np.intp]:
+    """Return positions at even distances, and one row of each class, however rare it is."""
+    even = np.linspace(0, len(y) - 1, min(len(y), BASELINE_ROWS)).astype(np.intp)
+    if spec.task == "regression" or len(even) == len(y):
+        return even
+    _, first = np.unique(y, return_index=True)
+    return np.union1d(even, first)
 
 
 def save_fitted(estimator: Any, path: Path) -> str:

@@ -24,12 +24,26 @@ def split_by_time(spec: ModelSpec, as_of: datetime) -> Split:
 
     The holdout ends at the last midnight (UTC) whose labels are known by then, so all runs of a day
     see the same rows.
+
+    Raises
+    ------
+    NotEnoughDataError
+        When the window would begin before the year 1.
     """
-    known = as_of - spec.target.label_delay
-    end = known.replace(hour=0, minute=0, second=0, microsecond=0)
-    holdout = Period(start=end - spec.window.holdout, end=end)
-    train_end = holdout.start - spec.window.gap
-    return Split(train=Period(start=train_end - spec.window.train, end=train_end), holdout=holdout)
+    try:
+        known = as_of - spec.target.label_delay
+        end = known.replace(hour=0, minute=0, second=0, microsecond=0)
+        holdout = Period(start=end - spec.window.holdout, end=end)
+        train_end = holdout.start - spec.window.gap
+        return Split(train=Period(start=train_end - spec.window.train, end=train_end), holdout=holdout)
+    except OverflowError:
+        window = spec.window
+        length = window.train + window.gap + window.holdout + spec.target.label_delay
+        raise NotEnoughDataError(
+            f"model '{spec.name}', as of {as_of.isoformat()}: expected a window that begins in the year 1 or later; "
+            f"found one that begins {length.days:,} days before that time. Train as of a time of your data "
+            "(`--as-of 2026-01-31`), or shorten `window` in spec.py."
+        ) from None
 
 
 def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Split, folder: Path) -> SnapshotRef:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from include.errors import ConversionError
 from include.spec import DecisionThreshold, ModelSpec
 from include.training.data import TrainingData
+from include.training.fit import fit_on
 
 VALIDATION_SHARE = 0.2
+EARLIER_ROWS = "the first four fifths of the training rows, with which the threshold is chosen"
 MAX_ROWS = 50_000
 DEFAULT_THRESHOLD = 0.5
 
@@ -47,7 +49,7 @@ def choose_thresholds(spec: ModelSpec, data: TrainingData, fitted: dict[str, Any
 
     chosen = {}
     for name, estimator in fitted.items():
-        copy = clone(estimator).fit(data.x_train[rows], earlier)
+        copy = fit_on(spec, clone(estimator), data.x_train[rows], earlier, EARLIER_ROWS)
         chosen[name] = best_threshold(declared, later == 1, copy.predict_proba(data.x_train[border:])[:, 1])
     return chosen
 

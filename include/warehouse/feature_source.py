@@ -6,7 +6,8 @@ To read from another database, write a class with the methods of `FeatureSource`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from include.records import Period, Shard
 from include.spec import ModelSpec
+from include.warehouse.errors import source_errors, translated_stream
 from include.warehouse.rows import bound_query, open_rows, rows_query
 
 if TYPE_CHECKING:
@@ -46,6 +48,13 @@ class FeatureSource(Protocol):
             Read only this shard. PostgreSQL's hash of the key determines the shard of a row.
         keys : sequence of str or int, optional
             Read only the rows of these entity keys.
+
+        Raises
+        ------
+        QueryError
+            When the query cannot run, at once or in the middle of the stream.
+        DatabaseError
+            When the database failed; a retry may succeed.
         """
         ...
 
@@ -91,13 +100,22 @@ class PostgresFeatureSource:
         conditions = [] if shard is None else [shard_condition(spec, shard)]
         conditions += [] if keys is None else [keys_condition(spec, keys)]
         query = rows_query(spec, period, labelled=labelled, only=" AND ".join(conditions) or None)
-        return open_rows(self._url, query)
+        return self._open(spec, period, query)
 
     def count(self, spec: ModelSpec, period: Period) -> int:
         """See `FeatureSource.count`."""
         query = f"SELECT count(*) AS rows FROM (\n{bound_query(spec, period)}\n) AS q"  # noqa: S608  # the model's own query
-        with open_rows(self._url, query) as counted:
+        with self._open(spec, period, query) as counted:
             return int(counted.read_all().column("rows")[0].as_py())
+
+    @contextlib.contextmanager
+    def _open(self, spec: ModelSpec, period: Period, query: str) -> Iterator[pa.RecordBatchReader]:
+        what = f"model '{spec.name}', rows from {period}"
+        with contextlib.ExitStack() as opened:
+            with source_errors(what):
+                rows = opened.enter_context(open_rows(self._url, query))
+            # Only reading is translated: an OSError of the caller, such as a full disk, is not the database's.
+            yield translated_stream(rows, what)
 
     def materialize(self, spec: ModelSpec, period: Period, connection: Connection, table: str) -> None:
         """See `FeatureSource.materialize`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.builders import TODAY
 
 AS_OF = TODAY.isoformat()
@@ -80,3 +82,27 @@ def test_a_broken_spec_is_told_and_hides_no_other(sluice, tmp_path) -> None:
     assert "parcels: no champion" in said
     assert "broken/spec.py" in said
     assert "maximum must be above minimum" in said
+
+
+@pytest.mark.parametrize("moment", ["now", "yesterday", "2026-13-01", "0000-01-01", "10000-01-01"])
+def test_a_time_that_is_none_is_named_before_anything_is_opened(sluice, capsys, moment: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        sluice("train", "parcels", "--as-of", moment)
+    assert caught.value.code == 2
+    assert f"expected a time such as 2026-01-31T12:00; found '{moment}'" in capsys.readouterr().err
+
+
+def test_a_time_outside_the_data_ends_in_a_sentence(sluice) -> None:
+    code, _, complained = sluice("train", "parcels", "--as-of", "0001-01-01")
+    assert code == 1
+    assert "expected a window that begins in the year 1 or later" in complained
+    code, _, complained = sluice("train", "parcels", "--as-of", "9999-12-31")
+    assert code == 1
+    assert "expected 500 to 100,000 rows; found 0" in complained
+    for day in ("9999-12-31", "9999-12-31T12:00"):
+        code, _, complained = sluice("score", "parcels", "--partition", day)
+        assert code == 1
+        assert f"within the years 1 to 9999; found {day[:10]}" in complained
+    code, _, complained = sluice("backfill", "parcels", "--from", "9999-12-30", "--to", "9999-12-31")
+    assert code == 1
+    assert "within the years 1 to 9999" in complained

@@ -57,6 +57,17 @@ def test_every_metric_of_a_resample_is_what_scikit_learn_says_of_its_rows(task: 
     )
 
 
+def test_the_r2_of_a_resample_does_not_depend_on_where_the_values_lie() -> None:
+    truth, scores, blocks = answers("regression")
+    near, far = (
+        METRIC_FUNCTIONS["r2"].variation(
+            Resamples(Predictions("regression", truth + offset, scores + offset), blocks, blocks.resample(6, seed=1))
+        )
+        for offset in (0.0, 2.0**31)
+    )
+    np.testing.assert_allclose(far, near, rtol=1e-4)
+
+
 def test_the_error_of_the_bootstrap_is_that_of_a_plain_loop_over_resamples() -> None:
     truth, scores, blocks = answers("binary")
     config = IntervalConfig(n_resamples=4000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.errors import SpecError, UnknownModelError
 from include.models import declared_models, read_spec
+from include.schedule import partition_containing
 from include.spec.base import Cron
 from tests.builders import QUERY, SPEC, declare_model
 
@@ -146,3 +148,40 @@ def test_what_airflow_takes_is_taken(expression: str) -> None:
 def test_a_schedule_that_never_occurs_is_refused_in_a_sentence(expression: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(f"the schedule '{expression}' never occurs")):
         cron.validate_python(expression)
+
+
+def test_a_preset_that_only_airflow_has_means_the_same() -> None:
+    assert cron.validate_python("@quarterly") == "0 0 1 */3 *"
+
+
+@pytest.mark.parametrize("expression", ["R R * * *", "0 r * * *", "R(0-10) 4 * * *"])
+def test_a_random_time_is_no_schedule_since_its_partitions_would_move(expression: str) -> None:
+    with pytest.raises(ValidationError, match=r"found R, a random time|is not valid"):
+        cron.validate_python(expression)
+
+
+CRON_FIELDS = [
+    ["0", "*", "*/7", "H", "R", "59", "0-10/3", "?"],
+    ["0", "*", "23", "H", "1-3"],
+    ["1", "31", "L", "30", "29", "*", "?", "15W", "1,L"],
+    ["2", "*", "FEB", "4,6", "13"],
+    ["*", "MON", "L5", "1#2", "1#5", "0", "7", "?", "SUN#6", "1-5"],
+]
+
+
+@given(st.tuples(*(st.sampled_from(field) for field in CRON_FIELDS)))
+def test_a_schedule_that_is_taken_has_a_partition_at_any_time(fields: tuple[str, ...]) -> None:
+    try:
+        schedule = cron.validate_python(" ".join(fields))
+    except ValidationError:
+        return
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    found = partition_containing(schedule, moment)
+    assert found.start <= moment < found.end
+    assert partition_containing(schedule, moment) == found
+
+
+@pytest.mark.parametrize("field", ["train=timedelta(days=40)", "holdout=timedelta(days=10)"])
+def test_a_duration_longer_than_the_calendar_is_refused(tmp_path: Path, field: str) -> None:
+    with pytest.raises(SpecError, match="expected a duration of at most 365,000 days"):
+        declare_model(tmp_path, spec=SPEC.replace(field, field.split("=")[0] + "=timedelta(days=900_000)"))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -19,7 +18,6 @@ from sklearn.tree import DecisionTreeClassifier
 from include.errors import ArtifactError, NotEnoughDataError, PrecisionError
 from include.inference import RowEncoder, Scorer
 from include.inference.batch import encode_batch
-from include.records import SnapshotRef
 from include.spec import Categorical, DecisionThreshold, ModelSpec, Numeric
 from include.training import (
     export_candidate,
@@ -32,35 +30,12 @@ from include.training import (
 from include.training.export import export_onnx
 from include.training.onnx_parity import Subject, compare_holdout
 from tests.builders import TODAY, declare_model
-
-PER_DAY = 4
+from tests.training.parcels import PER_DAY, rows, snapshot
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> ModelSpec:
     return declare_model(tmp_path / "models")
-
-
-def rows(days: int = 50, **columns: list[object]) -> pa.RecordBatch:
-    """`PER_DAY` rows a day for the `days` before `TODAY`; `columns` replace what they name."""
-    count = days * PER_DAY
-    start = TODAY.replace(hour=0) - timedelta(days=days)
-    made: dict[str, object] = {
-        "parcel_id": [f"p{n:04}" for n in range(count)],
-        "sent_at": pa.array(
-            [start + n * timedelta(hours=24 / PER_DAY) for n in range(count)], pa.timestamp("us", "UTC")
-        ),
-        "weight": [float(n % 30) for n in range(count)],
-        "distance": [None if n % 7 == 0 else float(n) for n in range(count)],
-        "carrier": [("ant", "bee", "cat")[n % 3] for n in range(count)],
-        "fragile": [n % 2 == 0 for n in range(count)],
-        "outcome": [("on_time", "late")[n % 5 == 0] for n in range(count)],
-    }
-    return pa.RecordBatch.from_pydict(made | columns)
-
-
-def snapshot(spec: ModelSpec, batch: pa.RecordBatch, folder: Path) -> SnapshotRef:
-    return write_snapshot([batch], spec, split_by_time(spec, TODAY), folder)
 
 
 def test_the_holdout_is_the_last_days_whose_labels_are_known(spec: ModelSpec) -> None:
@@ -78,6 +53,16 @@ def test_an_embargo_keeps_training_away_from_the_holdout(spec: ModelSpec) -> Non
     window = spec.window.model_copy(update={"gap": timedelta(days=2)})
     split = split_by_time(spec.model_copy(update={"window": window}), TODAY)
     assert split.holdout.start - split.train.end == timedelta(days=2)
+
+
+@pytest.mark.parametrize("as_of", [datetime(1, 1, 1, tzinfo=UTC), datetime(1, 2, 1, tzinfo=UTC)])
+def test_a_window_before_the_first_year_is_refused_in_a_sentence(spec: ModelSpec, as_of: datetime) -> None:
+    with pytest.raises(NotEnoughDataError, match=r"as of 0001-0.* begins 50 days before that time.*--as-of 2026"):
+        split_by_time(spec, as_of)
+
+
+def test_the_last_day_of_the_calendar_has_a_window(spec: ModelSpec) -> None:
+    assert split_by_time(spec, datetime(9999, 12, 31, 23, tzinfo=UTC)).holdout.end.year == 9999
 
 
 def test_the_same_rows_give_the_same_digest_and_other_rows_another(spec: ModelSpec, tmp_path: Path) -> None:

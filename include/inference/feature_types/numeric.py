@@ -135,6 +135,8 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float]:
         """Count distinct values in double and in single precision."""
         values = train.drop_null().to_numpy()
+        if not len(values):
+            return 0, 0, 0.0
         return len(np.unique(values)), len(np.unique(values.astype(np.float32))), float(np.median(values))
 
     def slice_codes(self, column: FloatColumn) -> tuple[NDArray[np.intp], list[str]]:
