@@ -98,7 +98,7 @@ def declared(tmp_path: Path, resources: Resources) -> Callable[..., ModelSpec]:
     """Parcels without a null in their training rows, and with rows of a later day that have everything."""
 
     def declare(estimator: Callable[[Any], Any], **more: Any) -> ModelSpec:
-        spec = declare_model(resources.settings.models_dir, spec=OPEN)
+        spec = declare_model(resources.settings.home / "models", spec=OPEN)
         load_parcels(resources.engine)
         with resources.engine.begin() as connection:
             connection.execute(text("UPDATE source.parcels SET distance = 1500 WHERE distance IS NULL"))
@@ -119,7 +119,8 @@ def declared(tmp_path: Path, resources: Resources) -> Callable[..., ModelSpec]:
 
 @pytest.fixture
 def client(resources: Resources) -> tuple[FlaskClient, ChampionWatcher]:
-    registry, settings = ModelRegistry(), resources.settings
+    registry = ModelRegistry()
+    settings = resources.settings.model_copy(update={"models_dir": resources.settings.home / "models"})
     watcher = ChampionWatcher(
         registry, resources.engine, artifacts=open_artifact_store(settings), models_dir=settings.models_dir
     )

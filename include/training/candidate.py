@@ -167,7 +167,11 @@ def require_parity(spec: ModelSpec, exported: ExportedCandidate) -> None:
 def divergence_error(spec: ModelSpec, estimator: Any, data: TrainingData, parity: ParityReport) -> ConversionError:
     """Return the error of a graph that does not answer as the estimator does."""
     step = find_divergent_step(estimator, data.x_holdout, spec.parity_tolerance)
-    advice = "Replace the step by one of docs/reference/estimators.md that is exact, or do its work in features.sql."
+    advice = (
+        "If it multiplies matrices in single precision before a tree (PCA, for example), let it compute in double: put "
+        "FunctionTransformer(np.float64) before it. Otherwise replace the step by one of docs/reference/estimators.md "
+        "that is exact, or do its work in features.sql."
+    )
     off = [each for each in parity.kinds if each.largest_difference > parity.tolerance or each.changed_labels]
     if not off:
         return ConversionError(spec.name, step, "its last bits depend on the number of rows in a batch", advice)

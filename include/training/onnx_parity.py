@@ -105,7 +105,7 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
         row = int(np.flatnonzero(one_sided)[0])
         raise ConversionError(
             subject.model,
-            _last_step(subject.estimator),
+            last_step(subject.estimator),
             f"ONNX has no answer for a row of the kind '{probes.kind}' that scikit-learn answers with "
             f"{wanted[row].tolist()}",
             _advice(subject, probes, row),
@@ -186,7 +186,7 @@ def find_divergent_step(estimator: Any, matrix: Matrix, tolerance: float) -> str
         scale = max(1.0, float(np.nanmax(np.abs(wanted))))
         if got.shape != wanted.shape or not np.allclose(got, wanted, atol=tolerance * scale, rtol=0, equal_nan=True):
             return f"{name} ({type(step).__name__})"
-    return _last_step(estimator)
+    return last_step(estimator)
 
 
 def _scored(scorer: Scorer, matrix: Matrix) -> tuple[Floats, NDArray[np.bool_]]:
@@ -255,7 +255,7 @@ def _require_one_label(subject: Subject, matrix: Matrix) -> None:
     if contrary:
         raise ConversionError(
             subject.model,
-            _last_step(subject.estimator),
+            last_step(subject.estimator),
             f"its predict contradicts its predict_proba on {contrary:,} of {len(wanted):,} rows of the holdout",
             "Wrap it in CalibratedClassifierCV, whose labels are its most probable classes.",
         )
@@ -276,7 +276,7 @@ def _unaccepted(subject: Subject, probes: Probes, error: Exception) -> Conversio
             )
     return ConversionError(
         subject.model,
-        _last_step(subject.estimator),
+        last_step(subject.estimator),
         f"it fails on rows of the kind '{probes.kind}': {error}",
         _advice(subject, probes, 0),
     )
@@ -292,10 +292,11 @@ def _step_of(estimator: Any, row: Matrix) -> str:
             value = step.transform(value)
         except Exception:  # noqa: BLE001  # the point is to find which one raises, whatever it raises
             return f"{name} ({type(step).__name__})"
-    return _last_step(estimator)
+    return last_step(estimator)
 
 
-def _last_step(estimator: Any) -> str:
+def last_step(estimator: Any) -> str:
+    """Return the name of the step that gives the answers."""
     if hasattr(estimator, "steps"):
         name, last = estimator.steps[-1]
         return f"{name} ({type(last).__name__})"

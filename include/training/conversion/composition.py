@@ -144,6 +144,8 @@ def _applied(conversion: Conversion, function: Any, x: Tensor, arguments: bool =
     if getattr(getattr(function, "func", None), "__name__", "") == "check_array":  # of histogram boosting
         return graph.cast(x, "float64")
     wide = graph.cast(x, "float64")
+    if function is np.float64:
+        return wide
     if not arguments:
         if function in _FUNCTIONS:
             return graph.cast(graph.unary(_FUNCTIONS[function], wide), x.dtype)
