@@ -161,7 +161,7 @@ def test_parity_that_blocks_publishes_only_what_was_checked_before(
     trained: Callable[..., ModelSpec], resources: Resources
 ) -> None:
     spec = trained(parity="block", parity_rows=10)
-    with pytest.raises(ParityNotCheckedError, match="Nothing was published, the former rows stay"):
+    with pytest.raises(ParityNotCheckedError, match="Nothing was published; the former rows stay"):
         score(spec, "no service", resources)
     assert resources.ledger.published_partitions("parcels") == ()
     with running_service(resources):

@@ -54,7 +54,7 @@ def build_estimator(columns: Columns) -> Any:
     # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    # Categories are codes. No `categorical_features`: with it the model cannot be converted to ONNX.
+    # Categories are codes, compared as numbers; `categorical_features=columns.categorical` would compare sets of them.
     return HistGradientBoostingClassifier(
         learning_rate=0.1,
         max_iter=100,
