@@ -1,0 +1,421 @@
+"""One configuration: fit, convert, and compare the answers with scikit-learn's own on fresh rows of each kind."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from include.errors import ConversionError, SluiceError
+from include.inference import Scorer, check_golden
+from include.training.fit import fit
+from tests.sweep.datasets import Problem
+from tests.sweep.rows import Matrix, RowMaker, split_nodes
+
+try:
+    from include.training.candidate import convert_candidate
+except ImportError:  # the code before it
+    convert_candidate = None
+
+Result = Literal["exact", "rows_refused", "refused", "refused_without_step", "traceback", "wrong", "timeout"]
+"""What became of a configuration.
+
+exact: every answer is scikit-learn's. rows_refused: so, but for rows that are refused by an error of ours although
+scikit-learn answers them. refused: an error of ours names a step or a feature. refused_without_step: an error of ours
+names none. traceback: any other error. wrong: an answer that is not scikit-learn's. timeout: no end in time.
+"""
+FAILURES: tuple[Result, ...] = ("wrong", "traceback", "refused_without_step", "timeout")
+
+SUM_TOLERANCE = 1e-6
+BATCHES = (1, 2, 3, 7, 64, 1000)
+ALONE = 48
+"""So many rows of a kind are asked one by one: rows with another label, or of a kind that is refused as a whole."""
+
+
+@dataclass(slots=True)
+class KindResult:
+    """What was found on the rows of one kind.
+
+    Attributes
+    ----------
+    difference : float
+        The largest difference from scikit-learn: of a probability, or relative to the largest prediction.
+    labels : int
+        Rows whose label is not that of scikit-learn's `predict`.
+    ties : int
+        Rows at which scikit-learn gives the two most probable classes the same probability.
+    near_ties : int
+        Rows of `decision_boundary` with another label, on both sides of which the two most probable classes differ by
+        less than the tolerance; they are not in `labels`.
+    answered : int
+        Rows that scikit-learn refuses or answers with a number that is not finite, and that were answered.
+    refused : int
+        Rows that scikit-learn answers, and that were refused by an error of ours.
+    """
+
+    rows: int = 0
+    difference: float = 0.0
+    labels: int = 0
+    ties: int = 0
+    near_ties: int = 0
+    answered: int = 0
+    refused: int = 0
+    not_finite: int = 0
+    outside: int = 0
+    sums: int = 0
+    bits: int = 0
+    error: str = ""
+
+    def faults(self, tolerance: float) -> list[str]:
+        """Return what is wrong, in words; empty if nothing is."""
+        named = {
+            "other labels": self.labels,
+            "rows answered that scikit-learn refuses": self.answered,
+            "answers that are not finite": self.not_finite,
+            "probabilities outside [0, 1]": self.outside,
+            "sums that are not 1": self.sums,
+            "rows with other bits in another batch": self.bits,
+        }
+        found = [f"{count:,} {name}" for name, count in named.items() if count]
+        return [f"off by {self.difference:.2g}", *found] if not self.difference <= tolerance else found
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one configuration.
+
+    Attributes
+    ----------
+    scikit_learn : str
+        "answers", or what scikit-learn itself cannot do; only "answers" counts for the share that is served.
+    step : str
+        The step that a refusal names.
+    """
+
+    result: Result = "traceback"
+    scikit_learn: str = "answers"
+    stage: str = ""
+    step: str = ""
+    message: str = ""
+    kinds: dict[str, KindResult] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Report = Callable[[str], None]
+
+
+def convert(problem: Problem, estimator: Any) -> Scorer:
+    """Return the scorer of a fitted estimator, or raise the error with which a retrain refuses it.
+
+    The only place that knows how a candidate is converted.
+    """
+    spec, data = problem.spec, problem.data
+    if convert_candidate is not None:
+        converted = convert_candidate(spec, estimator, data)
+        return Scorer(converted.onnx, converted.signature)
+    from include.training.export import export_onnx
+    from include.training.golden import golden_rows
+    from include.training.onnx_parity import compare, find_divergent_step
+
+    onnx = export_onnx(spec, estimator)
+    parity = compare(Scorer(onnx, data.signature), estimator, data.x_holdout, spec.parity_tolerance)
+    scorer = Scorer(onnx, data.signature.model_copy(update={"single_row_exact": parity.single_row_exact}))
+    check_golden(scorer, golden_rows(scorer, data))
+    if not parity.passed:
+        step = find_divergent_step(estimator, data.x_holdout, spec.parity_tolerance)
+        raise ConversionError(spec.name, step, "ONNX answers differently on the holdout", "Replace the step.")
+    return scorer
+
+
+def run(problem: Problem, rows: int = 2000, report: Report = lambda _stage: None) -> Outcome:
+    """Fit, convert and compare; never raises."""
+    started = time.monotonic()
+    outcome = Outcome()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            _run(problem, rows, outcome, report)
+        except Exception as error:  # noqa: BLE001  # whatever a configuration raises is its outcome
+            outcome.message = f"{type(error).__name__}: {error}"
+            outcome.result, outcome.step = _refusal(problem, error)
+    outcome.seconds = round(time.monotonic() - started, 2)
+    return outcome
+
+
+def _run(problem: Problem, rows: int, outcome: Outcome, report: Report) -> None:
+    def enter(stage: str) -> None:
+        outcome.stage = stage
+        report(stage)
+
+    enter("fit")
+    try:
+        estimator = fit(problem.spec, problem.data)
+    except Exception as error:
+        outcome.scikit_learn = _why_it_does_not_fit(problem) or f"fits, but not by `fit`: {error}"[:200]
+        raise
+    enter("scikit-learn")
+    reference = Reference(estimator, problem, rows)
+    outcome.scikit_learn = reference.verdict
+    enter("convert")
+    scorer = convert(problem, estimator)
+    enter("score")
+    for kind, matrix in reference.kinds.items():
+        outcome.kinds[kind] = compare_kind(scorer, reference, kind, matrix)
+    outcome.kinds["batches"] = compare_batches(scorer, reference)
+    _judge(outcome, problem.spec.parity_tolerance)
+
+
+def _judge(outcome: Outcome, tolerance: float) -> None:
+    faults = {kind: found for kind, each in outcome.kinds.items() if (found := each.faults(tolerance))}
+    errors = {kind: each.error for kind, each in outcome.kinds.items() if each.error}
+    if faults:
+        outcome.result = "wrong"
+        outcome.message = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in faults.items())
+    elif errors:
+        outcome.result = "traceback"
+        outcome.message = "; ".join(f"{kind}: {error}" for kind, error in errors.items())
+    elif any(each.refused for each in outcome.kinds.values()):
+        outcome.result = "rows_refused"
+        outcome.message = ", ".join(kind for kind, each in outcome.kinds.items() if each.refused)
+    else:
+        outcome.result = "exact"
+
+
+def _refusal(problem: Problem, error: Exception) -> tuple[Result, str]:
+    if not isinstance(error, SluiceError):
+        return "traceback", ""
+    step = str(getattr(error, "step", "") or "")
+    names = _names(problem)
+    if any(name in str(error) for name in names):
+        return "refused", step
+    return "refused_without_step", step
+
+
+def _names(problem: Problem) -> set[str]:
+    """Return what a refusal may name: the classes of the estimator's parts, and the features."""
+    estimator = problem.spec.estimator(problem.spec.columns)
+    parts = [estimator, *estimator.get_params(deep=True).values()] if hasattr(estimator, "get_params") else []
+    classes = {type(part).__name__ for part in parts if hasattr(part, "get_params")}
+    return classes | {f"'{feature.name}'" for feature in problem.spec.features}
+
+
+def _why_it_does_not_fit(problem: Problem) -> str:
+    """Return scikit-learn's own reason, with an array and with a frame; empty if it fits."""
+    found = ""
+    for x_train in (problem.data.x_train, _frame(problem, problem.data.x_train)):
+        try:
+            problem.spec.estimator(problem.spec.columns).fit(x_train, problem.data.y_train)
+        except Exception as error:  # noqa: BLE001  # any error of scikit-learn is the answer
+            found = found or f"does not fit: {type(error).__name__}: {error}".splitlines()[0][:200]
+        else:
+            return ""
+    return found
+
+
+def _frame(problem: Problem, matrix: Matrix) -> pd.DataFrame:
+    return pd.DataFrame(matrix, columns=list(problem.spec.columns.names))
+
+
+class Reference:
+    """scikit-learn's own answers.
+
+    Attributes
+    ----------
+    kinds : dict of str to ndarray
+        The rows of each kind.
+    answers, labels : dict of str to ndarray or None
+        By kind; None: scikit-learn refuses the rows as they are.
+    verdict : str
+        "answers", or what it cannot do.
+    """
+
+    def __init__(self, estimator: Any, problem: Problem, rows: int) -> None:
+        self.estimator, self.problem = estimator, problem
+        self.named = hasattr(estimator, "feature_names_in_")
+        self.classification = problem.spec.task != "regression"
+        self.scores = not self.classification or hasattr(estimator, "predict_proba")
+        maker = RowMaker(problem.data, rows)
+        self.kinds = dict(maker.kinds())
+        if self.scores:
+            with contextlib.suppress(Exception):  # an estimator that refuses ordinary rows is reported below
+                self.kinds |= self._found_rows(maker)
+        self.answers: dict[str, NDArray[np.float64] | None] = {}
+        self.labels: dict[str, NDArray[np.int64] | None] = {}
+        self.refusal = ""
+        for kind, matrix in self.kinds.items():
+            self.answers[kind], self.labels[kind] = self._try(kind, matrix)
+        seen = [np.abs(found[np.isfinite(found)]) for found in [self.answers["seen"]] if found is not None]
+        self.scale = max(1e-12, *(float(each.max(initial=0)) for each in seen)) if seen else 1.0
+        self.verdict = self._verdict()
+
+    def _found_rows(self, maker: RowMaker) -> dict[str, Matrix]:
+        found = {"thresholds": maker.thresholds(self.proba, split_nodes(self.estimator))}
+        if self.classification:
+            found["decision_boundary"] = maker.decision_boundary(lambda x: self.predict(x)[:, None])
+        return {kind: matrix for kind, matrix in found.items() if len(matrix)}
+
+    def _input(self, matrix: Matrix) -> Any:
+        return _frame(self.problem, matrix) if self.named else matrix
+
+    def proba(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Return scikit-learn's probabilities, shape (n, n_classes), or values, shape (n, 1)."""
+        asked = self.estimator.predict_proba if self.classification else self.estimator.predict
+        return np.asarray(asked(self._input(matrix)), dtype=np.float64).reshape(len(matrix), -1)
+
+    def predict(self, matrix: Matrix) -> NDArray[np.int64]:
+        """Return the labels of scikit-learn's `predict`, as class indices."""
+        return np.asarray(self.estimator.predict(self._input(matrix))).astype(np.int64).reshape(-1)
+
+    def _try(self, kind: str, matrix: Matrix) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None]:
+        if not self.scores:
+            return None, None
+        try:
+            return self.proba(matrix), (self.predict(matrix) if self.classification else None)
+        except Exception as error:  # noqa: BLE001  # any error of scikit-learn is its refusal
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            self.refusal = self.refusal or f"refuses rows of kind {kind}: {type(error).__name__}: {reason}"[:200]
+            return None, None
+
+    def _verdict(self) -> str:
+        if not self.scores:
+            return "has no predict_proba"
+        if self.refusal:
+            return self.refusal
+        infinite = [kind for kind, found in self.answers.items() if found is None or not np.isfinite(found).all()]
+        return f"gives scores that are not finite: {', '.join(infinite)}" if infinite else "answers"
+
+
+def compare_kind(scorer: Scorer, reference: Reference, kind: str, matrix: Matrix) -> KindResult:
+    """Compare the answers to the rows of one kind."""
+    wanted, wanted_labels = reference.answers[kind], reference.labels[kind]
+    result = KindResult(rows=len(matrix))
+    if wanted is None:
+        _compare_refused(scorer, reference, matrix, result)
+        return result
+    got = _ask(scorer, matrix, result)
+    if got is None:
+        _compare_refused(scorer, reference, matrix, result)
+        return result
+    finite = np.isfinite(wanted).all(axis=1)
+    result.answered += int(np.isfinite(got[~finite]).all(axis=1).sum())
+    _compare_scores(reference, wanted[finite], got[finite], result)
+    if wanted_labels is not None:
+        labels = _labels(scorer, got)
+        _compare_labels(reference, kind, matrix[finite], wanted[finite], wanted_labels[finite], labels[finite], result)
+    return result
+
+
+def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> NDArray[np.float64] | None:
+    """Return the answers; None if the rows are refused by an error of ours, or there is any other error."""
+    try:
+        return scorer.score(matrix)
+    except SluiceError:
+        return None
+    except Exception as error:  # noqa: BLE001  # reported as the configuration's outcome
+        if not result.error:
+            result.error = f"{type(error).__name__}: {error}"[:300]
+        return None
+
+
+def _compare_scores(
+    reference: Reference, wanted: NDArray[np.float64], got: NDArray[np.float64], result: KindResult
+) -> None:
+    finite = np.isfinite(got).all(axis=1)
+    result.not_finite += int((~finite).sum())
+    wanted, got = wanted[finite], got[finite]
+    if not len(wanted):
+        return
+    difference = np.abs(got - wanted)
+    if reference.classification:
+        result.outside += int(((got < 0) | (got > 1)).any(axis=1).sum())
+        own = np.abs(wanted.sum(axis=1) - 1) <= SUM_TOLERANCE  # of some estimators, scikit-learn's own sums are not 1
+        result.sums += int((np.abs(got.sum(axis=1) - 1) > SUM_TOLERANCE)[own].sum())
+    else:
+        difference = difference / np.maximum(reference.scale, np.abs(wanted))
+    result.difference = max(result.difference, float(difference.max()))
+
+
+def _labels(scorer: Scorer, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return class indices: what the scorer itself says, or the most probable class."""
+    if not hasattr(scorer, "labels"):
+        return scores.argmax(axis=1)
+    found = np.asarray(scorer.labels(scores))
+    if found.dtype.kind in "iu":
+        return found.astype(np.int64)
+    code = {label: position for position, label in enumerate(scorer.signature.classes)}
+    return np.array([code[label] for label in found.tolist()], dtype=np.int64)
+
+
+def _compare_labels(
+    reference: Reference,
+    kind: str,
+    matrix: Matrix,
+    wanted: NDArray[np.float64],
+    wanted_labels: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    result: KindResult,
+) -> None:
+    best = np.sort(wanted, axis=1)
+    margin = best[:, -1] - best[:, -2]
+    result.ties += int((margin == 0).sum())
+    differ = np.flatnonzero(labels != wanted_labels)
+    if kind == "decision_boundary":
+        # The rows come in pairs of neighbouring numbers. Where the probabilities do not jump between them, both are
+        # within the last bits of a tie, and scikit-learn decides by bits that are not in its probabilities.
+        pairs = margin[: len(margin) // 2 * 2].reshape(2, -1)
+        smooth = np.resize(pairs.max(axis=0), len(margin)) <= reference.problem.spec.parity_tolerance
+        result.near_ties += int(smooth[differ].sum())
+        differ = differ[~smooth[differ]]
+    if len(differ) <= ALONE:  # scikit-learn's own label may depend on the batch
+        differ = [row for row in differ if reference.predict(matrix[row : row + 1])[0] != labels[row]]
+    result.labels += len(differ)
+
+
+def _compare_refused(scorer: Scorer, reference: Reference, matrix: Matrix, result: KindResult) -> None:
+    """Compare row by row, some rows of a kind in which scikit-learn, or the scorer, refuses a row."""
+    for row in np.unique(np.linspace(0, len(matrix) - 1, min(ALONE, len(matrix))).astype(int)):
+        one = matrix[row : row + 1]
+        try:
+            wanted = reference.proba(one)
+        except Exception:  # noqa: BLE001  # any error of scikit-learn is its refusal
+            wanted = np.full((1, 1), np.nan)
+        got = _ask(scorer, one, result)
+        answered = np.isfinite(wanted).all()
+        if got is None:
+            result.refused += int(answered and not result.error)
+        elif answered:
+            _compare_scores(reference, wanted, got, result)
+        else:
+            result.answered += 1  # a number that is not finite, too, is an answer
+
+
+def compare_batches(scorer: Scorer, reference: Reference) -> KindResult:
+    """Require the same bits from batches of each size as from all rows at once."""
+    kinds = [matrix for kind, matrix in reference.kinds.items() if reference.answers[kind] is not None]
+    result = KindResult()
+    if not kinds:
+        return result
+    matrix = np.concatenate([each[:: max(1, len(each) * len(kinds) // 1000)] for each in kinds])
+    together = _ask(scorer, matrix, result)
+    if together is None:
+        return result
+    for size in BATCHES:
+        few = matrix[:200] if size == 1 else matrix
+        parts = [_ask(scorer, few[i : i + size], result) for i in range(0, len(few), size)]
+        if any(part is None for part in parts):
+            return result
+        apart = np.concatenate([part for part in parts if part is not None])
+        differ = (apart.view(np.int64) != together[: len(few)].view(np.int64)).any(axis=1)
+        result.rows += len(few)
+        result.bits += int(differ.sum())
+    return result
