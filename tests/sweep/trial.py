@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -54,6 +55,9 @@ class KindResult:
     near_ties : int
         Rows of `decision_boundary` with another label, on both sides of which the two most probable classes differ by
         less than the tolerance; they are not in `labels`.
+    last_bits : int
+        Rows at which scikit-learn gives our answer when the same row is asked alone, or, behind arithmetic that cannot
+        be repeated bit by bit (see `REPEATABLE`), when the row's numbers move by some last bits; they are nowhere else.
     answered : int
         Rows that scikit-learn refuses or answers with a number that is not finite, and that were answered.
     refused : int
@@ -65,6 +69,7 @@ class KindResult:
     labels: int = 0
     ties: int = 0
     near_ties: int = 0
+    last_bits: int = 0
     answered: int = 0
     refused: int = 0
     not_finite: int = 0
@@ -112,6 +117,40 @@ class Outcome:
 
 
 Report = Callable[[str], None]
+
+_TREES = (
+    "DecisionTree",
+    "ExtraTree",
+    "RandomForest",
+    "ExtraTrees",
+    "GradientBoosting",
+    "HistGradientBoosting",
+    "Bagging",
+)
+REPEATABLE = frozenset(
+    {
+        "Pipeline",
+        "ColumnTransformer",
+        "FeatureUnion",
+        "SimpleImputer",
+        "StandardScaler",
+        "MinMaxScaler",
+        "MaxAbsScaler",
+        "RobustScaler",
+        "Binarizer",
+        "KBinsDiscretizer",
+        "OneHotEncoder",
+        "OrdinalEncoder",
+        "SelectKBest",
+        "SelectFromModel",
+        "VarianceThreshold",
+    }
+    | {tree + kind for tree in _TREES for kind in ("Classifier", "Regressor")}
+)
+"""Parts of which every number before a threshold can be computed with the bits of scikit-learn: comparisons, and single
+additions and divisions. Sums over features, powers and logarithms differ in the last bits from library to library."""
+MOVES = 8
+MOVED_BY = 4 * float(np.finfo(np.float32).eps)
 
 
 def convert(problem: Problem, estimator: Any) -> Scorer:
@@ -195,18 +234,20 @@ def _refusal(problem: Problem, error: Exception) -> tuple[Result, str]:
     if not isinstance(error, SluiceError):
         return "traceback", ""
     step = str(getattr(error, "step", "") or "")
-    names = _names(problem)
-    if any(name in str(error) for name in names):
-        return "refused", step
-    return "refused_without_step", step
+    named = any(re.search(rf"\b{name}\b", str(error)) for name in _names(problem))
+    return "refused" if named else "refused_without_step", step
 
 
 def _names(problem: Problem) -> set[str]:
-    """Return what a refusal may name: the classes of the estimator's parts, and the features."""
+    """Return what a refusal may name: the classes of the estimator's parts, and the features; a pipeline is no step."""
+    return (_classes(problem) - {"Pipeline"}) | {feature.name for feature in problem.spec.features}
+
+
+def _classes(problem: Problem) -> set[str]:
+    """Return the names of the classes of the estimator's parts."""
     estimator = problem.spec.estimator(problem.spec.columns)
     parts = [estimator, *estimator.get_params(deep=True).values()] if hasattr(estimator, "get_params") else []
-    classes = {type(part).__name__ for part in parts if hasattr(part, "get_params")}
-    return classes | {f"'{feature.name}'" for feature in problem.spec.features}
+    return {type(part).__name__ for part in parts if hasattr(part, "get_params")}
 
 
 def _why_it_does_not_fit(problem: Problem) -> str:
@@ -242,6 +283,7 @@ class Reference:
     def __init__(self, estimator: Any, problem: Problem, rows: int) -> None:
         self.estimator, self.problem = estimator, problem
         self.named = hasattr(estimator, "feature_names_in_")
+        self.repeatable = _classes(problem) <= REPEATABLE
         self.classification = problem.spec.task != "regression"
         self.scores = not self.classification or hasattr(estimator, "predict_proba")
         maker = RowMaker(problem.data, rows)
@@ -299,19 +341,27 @@ def compare_kind(scorer: Scorer, reference: Reference, kind: str, matrix: Matrix
     """Compare the answers to the rows of one kind."""
     wanted, wanted_labels = reference.answers[kind], reference.labels[kind]
     result = KindResult(rows=len(matrix))
-    if wanted is None:
-        _compare_refused(scorer, reference, matrix, result)
-        return result
-    got = _ask(scorer, matrix, result)
-    if got is None:
+    got = None if wanted is None else _ask(scorer, matrix, result)
+    if wanted is None or got is None:
         _compare_refused(scorer, reference, matrix, result)
         return result
     finite = np.isfinite(wanted).all(axis=1)
     result.answered += int(np.isfinite(got[~finite]).all(axis=1).sum())
-    _compare_scores(reference, wanted[finite], got[finite], result)
-    if wanted_labels is not None:
-        labels = _labels(scorer, got)
-        _compare_labels(reference, kind, matrix[finite], wanted[finite], wanted_labels[finite], labels[finite], result)
+    labels = None if wanted_labels is None else _labels(scorer, got)
+    differ = _differing(reference, wanted, got)
+    if wanted_labels is not None and labels is not None:
+        differ |= labels != wanted_labels
+        if kind == "decision_boundary":
+            smooth = _smooth_pairs(reference, wanted) & (labels != wanted_labels)
+            result.near_ties = int(smooth.sum())
+            labels = np.where(smooth, wanted_labels, labels)
+        result.ties = int((_margin(wanted) == 0).sum())
+    same = _last_bits(reference, matrix, got, labels, np.flatnonzero(differ & finite))
+    result.last_bits = int(same.sum())
+    kept = finite & ~same
+    _compare_scores(reference, wanted[kept], got[kept], result)
+    if wanted_labels is not None and labels is not None:
+        result.labels += int((labels != wanted_labels)[kept].sum())
     return result
 
 
@@ -327,6 +377,67 @@ def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> NDArray[np.float
         return None
 
 
+def _difference(reference: Reference, wanted: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's difference, shape (n,): of probabilities, or relative to the largest prediction."""
+    difference = np.abs(got - wanted)
+    if not reference.classification:
+        difference = difference / np.maximum(reference.scale, np.abs(wanted))
+    return np.asarray(difference.max(axis=1))
+
+
+def _differing(reference: Reference, wanted: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows are answered with numbers that are beyond the tolerance."""
+    off: NDArray[np.bool_] = _difference(reference, wanted, got) > reference.problem.spec.parity_tolerance
+    return off & np.isfinite(got).all(axis=1)
+
+
+def _last_bits(
+    reference: Reference,
+    matrix: Matrix,
+    got: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
+    rows: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Return which of `rows` scikit-learn itself answers as we do, alone or after a move by some last bits."""
+    same = np.zeros(len(matrix), dtype=np.bool_)
+
+    def try_again(tried: NDArray[np.intp], moved: Matrix, at_once: bool) -> None:
+        for part in [np.arange(len(tried))] if at_once else np.arange(len(tried))[:, None]:
+            wanted, chosen = reference.proba(moved[part]), tried[part]
+            fits = ~_differing(reference, wanted, got[chosen])
+            if labels is not None:
+                fits &= reference.predict(moved[part]) == labels[chosen]
+            same[chosen] |= fits
+
+    if len(rows) <= ALONE:
+        try_again(rows, matrix[rows], at_once=False)
+    if reference.repeatable or not len(rows):
+        return same
+    random = np.random.default_rng(7)
+    for _ in range(MOVES):
+        rows = rows[~same[rows]]
+        if len(rows):
+            moves = random.choice([-MOVED_BY, MOVED_BY], size=(len(rows), matrix.shape[1]))
+            try_again(rows, (matrix[rows] * (1 + moves)).astype(np.float32), at_once=True)
+    return same
+
+
+def _margin(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the difference between the two most probable classes, shape (n,)."""
+    best = np.sort(wanted, axis=1)
+    return np.asarray(best[:, -1] - best[:, -2])
+
+
+def _smooth_pairs(reference: Reference, wanted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the rows of `decision_boundary` at which the probabilities do not jump.
+
+    The rows come in pairs of neighbouring numbers, first the one side of all, then the other. Where both are near a
+    tie, scikit-learn decides by bits that are not in its probabilities.
+    """
+    margin = _margin(wanted).reshape(2, -1).max(axis=0)
+    return np.tile(margin <= reference.problem.spec.parity_tolerance, 2)
+
+
 def _compare_scores(
     reference: Reference, wanted: NDArray[np.float64], got: NDArray[np.float64], result: KindResult
 ) -> None:
@@ -335,14 +446,11 @@ def _compare_scores(
     wanted, got = wanted[finite], got[finite]
     if not len(wanted):
         return
-    difference = np.abs(got - wanted)
     if reference.classification:
         result.outside += int(((got < 0) | (got > 1)).any(axis=1).sum())
         own = np.abs(wanted.sum(axis=1) - 1) <= SUM_TOLERANCE  # of some estimators, scikit-learn's own sums are not 1
         result.sums += int((np.abs(got.sum(axis=1) - 1) > SUM_TOLERANCE)[own].sum())
-    else:
-        difference = difference / np.maximum(reference.scale, np.abs(wanted))
-    result.difference = max(result.difference, float(difference.max()))
+    result.difference = max(result.difference, float(_difference(reference, wanted, got).max()))
 
 
 def _labels(scorer: Scorer, scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -354,31 +462,6 @@ def _labels(scorer: Scorer, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         return found.astype(np.int64)
     code = {label: position for position, label in enumerate(scorer.signature.classes)}
     return np.array([code[label] for label in found.tolist()], dtype=np.int64)
-
-
-def _compare_labels(
-    reference: Reference,
-    kind: str,
-    matrix: Matrix,
-    wanted: NDArray[np.float64],
-    wanted_labels: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    result: KindResult,
-) -> None:
-    best = np.sort(wanted, axis=1)
-    margin = best[:, -1] - best[:, -2]
-    result.ties += int((margin == 0).sum())
-    differ = np.flatnonzero(labels != wanted_labels)
-    if kind == "decision_boundary":
-        # The rows come in pairs of neighbouring numbers. Where the probabilities do not jump between them, both are
-        # within the last bits of a tie, and scikit-learn decides by bits that are not in its probabilities.
-        pairs = margin[: len(margin) // 2 * 2].reshape(2, -1)
-        smooth = np.resize(pairs.max(axis=0), len(margin)) <= reference.problem.spec.parity_tolerance
-        result.near_ties += int(smooth[differ].sum())
-        differ = differ[~smooth[differ]]
-    if len(differ) <= ALONE:  # scikit-learn's own label may depend on the batch
-        differ = [row for row in differ if reference.predict(matrix[row : row + 1])[0] != labels[row]]
-    result.labels += len(differ)
 
 
 def _compare_refused(scorer: Scorer, reference: Reference, matrix: Matrix, result: KindResult) -> None:

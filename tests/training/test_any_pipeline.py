@@ -66,14 +66,13 @@ def pipelines(draw: st.DrawFn) -> tuple[Task, Nulls, str, Callable[[Columns], An
 def check(drawn: tuple[Task, Nulls, str, Callable[[Columns], Any]]) -> None:
     task, nulls, described, build = drawn
     found = run(problem(MIXED[task], nulls, build), ROWS)
-    # The estimators that scikit-learn does not fit to such data are another promise: tests/training/test_fit.py.
     if found.scikit_learn.startswith("does not fit"):
-        return
+        return  # there is no answer to compare with
     assert found.result in ("exact", "refused", "rows_refused"), f"{described} ({nulls}): {found.message}"
 
 
 @given(pipelines())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_any_pipeline_answers_as_scikit_learn_does_or_is_refused(
     drawn: tuple[Task, Nulls, str, Callable[[Columns], Any]],
 ) -> None:
