@@ -143,7 +143,7 @@ def _make(kind: str, name: str) -> Any:
     required = set(getattr(cls, "_required_parameters", ())) or _required(cls)
     given = {key: value for each in required for key, value in needed.get(each, {}).items()}
     made = cls(**given)
-    usual = {"max_iter": 300} if name in ("LogisticRegression", "MLPClassifier", "MLPRegressor") else {}
+    usual: dict[str, Any] = {"max_iter": 300} if name in ("LogisticRegression", "MLPClassifier", "MLPRegressor") else {}
     if name == "VotingClassifier":
         usual = {"voting": "soft"}
     return made.set_params(**usual)

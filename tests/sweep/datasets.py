@@ -73,7 +73,7 @@ def problem(name: str, nulls: Nulls, build: Callable[[Columns], Any]) -> Problem
     target = source.target.iloc[order].reset_index(drop=True)
     if nulls == "training":
         frame = _with_nulls(frame, random)
-    declared = tuple(_feature(frame[column], column, nulls) for column in frame)
+    declared = tuple(_feature(frame[column], str(column), nulls) for column in frame)
     spec = ModelSpec(
         name=name,
         task=source.task,
@@ -99,9 +99,10 @@ def _with_nulls(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
 def _feature(values: pd.Series, name: str, nulls: Nulls) -> Numeric | Categorical | Boolean:
     nullable = nulls in ("training", "later")
     known = values.dropna()
-    if known.map(type).eq(bool).all():
+    types = {type(each) for each in known.tolist()}
+    if types == {bool}:
         return Boolean(name=name, nullable=nullable)
-    if known.map(type).eq(str).all():
+    if types == {str}:
         return Categorical(name=name, nullable=nullable)
     return Numeric(
         name=name,
@@ -126,6 +127,7 @@ def _training_data(spec: ModelSpec, frame: pd.DataFrame, target: pd.Series) -> T
     learned = tuple(feature_type(each).learn(columns[each.name].slice(0, border)) for each in spec.features)
     matrix = np.column_stack([feature_type(each).arrow_encoder()(columns[each.name]) for each in learned])
     matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    labels: Any  # class indices, or values
     if spec.target.classes:
         labels = target.map({label: code for code, label in enumerate(spec.target.classes)}).to_numpy(np.int64)
     else:

@@ -12,7 +12,7 @@ from include.spec import Boolean, Categorical, Numeric
 from include.training.data import TrainingData
 
 Matrix = NDArray[np.float32]
-Answer = Callable[[Matrix], NDArray[np.float64]]
+Answer = Callable[[Matrix], NDArray[Any]]
 MAX = np.finfo(np.float32).max
 BISECTIONS = 34
 """The distance of two single-precision numbers, counted in numbers between them, is below 2 to the 33rd."""
@@ -22,7 +22,7 @@ class RowMaker:
     """Makes rows of each kind from the signature and the training rows; equal seeds, equal rows."""
 
     def __init__(self, data: TrainingData, rows: int, seed: int = 1) -> None:
-        self.features = data.signature.features
+        self.features: tuple[Any, ...] = data.signature.features  # Any: each kind has attributes of its own
         self.rows = rows
         self.random = np.random.default_rng(seed)
         self.pool = np.concatenate([data.x_train, data.x_holdout])

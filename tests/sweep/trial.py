@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from include.errors import ConversionError, SluiceError
 from include.inference import Scorer, check_golden
+from include.training import candidate
 from include.training.fit import fit
 from tests.sweep.datasets import Problem
 from tests.sweep.rows import Matrix, RowMaker, split_nodes
 
-try:
-    from include.training.candidate import convert_candidate
-except ImportError:  # the code before it
-    convert_candidate = None
+convert_candidate = getattr(candidate, "convert_candidate", None)
 
 Result = Literal["exact", "rows_refused", "refused", "refused_without_step", "traceback", "wrong", "timeout"]
 """What became of a configuration.
@@ -456,7 +454,7 @@ def _compare_scores(
 def _labels(scorer: Scorer, scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return class indices: what the scorer itself says, or the most probable class."""
     if not hasattr(scorer, "labels"):
-        return scores.argmax(axis=1)
+        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
     found = np.asarray(scorer.labels(scores))
     if found.dtype.kind in "iu":
         return found.astype(np.int64)
