@@ -42,9 +42,11 @@ def main() -> int:
         run_all(missing, options.workers, options.rows, options.seconds, done)
     found = [results.found[name] for name in names if name in results.found]
     print(summary(found))
-    if options.write_docs:
+    if options.write_docs and len(found) == len(_chosen(None)):
         write_page(PAGE, found)
         print(f"wrote {PAGE.relative_to(REPOSITORY)}")
+    elif options.write_docs:
+        print(f"{PAGE.relative_to(REPOSITORY)} was not written: it needs the results of all configurations")
     return 1 if failures(found) or len(found) < len(names) else 0
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from include.errors import ConversionError, SluiceError
 from include.inference import Scorer, check_golden
@@ -178,7 +179,8 @@ def run(problem: Problem, rows: int = 2000, report: Report = lambda _stage: None
     """Fit, convert and compare; never raises."""
     started = time.monotonic()
     outcome = Outcome()
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    # One thread: the pool has a process for each core, and threads of small matrices wait for each other.
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         warnings.simplefilter("ignore")
         try:
             _run(problem, rows, outcome, report)
@@ -209,10 +211,10 @@ def _run(problem: Problem, rows: int, outcome: Outcome, report: Report) -> None:
     for kind, matrix in reference.kinds.items():
         outcome.kinds[kind] = compare_kind(scorer, reference, kind, matrix)
     outcome.kinds["batches"] = compare_batches(scorer, reference)
-    _judge(outcome, problem.spec.parity_tolerance)
+    _conclude(outcome, problem.spec.parity_tolerance)
 
 
-def _judge(outcome: Outcome, tolerance: float) -> None:
+def _conclude(outcome: Outcome, tolerance: float) -> None:
     faults = {kind: found for kind, each in outcome.kinds.items() if (found := each.faults(tolerance))}
     errors = {kind: each.error for kind, each in outcome.kinds.items() if each.error}
     if faults:
