@@ -38,8 +38,12 @@ def main() -> int:
         ended += 1
         print_progress(results.add(name, outcome), ended, len(missing), time.monotonic() - started)
 
-    if not options.no_run:
-        run_all(missing, options.workers, options.rows, options.seconds, done)
+    try:
+        if not options.no_run:
+            run_all(missing, options.workers, options.rows, options.seconds, done)
+    except KeyboardInterrupt:
+        print(f"interrupted after {ended:,}; the same command continues")
+        return 130
     found = [results.found[name] for name in names if name in results.found]
     print(summary(found))
     if options.write_docs and len(found) == len(_chosen(None)):

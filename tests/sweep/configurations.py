@@ -131,22 +131,23 @@ def _estimator_classes(kind: str) -> dict[str, type[Any]]:
 
 
 def _make(kind: str, name: str) -> Any:
-    """Return the estimator with its defaults; one that needs an estimator inside gets a usual one."""
+    """Return the estimator with its defaults, but for what it cannot do without."""
     cls = _estimator_classes(kind)[name]
     inner: Any = LogisticRegression(max_iter=300) if kind == "classifier" else Ridge()
     other: Any = DecisionTreeClassifier(max_depth=4) if kind == "classifier" else DecisionTreeRegressor(max_depth=4)
-    needed: dict[str, dict[str, Any]] = {
-        "estimators": {"estimators": [("linear", inner), ("tree", other)]},
-        "base_estimator": {"base_estimator": inner},
-        "estimator": {"estimator": inner},
-    }
+    needed = {"estimators": [("linear", inner), ("tree", other)], "base_estimator": inner, "estimator": inner}
     required = set(getattr(cls, "_required_parameters", ())) or _required(cls)
-    given = {key: value for each in required for key, value in needed.get(each, {}).items()}
-    made = cls(**given)
-    usual: dict[str, Any] = {"max_iter": 300} if name in ("LogisticRegression", "MLPClassifier", "MLPRegressor") else {}
-    if name == "VotingClassifier":
-        usual = {"voting": "soft"}
-    return made.set_params(**usual)
+    given = {each: needed[each] for each in required if each in needed}
+    usual: dict[str, dict[str, Any]] = {
+        "LogisticRegression": {"max_iter": 300},
+        "MLPClassifier": {"max_iter": 300},
+        "MLPRegressor": {"max_iter": 300},
+        "VotingClassifier": {"voting": "soft"},
+        "SelfTrainingClassifier": {"estimator": inner},
+        "CCA": {"n_components": 1},  # the default, 2, needs two targets
+        "PLSCanonical": {"n_components": 1},
+    }
+    return cls(**given).set_params(**usual.get(name, {}))
 
 
 def _required(cls: type[Any]) -> set[str]:
