@@ -199,8 +199,8 @@ def _run(problem: Problem, rows: int, outcome: Outcome, report: Report) -> None:
     enter("fit")
     try:
         estimator = fit(problem.spec, problem.data)
-    except Exception as error:
-        outcome.scikit_learn = _why_it_does_not_fit(problem) or f"fits, but not by `fit`: {error}"[:200]
+    except Exception:
+        outcome.scikit_learn = _without_us(problem, rows)
         raise
     enter("scikit-learn")
     reference = Reference(estimator, problem, rows)
@@ -250,16 +250,15 @@ def _classes(problem: Problem) -> set[str]:
     return {type(part).__name__ for part in parts if hasattr(part, "get_params")}
 
 
-def _why_it_does_not_fit(problem: Problem) -> str:
-    """Return scikit-learn's own reason, with an array and with a frame; empty if it fits."""
+def _without_us(problem: Problem, rows: int) -> str:
+    """Return the verdict on scikit-learn where our `fit` raises: fitted by itself, on an array or on a frame."""
     found = ""
     for x_train in (problem.data.x_train, _frame(problem, problem.data.x_train)):
         try:
-            problem.spec.estimator(problem.spec.columns).fit(x_train, problem.data.y_train)
+            estimator = problem.spec.estimator(problem.spec.columns).fit(x_train, problem.data.y_train)
+            return Reference(estimator, problem, rows).verdict
         except Exception as error:  # noqa: BLE001  # any error of scikit-learn is the answer
             found = found or f"does not fit: {type(error).__name__}: {error}".splitlines()[0][:200]
-        else:
-            return ""
     return found
 
 
