@@ -69,6 +69,7 @@ from sklearn.utils import all_estimators
 
 from include.spec import Columns
 from include.spec.base import Task
+from tests.sweep import boosters
 from tests.sweep.datasets import MIXED, NUMBERS, Nulls, Problem, problem
 
 Build = Callable[[Columns, Task], Any]
@@ -84,7 +85,7 @@ class Configuration:
     Attributes
     ----------
     group : str
-        The heading of its table: the estimator's class, or "compositions".
+        The estimator's class, "compositions", or the library.
     """
 
     group: str
@@ -106,7 +107,7 @@ class Configuration:
 
 def configurations() -> dict[str, Configuration]:
     """Return every configuration by its name, in a fixed order."""
-    return {each.name: each for each in (*_estimators(), *_compositions())}
+    return {each.name: each for each in (*_estimators(), *_compositions(), *_boosters())}
 
 
 # Every classifier and every regressor
@@ -273,6 +274,17 @@ def _compositions() -> Iterator[Configuration]:
         for name, build in _on_categories(task).items():
             for nulls in EVERY[:3]:
                 yield Configuration("compositions", name, MIXED[task], nulls, task, build)
+
+
+def _boosters() -> Iterator[Configuration]:
+    for library in boosters.installed():
+        for task in TASKS:
+            for name, build in boosters.on_numbers(library, task).items():
+                for nulls in EVERY if name in ("alone", "scaled") else EVERY[:3]:
+                    yield Configuration(library, name, NUMBERS[task], nulls, task, build)
+            for name, build in boosters.on_categories(library).items():
+                for nulls in EVERY[:3]:
+                    yield Configuration(library, name, MIXED[task], nulls, task, build)
 
 
 def _on_numbers(task: Task) -> dict[str, Build]:

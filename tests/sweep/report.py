@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.sweep.boosters import LIBRARIES
 from tests.sweep.trial import FAILURES
 
 Record = dict[str, Any]
@@ -80,7 +81,7 @@ def _by_group(found: list[Record]) -> list[str]:
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in found:
         group, composition = each["name"].split("/")[:2]
-        groups[group if group != "compositions" else composition][_word(each)] += 1
+        groups[composition if group == "compositions" else group][_word(each)] += 1
     width = max((len(group) for group in groups), default=0)
     return [
         f"  {group:{width}s}  " + ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
@@ -141,11 +142,16 @@ def page(found: list[Record], date: str) -> str:
         f"| no end in time | {sum(each['result'] == 'timeout' and counted(each) for each in found):,} |",
         _LEGEND,
     ]
-    estimators = [each for each in found if not each["name"].startswith("compositions/")]
+    estimators = [each for each in found if each["name"].split("/")[1] in COMPOSITIONS and not _of(each, LIBRARIES)]
     for title, kind in (("Classifiers", True), ("Regressors", False)):
         lines += [f"## {title}\n", *_table(each for each in estimators if _classifies(each) is kind), ""]
-    compositions = [each for each in found if each["name"].startswith("compositions/")]
-    lines += ["## Compositions\n", *_composition_table(compositions), ""]
+    lines += ["## Compositions\n", *_composition_table(each for each in found if _of(each, ["compositions"])), ""]
+    for library in LIBRARIES:
+        chosen = [each for each in found if _of(each, [library])]
+        if chosen:
+            exact, total = share_exact(chosen)
+            title = f"## {library} {version(library)}\n\n{exact:,} of {total:,} configurations are served exactly.\n"
+            lines += [title, *_composition_table(chosen), ""]
     lines += ["## Why they are refused\n", *_reasons(found), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -174,7 +180,11 @@ def _table(found: Iterable[Record]) -> list[str]:
     return lines
 
 
-def _composition_table(found: list[Record]) -> list[str]:
+def _of(record: Record, groups: Iterable[str]) -> bool:
+    return record["name"].split("/")[0] in groups
+
+
+def _composition_table(found: Iterable[Record]) -> list[str]:
     tasks = {"cancer": "binary", "flights": "binary", "wine": "multiclass", "arrivals": "multiclass"}
     cells: defaultdict[str, defaultdict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for each in found:

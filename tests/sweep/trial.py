@@ -281,7 +281,8 @@ class Reference:
 
     def __init__(self, estimator: Any, problem: Problem, rows: int) -> None:
         self.estimator, self.problem = estimator, problem
-        self.named = hasattr(estimator, "feature_names_in_")
+        # LightGBM makes up names for an array.
+        self.named = list(getattr(estimator, "feature_names_in_", ())) == list(problem.spec.columns.names)
         self.repeatable = _classes(problem) <= REPEATABLE
         self.classification = problem.spec.task != "regression"
         self.scores = not self.classification or hasattr(estimator, "predict_proba")
