@@ -148,8 +148,8 @@ REPEATABLE = frozenset(
 )
 """Parts of which every number before a threshold can be computed with the bits of scikit-learn: comparisons, and single
 additions and divisions. Sums over features, powers and logarithms differ in the last bits from library to library."""
-MOVES = 8
-MOVED_BY = 4 * float(np.finfo(np.float32).eps)
+MOVES = 24
+MOVED_BY = np.array([0.5, 1, 2, 4]) * float(np.finfo(np.float32).eps)
 
 
 def convert(problem: Problem, estimator: Any) -> Scorer:
@@ -414,10 +414,11 @@ def _last_bits(
     if reference.repeatable or not len(rows):
         return same
     random = np.random.default_rng(7)
-    for _ in range(MOVES):
+    for turn in range(MOVES):
         rows = rows[~same[rows]]
         if len(rows):
-            moves = random.choice([-MOVED_BY, MOVED_BY], size=(len(rows), matrix.shape[1]))
+            size = MOVED_BY[turn % len(MOVED_BY)]
+            moves = random.choice([-size, size], size=(len(rows), matrix.shape[1]))
             try_again(rows, (matrix[rows] * (1 + moves)).astype(np.float32), at_once=True)
     return same
 
