@@ -170,7 +170,14 @@ def test_each_fault_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_row_that_scikit_learn_refuses_must_not_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     convert = trial.convert
     answering = problem("cancer", "none", model)
-    monkeypatch.setattr(trial, "convert", lambda _later, estimator: convert(answering, estimator))
+
+    class Filling(Faulty):
+        def score(self, matrix: Matrix) -> Any:
+            return self.scorer.score(np.nan_to_num(matrix))
+
+    monkeypatch.setattr(
+        trial, "convert", lambda _later, estimator: Filling(convert(answering, estimator), lambda _m, s: s)
+    )
     found = run(problem("cancer", "later", model), ROWS)
     assert found.result == "wrong"
     assert "one_null: 48 rows answered that scikit-learn refuses" in found.message

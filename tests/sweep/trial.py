@@ -15,14 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from include.errors import ConversionError, SluiceError
+from include.errors import SluiceError, UnscorableRowsError
 from include.inference import Scorer, check_golden
-from include.training import candidate
+from include.training.candidate import convert_candidate, divergence_error
 from include.training.fit import fit
+from include.training.golden import golden_rows
 from tests.sweep.datasets import Problem
 from tests.sweep.rows import Matrix, RowMaker, split_nodes
-
-convert_candidate = getattr(candidate, "convert_candidate", None)
 
 Result = Literal["exact", "rows_refused", "refused", "refused_without_step", "traceback", "wrong", "timeout"]
 """What became of a configuration.
@@ -55,8 +54,9 @@ class KindResult:
         Rows of `decision_boundary` with another label, on both sides of which the two most probable classes differ by
         less than the tolerance; they are not in `labels`.
     last_bits : int
-        Rows at which scikit-learn gives our answer when the same row is asked alone, or, behind arithmetic that cannot
-        be repeated bit by bit (see `REPEATABLE`), when the row's numbers move by some last bits; they are nowhere else.
+        Rows at which scikit-learn gives our answer when the same row is asked alone, or, with arithmetic that cannot
+        be repeated bit by bit (see `REPEATABLE`), when the row comes in double precision or its numbers move by some
+        last bits; they are counted nowhere else.
     answered : int
         Rows that scikit-learn refuses or answers with a number that is not finite, and that were answered.
     refused : int
@@ -155,23 +155,14 @@ MOVED_BY = np.array([0.5, 1, 2, 4]) * float(np.finfo(np.float32).eps)
 def convert(problem: Problem, estimator: Any) -> Scorer:
     """Return the scorer of a fitted estimator, or raise the error with which a retrain refuses it.
 
-    The only place that knows how a candidate is converted.
+    The only place that knows how a candidate is converted: as `export_candidate` and `require_parity` do.
     """
     spec, data = problem.spec, problem.data
-    if convert_candidate is not None:
-        converted = convert_candidate(spec, estimator, data)
-        return Scorer(converted.onnx, converted.signature)
-    from include.training.export import export_onnx
-    from include.training.golden import golden_rows
-    from include.training.onnx_parity import compare, find_divergent_step
-
-    onnx = export_onnx(spec, estimator)
-    parity = compare(Scorer(onnx, data.signature), estimator, data.x_holdout, spec.parity_tolerance)
-    scorer = Scorer(onnx, data.signature.model_copy(update={"single_row_exact": parity.single_row_exact}))
+    converted = convert_candidate(spec, estimator, data)
+    scorer = Scorer(converted.onnx, converted.signature)
     check_golden(scorer, golden_rows(scorer, data))
-    if not parity.passed:
-        step = find_divergent_step(estimator, data.x_holdout, spec.parity_tolerance)
-        raise ConversionError(spec.name, step, "ONNX answers differently on the holdout", "Replace the step.")
+    if not converted.parity.passed:
+        raise divergence_error(spec, estimator, data, converted.parity)
     return scorer
 
 
@@ -262,7 +253,7 @@ def _without_us(problem: Problem, rows: int) -> str:
     return found
 
 
-def _frame(problem: Problem, matrix: Matrix) -> pd.DataFrame:
+def _frame(problem: Problem, matrix: NDArray[Any]) -> pd.DataFrame:
     return pd.DataFrame(matrix, columns=list(problem.spec.columns.names))
 
 
@@ -296,9 +287,17 @@ class Reference:
         self.refusal = ""
         for kind, matrix in self.kinds.items():
             self.answers[kind], self.labels[kind] = self._try(kind, matrix)
-        seen = [np.abs(found[np.isfinite(found)]) for found in [self.answers["seen"]] if found is not None]
-        self.scale = max(1e-12, *(float(each.max(initial=0)) for each in seen)) if seen else 1.0
+        self.scale = self._spread(problem.data.x_holdout)
         self.verdict = self._verdict()
+
+    def _spread(self, holdout: Matrix) -> float:
+        """Return what differences are relative to: for a regression, the standard deviation of its answers."""
+        if self.classification:
+            return 1.0
+        try:
+            return max(float(np.std(self.proba(holdout))), float(np.finfo(np.float32).tiny))
+        except Exception:  # noqa: BLE001  # any error of scikit-learn is its refusal, which is reported by kind
+            return 1.0
 
     def _found_rows(self, maker: RowMaker) -> dict[str, Matrix]:
         found = {"thresholds": maker.thresholds(self.proba, split_nodes(self.estimator))}
@@ -306,15 +305,15 @@ class Reference:
             found["decision_boundary"] = maker.decision_boundary(lambda x: self.predict(x)[:, None])
         return {kind: matrix for kind, matrix in found.items() if len(matrix)}
 
-    def _input(self, matrix: Matrix) -> Any:
+    def _input(self, matrix: NDArray[Any]) -> Any:
         return _frame(self.problem, matrix) if self.named else matrix
 
-    def proba(self, matrix: Matrix) -> NDArray[np.float64]:
+    def proba(self, matrix: NDArray[Any]) -> NDArray[np.float64]:
         """Return scikit-learn's probabilities, shape (n, n_classes), or values, shape (n, 1)."""
         asked = self.estimator.predict_proba if self.classification else self.estimator.predict
         return np.asarray(asked(self._input(matrix)), dtype=np.float64).reshape(len(matrix), -1)
 
-    def predict(self, matrix: Matrix) -> NDArray[np.int64]:
+    def predict(self, matrix: NDArray[Any]) -> NDArray[np.int64]:
         """Return the labels of scikit-learn's `predict`, as class indices."""
         return np.asarray(self.estimator.predict(self._input(matrix))).astype(np.int64).reshape(-1)
 
@@ -341,40 +340,51 @@ def compare_kind(scorer: Scorer, reference: Reference, kind: str, matrix: Matrix
     """Compare the answers to the rows of one kind."""
     wanted, wanted_labels = reference.answers[kind], reference.labels[kind]
     result = KindResult(rows=len(matrix))
-    got = None if wanted is None else _ask(scorer, matrix, result)
-    if wanted is None or got is None:
+    if wanted is None:
         _compare_refused(scorer, reference, matrix, result)
         return result
+    got, answered = _ask(scorer, matrix, result)
     finite = np.isfinite(wanted).all(axis=1)
-    result.answered += int(np.isfinite(got[~finite]).all(axis=1).sum())
+    result.answered = int((answered & ~finite).sum())
+    result.refused = int((finite & ~answered).sum())
+    both = finite & answered
     labels = None if wanted_labels is None else _labels(scorer, got)
     differ = _differing(reference, wanted, got)
     if wanted_labels is not None and labels is not None:
         differ |= labels != wanted_labels
         if kind == "decision_boundary":
             smooth = _smooth_pairs(reference, wanted) & (labels != wanted_labels)
-            result.near_ties = int(smooth.sum())
+            result.near_ties = int((smooth & both).sum())
             labels = np.where(smooth, wanted_labels, labels)
         result.ties = int((_margin(wanted) == 0).sum())
-    same = _last_bits(reference, matrix, got, labels, np.flatnonzero(differ & finite))
+    same = _last_bits(reference, matrix, got, labels, np.flatnonzero(differ & both))
     result.last_bits = int(same.sum())
-    kept = finite & ~same
+    kept = both & ~same
     _compare_scores(reference, wanted[kept], got[kept], result)
     if wanted_labels is not None and labels is not None:
-        result.labels += int((labels != wanted_labels)[kept].sum())
+        result.labels = int((labels != wanted_labels)[kept].sum())
     return result
 
 
-def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> NDArray[np.float64] | None:
-    """Return the answers; None if the rows are refused by an error of ours, or there is any other error."""
-    try:
-        return scorer.score(matrix)
-    except SluiceError:
-        return None
-    except Exception as error:  # noqa: BLE001  # reported as the configuration's outcome
-        if not result.error:
-            result.error = f"{type(error).__name__}: {error}"[:300]
-        return None
+def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the answers, and which rows have one: the others are refused by an error of ours, or by any other."""
+    scores = np.full((len(matrix), scorer.signature.outputs), np.nan)
+    answered = np.zeros(len(matrix), dtype=np.bool_)
+    rows = np.arange(len(matrix))
+    while len(rows):
+        try:
+            scores[rows] = scorer.score(matrix[rows])
+        except UnscorableRowsError as error:
+            rows = np.delete(rows, list(error.rows))
+        except SluiceError:
+            break
+        except Exception as error:  # noqa: BLE001  # reported as the configuration's outcome
+            result.error = result.error or f"{type(error).__name__}: {error}"[:300]
+            break
+        else:
+            answered[rows] = True
+            break
+    return scores, answered
 
 
 def _difference(reference: Reference, wanted: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -398,10 +408,10 @@ def _last_bits(
     labels: NDArray[np.int64] | None,
     rows: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
-    """Return which of `rows` scikit-learn itself answers as we do, alone or after a move by some last bits."""
+    """Return which of `rows` scikit-learn itself answers as we do: alone, in double, or moved by some last bits."""
     same = np.zeros(len(matrix), dtype=np.bool_)
 
-    def try_again(tried: NDArray[np.intp], moved: Matrix, at_once: bool) -> None:
+    def try_again(tried: NDArray[np.intp], moved: NDArray[Any], at_once: bool) -> None:
         for part in [np.arange(len(tried))] if at_once else np.arange(len(tried))[:, None]:
             wanted, chosen = reference.proba(moved[part]), tried[part]
             fits = ~_differing(reference, wanted, got[chosen])
@@ -413,6 +423,8 @@ def _last_bits(
         try_again(rows, matrix[rows], at_once=False)
     if reference.repeatable or not len(rows):
         return same
+    with contextlib.suppress(Exception):  # what takes single precision only is compared in single precision only
+        try_again(rows, matrix[rows].astype(np.float64), at_once=True)
     random = np.random.default_rng(7)
     for turn in range(MOVES):
         rows = rows[~same[rows]]
@@ -466,21 +478,19 @@ def _labels(scorer: Scorer, scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _compare_refused(scorer: Scorer, reference: Reference, matrix: Matrix, result: KindResult) -> None:
-    """Compare row by row, some rows of a kind in which scikit-learn, or the scorer, refuses a row."""
+    """Compare row by row, some rows of a kind in which scikit-learn refuses a row."""
     for row in np.unique(np.linspace(0, len(matrix) - 1, min(ALONE, len(matrix))).astype(int)):
         one = matrix[row : row + 1]
         try:
             wanted = reference.proba(one)
         except Exception:  # noqa: BLE001  # any error of scikit-learn is its refusal
             wanted = np.full((1, 1), np.nan)
-        got = _ask(scorer, one, result)
-        answered = np.isfinite(wanted).all()
-        if got is None:
-            result.refused += int(answered and not result.error)
-        elif answered:
+        got, (answered,) = _ask(scorer, one, result)
+        accepted = np.isfinite(wanted).all()
+        result.refused += int(accepted and not answered)
+        result.answered += int(answered and not accepted)  # a number that is not finite is an answer, too
+        if accepted and answered:
             _compare_scores(reference, wanted, got, result)
-        else:
-            result.answered += 1  # a number that is not finite, too, is an answer
 
 
 def compare_batches(scorer: Scorer, reference: Reference) -> KindResult:
@@ -490,15 +500,12 @@ def compare_batches(scorer: Scorer, reference: Reference) -> KindResult:
     if not kinds:
         return result
     matrix = np.concatenate([each[:: max(1, len(each) * len(kinds) // 1000)] for each in kinds])
-    together = _ask(scorer, matrix, result)
-    if together is None:
-        return result
+    together, answered = _ask(scorer, matrix, result)
+    matrix, together = matrix[answered], together[answered]
     for size in BATCHES:
         few = matrix[:200] if size == 1 else matrix
-        parts = [_ask(scorer, few[i : i + size], result) for i in range(0, len(few), size)]
-        if any(part is None for part in parts):
-            return result
-        apart = np.concatenate([part for part in parts if part is not None])
+        parts = [_ask(scorer, few[i : i + size], result)[0] for i in range(0, len(few), size)]
+        apart = np.concatenate([np.empty((0, together.shape[1])), *parts])
         differ = (apart.view(np.int64) != together[: len(few)].view(np.int64)).any(axis=1)
         result.rows += len(few)
         result.bits += int(differ.sum())
