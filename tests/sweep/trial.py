@@ -148,6 +148,8 @@ REPEATABLE = frozenset(
 )
 """Parts of which every number before a threshold can be computed with the bits of scikit-learn: comparisons, and single
 additions and divisions. Sums over features, powers and logarithms differ in the last bits from library to library."""
+EITHER = -1
+"""Stands for a label that is not compared."""
 MOVES = 24
 MOVED_BY = np.array([0.5, 1, 2, 4]) * float(np.finfo(np.float32).eps)
 
@@ -351,19 +353,23 @@ def compare_kind(scorer: Scorer, reference: Reference, kind: str, matrix: Matrix
     labels = None if wanted_labels is None else _labels(scorer, got)
     differ = _differing(reference, wanted, got)
     if wanted_labels is not None and labels is not None:
-        differ |= labels != wanted_labels
         if kind == "decision_boundary":
             smooth = _smooth_pairs(reference, wanted) & (labels != wanted_labels)
             result.near_ties = int((smooth & both).sum())
-            labels = np.where(smooth, wanted_labels, labels)
+            labels = np.where(smooth, EITHER, labels)
         result.ties = int((_margin(wanted) == 0).sum())
+        differ |= _other(labels, wanted_labels)
     same = _last_bits(reference, matrix, got, labels, np.flatnonzero(differ & both))
     result.last_bits = int(same.sum())
     kept = both & ~same
     _compare_scores(reference, wanted[kept], got[kept], result)
     if wanted_labels is not None and labels is not None:
-        result.labels = int((labels != wanted_labels)[kept].sum())
+        result.labels = int(_other(labels, wanted_labels)[kept].sum())
     return result
+
+
+def _other(labels: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (labels != wanted) & (labels != EITHER)
 
 
 def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -416,7 +422,7 @@ def _last_bits(
             wanted, chosen = reference.proba(moved[part]), tried[part]
             fits = ~_differing(reference, wanted, got[chosen])
             if labels is not None:
-                fits &= reference.predict(moved[part]) == labels[chosen]
+                fits &= ~_other(labels[chosen], reference.predict(moved[part]))
             same[chosen] |= fits
 
     if len(rows) <= ALONE:
