@@ -66,7 +66,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, metavar="N", help="only N of them, chosen at random, always the same")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--rows", type=int, default=2000, help="fresh rows of each kind (default: 2000)")
-    parser.add_argument("--seconds", type=float, default=90, help="time limit of a configuration (default: 90)")
+    parser.add_argument("--seconds", type=float, default=90, help="seconds of work for a configuration (default: 90)")
     parser.add_argument("--results", type=Path, default=REPOSITORY / ".sluice" / "sweep" / "results.jsonl")
     parser.add_argument("--code", help="resume results of this name instead of those of exactly this code")
     parser.add_argument("--no-run", action="store_true", help="run nothing: only summarise the results that are there")

@@ -13,10 +13,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from include.settings import REPOSITORY
 
 SPAWN = multiprocessing.get_context("spawn")
 CODE = ("include/training", "include/inference", "include/spec", "tests/sweep")
+MAX_WAITING = 20
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -58,6 +61,7 @@ class Worker:
     name: str = ""
     stage: str = ""
     since: float = 0.0
+    used: float = 0.0
 
     @classmethod
     def start(cls, rows: int) -> Worker:
@@ -68,8 +72,20 @@ class Worker:
         return cls(process, ours)
 
     def give(self, name: str) -> None:
-        self.name, self.stage, self.since = name, "start", time.monotonic()
+        self.name, self.stage = name, "start"
+        self.since, self.used = time.monotonic(), self._cpu()
         self.pipe.send(name)
+
+    def took(self) -> tuple[float, float]:
+        """Return the seconds of work, and those that passed."""
+        return self._cpu() - self.used, time.monotonic() - self.since
+
+    def _cpu(self) -> float:
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:  # it has ended, which its pipe will report
+            return self.used
+        return float(times.user + times.system)
 
     def stop(self) -> None:
         self.process.kill()
@@ -99,7 +115,8 @@ def run_all(
 ) -> None:
     """Run the configurations, `workers` at a time, and call `done` with each name and outcome.
 
-    One that takes longer than `seconds` is killed, and so is reported one whose process ends.
+    One that computes for longer than `seconds` is killed, and so is one that takes `MAX_WAITING` times as long since it
+    waits, or the machine is busy. One whose process ends is reported.
     """
     for variable in ONE_THREAD:
         os.environ[variable] = "1"
@@ -136,7 +153,7 @@ def _next(worker: Worker, waiting: Iterator[str], busy: list[Worker]) -> None:
 
 def _look(worker: Worker, ready: bool, seconds: float) -> dict[str, Any] | None:
     """Return the outcome of what a worker does, if there is one."""
-    took = time.monotonic() - worker.since
+    worked, took = worker.took()
     if ready:
         try:
             kind, content = worker.pipe.recv()
@@ -148,7 +165,7 @@ def _look(worker: Worker, ready: bool, seconds: float) -> dict[str, Any] | None:
             return found
         worker.stage = content
         return None
-    if took > seconds:
+    if worked > seconds or took > MAX_WAITING * seconds:
         return _ended(worker, took, "timeout", f"no end within {seconds:g} s, in the stage '{worker.stage}'")
     return None
 

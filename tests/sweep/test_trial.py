@@ -205,7 +205,7 @@ def test_a_refusal_names_a_step_or_a_feature(error: Exception, result: str, monk
 def test_a_configuration_without_an_end_is_killed_and_the_next_one_runs() -> None:
     ended: dict[str, dict[str, Any]] = {}
     names = ["compositions/forest_of_250/cancer/none", "Ridge/bare/diabetes/none"]
-    run_all(names, workers=1, rows=5, seconds=0, done=ended.__setitem__)
+    run_all(names, workers=1, rows=5, seconds=0.0, done=ended.__setitem__)
     assert list(ended) == names
     assert {each["result"] for each in ended.values()} <= {"timeout", "exact"}
     assert ended[names[0]]["result"] == "timeout"

@@ -369,7 +369,7 @@ def compare_kind(scorer: Scorer, reference: Reference, kind: str, matrix: Matrix
 
 
 def _other(labels: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return (labels != wanted) & (labels != EITHER)
+    return np.asarray((labels != wanted) & (labels != EITHER))
 
 
 def _ask(scorer: Scorer, matrix: Matrix, result: KindResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
