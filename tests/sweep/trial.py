@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from include.errors import SluiceError, UnscorableRowsError
 from include.inference import Scorer, check_golden
+from include.spec import Numeric
 from include.training.candidate import convert_candidate, divergence_error
 from include.training.fit import fit
 from include.training.golden import golden_rows
@@ -277,6 +278,7 @@ class Reference:
         # LightGBM makes up names for an array.
         self.named = list(getattr(estimator, "feature_names_in_", ())) == list(problem.spec.columns.names)
         self.repeatable = _classes(problem) <= REPEATABLE
+        self.numeric = np.array([isinstance(each, Numeric) for each in problem.data.signature.features])
         self.classification = problem.spec.task != "regression"
         self.scores = not self.classification or hasattr(estimator, "predict_proba")
         maker = RowMaker(problem.data, rows)
@@ -436,7 +438,7 @@ def _last_bits(
         rows = rows[~same[rows]]
         if len(rows):
             size = MOVED_BY[turn % len(MOVED_BY)]
-            moves = random.choice([-size, size], size=(len(rows), matrix.shape[1]))
+            moves = random.choice([-size, size], size=(len(rows), matrix.shape[1])) * reference.numeric
             try_again(rows, (matrix[rows] * (1 + moves)).astype(np.float32), at_once=True)
     return same
 
