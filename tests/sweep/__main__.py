@@ -46,11 +46,12 @@ def main() -> int:
         return 130
     found = [results.found[name] for name in names if name in results.found]
     print(summary(found))
-    if options.write_docs and len(found) == len(_chosen(None)):
-        write_page(PAGE, found)
+    every = _chosen(None)
+    if options.write_docs and (len(found) == len(every) or options.partial):
+        write_page(PAGE, found, every)
         print(f"wrote {PAGE.relative_to(REPOSITORY)}")
     elif options.write_docs:
-        print(f"{PAGE.relative_to(REPOSITORY)} was not written: it needs the results of all configurations")
+        print(f"{PAGE.relative_to(REPOSITORY)} was not written: it needs all configurations, or --partial")
     return 1 if failures(found) or len(found) < len(names) else 0
 
 
@@ -71,6 +72,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--code", help="resume results of this name instead of those of exactly this code")
     parser.add_argument("--no-run", action="store_true", help="run nothing: only summarise the results that are there")
     parser.add_argument("--write-docs", action="store_true", help="write docs/reference/estimators.md")
+    parser.add_argument("--partial", action="store_true", help="write it even if some configurations were not run")
     parser.add_argument("--list", action="store_true", help="print the names of the configurations")
     return parser.parse_args()
 

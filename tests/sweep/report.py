@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from tests.sweep.boosters import LIBRARIES
 from tests.sweep.trial import FAILURES
 
 Record = dict[str, Any]
+REASON = 220
 
 
 def print_progress(record: Record, ended: int, total: int, seconds: float) -> None:
@@ -98,115 +99,152 @@ def _word(record: Record) -> str:
 _HEAD = """# Estimators: what is served, and what is refused
 
 `make sweep` writes this page. It fits every classifier and every regressor of scikit-learn, and the compositions that
-people write, on real data, converts each as a retrain does, and compares the answers with scikit-learn's own
+people write, on real data, and converts each as a retrain does. It compares the answers with scikit-learn's own
 `predict_proba` and `predict` on {rows:,} fresh rows of each kind: ordinary rows, nulls, unknown categories, the ends of
-each range, the thresholds of trees, the places where the label changes, batches of every size.
-
+each range, the thresholds of trees, the places where the label changes, and batches of every size.
+[Testing](../testing.md#the-sweep) has the details.
 """
-
 _LEGEND = """
 ## How to read the tables
 
 - `works`: every answer is that of scikit-learn, within the tolerance of 1e-5, with the same label.
-- `refused`: a retrain stops with an error that names the step and the nearest thing that works.
-- `-`: scikit-learn itself does not fit the estimator to such data, or does not answer every row that is let in.
-- Columns: `no nulls`; `nulls`: declared, and some in the training rows; `nulls later`: declared, and none in the
-  training rows; `beyond`: numbers beyond the declared range are let in (`out_of_range="ignore"`).
-- A cell with two words covers several data sets or tasks with different results.
+- `refused`: a retrain stops with an error that names the step or the feature, and a way out.
+- `no probabilities`: it has no `predict_proba`. A classification is served as probabilities, so a retrain refuses it.
+- `-`: scikit-learn itself does not fit it to such data, or does not answer every row that the declaration lets in.
+- `not run`: none of its configurations was run.
+- `works; nulls later: refused` means: refused only where nulls are declared and the training rows have none. The other
+  cases are `nulls` (declared, and in the training rows), `no nulls`, and `beyond` (`out_of_range="ignore"`: numbers
+  beyond the declared range are accepted).
+- Two words with a comma: the result depends on the data set.
 """
+WORDS = {
+    "exact": "works",
+    "rows_refused": "works, refuses some rows",
+    "refused": "refused",
+    "wrong": "**differs**",
+    "traceback": "**fails**",
+    "refused_without_step": "**refused without a step**",
+    "timeout": "**too slow**",
+}
+NULLS = {"none": "no nulls", "training": "nulls", "later": "nulls later", "open": "beyond"}
+COMPOSITIONS = {"bare": "alone", "scaled": "behind a scaler", "encoded": "behind imputer and one-hot"}
+TASKS = {
+    "cancer": "binary",
+    "flights": "binary",
+    "wine": "multiclass",
+    "arrivals": "multiclass",
+    "diabetes": "regression",
+    "minutes": "regression",
+}
 
 
-def write_page(path: Path, found: list[Record]) -> None:
+def write_page(path: Path, found: list[Record], every: list[str]) -> None:
     """Write the page; equal results and versions give the same bytes, except the date."""
-    path.write_text(page(found, datetime.now(UTC).date().isoformat()), encoding="utf-8")
+    path.write_text(page(found, every, datetime.now(UTC).date().isoformat()), encoding="utf-8")
 
 
-def page(found: list[Record], date: str) -> str:
-    """Return the page."""
-    exact, total = share_exact(found)
-    results = Counter(each["result"] for each in found)
-    rows = found[0]["rows"] if found else 0
-    libraries = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy")
-    lines = [
-        _HEAD.format(rows=rows),
-        f"Written on {date} with " + ", ".join(f"{name} {version(name)}" for name in libraries) + ".\n",
-        "| | Configurations |",
-        "|---|---|",
-        f"| all | {len(found):,} |",
-        f"| scikit-learn itself fits them and answers every row that is let in | {total:,} |",
-        f"| of these, served exactly | {exact:,} ({exact / max(1, total):.1%}) |",
-        f"| of these, refused with the step named | {_refused(found):,} |",
-        f"| answered differently from scikit-learn | {results['wrong']:,} |",
-        f"| tracebacks | {results['traceback']:,} |",
-        f"| refused without a step | {results['refused_without_step']:,} |",
-        f"| no end in time | {sum(each['result'] == 'timeout' and counted(each) for each in found):,} |",
-        _LEGEND,
-    ]
-    estimators = [each for each in found if each["name"].split("/")[1] in COMPOSITIONS and not _of(each, LIBRARIES)]
-    for title, kind in (("Classifiers", True), ("Regressors", False)):
-        lines += [f"## {title}\n", *_table(each for each in estimators if _classifies(each) is kind), ""]
-    lines += ["## Compositions\n", *_composition_table(each for each in found if _of(each, ["compositions"])), ""]
-    for library in LIBRARIES:
-        chosen = [each for each in found if _of(each, [library])]
-        if chosen:
-            exact, total = share_exact(chosen)
-            title = f"## {library} {version(library)}\n\n{exact:,} of {total:,} configurations are served exactly.\n"
-            lines += [title, *_composition_table(chosen), ""]
+def page(found: list[Record], every: list[str], date: str) -> str:
+    """Return the page; `every` are the names of all configurations, in the order of the tables."""
+    place = {name: position for position, name in enumerate(every)}
+    found = sorted(found, key=lambda each: place[each["name"]])
+    lines = [_HEAD.format(rows=found[0]["rows"]), *_counts(found, len(every), date), _LEGEND]
+    for title, tasks in (("Classifiers", ("binary", "multiclass")), ("Regressors", ("regression",))):
+        names = [name for name in every if name.split("/")[1] in COMPOSITIONS and TASKS[name.split("/")[2]] in tasks]
+        lines += [f"## {title}\n", *_estimator_table(found, names), ""]
+    for group in ("compositions", *LIBRARIES):
+        names = [name for name in every if name.startswith(f"{group}/")]
+        if names:
+            title = "Compositions" if group == "compositions" else f"{group} {version(group)}"
+            lines += [f"## {title}\n", *_composition_table(found, names), ""]
     lines += ["## Why they are refused\n", *_reasons(found), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-NULLS = {"none": "no nulls", "training": "nulls", "later": "nulls later", "open": "beyond"}
-COMPOSITIONS = {"bare": "alone", "scaled": "behind a scaler", "encoded": "behind imputer and one-hot"}
+def _counts(found: list[Record], every: int, date: str) -> list[str]:
+    exact, total = share_exact(found)
+    results = Counter(each["result"] for each in found)
+    refused = sum(counted(each) and each["result"] == "refused" for each in found)
+    slow = sum(each["result"] == "timeout" and counted(each) for each in found)
+    libraries = [f"{name} {version(name)}" for name in ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy")]
+    some = (
+        "" if len(found) == every else f" Only {len(found):,} of {every:,} configurations were run, chosen at random."
+    )
+    return [
+        f"Written on {date} with {', '.join(libraries)}.{some}\n",
+        "| | Configurations |",
+        "|---|---|",
+        f"| run | {len(found):,} |",
+        f"| scikit-learn itself fits them and answers every row that is let in | {total:,} |",
+        f"| of these, served exactly | {exact:,} ({exact / max(1, total):.1%}) |",
+        f"| of these, refused with the step named | {refused:,} |",
+        f"| answered differently from scikit-learn | {results['wrong']:,} |",
+        f"| tracebacks | {results['traceback']:,} |",
+        f"| refused without a step | {results['refused_without_step']:,} |",
+        f"| no end in time | {slow:,} |",
+    ]
 
 
-def _refused(found: list[Record]) -> int:
-    return sum(counted(each) and each["result"] == "refused" for each in found)
-
-
-def _classifies(record: Record) -> bool:
-    return record["name"].split("/")[2] not in ("diabetes", "minutes")
-
-
-def _table(found: Iterable[Record]) -> list[str]:
-    cells: defaultdict[tuple[str, str], defaultdict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for each in found:
-        group, composition, _, nulls = each["name"].split("/")
-        cells[group, composition][nulls].append(each)
-    lines = ["| Estimator | | " + " | ".join(NULLS.values()) + " |", "|---" * (2 + len(NULLS)) + "|"]
-    for (group, composition), by_nulls in cells.items():
-        columns = " | ".join(_cell(by_nulls[nulls]) for nulls in NULLS)
-        lines.append(f"| {f'`{group}`' if composition == 'bare' else ''} | {COMPOSITIONS[composition]} | {columns} |")
+def _estimator_table(found: list[Record], names: list[str]) -> list[str]:
+    chosen = _by(found, names, lambda name: tuple(name.split("/")[:2]))
+    lines = [
+        "| Estimator | Takes nulls | Alone | Behind a scaler | Behind imputer and one-hot | Refused because |",
+        "|---" * 6 + "|",
+    ]
+    for group in dict.fromkeys(name.split("/")[0] for name in names):
+        parts = [chosen.get((group, composition), []) for composition in COMPOSITIONS]
+        nulls = [each for each in parts[0] if each["name"].endswith("/training")]
+        takes = ("yes" if any(map(counted, nulls)) else "no") if nulls else ""
+        cells = [f"`{group}`", takes, *(_cell(part) for part in parts), _why([each for part in parts for each in part])]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _of(record: Record, groups: Iterable[str]) -> bool:
-    return record["name"].split("/")[0] in groups
+def _composition_table(found: list[Record], names: list[str]) -> list[str]:
+    chosen = _by(found, names, lambda name: (name.split("/")[1], TASKS[name.split("/")[2]]))
+    tasks = tuple(dict.fromkeys(TASKS.values()))
+    lines = [f"| Composition | {' | '.join(tasks)} | Refused because |", "|---" * (2 + len(tasks)) + "|"]
+    offered = {(name.split("/")[1], TASKS[name.split("/")[2]]) for name in names}
+    for composition in dict.fromkeys(name.split("/")[1] for name in names):
+        parts = [chosen.get((composition, task), []) for task in tasks]
+        cells = [_cell(part) if (composition, task) in offered else "" for task, part in zip(tasks, parts, strict=True)]
+        why = _why([each for part in parts for each in part])
+        lines.append(f"| {' | '.join([f'`{composition}`', *cells, why])} |")
+    return lines
 
 
-def _composition_table(found: Iterable[Record]) -> list[str]:
-    tasks = {"cancer": "binary", "flights": "binary", "wine": "multiclass", "arrivals": "multiclass"}
-    cells: defaultdict[str, defaultdict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+def _by(
+    found: list[Record], names: list[str], key: Callable[[str], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[Record]]:
+    wanted = set(names)
+    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for each in found:
-        _, composition, data, _ = each["name"].split("/")
-        cells[composition][tasks.get(data, "regression")].append(each)
-    names = ("binary", "multiclass", "regression")
-    lines = ["| Composition | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
-    return lines + [f"| `{name}` | {' | '.join(_cell(by[task]) for task in names)} |" for name, by in cells.items()]
+        if each["name"] in wanted:
+            groups[key(each["name"])].append(each)
+    return groups
 
 
 def _cell(records: list[Record]) -> str:
-    words = {
-        "exact": "works",
-        "rows_refused": "works, refuses some rows",
-        "refused": "refused",
-        "wrong": "**differs**",
-        "traceback": "**fails**",
-        "refused_without_step": "**refused, no step**",
-        "timeout": "**too slow**",
-    }
-    found = list(dict.fromkeys(words[each["result"]] for each in records if counted(each)))
-    return ", ".join(found) or "-"
+    """Return what became of some configurations: one word, or the usual word and the cases in which it is another."""
+    if not records:
+        return "not run"
+    words = {nulls: _words(each for each in records if each["name"].endswith(f"/{nulls}")) for nulls in NULLS}
+    words = {nulls: word for nulls, word in words.items() if word}
+    if not words:
+        lacking = any(each["scikit_learn"] == "has no predict_proba" for each in records)
+        return "no probabilities" if lacking else "-"
+    usual = Counter(words.values()).most_common(1)[0][0]
+    other = [f"{NULLS[nulls]}: {word}" for nulls, word in words.items() if word != usual]
+    return "; ".join([usual, *other])
+
+
+def _words(records: Iterable[Record]) -> str:
+    return ", ".join(dict.fromkeys(WORDS[each["result"]] for each in records if counted(each)))
+
+
+def _why(records: list[Record]) -> str:
+    """Return the most frequent reason of a refusal of what scikit-learn fits and answers."""
+    reasons = Counter(_sentence(each) for each in records if counted(each) and each["result"] == "refused")
+    return reasons.most_common(1)[0][0] if reasons else ""
 
 
 def _reasons(found: list[Record]) -> list[str]:
@@ -215,14 +253,17 @@ def _reasons(found: list[Record]) -> list[str]:
     for each in found:
         if counted(each) and each["result"] == "refused":
             reasons[_sentence(each)].append("/".join(each["name"].split("/")[:2]))
-    lines = ["| Refused with | Configurations | Such as |", "|---|---|---|"]
+    lines = ["| Refused because | Configurations | Such as |", "|---|---|---|"]
     for sentence, names in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines.append(
-            f"| {sentence} | {len(names)} | {', '.join(f'`{name}`' for name in list(dict.fromkeys(names))[:2])} |"
-        )
+        examples = ", ".join(f"`{name}`" for name in list(dict.fromkeys(names))[:2])
+        lines.append(f"| {sentence} | {len(names)} | {examples} |")
     return lines
 
 
 def _sentence(record: Record) -> str:
-    text = re.sub(r"^\w+: (?:model '\w+': )?", "", record["message"]).replace("|", "\\|").replace("\n", " ")
-    return re.sub(r"\b\d[\d.,]*(e-?\d+)?\b", "N", text)[:400]
+    """Return the reason of a refusal without model, step and figures, so that equal reasons come together."""
+    text = record["message"].replace("\n", " ")
+    text = re.sub(r"^\w+: (?:model '\w+': )?(?:step .*? cannot be served: )?", "", text)
+    text = re.sub(r"(ONNX answers differently from scikit-learn).*", r"\1", text)
+    text = re.sub(r"(?<![\w.])\d[\d.,]*(?:e-?\d+)?", "N", text).replace("|", "\\|")
+    return text if len(text) <= REASON else text[:REASON].rsplit(" ", 1)[0] + " …"

@@ -230,9 +230,13 @@ def test_the_page_and_the_summary_say_what_was_found(tmp_path: Path) -> None:
     ]
     assert [each["name"] for each in failures(records)] == ["Ridge/bare/diabetes/later"]
     assert "served exactly: 1 of 2" in summary(records)
-    text = page(records, "2026-11-29")
-    assert "| `Ridge` | alone | works | - | - | - |" in text
+    every = [*(each["name"] for each in records), "Ridge/bare/diabetes/open", "ARDRegression/bare/diabetes/none"]
+    text = page(records, every, "2026-11-29")
+    assert "| `Ridge` |  | works | not run | not run |  |" in text
+    assert "| `ARDRegression` |  | not run | not run | not run |  |" in text
+    assert "| `SVC` |  | not run | no probabilities | not run |  |" in text
     assert "| of these, served exactly | 1 (50.0%) |" in text
     assert "| answered differently from scikit-learn | 1 |" in text
-    assert "| `pca+tree` | refused | - | - |" in text
-    assert "step PLSRegression cannot be served: why. How." in text
+    assert "| `pca+tree` | refused |  |  | why. How. |" in text
+    assert "| why. How. | 1 | `compositions/pca+tree` |" in text
+    assert "Only 4 of 6 configurations were run" in text
