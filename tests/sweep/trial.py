@@ -52,8 +52,7 @@ class KindResult:
     ties : int
         Rows at which scikit-learn gives the two most probable classes the same probability.
     near_ties : int
-        Rows of `decision_boundary` with another label, on both sides of which the two most probable classes differ by
-        less than the tolerance; they are not in `labels`.
+        Rows of `decision_boundary` with another label, at which the probabilities do not jump; they are not in `labels`.
     last_bits : int
         Rows at which scikit-learn gives our answer when the same row is asked alone, or, with arithmetic that cannot
         be repeated bit by bit (see `REPEATABLE`), when the row comes in double precision or its numbers move by some
@@ -452,11 +451,11 @@ def _margin(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
 def _smooth_pairs(reference: Reference, wanted: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return the rows of `decision_boundary` at which the probabilities do not jump.
 
-    The rows come in pairs of neighbouring numbers, first the one side of all, then the other. Where both are near a
-    tie, scikit-learn decides by bits that are not in its probabilities.
+    The rows come in pairs of neighbouring numbers, first the one side of all, then the other. Where the probabilities
+    are the same within the tolerance, the label is decided by their last bits, or by what scikit-learn computes beside.
     """
-    margin = _margin(wanted).reshape(2, -1).max(axis=0)
-    return np.tile(margin <= reference.problem.spec.parity_tolerance, 2)
+    low, high = wanted.reshape(2, -1, wanted.shape[1])
+    return np.tile(np.abs(low - high).max(axis=1) <= reference.problem.spec.parity_tolerance, 2)
 
 
 def _compare_scores(
