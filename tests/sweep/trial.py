@@ -52,7 +52,7 @@ class KindResult:
     ties : int
         Rows at which scikit-learn gives the two most probable classes the same probability.
     near_ties : int
-        Rows of `decision_boundary` with another label, at which the probabilities do not jump; they are not in `labels`.
+        Rows of `decision_boundary` with another label, at which the probabilities do not jump; not in `labels`.
     last_bits : int
         Rows at which scikit-learn gives our answer when the same row is asked alone, or, with arithmetic that cannot
         be repeated bit by bit (see `REPEATABLE`), when the row comes in double precision or its numbers move by some
