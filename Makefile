@@ -2,7 +2,7 @@
 # The first target that needs it creates .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run distributed test test-stack test-all bench lint lock migration clean setup setup-tests
+.PHONY: help run distributed test test-stack test-all bench sweep lint lock migration clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -46,6 +46,9 @@ bench: setup-tests ## the benchmarks, one after the other
 	@missed=; for file in benchmarks/*.py; do \
 	  echo "== $$file"; $(py) "$$file" || missed="$$missed $$file"; \
 	done; [ -z "$$missed" ] || { echo "bench: a target was missed, or a benchmark failed:$$missed" >&2; exit 1; }
+
+sweep: setup-tests ## every estimator of scikit-learn against its own answers; continues what was interrupted
+	@$(py) -m tests.sweep --write-docs $(SWEEP)
 
 lint: setup-tests ## style, types, import contracts, Dockerfile, compose file, YAML
 	@deploy/bootstrap/lint.sh
