@@ -118,6 +118,10 @@ class Graph:
         row = self.constant(np.reshape(np.asarray(values, dtype=x.dtype), (1, -1)), x.dtype)
         return Tensor(self.node("Where", condition, row, x.name), x.width, x.dtype)
 
+    def numbers(self, mask: str, width: int, dtype: str = "float64") -> Tensor:
+        """Return 1 where `mask` holds, and 0 elsewhere."""
+        return Tensor(self.node("Cast", mask, to=_ELEMENT_TYPES[dtype]), width, dtype)
+
     def is_nan(self, x: Tensor) -> str:
         """Return the mask of missing values."""
         return self.node("IsNaN", x.name)

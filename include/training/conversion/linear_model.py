@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from include.training.conversion.graph import Graph, Tensor
 from include.training.conversion.registry import Conversion, converts
+from include.training.conversion.trees import TreeEnsembleNode, constant_tree
 
 _REGRESSORS = (
     "ARDRegression",
     "BayesianRidge",
-    "CCA",
     "ElasticNet",
     "ElasticNetCV",
     "HuberRegressor",
@@ -34,7 +34,6 @@ _REGRESSORS = (
     "RidgeCV",
     "SGDRegressor",
     "TheilSenRegressor",
-    "TransformedTargetRegressor",
 )
 _CLASSIFIERS = (
     "LinearDiscriminantAnalysis",
@@ -49,9 +48,7 @@ _CLASSIFIERS = (
 )
 
 
-@converts(
-    *(f"sklearn.{each}" for each in _REGRESSORS if each not in ("CCA", "TransformedTargetRegressor")), method="predict"
-)
+@converts(*(f"sklearn.{each}" for each in _REGRESSORS), method="predict")
 def _linear_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     return conversion.graph.affine(x, _columns_of(model.coef_), model.intercept_)
 
@@ -148,7 +145,7 @@ def _discrete_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     if type(model).__name__ == "BernoulliNB":
         if model.binarize is not None:
             above = graph.node("Greater", graph.cast(x, "float64").name, graph.constant([[model.binarize]]))
-            x = Tensor(graph.node("Cast", above, to=11), x.width, "float64")
+            x = graph.numbers(above, x.width)
         absent = np.log(1 - np.exp(weights))
         weights, offset = weights - absent, offset + absent.sum(axis=1)
     return graph.softmax(graph.affine(x, weights.T, offset))
@@ -201,8 +198,8 @@ def _activated(conversion: Conversion, x: Tensor, function: str) -> Tensor:
 
 @converts("sklearn.DummyClassifier", method="predict_proba")
 def _dummy_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
-    if model.strategy in ("stratified", "uniform") and model.strategy == "stratified":
-        conversion.refuse("strategy='stratified' answers at random", "Use strategy='prior'.")
+    if model.strategy in ("stratified", "uniform"):
+        conversion.refuse(f"strategy='{model.strategy}' predicts at random", "Use strategy='prior'.")
     return _always(conversion, x, model.predict_proba(np.zeros((1, x.width)))[0])
 
 
@@ -212,8 +209,6 @@ def _dummy_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
 
 
 def _always(conversion: Conversion, x: Tensor, answer: NDArray[np.float64]) -> Tensor:
-    from include.training.conversion.trees import TreeEnsembleNode, constant_tree
-
     node = TreeEnsembleNode()
     for target, value in enumerate(answer):
         node.add(constant_tree(float(value), target))

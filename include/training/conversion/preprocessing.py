@@ -59,7 +59,7 @@ def _clipped(graph: Graph, x: Tensor, low: float, high: float) -> Tensor:
 def _binarizer(conversion: Conversion, binarizer: Any, x: Tensor) -> Tensor:
     graph = conversion.graph
     above = graph.node("Greater", graph.cast(x, "float64").name, graph.constant([[float(binarizer.threshold)]]))
-    return _as_numbers(graph, above, x.width, x.dtype)
+    return graph.numbers(above, x.width, x.dtype)
 
 
 @converts("sklearn.Normalizer", method="transform")
@@ -76,11 +76,6 @@ def _normalizer(conversion: Conversion, normalizer: Any, x: Tensor) -> Tensor:
             norm = Tensor(highest, 1, "float64")
     safe = graph.where(graph.node("Equal", norm.name, graph.constant([[0.0]])), norm, [1.0])
     return graph.cast(graph.binary("Div", wide, safe), x.dtype)
-
-
-def _as_numbers(graph: Graph, mask: str, width: int, dtype: str = "float64") -> Tensor:
-    element = TensorProto.DOUBLE if dtype == "float64" else TensorProto.FLOAT
-    return Tensor(graph.node("Cast", mask, to=element), width, dtype)
 
 
 # Encoders of categories
@@ -101,7 +96,7 @@ def _one_column_a_category(conversion: Conversion, encoder: Any, x: Tensor) -> T
     if np.isnan(values).any():
         missing = graph.node("Cast", graph.constant(np.isnan(values).reshape(1, -1), "float64"), to=TensorProto.BOOL)
         equal = graph.node("Or", equal, graph.node("And", graph.is_nan(spread), missing))
-    return _as_numbers(graph, equal, len(owners))
+    return graph.numbers(equal, len(owners))
 
 
 @converts("sklearn.OneHotEncoder", method="transform")
@@ -212,7 +207,7 @@ def _bins(conversion: Conversion, binner: Any, x: Tensor) -> Tensor:
     if owners:
         spread = graph.cast(graph.columns(x, owners), "float64")
         reached = graph.node("GreaterOrEqual", spread.name, graph.constant(np.concatenate(inner).reshape(1, -1)))
-        codes = graph.affine(_as_numbers(graph, reached, len(owners)), belongs)
+        codes = graph.affine(graph.numbers(reached, len(owners)), belongs)
     else:
         codes = graph.elementwise("Mul", graph.cast(x, "float64"), [0.0])
     if binner.encode == "ordinal":
@@ -269,7 +264,7 @@ def _spline_column(graph: Graph, splines: Any, spline: Any, x: Tensor) -> Tensor
         wide = _clipped(graph, wide, float(inner[0]), float(inner[-1]))
     pieces = len(inner) - 1
     reached = graph.node("GreaterOrEqual", wide.name, graph.constant(inner[1:-1].reshape(1, -1)))
-    count = graph.affine(_as_numbers(graph, reached, pieces - 1), np.ones((pieces - 1, 1))) if pieces > 1 else None
+    count = graph.affine(graph.numbers(reached, pieces - 1), np.ones((pieces - 1, 1))) if pieces > 1 else None
     flat = graph.node("Reshape", count.name, graph.constant([-1], "int64")) if count else None
     piece = graph.node("Cast", flat, to=TensorProto.INT64) if flat else None
     table = _piece_coefficients(spline, inner)
@@ -365,7 +360,7 @@ def interpolated(graph: Graph, x: Tensor, places: NDArray[np.float64], values: N
     slope = np.divide(np.diff(values), width, out=np.zeros_like(width), where=width > 0)
     if len(begins):
         reached = graph.node("GreaterOrEqual", clipped.name, graph.constant(begins.reshape(1, -1)))
-        count = graph.affine(_as_numbers(graph, reached, len(begins)), np.ones((len(begins), 1)))
+        count = graph.affine(graph.numbers(reached, len(begins)), np.ones((len(begins), 1)))
         piece = graph.node("Cast", count.name, to=TensorProto.INT64)
         take = [graph.node("Gather", graph.constant(each), piece, axis=0) for each in (places[:-1], slope, values[:-1])]
     else:
@@ -397,7 +392,7 @@ def _imputed(conversion: Conversion, imputer: Any, x: Tensor) -> Tensor:
     if imputer.indicator_ is None:
         return filled
     seen = graph.columns(x, imputer.indicator_.features_)
-    return graph.concat([filled, _as_numbers(graph, is_missing(seen), seen.width, x.dtype)])
+    return graph.concat([filled, graph.numbers(is_missing(seen), seen.width, x.dtype)])
 
 
 @converts("sklearn.MissingIndicator", method="transform")
@@ -405,7 +400,7 @@ def _missing_indicator(conversion: Conversion, indicator: Any, x: Tensor) -> Ten
     graph, seen = conversion.graph, conversion.graph.columns(x, indicator.features_)
     if not (isinstance(indicator.missing_values, float) and np.isnan(indicator.missing_values)):
         conversion.refuse("missing_values is not NaN", "Leave missing_values out: a null is NaN.")
-    return _as_numbers(graph, graph.is_nan(seen), seen.width)
+    return graph.numbers(graph.is_nan(seen), seen.width)
 
 
 @converts("sklearn.KNNImputer", method="transform")

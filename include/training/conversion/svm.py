@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from include.training.conversion.graph import Tensor
 from include.training.conversion.registry import Conversion, converts
@@ -70,7 +69,7 @@ def _one_against_rest(conversion: Conversion, decisions: Tensor, classes: int) -
     for pair, (one, other) in enumerate(combinations(range(classes), 2)):
         against[pair, one], against[pair, other] = 1.0, -1.0
     won = graph.node("GreaterOrEqual", decisions.name, graph.constant([[0.0]]))
-    signs = Tensor(graph.node("Cast", won, to=TensorProto.DOUBLE), decisions.width, "float64")
+    signs = graph.numbers(won, decisions.width)
     # A decision of at least 0 is a vote for the first class of the pair, otherwise for the second.
     votes = graph.affine(signs, against, (against == -1.0).sum(axis=0).astype(np.float64))
     sums = graph.affine(decisions, against)
