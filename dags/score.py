@@ -25,7 +25,7 @@ def build(spec: ModelSpec) -> DAG:
             spec,
             SCORE,
             outlets={"publish": [scores]},
-            within={"plan": lambda context, _: runs.skip_without_champion(context["dag_run"])},
+            within={"validate": lambda context, _: runs.skip_without_champion(context["dag_run"])},
             then={
                 "publish": lambda context, _, published: assets.announce_partition(context, published),
                 "check_online_parity": lambda *values: runs.skip_if_not_checked(values[-1]),

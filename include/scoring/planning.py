@@ -37,6 +37,7 @@ def plan(
     run_id: str,
     version: int,
     artifact_digest: str,
+    query_digest: str,
     mode: ScoreMode,
     shards: int | None = None,
     try_number: int = 1,
@@ -47,6 +48,8 @@ def plan(
     ----------
     rows : int
         Number of rows in the validated period.
+    artifact_digest, query_digest : str
+        SHA-256 of the version's artifact, and of its ``features.sql``.
     shards : int, optional
         Number of shards; by default chosen by the number of rows.
     try_number : int
@@ -81,6 +84,7 @@ def plan(
             attempt=attempt.number,
             version=version,
             artifact_digest=artifact_digest,
+            query_digest=query_digest,
             mode=mode,
             rows=rows,
             shards=shards,

@@ -11,6 +11,7 @@ from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Identifier, SpecModel, Task
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
+from include.spec.feature_query import QUERY_FILE, FeatureQuery
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
 from include.spec.gates import Gate, default_gates
 from include.spec.gates.artifact import *  # noqa: F403
@@ -25,6 +26,7 @@ from include.spec.shadow import Shadow
 
 __all__ = [
     "METRICS",
+    "QUERY_FILE",
     "ApprovalPolicy",
     "Boolean",
     "Bound",
@@ -38,6 +40,7 @@ __all__ = [
     "EstimatorBuilder",
     "EvaluationConfig",
     "Feature",
+    "FeatureQuery",
     "Gate",
     "Identifier",
     "MeanScore",

@@ -47,8 +47,8 @@ class Categorical(SpecModel):
 
     Without `categories`, they are learned from the training rows and kept with the artifact.
     `handle_unknown` is scikit-learn's: a category that is not known is treated like a missing value
-    with ``"ignore"``. With ``"error"``, the row is rejected (and, if `categories` are declared, a batch
-    with such a row fails validation).
+    with ``"ignore"``. With ``"error"``, the row is rejected, and a batch with such a row fails validation;
+    rows to train on do so only if `categories` are declared.
     """
 
     kind: Literal["categorical"] = "categorical"

@@ -14,6 +14,7 @@ from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
+from include.spec.feature_query import QUERY_FILE, FeatureQuery
 from include.spec.features import Columns, Feature
 from include.spec.gates import (
     FairnessGap,
@@ -191,15 +192,22 @@ class ModelSpec(SpecModel):
         return Columns(self.features)
 
     @property
-    def query(self) -> str:
-        """The text of ``features.sql``."""
-        return (self.folder / "features.sql").read_text(encoding="utf-8").strip().rstrip(";")
+    def query(self) -> FeatureQuery:
+        """The query in ``features.sql``, as it is at this moment."""
+        return FeatureQuery(
+            model=self.name,
+            text=(self.folder / QUERY_FILE).read_bytes().decode("utf-8"),
+            entity_key=self.entity_key,
+            event_time=self.event_time,
+            features=self.features,
+            target=self.target,
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 of the declaration: the bytes of ``spec.py`` and ``features.sql``."""
         digest = hashlib.sha256()
-        for name in ("spec.py", "features.sql"):
+        for name in ("spec.py", QUERY_FILE):
             content = (self.folder / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from include.inference.feature_types.column_checks import Check
 from include.records import CheckResult, Period, Purpose, ValidationReport
-from include.spec import ModelSpec
+from include.spec import FeatureQuery, ModelSpec
 from include.validation.contract import derive_checks
 from include.validation.data_docs import page_path, write_page
 from include.validation.expectations import ExpectationResult, run_checks
@@ -27,6 +27,7 @@ def validate(
     database_url: str,
     materialize: Materialize,
     docs_dir: Path,
+    query: FeatureQuery | None = None,
 ) -> ValidationReport:
     """Check the data of `period` against the model's contract.
 
@@ -40,6 +41,8 @@ def validate(
         Makes a table of the period's rows, see `include.warehouse.feature_source.FeatureSource`.
     docs_dir : Path
         Where the Data Docs page goes.
+    query : FeatureQuery, optional
+        The query of the version that will score the rows; by default the declared one. Its features are checked.
 
     Returns
     -------
@@ -53,12 +56,13 @@ def validate(
     """
     page: str | None = None
     rows = 0
+    query = query or spec.query
     try:
-        with scratch_table(spec, period, database_url, materialize) as scratch:
+        with scratch_table(query, period, database_url, materialize) as scratch:
             rows = scratch.rows
-            checks = derive_checks(spec, period, purpose, scratch.columns)
+            checks = derive_checks(spec, query, period, purpose, scratch.columns)
             outcomes, page = run_checks(checks, scratch, spec.name)
-            results = tuple(_result(spec, *pair, scratch) for pair in zip(checks, outcomes, strict=True))
+            results = tuple(_result(query, *pair, scratch) for pair in zip(checks, outcomes, strict=True))
     except (OperationalError, InterfaceError):
         raise
     except DBAPIError as error:
@@ -74,7 +78,7 @@ def validate(
     return report
 
 
-def _result(spec: ModelSpec, check: Check, outcome: ExpectationResult, scratch: Scratch) -> CheckResult:
+def _result(query: FeatureQuery, check: Check, outcome: ExpectationResult, scratch: Scratch) -> CheckResult:
     subject = "table" if check.column is None else f"column '{check.column}'"
     observed = outcome.observed
     keys: tuple[str, ...] = ()
@@ -84,7 +88,7 @@ def _result(spec: ModelSpec, check: Check, outcome: ExpectationResult, scratch: 
         sentence = f"{subject}: expected {check.rule}; found {_found(check, outcome, scratch)}."
         if check.failing is not None and check.column is not None:
             condition = check.failing.format(table=scratch.table) if "{table}" in check.failing else check.failing
-            keys = scratch.offending_keys(spec, condition)
+            keys = scratch.offending_keys(query, condition)
             observed = scratch.common_values(check.column, condition)
     return CheckResult(
         expectation=check.expectation,

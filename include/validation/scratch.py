@@ -12,9 +12,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url
 from sqlalchemy.types import NullType
 
 from include.records import Period
-from include.spec import ModelSpec
+from include.spec import FeatureQuery
 
-Materialize = Callable[[ModelSpec, Period, Connection, str], None]
+Materialize = Callable[[FeatureQuery, Period, Connection, str], None]
 """Makes a table, named ready for SQL, of the rows that the features query gives for a period."""
 
 SCHEMA = "sluice_scratch"
@@ -37,13 +37,13 @@ class Scratch:
         """The table's name, ready for SQL."""
         return f'{SCHEMA}."{self.name}"'
 
-    def offending_keys(self, spec: ModelSpec, condition: str) -> tuple[str, ...]:
+    def offending_keys(self, query: FeatureQuery, condition: str) -> tuple[str, ...]:
         """Return up to 20 keys of the rows for which `condition` holds."""
-        key = spec.entity_key.column
+        key = query.entity_key.column
         shown = f'"{key}"::text' if key in self.columns else "NULL::text"
-        if spec.event_time in self.columns:
+        if query.event_time in self.columns:
             # A row whose key is null is still found by its time.
-            shown = f"coalesce({shown}, '(no key, at ' || \"{spec.event_time}\" || ')')"
+            shown = f"coalesce({shown}, '(no key, at ' || \"{query.event_time}\" || ')')"
         statement = f"SELECT DISTINCT {shown} AS key FROM {self.table} WHERE {condition} ORDER BY 1 LIMIT {MOST_KEYS}"  # noqa: S608
         return tuple(key or "(no key)" for (key,) in self._rows(statement))
 
@@ -63,7 +63,9 @@ class Scratch:
 
 
 @contextmanager
-def scratch_table(spec: ModelSpec, period: Period, database_url: str, materialize: Materialize) -> Iterator[Scratch]:
+def scratch_table(
+    query: FeatureQuery, period: Period, database_url: str, materialize: Materialize
+) -> Iterator[Scratch]:
     """Run the features query into a table, and drop the table in the end.
 
     Raises
@@ -73,11 +75,11 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
     """
     address = make_url(database_url).set(drivername="postgresql+psycopg")
     engine = create_engine(address, connect_args=session_of(address))
-    name = f"{spec.name}_{uuid.uuid4().hex[:12]}"
+    name = f"{query.model}_{uuid.uuid4().hex[:12]}"
     try:
         _drop_abandoned(engine)
         with engine.begin() as connection:
-            materialize(spec, period, connection, f'{SCHEMA}."{name}"')
+            materialize(query, period, connection, f'{SCHEMA}."{name}"')
             connection.execute(text(f"COMMENT ON TABLE {SCHEMA}.\"{name}\" IS '{_now(connection)}'"))
             count = connection.scalar(text(f'SELECT count(*) FROM {SCHEMA}."{name}"'))  # noqa: S608 (own name)
             columns = _columns(connection, name)

@@ -50,8 +50,9 @@ SCORE = """\
 {properties}
 
 ## What a run does
-1. **validate**: checks the partition against the data contract. If a check fails, the run stops; published rows stay.
-2. **plan**: chooses the version that scores, and the number of shards: one for every {shard_rows:,} rows.
+1. **validate**: chooses the version that scores, and checks the partition, read by the version's own query, against the
+   data contract. If a check fails, the run stops; published rows stay.
+2. **plan**: chooses the number of shards: one for every {shard_rows:,} rows.
 3. **score**: one mapped task for each shard reads, scores and writes its rows into a staging table.
 4. **publish**: the shards must hold the validated rows, each key once, with scores within the bounds ({bounds}).
    Then one transaction makes them the partition that analysts read, with its row in

@@ -132,6 +132,11 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
         yield from super().column_checks()
         yield in_range(feature.name, feature.minimum, feature.maximum, feature.unit)
 
+    def changed_meaning(self, declared: Numeric) -> str | None:
+        """Compare the units."""
+        ours, other = self.feature.unit, declared.unit
+        return None if ours == other else f"is in {ours or 'no unit'}, and {other or 'no unit'} is declared"
+
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float]:
         """Count distinct values in double and in single precision."""
         values = train.drop_null().to_numpy()
