@@ -154,7 +154,7 @@ class PostgresFeatureSource:
                 types = {column.type_code for column in found}
                 names: dict[int, str] = dict(connection.execute(_TYPE_NAMES, [list(types)]).fetchall())
         except psycopg.Error as error:
-            if error.sqlstate is not None and not is_transient(error.sqlstate):
+            if not is_transient(error.sqlstate):
                 raise SourceQueryError(query.model, _first_line(error)) from error
             raise DatabaseError(
                 f"the columns of features.sql of model '{query.model}' were not read: the database failed: "
