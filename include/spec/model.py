@@ -15,6 +15,7 @@ from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration,
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
+from include.spec.features_query import decode_query
 from include.spec.gates import (
     FairnessGap,
     Gate,
@@ -192,8 +193,8 @@ class ModelSpec(SpecModel):
 
     @property
     def query(self) -> str:
-        """The text of ``features.sql``."""
-        return (self.folder / "features.sql").read_text(encoding="utf-8").strip().rstrip(";")
+        """The text of ``features.sql``, see `include.spec.features_query`."""
+        return decode_query((self.folder / "features.sql").read_bytes())
 
     @property
     def digest(self) -> str:

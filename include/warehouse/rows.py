@@ -6,16 +6,12 @@ ADBC reads a result by COPY in batches; docs/performance.md compares it with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-from sqlalchemy import Dialect, bindparam, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import UserDefinedType
 
 from include.records import Period
 from include.spec import ModelSpec
+from include.spec.features_query import bind_period
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,28 +19,9 @@ if TYPE_CHECKING:
 BATCH_BYTES = 3 * 1024 * 1024
 
 
-class _Moment(UserDefinedType[datetime]):
-    """A time literal with its type, so that ``:period_start - interval '1 day'`` is a valid expression."""
-
-    cache_ok = True
-
-    def literal_processor(self, dialect: Dialect) -> Callable[[datetime], str]:  # noqa: ARG002  # SQLAlchemy's signature
-        """Return the function that writes a time as a literal."""
-        return lambda moment: f"TIMESTAMPTZ '{moment.isoformat()}'"
-
-
 def bound_query(spec: ModelSpec, period: Period) -> str:
-    """Return the text of the model's ``features.sql`` with the period bound.
-
-    The two values are times from a `Period`. SQLAlchemy writes them as literals, because the COPY that reads the rows
-    accepts no parameters.
-    """
-    moment = _Moment()
-    statement = text(spec.query).bindparams(
-        bindparam("period_start", period.start, type_=moment), bindparam("period_end", period.end, type_=moment)
-    )
-    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
-    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    """Return the text of the model's ``features.sql`` with the period bound."""
+    return bind_period(spec.query, period.start, period.end)
 
 
 def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | None = None) -> str:
