@@ -37,10 +37,11 @@ def run_checks(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[tu
     """
     with _quiet():
         context = _context()
+        server = scratch.engine.dialect.server_version_info or (0,)
         source = context.data_sources.add_sql(
             "warehouse",
             connection_string=scratch.engine.url.render_as_string(hide_password=False),
-            kwargs={"connect_args": session_of(scratch.engine.url)},
+            kwargs={"connect_args": session_of(scratch.engine.url, int(server[0]))},
         )
         try:
             asset = source.add_table_asset(name, table_name=scratch.name, schema_name=SCHEMA)

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url
 from sqlalchemy.types import NullType
 
 from include.records import Period
+from include.sessions import prepare_sessions, session_options
 from include.spec import ModelSpec
 
 Materialize = Callable[[ModelSpec, Period, Connection, str], None]
@@ -72,7 +73,7 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
         When the query does not run, or the database does not answer.
     """
     address = make_url(database_url).set(drivername="postgresql+psycopg")
-    engine = create_engine(address, connect_args=session_of(address))
+    engine = prepare_sessions(create_engine(address, connect_args=session_of(address)))
     name = f"{spec.name}_{uuid.uuid4().hex[:12]}"
     try:
         _drop_abandoned(engine)
@@ -90,9 +91,13 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
             engine.dispose()
 
 
-def session_of(address: URL) -> dict[str, str]:
-    """Return what a validation's sessions ask for, beside what the URL does: a role, for one."""
-    return {"options": f"-c timezone=UTC {address.query.get('options', '')}", "application_name": "sluice validation"}
+def session_of(address: URL, server: int = 0) -> dict[str, str]:
+    """Return the arguments of a validation's connections, to a server of this major version."""
+    return {
+        "options": session_options(address, server=server),
+        "client_encoding": "utf8",
+        "application_name": "sluice validation",
+    }
 
 
 def _drop_abandoned(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from include.records import Period
+from include.sessions import SESSION_STATEMENT, libpq_url
 from include.spec import ModelSpec
 from include.spec.features_query import bind_period
 
@@ -61,11 +62,11 @@ def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
     with (
-        adbc_driver_postgresql.connect(url) as database,
+        adbc_driver_postgresql.connect(libpq_url(url)) as database,
         AdbcConnection(database) as connection,
         AdbcStatement(connection) as statement,
     ):
-        statement.set_sql_query("SET timezone = 'UTC'")
+        statement.set_sql_query(SESSION_STATEMENT)
         statement.execute_update()
         statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         statement.set_sql_query(query)
