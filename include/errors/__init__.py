@@ -76,6 +76,8 @@ __all__ = [
     "permanent_errors",
 ]
 
+_LISTED = 20  # reasons in one message
+
 
 class SettingsError(SluiceError):
     """An environment variable has an invalid value."""
@@ -152,7 +154,8 @@ class ValidationFailedError(SluiceError):
     """The data break the model's contract, so the run stopped before using them."""
 
     def __init__(self, model: str, period: str, reasons: Sequence[str], docs: str | None) -> None:
-        listed = "; ".join(reason.rstrip(".") for reason in reasons)
+        listed = "; ".join(reason.rstrip(".") for reason in reasons[:_LISTED])
+        listed += f"; and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
         where = f" Data Docs: {docs}." if docs else ""
         super().__init__(
             f"the data of '{model}' for {period} break {len(reasons)} rule(s) of its contract: {listed}. "

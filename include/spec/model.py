@@ -32,7 +32,11 @@ from include.spec.shadow import Shadow
 
 
 class EntityKey(SpecModel):
-    """The column that identifies a row, unique within any period."""
+    """The column that identifies an entity: a row of a partition.
+
+    A partition has each entity once. A training window may have it many times, such as a customer on each day, but
+    once at the same event time.
+    """
 
     column: Identifier
     type: Literal["text", "bigint"] = "text"
