@@ -41,11 +41,13 @@ def migrate(_arguments: Namespace, settings: Settings) -> int:
 
 def new(arguments: Namespace, settings: Settings) -> int:
     """Write the skeleton of a model and create its sample table."""
-    from include.models.skeleton import write_skeleton
-    from include.warehouse.samples import create_skeleton_table
+    from include.models.skeleton import check_new_model, write_skeleton
+    from include.warehouse.samples import check_new_table, create_skeleton_table
 
-    folder = write_skeleton(settings.models_dir, arguments.model)
+    check_new_model(settings.models_dir, arguments.model)
     with open_resources(settings) as resources:
+        check_new_table(resources.engine, arguments.model)  # before the folder is written: all of it or nothing
+        folder = write_skeleton(settings.models_dir, arguments.model)
         create_skeleton_table(resources.engine, arguments.model)
     _say(f"Wrote {folder / 'spec.py'} and {folder / 'features.sql'}, and made the table source.{arguments.model}.")
     _say(f"It can be trained at once: `sluice train {arguments.model}`. Then adapt it.")

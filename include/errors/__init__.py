@@ -62,6 +62,7 @@ __all__ = [
     "ShadowBoundsError",
     "SignatureError",
     "SluiceError",
+    "SourceTableError",
     "SpecError",
     "TargetError",
     "TimeLimitError",
@@ -148,6 +149,10 @@ class PromotionConflictError(SluiceError):
         )
         self.model, self.sequence = model, sequence
         self.winner_version, self.winner_actor = winner_version, winner_actor
+
+
+class SourceTableError(SluiceError):
+    """A table that Sluice would make exists already, and is not its own; nothing was changed."""
 
 
 class ValidationFailedError(SluiceError):

@@ -12,6 +12,11 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")
 ClassLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Task = Literal["binary", "multiclass", "regression"]
 
+# Beside scores.<model> there are the view <model>_latest, the table <model>_shadow of challengers, and the partitions
+# <model>_p20260131_0000 with their shards and attempts.
+_OF_ANOTHER_MODEL = re.compile(r".*(_latest|_shadow|_p\d{8}_\d{4}(_[as]\d+)*)")
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+
 _CRON_FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 _CRON_START = datetime(2000, 1, 1, tzinfo=UTC)
 _QUARTERLY = "0 0 1 */3 *"  # what Airflow makes of its preset @quarterly, which croniter does not have
@@ -48,6 +53,23 @@ def _checked_cron(expression: str) -> str:
     return expression
 
 
+def check_model_name(name: str) -> str:
+    """Return the name of a model; ValueError where a relation of another model could have this name."""
+    match = _OF_ANOTHER_MODEL.fullmatch(name)
+    if match is not None:
+        raise ValueError(
+            f"a model's name must not end with {match.group(1)}: scores.{name} could be a view or table of the model "
+            f"'{name[: match.start(1)]}'"
+        )
+    return name
+
+
+def _not_of_the_system(name: str) -> str:
+    if name in _SYSTEM_COLUMNS:
+        raise ValueError(f"PostgreSQL has a system column {name} in every table; give the column another name")
+    return name
+
+
 def _wrong_field(fields: list[str]) -> str:
     from croniter import croniter
 
@@ -78,6 +100,8 @@ def _not_too_long(duration: timedelta) -> timedelta:
     return duration
 
 
+ModelName = Annotated[Identifier, AfterValidator(check_model_name)]
+ColumnName = Annotated[Identifier, AfterValidator(_not_of_the_system)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
 PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
 NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from include.spec.base import Identifier, SpecModel
+from include.spec.base import ColumnName, SpecModel
 
 MatrixType = Literal["numeric", "categorical", "boolean"]
 """What a feature's column in the matrix holds: numbers, codes of categories, or 0 and 1."""
@@ -31,7 +31,7 @@ class Numeric(SpecModel):
     """
 
     kind: Literal["numeric"] = "numeric"
-    name: Identifier
+    name: ColumnName
     unit: str
     minimum: float
     maximum: float
@@ -63,7 +63,7 @@ class Categorical(SpecModel):
     """
 
     kind: Literal["categorical"] = "categorical"
-    name: Identifier
+    name: ColumnName
     categories: tuple[str, ...] = ()
     nullable: bool = False
     handle_unknown: Literal["error", "ignore"] = "ignore"
@@ -85,7 +85,7 @@ class Boolean(SpecModel):
     """True or false."""
 
     kind: Literal["boolean"] = "boolean"
-    name: Identifier
+    name: ColumnName
     nullable: bool = False
 
     matrix_type: ClassVar[MatrixType] = "boolean"

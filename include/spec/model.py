@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from include.spec.approval import ApprovalPolicy
-from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
+from include.spec.base import (
+    ClassLabel,
+    ColumnName,
+    Cron,
+    Identifier,
+    ModelName,
+    NonNegativeDuration,
+    PositiveDuration,
+    SpecModel,
+    Task,
+)
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
@@ -38,7 +48,7 @@ class EntityKey(SpecModel):
     once at the same event time.
     """
 
-    column: Identifier
+    column: ColumnName
     type: Literal["text", "bigint"] = "text"
 
 
@@ -50,7 +60,7 @@ class Target(SpecModel):
     `label_delay` after the event time.
     """
 
-    column: Identifier
+    column: ColumnName
     classes: tuple[ClassLabel, ...] = ()
     label_delay: NonNegativeDuration = timedelta(0)
 
@@ -126,13 +136,13 @@ class ModelSpec(SpecModel):
         regression, relative to the standard deviation of the predictions (and to a prediction far outside it).
     """
 
-    name: Identifier
+    name: ModelName
     task: Task
     description: str
     owner: str
     source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
     entity_key: EntityKey
-    event_time: Identifier
+    event_time: ColumnName
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     target: Target
     estimator: EstimatorBuilder = Field(exclude=True)
