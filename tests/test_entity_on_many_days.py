@@ -12,8 +12,9 @@ from include import pipeline
 from include.errors import ValidationFailedError
 from include.records import Period
 from include.resources import Resources
+from include.schedule import parse_partition
 from include.spec import ModelSpec
-from tests.builders import QUERY, ROWS_A_DAY, TODAY, declare_model, load_parcels, retrain
+from tests.builders import QUERY, ROWS_A_DAY, SPEC, TODAY, declare_model, load_parcels, retrain
 
 DAYS = [Period.of_day(date(2026, 2, day)) for day in (20, 21)]
 
@@ -48,7 +49,9 @@ def test_the_order_of_the_snapshot_is_total_so_its_digest_is_the_same_each_time(
     assert len({pipeline.take_snapshot(spec, TODAY, resources).digest for _ in range(2)}) == 1
 
 
-def test_a_partition_still_has_each_entity_once(spec: ModelSpec, resources: Resources) -> None:
-    two_days = Period(start=DAYS[0].start, end=DAYS[1].end)
-    with pytest.raises(ValidationFailedError, match=rf"each key once; found {2 * ROWS_A_DAY} of {2 * ROWS_A_DAY} rows"):
-        pipeline.validate_partition(spec, "run", two_days, resources)
+def test_a_partition_still_has_each_entity_once(spec: ModelSpec, resources: Resources, tmp_path: Path) -> None:
+    weekly = SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * 1"')
+    query = (spec.folder / "features.sql").read_text()
+    week = parse_partition("0 0 * * 1", "2026-02-20")
+    with pytest.raises(ValidationFailedError, match=rf"each key once; found {7 * ROWS_A_DAY} of {7 * ROWS_A_DAY} rows"):
+        pipeline.validate_partition(declare_model(tmp_path, spec=weekly, query=query), "run", week, resources)

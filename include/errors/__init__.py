@@ -26,6 +26,7 @@ from include.errors.scoring import (
     PartitionOverlapError,
     ScoreBoundsError,
     ServiceClientError,
+    WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
@@ -73,6 +74,7 @@ __all__ = [
     "UnknownVersionError",
     "ValidationFailedError",
     "WorkerDiedError",
+    "WrongPeriodError",
     "is_transient",
     "permanent_errors",
 ]

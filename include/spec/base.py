@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
@@ -81,6 +82,18 @@ def _wrong_field(fields: list[str]) -> str:
     return "these fields are not valid together"
 
 
+def _known_time_zone(name: str) -> str:
+    if name == "UTC":
+        return name
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # The image of the service may have no time zones at all, and nothing there needs one.
+        if available_timezones():
+            raise ValueError(f"expected a name of the IANA time zones, such as Europe/Berlin; found '{name}'") from None
+    return name
+
+
 def _positive(duration: timedelta) -> timedelta:
     if duration <= timedelta(0):
         raise ValueError(f"expected a duration above zero; found {duration}")
@@ -103,6 +116,7 @@ def _not_too_long(duration: timedelta) -> timedelta:
 ModelName = Annotated[Identifier, AfterValidator(check_model_name)]
 ColumnName = Annotated[Identifier, AfterValidator(_not_of_the_system)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
+TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
 PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
 NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
 

@@ -21,6 +21,7 @@ from include.spec.base import (
     PositiveDuration,
     SpecModel,
     Task,
+    TimeZone,
 )
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
@@ -39,6 +40,8 @@ from include.spec.gates import (
 )
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
+
+MAX_SCORE_DELAY = timedelta(days=7)
 
 
 class EntityKey(SpecModel):
@@ -119,7 +122,11 @@ class ModelSpec(SpecModel):
     evaluation : EvaluationConfig
         Confidence level, bootstrap resamples and slices.
     retrain_schedule, score_schedule : str or None
-        Cron expressions in UTC; None: only by hand. The interval of the score schedule is the partition.
+        Cron expressions, the first in UTC; None: only by hand. The interval of the score schedule is the partition.
+    score_timezone : str
+        The time zone of the score schedule, and of the days of a model without one.
+    score_delay : timedelta
+        How long after its end a partition is scored automatically. At most seven days.
     scoring : Scoring
         How a partition is split into shards, the bounds of its scores, its retention.
     alert_channels : tuple of str
@@ -153,6 +160,8 @@ class ModelSpec(SpecModel):
     evaluation: EvaluationConfig = EvaluationConfig()
     retrain_schedule: Cron | None = None
     score_schedule: Cron | None = "0 0 * * *"
+    score_timezone: TimeZone = "UTC"
+    score_delay: NonNegativeDuration = timedelta(0)
     scoring: Scoring = Scoring()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
@@ -178,6 +187,8 @@ class ModelSpec(SpecModel):
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
         if self.decision_threshold is not None and self.task != "binary":
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
+        if self.score_delay > MAX_SCORE_DELAY:
+            raise ValueError(f"score_delay must be at most {MAX_SCORE_DELAY.days} days; found {self.score_delay}")
         _check_named_features(self)
         return self
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import scoring, training, validation
-from include.errors import ValidationFailedError
+from include.errors import ValidationFailedError, WrongPeriodError
 from include.records import Period, Purpose, ValidationReport
 from include.resources import Resources
+from include.schedule import is_partition, partition_containing
 from include.spec import ModelSpec
 
 
@@ -33,11 +34,23 @@ def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: 
 
     Raises
     ------
+    WrongPeriodError
+        When the period is neither a partition of the schedule nor one that was published under a former schedule.
     ValidationFailedError
         When the data break the contract.
     """
     with scoring.database_errors(f"validation of model '{spec.name}', partition {period}"):
+        _require_partition(spec, period, resources)
         return _validate(spec, period, "score", run_id, resources)
+
+
+def _require_partition(spec: ModelSpec, period: Period, resources: Resources) -> None:
+    if is_partition(spec.score_schedule, period, timezone=spec.score_timezone):
+        return
+    published = resources.ledger.published_partitions(spec.name)
+    if period not in [Period(start=each.partition_start, end=each.partition_end) for each in published]:
+        expected = partition_containing(spec.score_schedule, period.start, timezone=spec.score_timezone)
+        raise WrongPeriodError(spec.name, str(period), str(expected))
 
 
 def _validate(spec: ModelSpec, period: Period, purpose: Purpose, run_id: str, resources: Resources) -> ValidationReport:
