@@ -110,6 +110,11 @@ def last_partition(schedule: str | None, before: datetime, *, timezone: str = UT
         return Period(start=cron.previous(end), end=end)
 
 
+def local_day(moment: datetime, *, timezone: str = UTC_NAME) -> date:
+    """Return the day on which `moment` lies by the clock of the time zone."""
+    return moment.astimezone(_Cron.of(None, timezone).zone).date()
+
+
 def parse_range(requested: str, *, timezone: str = UTC_NAME) -> tuple[datetime, datetime]:
     """Return what `requested` names, as a half-open range: a day of `timezone`, or a time and the microsecond after it.
 

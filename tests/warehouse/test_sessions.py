@@ -103,6 +103,17 @@ def test_the_service_keeps_its_own_short_timeouts(hostile: str) -> None:
         engine.dispose()
 
 
+def test_a_login_with_no_rights_may_set_all_of_it(database_url: str, server_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE plain_{name} LOGIN PASSWORD 'p'")
+        engine = open_engine(f"postgresql://plain_{name}:p@{database_url.split('@')[1]}")
+        with engine.connect() as plain:
+            assert shown(dict(plain.exec_driver_sql(SELECT).mappings().one())) == EXPECTED
+        engine.dispose()
+        connection.execute(f"DROP ROLE plain_{name}")
+
+
 def test_a_role_and_other_options_of_a_url_are_kept(database_url: str) -> None:
     url = under_role(database_url, "sluice_reader")
     statement = "SELECT current_user::text AS name, current_setting('timezone') AS zone"
