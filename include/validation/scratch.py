@@ -120,7 +120,8 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
 def session_of(address: URL, server: int = 0) -> dict[str, str]:
     """Return the arguments of a validation's connections, to a server of this major version."""
     return {
-        "options": session_options(address, server=server),
+        # Compiling hundreds of conditions that run once takes longer than running them.
+        "options": session_options(address, "-c jit=off", server=server),
         "client_encoding": "utf8",
         "application_name": "sluice validation",
     }
