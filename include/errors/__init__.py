@@ -28,6 +28,7 @@ from include.errors.scoring import (
     ServiceClientError,
     SourceQueryError,
     VersionIncompatibleError,
+    WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
@@ -65,6 +66,7 @@ __all__ = [
     "SignatureError",
     "SluiceError",
     "SourceQueryError",
+    "SourceTableError",
     "SpecError",
     "TargetError",
     "TimeLimitError",
@@ -76,9 +78,12 @@ __all__ = [
     "ValidationFailedError",
     "VersionIncompatibleError",
     "WorkerDiedError",
+    "WrongPeriodError",
     "is_transient",
     "permanent_errors",
 ]
+
+_LISTED = 20  # reasons in one message
 
 
 class SettingsError(SluiceError):
@@ -152,13 +157,18 @@ class PromotionConflictError(SluiceError):
         self.winner_version, self.winner_actor = winner_version, winner_actor
 
 
+class SourceTableError(SluiceError):
+    """A table that Sluice would make exists already, and is not its own; nothing was changed."""
+
+
 class ValidationFailedError(SluiceError):
     """The data break the model's contract, so the run stopped before using them."""
 
     def __init__(
         self, model: str, period: str, reasons: Sequence[str], docs: str | None, version: int | None = None
     ) -> None:
-        listed = "; ".join(reason.rstrip(".") for reason in reasons)
+        listed = "; ".join(reason.rstrip(".") for reason in reasons[:_LISTED])
+        listed += f"; and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
         where = f" Data Docs: {docs}." if docs else ""
         advice = "Correct the source, or the contract in spec.py, and run again."
         if version is not None:

@@ -105,6 +105,18 @@ class PartitionOverlapError(SluiceError):
     """A partition overlaps published partitions of another length: the schedule was changed."""
 
 
+class WrongPeriodError(SluiceError):
+    """A period that should be scored is no partition of the model's schedule; it would block those that are."""
+
+    def __init__(self, model: str, period: str, partition: str) -> None:
+        super().__init__(
+            f"model '{model}': expected one partition of its schedule, such as {partition}; found {period}. Nothing "
+            "was read or published. Name the partition (the field `partition` of the form in Airflow, or `sluice score "
+            f"{model} --partition DATE`); for several, run a backfill."
+        )
+        self.model, self.period = model, period
+
+
 class PartitionInUseError(SluiceError):
     """A partition is not removed, because a look-up still needs it or it does not exist."""
 

@@ -118,6 +118,7 @@ def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
         found = Period(start=row[0], end=row[1])
         raise PartitionOverlapError(
             f'scores."{spec.name}": expected no other partition in {period}, which is to be scored; found {found}. '
-            "The score schedule was changed: its partitions must not overlap those that are published. Keep "
-            "the former schedule, score only times that no published partition covers, or give the model a new name."
+            "The score schedule was changed, or that partition is a mistake: partitions must not overlap. Keep the "
+            "former schedule, score only times that no published partition covers, give the model a new name, or "
+            f"remove it: `sluice drop-partition {spec.name} --partition {found.start:%Y-%m-%dT%H:%MZ} --reason ...`."
         )

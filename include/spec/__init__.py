@@ -11,7 +11,6 @@ from include.spec.approval import ApprovalPolicy
 from include.spec.base import ClassLabel, Identifier, SpecModel, Task
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
-from include.spec.feature_query import QUERY_FILE, FeatureQuery
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
 from include.spec.gates import Gate, default_gates
 from include.spec.gates.artifact import *  # noqa: F403
@@ -21,6 +20,7 @@ from include.spec.gates.prediction_churn import *  # noqa: F403
 from include.spec.gates.quality import *  # noqa: F403
 from include.spec.metrics import METRICS, Metric, MetricName
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
+from include.spec.query import QUERY_FILE, FeatureQuery
 from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.shadow import Shadow
 

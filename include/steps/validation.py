@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import scoring, training, validation
-from include.errors import ValidationFailedError
+from include.errors import ValidationFailedError, WrongPeriodError
 from include.records import Period, Purpose, ScoreMode, ValidationReport
 from include.resources import Resources
+from include.schedule import is_partition, partition_containing
 from include.spec import ModelSpec
 from include.steps.versions import NOT_SCORED, OpenedVersion, open_version, require_declared, resolve_version
 
@@ -48,6 +49,8 @@ def validate_partition(
 
     Raises
     ------
+    WrongPeriodError
+        When the period is neither a partition of the schedule nor one that was published under a former schedule.
     NoChampionError
         When no version is named and the model has no champion, or had none at that time (NoChampionAtTimeError).
     UnknownVersionError
@@ -58,10 +61,20 @@ def validate_partition(
         When the data break the contract.
     """
     with scoring.database_errors(f"validation of model '{spec.name}', partition {period}"):
+        _require_partition(spec, period, resources)
         version, mode = resolve_version(spec, period, resources, version=version, mode=mode)
         opened = require_declared(spec, open_version(spec.name, version, resources), NOT_SCORED)
         report = require_contract(spec, period, "score", run_id, resources, opened)
     return report.model_copy(update={"version": version, "mode": mode})
+
+
+def _require_partition(spec: ModelSpec, period: Period, resources: Resources) -> None:
+    if is_partition(spec.score_schedule, period, timezone=spec.score_timezone):
+        return
+    published = resources.ledger.published_partitions(spec.name)
+    if period not in [Period(start=each.partition_start, end=each.partition_end) for each in published]:
+        expected = partition_containing(spec.score_schedule, period.start, timezone=spec.score_timezone)
+        raise WrongPeriodError(spec.name, str(period), str(expected))
 
 
 def require_contract(

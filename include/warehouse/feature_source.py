@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import psycopg
 from psycopg.sql import quote
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from include.errors import DatabaseError, SourceQueryError, is_transient
 from include.records import Period, Shard
+from include.sessions import SESSION_STATEMENT, libpq_url
 from include.spec import FeatureQuery
 from include.warehouse.errors import source_errors, translated_stream
 from include.warehouse.rows import bound_query, open_rows, rows_query
@@ -149,7 +150,8 @@ class PostgresFeatureSource:
         # With LIMIT 0 the server plans the query, and reads nothing.
         statement = f"SELECT * FROM (\n{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"  # noqa: S608  # the model's own query
         try:
-            with psycopg.connect(self._url) as connection:
+            with psycopg.connect(libpq_url(self._url)) as connection:
+                connection.execute(SESSION_STATEMENT)
                 found = connection.execute(statement.encode()).description or []
                 types = {column.type_code for column in found}
                 names: dict[int, str] = dict(connection.execute(_TYPE_NAMES, [list(types)]).fetchall())
@@ -165,9 +167,9 @@ class PostgresFeatureSource:
     def materialize(self, query: FeatureQuery, period: Period, connection: Connection, table: str) -> None:
         """See `FeatureSource.materialize`."""
         # Unlogged: it is not needed after a crash, and is written in half the time.
-        connection.execute(
-            text(f"CREATE UNLOGGED TABLE {table} AS\n{query.sql}"),
-            {"period_start": period.start, "period_end": period.end},
+        # With no parameters, as it is read: a colon or a per cent sign of the query means nothing here.
+        connection.exec_driver_sql(
+            f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}", execution_options={"no_parameters": True}
         )
 
 

@@ -61,7 +61,8 @@ SCORE = """\
 
 A newer run for the same partition replaces an older one, which fails as *fenced*.
 
-A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
+A partition is one interval of the schedule `{schedule}` ({timezone}){delay}. Running it again gives the same rows once.
+A run of any other interval is refused.
 
 ## The past
 *Trigger, Backfill* in this UI, or
@@ -143,6 +144,8 @@ def score_page(spec: ModelSpec) -> str:
         description=spec.description,
         properties=_properties(spec, spec.score_schedule),
         schedule=spec.score_schedule or "none: manual runs only, one whole day each",
+        timezone=spec.score_timezone,
+        delay=f", scored {_length(spec.score_delay.total_seconds())} after its end" if spec.score_delay else "",
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,

@@ -23,8 +23,8 @@ from include.warehouse.samples import create_skeleton_table, load_samples
 
 def rows(engine: Engine, spec: ModelSpec, period: Period) -> list[dict[str, object]]:
     with engine.connect() as connection:
-        bound = {"period_start": period.start, "period_end": period.end}
-        return [dict(row) for row in connection.execute(text(spec.query.sql), bound).mappings()]
+        found = connection.exec_driver_sql(bound_query(spec.query, period), execution_options={"no_parameters": True})
+        return [dict(row) for row in found.mappings()]
 
 
 @pytest.fixture(scope="module")

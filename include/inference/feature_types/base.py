@@ -135,8 +135,8 @@ class FeatureType(ABC, Generic[F]):
 
     # Data: contract, training, evaluation
 
-    def column_checks(self) -> Iterator[Check]:
-        """Yield the data contract's checks of the feature's column."""
+    def column_checks(self, column_type: str) -> Iterator[Check]:  # noqa: ARG002  # numbers use it
+        """Yield the data contract's checks of the feature's column, which has the PostgreSQL type `column_type`."""
         if not self.feature.nullable:
             yield not_null(self.feature.name)
 

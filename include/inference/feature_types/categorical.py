@@ -120,10 +120,10 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         if not self.rejects_unknown:
             yield "an unknown category", NO_CATEGORY
 
-    def column_checks(self) -> Iterator[Check]:
+    def column_checks(self, column_type: str) -> Iterator[Check]:
         """Yield the checks of nulls and, where no other is accepted, of the declared categories."""
         feature = self.feature
-        yield from super().column_checks()
+        yield from super().column_checks(column_type)
         if feature.categories and self.rejects_unknown:
             yield in_set(feature.name, feature.categories)
 
