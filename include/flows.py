@@ -103,8 +103,8 @@ RETRAIN: tuple[Step, ...] = (
 """From the data contract to a new champion."""
 
 SCORE: tuple[Step, ...] = (
-    Step("validate", "validate_partition", ("run_id", "period"), "report", ValidationReport),
-    Step("plan", "plan_partition", ("report", "run_id", "version", "mode", "shards", "try_number"), "plan", ScorePlan),
+    Step("validate", "validate_partition", ("run_id", "period", "version", "mode"), "report", ValidationReport),
+    Step("plan", "plan_partition", ("report", "run_id", "shards", "try_number"), "plan", ScorePlan),
     Step("score", "score_shard", ("plan", "shard", "try_number"), "staged", StagedShard, each_shard=True),
     Step("publish", "publish_partition", ("plan", "staged", "try_number"), "published", PublishedPartition),
     Step(

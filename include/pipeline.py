@@ -207,9 +207,9 @@ def score(
     Parameters
     ----------
     version, mode, shards
-        See `plan_partition`.
+        See `validate_partition` and `plan_partition`.
     report : ValidationReport, optional
-        The period's validation, when it was done before.
+        The period's validation, when it was done before; then its version scores.
 
     Raises
     ------

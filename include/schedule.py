@@ -1,7 +1,8 @@
-"""Score partitions as periods: each is one interval of the model's schedule, in UTC.
+"""Score partitions as periods: each is one interval of the model's schedule, in its time zone.
 
-The intervals are equal to Airflow's data intervals. So a manual run, the command line and a backfill mean the same
-partition as the scheduler; tests/dags/test_intervals.py compares the two.
+A schedule of None means whole days. All periods are in UTC. The intervals are equal to Airflow's data intervals. So a
+manual run, the command line and a backfill mean the same partition as the scheduler; tests/dags/test_intervals.py
+compares the two.
 """
 
 from __future__ import annotations
@@ -9,41 +10,48 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final, NamedTuple, Self
+from zoneinfo import ZoneInfo
 
 from include.errors import SluiceError
 from include.records import Period
 
 MAX_PARTITIONS = 100_000
+UTC_NAME: Final = "UTC"
+WHOLE_DAYS: Final = "0 0 * * *"
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
 
-def parse_partition(schedule: str | None, requested: str) -> Period:
+def parse_partition(schedule: str | None, requested: str, *, timezone: str = UTC_NAME) -> Period:
     """Return the partition that `requested` names.
 
     Parameters
     ----------
     schedule : str or None
-        Five cron fields, in UTC; None: whole days.
+        Five cron fields; None: whole days.
     requested : str
-        A day, ``2026-01-31``: the first partition that begins on it; if none does, the one that contains its
-        midnight. A time, ``2026-01-31T15:00`` (UTC if it has no offset): the partition that contains it.
+        A day of `timezone`, ``2026-01-31``: the first partition that begins on it; if none does, the one that contains
+        its midnight. A time, ``2026-01-31T15:00`` (UTC if it has no offset): the partition that contains it.
+    timezone : str
+        The time zone of the schedule.
 
     Raises
     ------
     SluiceError
         When it is neither a day nor a time, or its partition is not within the years 1 to 9999.
     """
-    moment, whole_day = _read(requested)
-    if not whole_day:
-        return partition_containing(schedule, moment)
+    cron = _Cron.of(schedule, timezone)
     with _within_calendar(requested):
-        first = _on_or_after(schedule, moment)
-        return first if first.start < moment + timedelta(days=1) else partition_containing(schedule, moment)
+        begin, end = _read(requested, cron)
+        if end is None:
+            return cron.containing(begin)
+        first = cron.on_or_after(begin)
+        return first if first.start < end else cron.containing(begin)
 
 
-def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period]:
+def parse_partitions(schedule: str | None, first: str, last: str, *, timezone: str = UTC_NAME) -> list[Period]:
     """Return the partitions that begin in the range: the same as in an Airflow backfill from `first` to `last`.
 
     A day counts as a whole. If no partition begins in the range, the one that contains its start is returned.
@@ -54,17 +62,17 @@ def parse_partitions(schedule: str | None, first: str, last: str) -> list[Period
         When `last` lies before `first`, or a partition is not within the years 1 to 9999.
     """
     with _within_calendar(f"{first} to {last}"):
-        return _partitions(schedule, first, last)
+        return _partitions(_Cron.of(schedule, timezone), first, last)
 
 
-def _partitions(schedule: str | None, first: str, last: str) -> list[Period]:
-    begin, _ = _read(first)
-    moment, whole_day = _read(last)
-    end = moment + (timedelta(days=1) if whole_day else timedelta(microseconds=1))
+def _partitions(cron: _Cron, first: str, last: str) -> list[Period]:
+    begin, _ = _read(first, cron)
+    moment, next_day = _read(last, cron)
+    end = next_day or moment + timedelta(microseconds=1)
     if end <= begin:
         raise SluiceError(f"expected {first} or later as the end of the range; found {last}. Give the range in order.")
     found = []
-    for period in _following(schedule, _on_or_after(schedule, begin)):
+    for period in cron.following(cron.on_or_after(begin)):
         if period.start >= end:
             break
         found.append(period)
@@ -73,10 +81,10 @@ def _partitions(schedule: str | None, first: str, last: str) -> list[Period]:
                 f"from {first} to {last}: expected at most {MAX_PARTITIONS:,} partitions; found more. "
                 "Give a shorter range."
             )
-    return found or [partition_containing(schedule, begin)]
+    return found or [cron.containing(begin)]
 
 
-def partition_containing(schedule: str | None, moment: datetime) -> Period:
+def partition_containing(schedule: str | None, moment: datetime, *, timezone: str = UTC_NAME) -> Period:
     """Return the partition that `moment` lies in.
 
     Raises
@@ -84,14 +92,11 @@ def partition_containing(schedule: str | None, moment: datetime) -> Period:
     SluiceError
         When it is not within the years 1 to 9999.
     """
-    with _within_calendar(f"{moment.isoformat()}"):
-        if schedule is None:
-            return Period.of_day(moment.astimezone(UTC).date())
-        start = _aligned_back(schedule, moment)
-        return Period(start=start, end=_next(schedule, start))
+    with _within_calendar(moment.isoformat()):
+        return _Cron.of(schedule, timezone).containing(moment)
 
 
-def last_partition(schedule: str | None, before: datetime) -> Period:
+def last_partition(schedule: str | None, before: datetime, *, timezone: str = UTC_NAME) -> Period:
     """Return the last partition that ended at or before the time `before`.
 
     Raises
@@ -99,11 +104,49 @@ def last_partition(schedule: str | None, before: datetime) -> Period:
     SluiceError
         When it is not within the years 1 to 9999.
     """
-    with _within_calendar(f"{before.isoformat()}"):
-        if schedule is None:
-            return Period.of_day(before.astimezone(UTC).date() - timedelta(days=1))
-        end = _aligned_back(schedule, before)
-        return Period(start=_previous(schedule, end), end=end)
+    cron = _Cron.of(schedule, timezone)
+    with _within_calendar(before.isoformat()):
+        end = cron.aligned_back(before)
+        return Period(start=cron.previous(end), end=end)
+
+
+def local_day(moment: datetime, *, timezone: str = UTC_NAME) -> date:
+    """Return the day on which `moment` lies by the clock of the time zone."""
+    return moment.astimezone(_Cron.of(None, timezone).zone).date()
+
+
+def parse_range(requested: str, *, timezone: str = UTC_NAME) -> tuple[datetime, datetime]:
+    """Return what `requested` names, as a half-open range: a day of `timezone`, or a time and the microsecond after it.
+
+    Raises
+    ------
+    SluiceError
+        When it is neither a day nor a time, or the end of the calendar.
+    """
+    with _within_calendar(requested):
+        begin, end = _read(requested, _Cron.of(None, timezone))
+        return begin, end or begin + timedelta(microseconds=1)
+
+
+def is_partition(schedule: str | None, period: Period, *, timezone: str = UTC_NAME) -> bool:
+    """Return whether `period` is one interval of the schedule."""
+    return partition_containing(schedule, period.start, timezone=timezone) == period
+
+
+def period_of_interval(start: datetime, end: datetime) -> Period:
+    """Return the data interval of a run as a period.
+
+    Raises
+    ------
+    SluiceError
+        When it is empty, as an interval that a person gave may be.
+    """
+    if end <= start:
+        raise SluiceError(
+            f"the run's data interval: expected an end after its start; found {start.isoformat()} to "
+            f"{end.isoformat()}. Leave the interval out, and name the partition in the form's field `partition`."
+        )
+    return Period(start=start.astimezone(UTC), end=end.astimezone(UTC))
 
 
 def partition_key(period: Period) -> str:
@@ -160,11 +203,13 @@ def _within_calendar(requested: str) -> Iterator[None]:
         ) from None
 
 
-def _read(requested: str) -> tuple[datetime, bool]:
+def _read(requested: str, cron: _Cron) -> tuple[datetime, datetime | None]:
+    """Return the time that was requested; of a day its start and its end, in the schedule's time zone."""
     with suppress(ValueError):
-        return parse_day(requested), True
+        day = date.fromisoformat(requested)
+        return cron.midnight(day), cron.midnight(day + timedelta(days=1))
     try:
-        return parse_moment(requested), False
+        return parse_moment(requested), None
     except ValueError:
         raise SluiceError(
             f"partition: expected a day, 2026-01-31, or a time, 2026-01-31T15:00 (UTC); found '{requested}'. "
@@ -172,43 +217,69 @@ def _read(requested: str) -> tuple[datetime, bool]:
         ) from None
 
 
-def _on_or_after(schedule: str | None, moment: datetime) -> Period:
-    if schedule is None:
-        return Period.of_day(moment.date())
-    start = _aligned_back(schedule, moment)
-    if start < moment:
-        start = _next(schedule, start)
-    return Period(start=start, end=_next(schedule, start))
+class _Cron(NamedTuple):
+    """A schedule in a time zone. Its ticks are those of Airflow's ``CronDataIntervalTimetable``."""
 
+    expression: str
+    zone: tzinfo
 
-def _following(schedule: str | None, period: Period) -> Iterator[Period]:
-    while True:
-        yield period
-        end = period.end + timedelta(days=1) if schedule is None else _next(schedule, period.end)
-        period = Period(start=period.end, end=end)
+    @classmethod
+    def of(cls, schedule: str | None, timezone: str) -> Self:
+        # UTC needs no file of time zones.
+        return cls(schedule or WHOLE_DAYS, UTC if timezone == UTC_NAME else ZoneInfo(timezone))
 
+    def containing(self, moment: datetime) -> Period:
+        start = self.aligned_back(moment)
+        return Period(start=start, end=self.next(start))
 
-def _aligned_back(schedule: str, moment: datetime) -> datetime:
-    """Return the last tick of the schedule at or before `moment`."""
-    before = _previous(schedule, moment)
-    following = _next(schedule, before)
-    return following if following <= moment else before
+    def on_or_after(self, moment: datetime) -> Period:
+        start = self.aligned_back(moment)
+        if start < moment:
+            start = self.next(start)
+        return Period(start=start, end=self.next(start))
 
+    def following(self, period: Period) -> Iterator[Period]:
+        while True:
+            yield period
+            period = Period(start=period.end, end=self.next(period.end))
 
-def _next(schedule: str, moment: datetime) -> datetime:
-    return _tick(schedule, moment, forward=True)
+    def aligned_back(self, moment: datetime) -> datetime:
+        """Return the last tick of the schedule at or before `moment`."""
+        before = self.previous(moment)
+        following = self.next(before)
+        return following if following <= moment else before
 
+    def next(self, moment: datetime) -> datetime:
+        return self._tick(moment, forward=True)
 
-def _previous(schedule: str, moment: datetime) -> datetime:
-    return _tick(schedule, moment, forward=False)
+    def previous(self, moment: datetime) -> datetime:
+        return self._tick(moment, forward=False)
 
+    def midnight(self, day: date) -> datetime:
+        return self._in_utc(datetime(day.year, day.month, day.day))  # noqa: DTZ001  # by the clock of the zone
 
-def _tick(schedule: str, moment: datetime, *, forward: bool) -> datetime:
-    from croniter import croniter  # the library that Airflow reads schedules with
+    def _tick(self, moment: datetime, *, forward: bool) -> datetime:
+        from croniter import croniter  # the library that Airflow reads schedules with
 
-    try:
-        ticks = croniter(schedule, start_time=moment.astimezone(UTC).replace(tzinfo=None))
-        found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
-    except (OverflowError, ValueError) as error:  # the declaration was checked: only a year can be out of range
-        raise OverflowError(str(error)) from error
-    return found.replace(tzinfo=UTC)
+        clock = moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
+        try:
+            ticks = croniter(self.expression, start_time=clock)
+            while True:
+                found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
+                if ticks.expanded[1] == ["*"]:  # of every hour: where the clock is put back, the hour comes twice
+                    return moment.astimezone(UTC) + (found - clock)
+                tick = self._in_utc(found)
+                # A tick at a time that the clock leaves out comes later than the clock says.
+                if tick > moment if forward else tick < moment:
+                    return tick
+        except ValueError as error:  # the declaration was checked: only a year can be out of range
+            raise OverflowError(str(error)) from error
+
+    def _in_utc(self, clock: datetime) -> datetime:
+        """Return the time at which the zone's clock shows `clock`.
+
+        Of a time that comes twice, the second; in place of a time that is left out, the one as much later.
+        """
+        later = clock.replace(tzinfo=self.zone, fold=1).astimezone(UTC)
+        exists = later.astimezone(self.zone).replace(tzinfo=None, fold=0) == clock.replace(fold=0)
+        return later if exists else clock.replace(tzinfo=self.zone, fold=0).astimezone(UTC)

@@ -93,9 +93,16 @@ def columns_of(
     )
 
 
-def table_columns(spec: ModelSpec) -> tuple[ScoreColumn, ...]:
-    """Return the columns of the score table of a declared model."""
-    return columns_of(spec.target.classes, spec.entity_key.type, spec.entity_key.column, spec.event_time)
+def table_columns(spec: ModelSpec, classes: Sequence[str] | None = None) -> tuple[ScoreColumn, ...]:
+    """Return the columns of the score table of a declared model.
+
+    Parameters
+    ----------
+    classes : sequence of str, optional
+        The classes in the order of a version's scores. They are the declared ones; these may be in another order.
+    """
+    order = spec.target.classes if classes is None else classes
+    return columns_of(order, spec.entity_key.type, spec.entity_key.column, spec.event_time)
 
 
 def answer_columns(classes: Sequence[str]) -> tuple[str, ...]:

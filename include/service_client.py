@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from include import tokens
 from include.errors import ServiceClientError
 from include.settings import Settings
-from include.spec import ModelSpec
 
 ROWS_A_REQUEST = 500
 TOKEN_SECONDS = 120
@@ -97,13 +96,17 @@ class ServiceClient:
         finally:
             connection.close()
 
-    def predict(self, spec: ModelSpec, version: int, rows: Sequence[Sequence[Any]]) -> list[tuple[float, ...]]:
+    def predict(
+        self, model: str, version: int, rows: Sequence[Sequence[Any]], classes: Sequence[str]
+    ) -> list[tuple[float, ...]]:
         """Return the prediction of each row: the probabilities in the order of the classes, or the value.
 
         Parameters
         ----------
         rows : sequence of sequence
-            The values of the features in the declared order, as JSON types.
+            The values of the features in the order of the version's signature, as JSON types.
+        classes : sequence of str
+            The order of the probabilities; empty for a regression.
 
         Raises
         ------
@@ -113,11 +116,11 @@ class ServiceClient:
         answers: list[tuple[float, ...]] = []
         for first in range(0, len(rows), ROWS_A_REQUEST):
             some = [list(row) for row in rows[first : first + ROWS_A_REQUEST]]
-            answers += [scores_of(each, spec.target.classes) for each in self._predictions(spec, version, some)]
+            answers += [scores_of(each, classes) for each in self._predictions(model, version, some)]
         return answers
 
-    def _predictions(self, spec: ModelSpec, version: int, rows: list[list[Any]]) -> list[dict[str, Any]]:
-        path = f"/v1/models/{spec.name}/versions/{version}/predict"
+    def _predictions(self, model: str, version: int, rows: list[list[Any]]) -> list[dict[str, Any]]:
+        path = f"/v1/models/{model}/versions/{version}/predict"
         try:
             answer = self.send("POST", path, request_body(rows))
         except NO_ANSWER as error:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from include.errors import SluiceError
 from include.records import Period
 from include.schedule import (
+    is_partition,
     last_partition,
     parse_day,
     parse_moment,
@@ -19,6 +20,7 @@ from include.schedule import (
     parse_rfc3339,
     partition_containing,
     partition_key,
+    period_of_interval,
 )
 
 HOURLY, DAILY, WEEKLY, MORNING = "0 * * * *", "0 0 * * *", "0 0 * * 1", "0 6 * * *"
@@ -80,6 +82,50 @@ def test_the_partition_of_a_moment_holds_it_and_its_neighbours_touch_it(schedule
     assert partition_containing(schedule, holding.end).start == holding.end
     assert last_partition(schedule, holding.end) == holding
     assert last_partition(schedule, holding.end - timedelta(microseconds=1)).end == holding.start
+
+
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia"]
+)
+
+
+@given(schedule=SCHEDULES, zone=ZONES, moment=MOMENTS)
+def test_in_any_time_zone_partitions_leave_nothing_out_and_hold_nothing_twice(
+    schedule: str | None, zone: str, moment: datetime
+) -> None:
+    holding = partition_containing(schedule, moment, timezone=zone)
+    assert holding.start <= moment < holding.end
+    following = partition_containing(schedule, holding.end, timezone=zone)
+    assert following.start == holding.end
+    assert last_partition(schedule, holding.end, timezone=zone) == holding
+    assert partition_containing(schedule, holding.end - timedelta(microseconds=1), timezone=zone) == holding
+    assert is_partition(schedule, holding, timezone=zone)
+    assert not is_partition(schedule, Period(start=holding.start, end=following.end), timezone=zone)
+    assert not is_partition(
+        schedule, Period(start=holding.start, end=holding.end - timedelta(minutes=1)), timezone=zone
+    )
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "end"),
+    [
+        ("2025-03-29", "2025-03-28T23:00", "2025-03-29T23:00"),
+        ("2025-03-30", "2025-03-29T23:00", "2025-03-30T22:00"),  # of 23 hours
+        ("2025-10-26", "2025-10-25T22:00", "2025-10-26T23:00"),  # of 25 hours
+    ],
+)
+@pytest.mark.parametrize("schedule", [None, DAILY, "@daily"])
+def test_a_day_is_one_of_the_calendar_of_its_time_zone(schedule: str | None, day: str, start: str, end: str) -> None:
+    assert parse_partition(schedule, day, timezone="Europe/Berlin") == period(start, end)
+    assert len(parse_partitions(schedule, "2025-03-29", "2025-03-31", timezone="Europe/Berlin")) == 3
+
+
+def test_an_empty_interval_of_a_run_is_refused_with_what_to_do() -> None:
+    day = period("2026-01-31T00:00", "2026-02-01T00:00")
+    assert period_of_interval(day.start, day.end) == day
+    for end in (day.start, day.start - timedelta(days=1)):
+        with pytest.raises(SluiceError, match="expected an end after its start; found 2026-01-31"):
+            period_of_interval(day.start, end)
 
 
 @given(schedule=SCHEDULES, moment=MOMENTS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 from include.models import read_spec
 from include.records import Period
-from include.spec import ModelSpec, Scoring
+from include.spec import FeatureQuery, ModelSpec, Scoring
 
 PERIOD = Period(start=datetime(2000, 1, 1, tzinfo=UTC), end=datetime(2100, 1, 1, tzinfo=UTC))
 """All rows are one partition."""
@@ -36,7 +38,7 @@ def make_rows(engine: Engine, spec: ModelSpec, times: int) -> int:
             print(f"making {table} ...", flush=True)
             connection.exec_driver_sql(
                 f"CREATE TABLE {table} AS SELECT copy || '-' || flight_key AS flight_key, scheduled_at, {columns},"
-                f" arrival FROM ({bound_query(spec, PERIOD)}) AS sample, generate_series(1, {times}) AS copy"
+                f" arrival FROM ({bound_query(spec.query, PERIOD)}) AS sample, generate_series(1, {times}) AS copy"
             )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"VACUUM ANALYZE {table}")
@@ -50,6 +52,17 @@ def spec_over(spec: ModelSpec, times: int, shard_rows: int, folder: Path) -> Mod
         f"SELECT * FROM source.{table_of(times)} WHERE scheduled_at >= :period_start AND scheduled_at < :period_end\n"
     )
     return spec.model_copy(update={"folder": folder, "scoring": Scoring(shard_rows=shard_rows)})
+
+
+def source_of(url: str, spec: ModelSpec) -> Any:
+    """Return a source that gives every version the rows of the query of `spec`: the champion scores the large table."""
+    from include.warehouse.feature_source import PostgresFeatureSource  # not in the process of the naive way
+
+    class SourceOfSpec(PostgresFeatureSource):
+        def read(self, query: FeatureQuery, *values: Any, **named: Any) -> Any:
+            return super().read(replace(query, text=spec.query.text), *values, **named)
+
+    return SourceOfSpec(url)
 
 
 def flight_delay() -> ModelSpec:

@@ -9,13 +9,14 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
 from scoring_parts.cores import CoreSeconds, core_seconds  # noqa: E402  # found by the line above
-from scoring_parts.data import PERIOD, SAMPLE, flight_delay, spec_over, table_of  # noqa: E402  # found by the line above
+from scoring_parts.data import PERIOD, SAMPLE, flight_delay, source_of, spec_over, table_of  # noqa: E402  # found by the line above
 
 NAIVE_TABLE = "naive_scores"
 
@@ -47,6 +48,12 @@ def opened(home: Path, url: str) -> Any:
     return pipeline.open_resources(Settings(home=home, database_url=url, statsd_host=None))
 
 
+def _champion(resources: Any) -> int:
+    champion = resources.ledger.champion("flight_delay")
+    assert champion is not None
+    return int(champion.to_version)
+
+
 def ours(home: Path, url: str, times: int, shards: int, shard: int, plan: str) -> dict[str, Any]:
     """Plan, score and publish (shard -1: all of it), or score one shard of a plan, or publish."""
     from include import pipeline
@@ -55,12 +62,14 @@ def ours(home: Path, url: str, times: int, shards: int, shard: int, plan: str) -
     rows = int(plan) if plan.isdigit() else SAMPLE * times
     spec = spec_over(flight_delay(), times, -(-rows // shards), home / "scoring" / f"{times}x")
     with opened(home, url) as resources:
+        resources = replace(resources, features=source_of(url, spec))
         begin()
         started, used = time.perf_counter(), core_seconds(home)
         if plan.isdigit():
             report = ValidationReport(
-                model=spec.name, run_id=f"bench {time.time()}", purpose="score", period=PERIOD, rows=rows, checks=()
-            )
+                model=spec.name, run_id=f"bench {time.time()}", purpose="score", period=PERIOD, rows=rows, checks=(),
+                version=_champion(resources), mode="champion",
+            )  # fmt: skip
             planned = pipeline.plan_partition(spec, report, report.run_id, resources)
             if shard == -2:
                 return {"plan": planned.to_plain(), "seconds": time.perf_counter() - started}
@@ -89,7 +98,7 @@ def read_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     spec = spec_over(flight_delay(), times, 1, home / "scoring" / f"{times}x")
     begin()
     started, used = time.perf_counter(), core_seconds(home)
-    with open_rows(url, rows_query(spec, PERIOD, labelled=False)) as batches:
+    with open_rows(url, rows_query(spec.query, PERIOD, labelled=False)) as batches:
         rows = sum(batch.num_rows for batch in batches)
     return {"rows": rows, "seconds": time.perf_counter() - started} | (core_seconds(home) - used).named()
 
@@ -100,12 +109,10 @@ def _batches(home: Path, url: str, times: int, most: int) -> tuple[Any, Any, lis
 
     spec = spec_over(flight_delay(), times, 1, home / "scoring" / f"{times}x")
     with opened(home, url) as resources:
-        champion = resources.ledger.champion("flight_delay")
-        assert champion is not None
-        registered = resources.ledger.version("flight_delay", champion.to_version)
-        scorer = load_scorer(resources.artifacts.open("flight_delay", champion.to_version, registered.artifact_digest))
+        registered = resources.ledger.version("flight_delay", _champion(resources))
+        scorer = load_scorer(resources.artifacts.open("flight_delay", registered.version, registered.artifact_digest))
     kept: list[Any] = []
-    with open_rows(url, rows_query(spec, PERIOD, labelled=False)) as batches:
+    with open_rows(url, rows_query(spec.query, PERIOD, labelled=False)) as batches:
         for batch in batches:
             kept.append(batch)
             if sum(each.num_rows for each in kept) >= most:
@@ -117,10 +124,10 @@ def predict_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     """Encode and score rows that lie in memory."""
     from include.scoring import score_batches
 
-    spec, scorer, kept = _batches(home, url, times, 500_000)
+    _, scorer, kept = _batches(home, url, times, 500_000)
     begin()
     started, used = time.perf_counter(), time.process_time()
-    rows = sum(scored.rows for scored in score_batches(kept, spec, scorer))
+    rows = sum(scored.rows for scored in score_batches(kept, scorer))
     # What the database does meanwhile is housekeeping of its own.
     cores = CoreSeconds(client=time.process_time() - used, database=0.0)
     return {"rows": rows, "seconds": time.perf_counter() - started} | cores.named()
@@ -139,7 +146,7 @@ def copy_alone(home: Path, url: str, times: int) -> dict[str, Any]:
     ensure_score_table(engine, spec)
     engine.dispose()
     writer = CopyWriter(spec.target.classes, [0, 1])
-    scored = list(score_batches(kept, spec, scorer))
+    scored = list(score_batches(kept, scorer))
     building, used = time.perf_counter(), core_seconds(home)
     blocks = [writer.block(batch)[0] for batch in scored]
     building, build_used = time.perf_counter() - building, core_seconds(home) - used

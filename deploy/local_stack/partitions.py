@@ -62,7 +62,7 @@ class PublishedPartitions:
                     text(f'SELECT count(*) FROM scores."{model}" WHERE partition_start = :start'),  # noqa: S608  # a declared name
                     {"start": period.start},
                 ).scalar_one()
-                counted.append(PartitionCount(day, published[day][0], int(scored), source.count(spec, period)))
+                counted.append(PartitionCount(day, published[day][0], int(scored), source.count(spec.query, period)))
         return counted
 
     def reconcile(self, model: str, days: Sequence[date]) -> None:

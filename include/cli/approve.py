@@ -23,9 +23,10 @@ def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     return 0
 
 
-def assign_shadow(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
+def assign_shadow(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Run a version in shadow."""
-    pipeline.set_challenger(arguments.model, arguments.version, person.who(), resources)
+    spec = models.specs.get(arguments.model)
+    pipeline.set_challenger(arguments.model, arguments.version, person.who(), resources, spec)
     _say(f"Version {arguments.version} of {arguments.model} now runs in shadow.")
     return 0
 

@@ -80,6 +80,8 @@ def _figures(audit: PromotionAudit) -> Iterator[str]:
     yield f"\nMetrics on {evaluation.rows:,} holdout rows: candidate, {champion}, baseline"
     if evaluation.champion_note:
         yield f"  the champion could not be compared: {evaluation.champion_note}"
+    if evaluation.champion_left_out:
+        yield f"  {evaluation.champion_left_out:,} more rows are left out: the champion's own query does not give them"
     yield f"  {evaluation.reuse}"
     for row in metric_rows(evaluation):
         yield f"  {row.metric:<18} {row.candidate:<26} {row.champion:<26} {row.baseline}  ({row.direction})"

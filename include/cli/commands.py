@@ -21,7 +21,9 @@ from include.models import DeclaredModels
 from include.records import ModelVersion
 from include.registry import CARD
 from include.resources import Resources, open_resources
+from include.schedule import local_day
 from include.settings import Settings, child_environment
+from include.spec import ModelSpec
 from include.warehouse.embedded import binary
 
 REJECTED = 3
@@ -41,11 +43,13 @@ def migrate(_arguments: Namespace, settings: Settings) -> int:
 
 def new(arguments: Namespace, settings: Settings) -> int:
     """Write the skeleton of a model and create its sample table."""
-    from include.models.skeleton import write_skeleton
-    from include.warehouse.samples import create_skeleton_table
+    from include.models.skeleton import check_new_model, write_skeleton
+    from include.warehouse.samples import check_new_table, create_skeleton_table
 
-    folder = write_skeleton(settings.models_dir, arguments.model)
+    check_new_model(settings.models_dir, arguments.model)
     with open_resources(settings) as resources:
+        check_new_table(resources.engine, arguments.model)  # before the folder is written: all of it or nothing
+        folder = write_skeleton(settings.models_dir, arguments.model)
         create_skeleton_table(resources.engine, arguments.model)
     _say(f"Wrote {folder / 'spec.py'} and {folder / 'features.sql'}, and made the table source.{arguments.model}.")
     _say(f"It can be trained at once: `sluice train {arguments.model}`. Then adapt it.")
@@ -145,7 +149,9 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
             if champion
             else "no champion"
         )
-        _say(f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(name, resources)}")
+        _say(
+            f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(models.specs[name], resources)}"
+        )
         if champion:
             _say(f"  its card: {_card(name, champion.to_version, resources)}")
     for error in models.broken:
@@ -170,12 +176,13 @@ def _card(model: str, version: int, resources: Resources) -> str:
     return resources.artifacts.locate(model, version, CARD, artifact_digest=digest)
 
 
-def _newest_partition(model: str, resources: Resources) -> str:
-    published = resources.ledger.published_partitions(model)
+def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
+    published = resources.ledger.published_partitions(spec.name)
     if not published:
         return "nothing scored"
     newest = published[-1]
-    return f"newest partition {newest.partition_start:%Y-%m-%d} ({newest.row_count:,} rows)"
+    day = local_day(newest.partition_start, timezone=spec.score_timezone)
+    return f"newest partition {day} ({newest.row_count:,} rows)"
 
 
 def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:

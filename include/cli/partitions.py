@@ -19,11 +19,11 @@ def score(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     """Score and publish one partition, or a range of them one after the other; stop at the first that fails."""
     spec = models[arguments.model]
     if arguments.partition is None:
-        periods = [last_partition(spec.score_schedule, resources.clock())]
+        periods = [last_partition(spec.score_schedule, resources.clock(), timezone=spec.score_timezone)]
     elif arguments.to is None:
-        periods = [parse_partition(spec.score_schedule, arguments.partition)]
+        periods = [parse_partition(spec.score_schedule, arguments.partition, timezone=spec.score_timezone)]
     else:
-        periods = parse_partitions(spec.score_schedule, arguments.partition, arguments.to)
+        periods = parse_partitions(spec.score_schedule, arguments.partition, arguments.to, timezone=spec.score_timezone)
     for period in periods:
         _publish(spec, period, resources, arguments.version, "champion")
     return 0
@@ -38,7 +38,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
         At the end, with the reason of each partition that failed.
     """
     spec = models[arguments.model]
-    periods = parse_partitions(spec.score_schedule, arguments.first, arguments.last)
+    periods = parse_partitions(spec.score_schedule, arguments.first, arguments.last, timezone=spec.score_timezone)
     failed = []
     for period in periods:
         try:
@@ -57,8 +57,7 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
 def drop(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Remove the scores of one published partition, unless a look-up still needs them."""
     spec = models[arguments.model]
-    period = parse_partition(spec.score_schedule, arguments.partition)
-    removed = pipeline.drop_partition(spec, period, person.who(), arguments.reason, resources)
+    period, removed = pipeline.drop_partition(spec, arguments.partition, person.who(), arguments.reason, resources)
     sys.stdout.write(
         f"{spec.name} {_named(period)}: {removed.row_count:,} rows removed; the ledger keeps the publication "
         f"(sequence {removed.sequence}) and the reason for its removal.\n"

@@ -26,6 +26,9 @@ from include.errors.scoring import (
     PartitionOverlapError,
     ScoreBoundsError,
     ServiceClientError,
+    SourceQueryError,
+    VersionIncompatibleError,
+    WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
@@ -62,6 +65,8 @@ __all__ = [
     "ShadowBoundsError",
     "SignatureError",
     "SluiceError",
+    "SourceQueryError",
+    "SourceTableError",
     "SpecError",
     "TargetError",
     "TimeLimitError",
@@ -71,10 +76,14 @@ __all__ = [
     "UnknownPromotionError",
     "UnknownVersionError",
     "ValidationFailedError",
+    "VersionIncompatibleError",
     "WorkerDiedError",
+    "WrongPeriodError",
     "is_transient",
     "permanent_errors",
 ]
+
+_LISTED = 20  # reasons in one message
 
 
 class SettingsError(SluiceError):
@@ -148,16 +157,29 @@ class PromotionConflictError(SluiceError):
         self.winner_version, self.winner_actor = winner_version, winner_actor
 
 
+class SourceTableError(SluiceError):
+    """A table that Sluice would make exists already, and is not its own; nothing was changed."""
+
+
 class ValidationFailedError(SluiceError):
     """The data break the model's contract, so the run stopped before using them."""
 
-    def __init__(self, model: str, period: str, reasons: Sequence[str], docs: str | None) -> None:
-        listed = "; ".join(reason.rstrip(".") for reason in reasons)
+    def __init__(
+        self, model: str, period: str, reasons: Sequence[str], docs: str | None, version: int | None = None
+    ) -> None:
+        listed = "; ".join(reason.rstrip(".") for reason in reasons[:_LISTED])
+        listed += f"; and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
         where = f" Data Docs: {docs}." if docs else ""
+        advice = "Correct the source, or the contract in spec.py, and run again."
+        if version is not None:
+            advice = (
+                "Correct the source, or the numbers of rows in spec.py, and run again. The features are those of "
+                f"version {version}: if spec.py declares others now, train and promote a version that has them."
+            )
         super().__init__(
             f"the data of '{model}' for {period} break {len(reasons)} rule(s) of its contract: {listed}. "
             f"The champion and the published scores are untouched.{where} "
-            "Correct the source, or the contract in spec.py, and run again. "
+            f"{advice} "
             "sluice.validation_result has the counts and the keys."
         )
         self.model, self.period, self.reasons, self.docs = model, period, tuple(reasons), docs

@@ -23,6 +23,35 @@ class NoChampionAtTimeError(NoChampionError):
         self.model, self.period = model, period
 
 
+class SourceQueryError(SluiceError):
+    """A features query does not run on the source as it is now."""
+
+    def __init__(self, model: str, found: str) -> None:
+        super().__init__(
+            f"features.sql of model '{model}': expected a query that runs on today's source; found: {found}. "
+            "Compare it with the columns of the source."
+        )
+        self.model, self.found = model, found
+
+
+class VersionIncompatibleError(SluiceError):
+    """A version does not fit the declaration or the source as they are now, so it may not meet data.
+
+    Parameters
+    ----------
+    differences : sequence of str
+        Each says what the version has and what was found instead.
+    """
+
+    def __init__(self, model: str, version: int, differences: Sequence[str], untouched: str) -> None:
+        super().__init__(
+            f"version {version} of '{model}' does not fit today's declaration or source: {'; '.join(differences)}. "
+            f"{untouched} Undo the change in spec.py, features.sql or the source, or train a version that fits "
+            f"(`sluice train {model}`) and promote that."
+        )
+        self.model, self.version, self.differences = model, version, tuple(differences)
+
+
 class ServiceClientError(SluiceError):
     """A request to the online service failed, or its response is not the expected one."""
 
@@ -74,6 +103,18 @@ class FencedError(SluiceError):
 
 class PartitionOverlapError(SluiceError):
     """A partition overlaps published partitions of another length: the schedule was changed."""
+
+
+class WrongPeriodError(SluiceError):
+    """A period that should be scored is no partition of the model's schedule; it would block those that are."""
+
+    def __init__(self, model: str, period: str, partition: str) -> None:
+        super().__init__(
+            f"model '{model}': expected one partition of its schedule, such as {partition}; found {period}. Nothing "
+            "was read or published. Name the partition (the field `partition` of the form in Airflow, or `sluice score "
+            f"{model} --partition DATE`); for several, run a backfill."
+        )
+        self.model, self.period = model, period
 
 
 class PartitionInUseError(SluiceError):

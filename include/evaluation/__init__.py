@@ -7,5 +7,6 @@ with the model's policy.
 from include.evaluation.comparison import EvaluationInput, evaluate
 from include.evaluation.gates import decide
 from include.evaluation.metrics import measure
+from include.evaluation.row_matching import MatchedRows, match_rows
 
-__all__ = ["EvaluationInput", "decide", "evaluate", "measure"]
+__all__ = ["EvaluationInput", "MatchedRows", "decide", "evaluate", "match_rows", "measure"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from include.errors import UnscorableRowsError
 from include.evaluation.blocks import Blocks, blocks_of
 from include.evaluation.curves import card_data
 from include.evaluation.data_checks import check_data, serving_skew
@@ -19,7 +21,7 @@ from include.evaluation.intervals import Estimates, IntervalConfig, differences_
 from include.evaluation.predictions import Floats, Truth
 from include.evaluation.slice_finder import LOSS, bin_features, row_losses, worst_slices
 from include.evaluation.slices import group_rates, slice_metrics
-from include.inference import Scorer, compute_divergence, score_with_progress
+from include.inference import ModelSignature, Scorer, by_classes, compute_divergence, score_with_progress
 from include.inference.batch import encode_batch
 from include.records import CardData, DataChecks, Divergence, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
@@ -45,6 +47,11 @@ class EvaluationInput:
     split : Split, optional
     served : pyarrow.Table or str
         The last rows of the holdout, read again as scoring reads them; or the reason why they could not be read.
+    champion_rows : pyarrow.Table or str or None
+        The same rows in the same order, as the champion's own query gives them; None: the champion has the same query.
+        Or the reason why the champion cannot be compared.
+    left_out : int
+        The number of rows that are not part of `holdout`, because the champion's own query does not give them.
     """
 
     holdout: pa.Table
@@ -54,6 +61,8 @@ class EvaluationInput:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     split: Split | None = None
     served: pa.Table | str = "the rows were not read again"
+    champion_rows: pa.Table | str | None = None
+    left_out: int = 0
 
 
 def evaluate(
@@ -78,22 +87,23 @@ def evaluate(
     started = time.monotonic()
     candidate = scorers["candidate"]
     matrix = encode_batch(data.holdout, candidate.signature)
-    scores = {
-        "candidate": score_with_progress(candidate, matrix, "holdout, candidate"),
-        "baseline": data.baseline_scores,
-    }
+    classes = spec.target.classes
+    scores, labels = {"baseline": data.baseline_scores}, {}
+    scores["candidate"], labels["candidate"] = by_classes(
+        candidate.signature, score_with_progress(candidate, matrix, "holdout, candidate"), classes
+    )
     note = None
     if champion is not None:
-        reference = scorers["champion"]
-        note = _why_incomparable(spec, reference, data.holdout)
-        if note is None:
-            encoded = encode_batch(data.holdout, reference.signature)
-            scores["champion"] = score_with_progress(reference, encoded, "holdout, champion")
+        theirs = _champion_scores(spec, data, scorers["champion"])
+        if isinstance(theirs, str):
+            note = theirs
+        else:
+            scores["champion"], labels["champion"] = by_classes(scorers["champion"].signature, theirs, classes)
     blocks = blocks_of(event_times(spec, data.holdout), spec.evaluation.block_length)
     config = IntervalConfig(
         spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed
     )
-    data = replace(data, thresholds=_thresholds(data, scorers))
+    data = replace(data, thresholds=_thresholds(data, scorers, classes))
     measured = measure_all(spec.task, data.truth, scores, blocks, config, thresholds=data.thresholds)
     found = {
         **_metrics(measured, blocks, config),
@@ -101,7 +111,8 @@ def evaluate(
         "champion_version": champion.to_version if champion else None,
         "champion_sequence": champion.sequence if champion else 0,
         "champion_note": note,
-        "divergence": _divergence(scores, scorers) if "champion" in scores else None,
+        "champion_left_out": data.left_out,
+        "divergence": _divergence(scores, labels) if "champion" in scores else None,
         "data": _data_checks(spec, data, candidate, matrix),
     }
     card = card_data(spec, data.truth, scores, candidate, matrix)
@@ -122,15 +133,27 @@ def evaluate(
     return evaluation, card
 
 
-def _thresholds(data: EvaluationInput, scorers: Mapping[str, Scorer]) -> dict[str, float]:
+def _thresholds(data: EvaluationInput, scorers: Mapping[str, Scorer], classes: tuple[str, ...]) -> dict[str, float]:
     """Return the decision thresholds by model: those of the artifacts, which are served, and the baseline's."""
-    served = {who: each.signature.decision_threshold for who, each in scorers.items()}
+    served = {who: _threshold(each.signature, classes) for who, each in scorers.items()}
     baseline = {who: each for who, each in data.thresholds.items() if who not in served}
     return {who: each for who, each in {**baseline, **served}.items() if each is not None}
 
 
-def _divergence(scores: Mapping[str, Floats], scorers: Mapping[str, Scorer]) -> Divergence:
-    champion, candidate = (scorers[who].labels(scores[who]) for who in ("champion", "candidate"))
+def _threshold(signature: ModelSignature, classes: tuple[str, ...]) -> float | None:
+    """Return the threshold of a version on the probability of the last of `classes`.
+
+    If its own second class is the other one, a row is of the last class when the probability of the other one is below
+    the version's threshold.
+    """
+    threshold = signature.decision_threshold
+    if threshold is None or signature.classes[-1] == classes[-1]:
+        return threshold
+    return math.nextafter(1 - threshold, math.inf)
+
+
+def _divergence(scores: Mapping[str, Floats], labels: Mapping[str, NDArray[np.intp] | None]) -> Divergence:
+    champion, candidate = labels["champion"], labels["candidate"]
     flipped = None if champion is None or candidate is None else np.asarray(champion != candidate)
     return compute_divergence(scores["champion"], scores["candidate"], flipped=flipped)
 
@@ -212,10 +235,22 @@ def _data_checks(spec: ModelSpec, data: EvaluationInput, candidate: Scorer, matr
     )
 
 
-def _why_incomparable(spec: ModelSpec, reference: Scorer, holdout: pa.Table) -> str | None:
-    if reference.signature.task != spec.task or reference.signature.classes != spec.target.classes:
+def _champion_scores(spec: ModelSpec, data: EvaluationInput, reference: Scorer) -> Floats | str:
+    """Return the champion's scores in the order of its signature, or why there are none."""
+    rows = data.holdout if data.champion_rows is None else data.champion_rows
+    note = rows if isinstance(rows, str) else _why_incomparable(spec, reference, rows)
+    if note is not None:
+        return note
+    try:
+        return score_with_progress(reference, encode_batch(rows, reference.signature), "holdout, champion")
+    except UnscorableRowsError as error:
+        return f"it has no answer for {len(error.rows):,} of the holdout's rows: {error}"
+
+
+def _why_incomparable(spec: ModelSpec, reference: Scorer, rows: pa.Table) -> str | None:
+    if reference.signature.task != spec.task or set(reference.signature.classes) != set(spec.target.classes):
         return "its task or classes differ: they were changed in spec.py"
-    missing = sorted(set(reference.signature.names) - set(holdout.column_names))
+    missing = sorted(set(reference.signature.names) - set(rows.column_names))
     if missing:
         return f"it needs feature(s) that features.sql no longer returns: {', '.join(missing)}"
     return None

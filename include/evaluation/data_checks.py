@@ -104,8 +104,7 @@ def serving_skew(signature: ModelSignature, holdout: pa.Table, served: pa.Table)
     dict of str to float, or str
         The share of each feature; or the reason why nothing could be compared.
     """
-    key = signature.entity_key.column
-    where = pc.index_in(holdout.column(key), value_set=served.column(key).combine_chunks())
+    where = pc.index_in(_row_names(holdout, signature), value_set=_row_names(served, signature))
     known = holdout.filter(where.is_valid())
     if not known.num_rows:
         return "none of the last rows of the holdout was returned when they were read as scoring reads them"
@@ -120,6 +119,13 @@ def serving_skew(signature: ModelSignature, holdout: pa.Table, served: pa.Table)
     different[: len(online)] |= ~_same(wanted[: len(online)], online)
     shares = different.mean(axis=0)
     return {name: float(share) for name, share in zip(signature.names, shares, strict=True) if share > 0}
+
+
+def _row_names(rows: pa.Table, signature: ModelSignature) -> pa.Array:
+    """Return what identifies a row of a training window: its key and its time, since a key may occur on many days."""
+    key, time = (rows.column(name).combine_chunks() for name in (signature.entity_key.column, signature.event_time))
+    moment = pc.cast(pc.cast(time, pa.int64()), pa.string())
+    return pc.binary_join_element_wise(moment, pc.cast(key, pa.string()), " ")
 
 
 def _same(left: Matrix, right: Matrix) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
 from include.inference.columns import Column, ColumnBlock, ColumnEncoder
+from include.inference.compatibility import by_classes, declaration_differences
 from include.inference.dictionary_codec import DictionaryCodec
 from include.inference.divergence import BoundCheck, check_bounds, compute_divergence
 from include.inference.encoder import RowEncoder
@@ -32,9 +33,11 @@ __all__ = [
     "RowEncoder",
     "Scorer",
     "at_path",
+    "by_classes",
     "check_bounds",
     "check_golden",
     "compute_divergence",
+    "declaration_differences",
     "length_prefixed",
     "load_golden",
     "load_scorer",

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from include.errors import ArtifactError
 from include.inference.feature_types import feature_type
 from include.records import Record
-from include.spec import EntityKey, Feature, Task
+from include.spec import EntityKey, Feature, FeatureQuery, Target, Task
 
 FORMAT_VERSION = 1
 
@@ -30,6 +30,8 @@ class ModelSignature(Record):
     decision_threshold : float or None
         The probability of the second class from which a row gets that class. None: a row gets its most probable
         class, the first of several.
+    target : str or None
+        The column of the label in the version's ``features.sql``, if it is known.
     single_row_exact : bool
         Whether a batch of one gives bit for bit what the same row gives among others. Some matrix
         products take another path for one row; `Scorer` then works around it.
@@ -43,6 +45,7 @@ class ModelSignature(Record):
     features: tuple[Feature, ...]
     classes: tuple[str, ...] = ()
     decision_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    target: str | None = None
     single_row_exact: bool = True
 
     @model_validator(mode="after")
@@ -79,6 +82,11 @@ class ModelSignature(Record):
         if self.decision_threshold is None:
             return row.index(max(row))  # of so few values a fifth of NumPy's time
         return int(row[1] >= self.decision_threshold)
+
+    def query(self, text: str) -> FeatureQuery:
+        """Return the version's query; `text` is that of its ``features.sql``."""
+        target = None if self.target is None else Target(column=self.target, classes=self.classes)
+        return FeatureQuery(self.model, text, self.entity_key, self.event_time, self.features, target)
 
     def to_json(self) -> str:
         """Return the text of ``signature.json``."""

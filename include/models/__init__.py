@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from include.errors import SpecError, UnknownModelError
 from include.spec import ModelSpec
+from include.spec.features_query import PARAMETERS, QueryTextError, decode_query, query_parameters
 
 MODELS_DIR = Path(__file__).parent
 
@@ -68,11 +69,23 @@ def read_spec(file: Path) -> ModelSpec:
     query = file.with_name("features.sql")
     if not query.is_file():
         raise SpecError(query, "features.sql", "a query beside spec.py", "no such file")
-    text = query.read_text(encoding="utf-8")
-    for parameter in (":period_start", ":period_end"):
-        if parameter not in text:
-            raise SpecError(query, parameter, f"a query that binds {parameter}", "a query that does not")
+    _check_query(query)
     return found.model_copy(update={"folder": file.parent})
+
+
+def _check_query(file: Path) -> None:
+    try:
+        found = query_parameters(decode_query(file.read_bytes()))
+    except QueryTextError as error:
+        raise SpecError(file, "features.sql", "one query in UTF-8", str(error)) from None
+    for parameter in PARAMETERS:
+        if parameter not in found:
+            raise SpecError(
+                file,
+                parameter,
+                f"a query that binds {parameter}",
+                "a query that does not (in a string, a comment or after :: it is no parameter)",
+            )
 
 
 def _run(file: Path, name: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from include.errors import SpecError
+from include.spec.base import check_model_name
 
 TEMPLATE = Path(__file__).parent / "_template"
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -26,15 +27,31 @@ def write_skeleton(models_dir: Path, name: str) -> Path:
     SpecError
         When the name is not an identifier, or the folder exists; nothing is overwritten.
     """
+    folder = check_new_model(models_dir, name)
+    models_dir.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
+    for template in sorted(TEMPLATE.glob("*.txt")):
+        text = template.read_text(encoding="utf-8").replace("{name}", name)
+        (folder / template.stem).write_text(text, encoding="utf-8")
+    return folder
+
+
+def check_new_model(models_dir: Path, name: str) -> Path:
+    """Return the folder that `write_skeleton` would make, without making it.
+
+    Raises
+    ------
+    SpecError
+        When the name cannot be a model's, or the folder exists.
+    """
     folder = models_dir / name
     if _IDENTIFIER.fullmatch(name) is None:
         expected = "a lower-case letter, then at most 40 lower-case letters, digits or underscores"
         raise SpecError(folder, "name", expected, repr(name))
     if folder.exists():
         raise SpecError(folder, "name", "a name that no folder has yet", "a folder; choose another name, or remove it")
-    models_dir.mkdir(parents=True, exist_ok=True)
-    folder.mkdir()
-    for template in sorted(TEMPLATE.glob("*.txt")):
-        text = template.read_text(encoding="utf-8").replace("{name}", name)
-        (folder / template.stem).write_text(text, encoding="utf-8")
+    try:
+        check_model_name(name)
+    except ValueError as error:
+        raise SpecError(folder, "name", "a name that no other model can need", str(error)) from None
     return folder

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from include.records.base import Period, Record
+from include.records.scores import ScoreMode
 
 Purpose = Literal["train", "score"]
 
@@ -42,7 +43,11 @@ class CheckResult(Record):
 
 
 class ValidationReport(Record):
-    """The result of a data contract for one period."""
+    """The result of a data contract for one period.
+
+    The contract of a partition is that of the version that will score it: `version`, chosen as `mode` says. To train,
+    both are None.
+    """
 
     model: str
     run_id: str
@@ -50,6 +55,8 @@ class ValidationReport(Record):
     period: Period
     rows: int
     checks: tuple[CheckResult, ...]
+    version: int | None = None
+    mode: ScoreMode | None = None
     docs_path: str | None = None
 
     @property
@@ -64,11 +71,15 @@ class ValidationReport(Record):
 
 
 class SnapshotRef(Record):
-    """The rows that a version is trained and evaluated on: one Parquet file, named by its digest."""
+    """The rows that a version is trained and evaluated on: one Parquet file, named by its digest.
+
+    `query_digest` is the SHA-256 of the ``features.sql`` that read them.
+    """
 
     model: str
     path: str
     digest: str
+    query_digest: str
     split: Split
     train_rows: int
     holdout_rows: int

@@ -15,8 +15,10 @@ class Evaluation(Record):
     """Candidate, champion and baseline on the same holdout rows.
 
     ``champion`` is None when there is no champion, or when it cannot predict these rows; ``champion_note`` then has the
-    reason. ``champion_sequence`` is the sequence in force at the comparison; a promotion on this evidence requires that
-    it is still in force. Fields from `confidence_level` on have defaults, so that versions without them can be read.
+    reason. Each predicts by its own features.sql; the ``champion_left_out`` rows that the champion's does not give are
+    left out for all. ``champion_sequence`` is the sequence in force at the comparison; a promotion on this evidence
+    requires that it is still in force. Fields from `confidence_level` on have defaults, so that versions without them
+    can be read.
 
     Parameters
     ----------
@@ -48,6 +50,7 @@ class Evaluation(Record):
     champion_version: int | None = None
     champion_sequence: int = 0
     champion_note: str | None = None
+    champion_left_out: int = 0
     confidence_level: float = 0.95
     n_resamples: int = 0
     n_blocks: int = 0

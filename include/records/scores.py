@@ -38,6 +38,7 @@ class ScorePlan(Record):
     attempt: int
     version: int
     artifact_digest: str
+    query_digest: str
     mode: ScoreMode
     rows: int
     shards: int
@@ -66,13 +67,17 @@ class StagedShard(Record):
 
 
 class PublishedPartition(Record):
-    """The ledger's row of one publication of a score partition."""
+    """The ledger's row of one publication of a score partition.
+
+    `query_digest` is the SHA-256 of the ``features.sql`` that its rows were read with: that of the version.
+    """
 
     model: str
     partition_start: AwareDatetime
     partition_end: AwareDatetime
     version: int
     artifact_digest: str
+    query_digest: str
     row_count: int
     rows_digest: str
     run_id: str

@@ -37,6 +37,7 @@ def plan(
     run_id: str,
     version: int,
     artifact_digest: str,
+    query_digest: str,
     mode: ScoreMode,
     shards: int | None = None,
     try_number: int = 1,
@@ -47,6 +48,8 @@ def plan(
     ----------
     rows : int
         Number of rows in the validated period.
+    artifact_digest, query_digest : str
+        SHA-256 of the version's artifact, and of its ``features.sql``.
     shards : int, optional
         Number of shards; by default chosen by the number of rows.
     try_number : int
@@ -81,6 +84,7 @@ def plan(
             attempt=attempt.number,
             version=version,
             artifact_digest=artifact_digest,
+            query_digest=query_digest,
             mode=mode,
             rows=rows,
             shards=shards,
@@ -114,6 +118,7 @@ def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
         found = Period(start=row[0], end=row[1])
         raise PartitionOverlapError(
             f'scores."{spec.name}": expected no other partition in {period}, which is to be scored; found {found}. '
-            "The score schedule was changed: its partitions must not overlap those that are published. Keep "
-            "the former schedule, score only times that no published partition covers, or give the model a new name."
+            "The score schedule was changed, or that partition is a mistake: partitions must not overlap. Keep the "
+            "former schedule, score only times that no published partition covers, give the model a new name, or "
+            f"remove it: `sluice drop-partition {spec.name} --partition {found.start:%Y-%m-%dT%H:%MZ} --reason ...`."
         )

@@ -23,17 +23,17 @@ from include.scoring.staging_cleanup import drop_of_plan
 from include.spec import ModelSpec
 
 _PARTITION = """
-    SELECT model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, sequence,
-           published_at, mode, shards, attempt
+    SELECT model, partition_start, partition_end, version, artifact_digest, query_digest, row_count, rows_digest,
+           run_id, sequence, published_at, mode, shards, attempt
     FROM sluice.partition_publication WHERE model = %(model)s AND partition_start = %(start)s
     ORDER BY sequence DESC LIMIT 1
 """
 _LEDGER_ROW = """
     INSERT INTO sluice.partition_publication
-        (model, partition_start, partition_end, version, artifact_digest, row_count, rows_digest, run_id, sequence,
-         mode, shards, attempt)
-    VALUES (%(model)s, %(start)s, %(end)s, %(version)s, %(artifact_digest)s, %(row_count)s, %(rows_digest)s,
-            %(run_id)s, %(sequence)s, %(mode)s, %(shards)s, %(attempt)s)
+        (model, partition_start, partition_end, version, artifact_digest, query_digest, row_count, rows_digest, run_id,
+         sequence, mode, shards, attempt)
+    VALUES (%(model)s, %(start)s, %(end)s, %(version)s, %(artifact_digest)s, %(query_digest)s, %(row_count)s,
+            %(rows_digest)s, %(run_id)s, %(sequence)s, %(mode)s, %(shards)s, %(attempt)s)
 """
 
 
@@ -179,6 +179,7 @@ def _note(attempt: Attempt, plan: ScorePlan, digest: str, sequence: int) -> None
         "end": plan.period.end,
         "version": plan.version,
         "artifact_digest": plan.artifact_digest,
+        "query_digest": plan.query_digest,
         "row_count": plan.rows,
         "rows_digest": digest,
         "run_id": plan.run_id,

@@ -40,7 +40,13 @@ _NOTE = """
 
 
 def drop_partitions(
-    engine: Engine, spec: ModelSpec, now: datetime, *, only: Sequence[datetime] | None = None, reason: str | None = None
+    engine: Engine,
+    spec: ModelSpec,
+    now: datetime,
+    *,
+    only: Sequence[datetime] | None = None,
+    reason: str | None = None,
+    keep_needed: bool = True,
 ) -> tuple[RemovedPartition, ...]:
     """Remove the partitions that ended more than ``spec.scoring.retention`` before `now`, except those still needed.
 
@@ -53,6 +59,8 @@ def drop_partitions(
         Starts of partitions to remove regardless of their age.
     reason : str, optional
         The reason for the ledger; by default the age.
+    keep_needed : bool
+        False: a partition of `only` is removed also when look-ups still need it, as one that should never have been.
 
     Returns
     -------
@@ -71,7 +79,10 @@ def drop_partitions(
     with database_errors(f"retention of model '{spec.name}'"), own_connection(engine) as connection:
         published = _published(connection, spec.name)
         if only is not None:
-            return tuple(_retire_one(connection, spec, published, start, reason or "removed by hand") for start in only)
+            return tuple(
+                _retire_one(connection, spec, published, start, reason or "removed by hand", keep_needed=keep_needed)
+                for start in only
+            )
         retired = []
         for each in published[:-1]:
             assert spec.scoring.retention is not None  # noqa: S101  # checked above
@@ -101,17 +112,19 @@ def _retire_one(
     published: Sequence[PublishedPartition],
     start: datetime,
     reason: str,
+    *,
+    keep_needed: bool = True,
 ) -> RemovedPartition:
     found = next((each for each in published if each.partition_start == start), None)
     if found is None:
         raise PartitionInUseError(spec.name, start, "it is not published, or was already removed")
-    if found is published[-1]:
+    if keep_needed and found is published[-1]:
         raise PartitionInUseError(spec.name, start, "it is the newest partition")
     name, parent = f'scores."{partition_name(spec.name, start)}"', f'scores."{spec.name}"'
     with _held(connection, spec.name, start):
         pending = connection.execute(_PENDING, [name, parent]).fetchone()
         if pending == (False,):
-            if spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
+            if keep_needed and spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
                 raise PartitionInUseError(spec.name, start, "it contains the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
         elif pending == (True,):  # an earlier call stopped waiting for a reader

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, text
 
 from include.errors import ChallengerIncompatibleError, RowsRejectedError
-from include.inference import ModelSignature, RowEncoder, Scorer, compute_divergence
+from include.inference import ModelSignature, RowEncoder, Scorer, by_classes, compute_divergence
 from include.records import ShadowDivergence
 from include.scoring.shadow_scores import store_divergence
 from include.scoring.tables import advisory_lock
@@ -78,7 +78,8 @@ def measure_sample(
         rows = [_chosen(each.inputs, champion.signature, challenger.signature) for each in logged]
         answered, matrix = _encoded(rows, challenger)
         theirs = _scores([each.outputs for each in logged], champion.signature)[answered]
-        ours = challenger.scorer.score(matrix)
+        ours, labels = by_classes(challenger.signature, challenger.scorer.score(matrix), champion.signature.classes)
+        flipped = None if labels is None else np.asarray(champion.signature.labels(theirs) != labels)
         measured = ShadowDivergence(
             model=model,
             version=challenger.version,
@@ -89,19 +90,11 @@ def measure_sample(
             row_count=len(matrix),
             refused_rows=len(logged) - len(matrix),
             run_id=run_id,
-            **compute_divergence(theirs, ours, flipped=_flipped(champion, challenger, theirs, ours)).model_dump(),
+            **compute_divergence(theirs, ours, flipped=flipped).model_dump(),
         )
         row = {"ids": [each.id for each in logged], "version": challenger.version}
         connection.execute(_SEEN, row | {"divergence": store_divergence(connection, measured)})
     return measured
-
-
-def _flipped(
-    champion: ComparedVersion, challenger: ComparedVersion, theirs: NDArray[np.float64], ours: NDArray[np.float64]
-) -> NDArray[np.bool_] | None:
-    if not champion.signature.classes:
-        return None
-    return np.asarray(champion.signature.labels(theirs) != challenger.signature.labels(ours))
 
 
 def _unseen(connection: Connection, model: str, champion: int, challenger: int) -> Sequence[Row[Any]]:
@@ -112,7 +105,7 @@ def _unseen(connection: Connection, model: str, champion: int, challenger: int) 
 def _require_compatible(champion: ComparedVersion, challenger: ComparedVersion) -> None:
     theirs, ours = champion.signature, challenger.signature
     why = None
-    if (theirs.task, theirs.classes) != (ours.task, ours.classes):
+    if (theirs.task, set(theirs.classes)) != (ours.task, set(ours.classes)):
         why = f"its task or classes differ from those of champion {champion.version}"
     elif missing := [name for name in ours.names if name not in theirs.names]:
         why = f"it needs {', '.join(missing)}, which requests to champion {champion.version} do not contain"

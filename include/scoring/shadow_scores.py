@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +26,26 @@ _STORE = text(
 
 
 def write_shadow(
-    engine: Engine, spec: ModelSpec, published: PublishedPartition, version: int, batches: Iterable[ScoredBatch]
+    engine: Engine,
+    spec: ModelSpec,
+    published: PublishedPartition,
+    version: int,
+    classes: Sequence[str],
+    batches: Iterable[ScoredBatch],
 ) -> int:
     """Write a challenger's scores of a partition into ``scores.<model>_shadow``, all or none; return the row count.
 
     If the partition was scored by this version before, its rows are replaced.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        The classes in the order of the challenger's scores.
     """
-    columns = [column for column in table_columns(spec) if column.in_shadow and column.rows is not None]
+    columns = [column for column in table_columns(spec, classes) if column.in_shadow and column.rows is not None]
     quoted = ", ".join(f'"{name}"' for name in [*(column.name for column in columns), PARTITION, VERSION])
     same = [encode_timestamptz(published.partition_start), encode_int4(version)]
-    writer = CopyWriter(spec.target.classes, [], columns=columns, written=same)
+    writer = CopyWriter(classes, [], columns=columns, written=same)
     with engine.begin() as connection:
         table = ensure_shadow_table(connection, spec)
         connection.execute(
@@ -104,7 +114,8 @@ def _pairs(
         raise ReconciliationError(
             f"shadow of '{spec.name}' at {published.partition_start.isoformat()}: expected the {published.row_count:,} "
             f"rows that were published with version {published.version}; found {len(rows):,} in both. The partition "
-            "was scored again meanwhile, or the source changed: run the task again."
+            "was scored again meanwhile, or the source changed: run the task again. If it fails again, features.sql "
+            f"of version {version} leaves out rows that version {published.version} scored: they cannot be compared."
         )
     table = np.array([tuple(row)[:-1] for row in rows], dtype=np.float64).reshape(len(rows), 2 * len(columns))
     flipped = np.array([row[-1] for row in rows], dtype=np.bool_) if spec.target.classes else None

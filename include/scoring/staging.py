@@ -54,7 +54,7 @@ def stage_shard(
     Parameters
     ----------
     open_rows : callable
-        Opens the shard's source rows, see `shard_of`.
+        Opens the shard's source rows, see `shard_of`. The version's own query gives them.
     try_number : int
         See `AttemptKey`.
 
@@ -73,7 +73,7 @@ def stage_shard(
         drop_replaced(attempt)
         with attempt.connection.transaction():
             _make_table(attempt, spec, plan)
-            staged = _copy(attempt, spec, plan, _scored(open_rows, spec, scorer, key, totals), totals)
+            staged = _copy(attempt, spec, plan, scorer, _scored(open_rows, scorer, key, totals), totals)
             if not totals.read == totals.scored == staged:
                 raise ReconciliationError(
                     f"{key}: expected as many rows staged as read; read {totals.read:,}, scored {totals.scored:,}, "
@@ -82,9 +82,10 @@ def stage_shard(
             with _timed(totals, "key"):
                 _make_key(attempt)
             attempt.lock()
-    names = answer_columns(spec.target.classes)
+    classes = scorer.signature.classes
+    names = answer_columns(classes)
     sums = [0.0] * len(names) if totals.sums is None else totals.sums.tolist()
-    counts = [0] * len(spec.target.classes) if totals.labels is None else totals.labels.tolist()
+    counts = [0] * len(classes) if totals.labels is None else totals.labels.tolist()
     return StagedShard(
         model=plan.model,
         shard=shard,
@@ -93,15 +94,13 @@ def stage_shard(
         row_count=staged,
         rows_digest=format_digest(totals.digest),
         score_sums=dict(zip(names, sums, strict=True)),
-        label_counts=dict(zip(spec.target.classes, counts, strict=True)),
+        label_counts=dict(zip(classes, counts, strict=True)),
         **{f"{name}_seconds": round(seconds, 3) for name, seconds in totals.seconds.items()},
     )
 
 
 @contextlib.contextmanager
-def _scored(
-    open_rows: Rows, spec: ModelSpec, scorer: Scorer, key: AttemptKey, totals: _Totals
-) -> Iterator[Iterator[ScoredBatch]]:
+def _scored(open_rows: Rows, scorer: Scorer, key: AttemptKey, totals: _Totals) -> Iterator[Iterator[ScoredBatch]]:
     def read() -> Iterator[pa.RecordBatch]:
         with database_errors(str(key), reading=True), open_rows() as batches:
             for batch in _each_timed(batches, totals, "read"):
@@ -109,7 +108,7 @@ def _scored(
                 yield batch
 
     def predicted(batches: Iterator[pa.RecordBatch]) -> Iterator[ScoredBatch]:
-        for scored in _each_timed(score_batches(_untimed(batches, totals, "predict"), spec, scorer), totals, "predict"):
+        for scored in _each_timed(score_batches(_untimed(batches, totals, "predict"), scorer), totals, "predict"):
             totals.scored += scored.rows
             yield scored
 
@@ -137,13 +136,16 @@ def _copy(
     attempt: Attempt,
     spec: ModelSpec,
     plan: ScorePlan,
+    scorer: Scorer,
     opened: AbstractContextManager[Iterator[ScoredBatch]],
     totals: _Totals,
 ) -> int:
-    columns = [column for column in table_columns(spec) if column.rows is not None]
+    # The columns are named in the statement, so their order is that of the version's scores.
+    classes = scorer.signature.classes
+    columns = [column for column in table_columns(spec, classes) if column.rows is not None]
     listed = ", ".join(f'"{column.name}"' for column in columns)
     constants = [int(plan.period.start.timestamp() * 1_000_000), plan.version]
-    writer = CopyWriter(spec.target.classes, constants, columns=columns)
+    writer = CopyWriter(classes, constants, columns=columns)
     # FREEZE: the rows are visible to every reader that sees the table, even with an old snapshot. Otherwise, after the
     # shards are attached, a reader with a snapshot between the loads of two of them would see only one.
     statement = f'COPY {STAGING}."{attempt.table}" ({listed}) FROM STDIN (FORMAT binary, FREEZE)'
@@ -154,7 +156,7 @@ def _copy(
                 with _timed(totals, "write"):
                     content, digest = writer.block(batch)
                     copy.write(content)
-                    _count(totals, batch, digest, len(spec.target.classes))
+                    _count(totals, batch, digest, len(classes))
             copy.write(TRAILER)
         return cursor.rowcount
 

@@ -6,7 +6,7 @@ docs/decisions/0003-score-tables-follow-the-spec.md). `include.score_table` list
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, Engine, text
 
@@ -16,7 +16,8 @@ from include.spec import ModelSpec
 
 _LOCK_TIMEOUT = "10s"
 _EXISTING = """
-    SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped
+    SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+    WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped
 """
 
 
@@ -26,7 +27,8 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
     Raises
     ------
     ScoreTableError
-        When the table exists with other prediction columns, because the classes were changed.
+        When the table exists with other prediction columns or another type of key, because the classes or the entity
+        key were changed.
     """
     table, view = f'scores."{spec.name}"', f'scores."{spec.name}_latest"'
     columns = table_columns(spec)
@@ -35,6 +37,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
         existing = _existing(connection, table)
         if existing:
             _check_answers(spec, existing)
+            _check_key(spec, table, existing)
             missing = _add_missing(connection, table, columns, existing)
             if not missing:
                 return
@@ -53,12 +56,19 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
 
 
 def ensure_shadow_table(connection: Connection, spec: ModelSpec) -> str:
-    """Create ``scores.<model>_shadow`` unless it exists, add missing columns, and return its name."""
+    """Create ``scores.<model>_shadow`` unless it exists, add missing columns, and return its name.
+
+    Raises
+    ------
+    ScoreTableError
+        When the table exists with another type of key.
+    """
     table = f'scores."{spec.name}_shadow"'
     columns = [column for column in table_columns(spec) if column.in_shadow]
     advisory_lock(connection, f"sluice.table.{spec.name}_shadow")
     existing = _existing(connection, table)
     if existing:
+        _check_key(spec, table, existing)
         _add_missing(connection, table, columns, existing)
         return table
     connection.exec_driver_sql(
@@ -77,12 +87,12 @@ def _definitions(columns: Sequence[ScoreColumn]) -> str:
     return ", ".join(column.definition for column in columns)
 
 
-def _existing(connection: Connection, table: str) -> set[str]:
-    """Return the names of the table's columns; empty when the table does not exist."""
-    return {str(name) for name in connection.execute(text(_EXISTING), {"name": table}).scalars()}
+def _existing(connection: Connection, table: str) -> dict[str, str]:
+    """Return the names of the table's columns with their types; empty when the table does not exist."""
+    return {str(name): str(kind) for name, kind in connection.execute(text(_EXISTING), {"name": table})}
 
 
-def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColumn], existing: set[str]) -> bool:
+def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColumn], existing: Collection[str]) -> bool:
     """Add the columns that were added to the list after the table was created; return whether there were any.
 
     Existing rows get the default, or NULL. The lock is short, since no row is written, but it waits for queries that
@@ -98,7 +108,7 @@ def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColu
     return bool(missing)
 
 
-def _check_answers(spec: ModelSpec, existing: set[str]) -> None:
+def _check_answers(spec: ModelSpec, existing: Collection[str]) -> None:
     found = {name for name in existing if name.startswith(PROBABILITY) or name == VALUE}
     expected = answer_columns(spec.target.classes)
     if found != set(expected):
@@ -106,6 +116,15 @@ def _check_answers(spec: ModelSpec, existing: set[str]) -> None:
             f'scores."{spec.name}": expected the answer columns {sorted(expected)}, as spec.py declares; '
             f"found {sorted(found)}. The classes or the task were changed: give the changed model a new name, "
             "so that the published scores stay readable."
+        )
+
+
+def _check_key(spec: ModelSpec, table: str, existing: Mapping[str, str]) -> None:
+    if existing[KEY] != spec.entity_key.type:
+        raise ScoreTableError(
+            f"{table}: expected the column {KEY} to be {spec.entity_key.type}, as spec.py declares; found "
+            f"{existing[KEY]}. The type of the entity key was changed: give the changed model a new name, so that the "
+            "published scores stay readable."
         )
 
 

@@ -20,11 +20,13 @@ from include.spec.gates.prediction_churn import *  # noqa: F403
 from include.spec.gates.quality import *  # noqa: F403
 from include.spec.metrics import METRICS, Metric, MetricName
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
+from include.spec.query import QUERY_FILE, FeatureQuery
 from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.shadow import Shadow
 
 __all__ = [
     "METRICS",
+    "QUERY_FILE",
     "ApprovalPolicy",
     "Boolean",
     "Bound",
@@ -38,6 +40,7 @@ __all__ = [
     "EstimatorBuilder",
     "EvaluationConfig",
     "Feature",
+    "FeatureQuery",
     "Gate",
     "Identifier",
     "MeanScore",

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 ClassLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Task = Literal["binary", "multiclass", "regression"]
+
+# Beside scores.<model> there are the view <model>_latest, the table <model>_shadow of challengers, and the partitions
+# <model>_p20260131_0000 with their shards and attempts.
+_OF_ANOTHER_MODEL = re.compile(r".*(_latest|_shadow|_p\d{8}_\d{4}(_[as]\d+)*)")
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 _CRON_FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 _CRON_START = datetime(2000, 1, 1, tzinfo=UTC)
@@ -48,6 +54,23 @@ def _checked_cron(expression: str) -> str:
     return expression
 
 
+def check_model_name(name: str) -> str:
+    """Return the name of a model; ValueError where a relation of another model could have this name."""
+    match = _OF_ANOTHER_MODEL.fullmatch(name)
+    if match is not None:
+        raise ValueError(
+            f"a model's name must not end with {match.group(1)}: scores.{name} could be a view or table of the model "
+            f"'{name[: match.start(1)]}'"
+        )
+    return name
+
+
+def _not_of_the_system(name: str) -> str:
+    if name in _SYSTEM_COLUMNS:
+        raise ValueError(f"PostgreSQL has a system column {name} in every table; give the column another name")
+    return name
+
+
 def _wrong_field(fields: list[str]) -> str:
     from croniter import croniter
 
@@ -57,6 +80,18 @@ def _wrong_field(fields: list[str]) -> str:
         if not croniter.is_valid(" ".join(alone)):
             return f"{name} is not valid; found '{field}'"
     return "these fields are not valid together"
+
+
+def _known_time_zone(name: str) -> str:
+    if name == "UTC":
+        return name
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # The image of the service may have no time zones at all, and nothing there needs one.
+        if available_timezones():
+            raise ValueError(f"expected a name of the IANA time zones, such as Europe/Berlin; found '{name}'") from None
+    return name
 
 
 def _positive(duration: timedelta) -> timedelta:
@@ -78,7 +113,10 @@ def _not_too_long(duration: timedelta) -> timedelta:
     return duration
 
 
+ModelName = Annotated[Identifier, AfterValidator(check_model_name)]
+ColumnName = Annotated[Identifier, AfterValidator(_not_of_the_system)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
+TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
 PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
 NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
 

@@ -6,21 +6,32 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from include.spec.base import Identifier, SpecModel
+from include.spec.base import ColumnName, SpecModel
 
 MatrixType = Literal["numeric", "categorical", "boolean"]
 """What a feature's column in the matrix holds: numbers, codes of categories, or 0 and 1."""
 
 
+def number_text(value: float) -> str:
+    """Return a number as people write it, with all its digits: 100 for 100.0."""
+    return repr(float(value)).removesuffix(".0")
+
+
 class Numeric(SpecModel):
     """A number, with its unit and its valid range.
 
-    The service rejects a value beyond the range with ``out_of_range="error"``, and accepts it with
-    ``"ignore"``. In batches the data contract rejects such a value either way.
+    A value is compared with `minimum` and `maximum` as the model sees it: value and bound are rounded to double and
+    then to single precision, both ends are included. So 0.1 in a ``real`` column is within ``maximum=0.1``, and so is
+    any other number that single precision does not tell from it. A batch, whatever numeric type its column has, and
+    the service, as JSON and as tensors of any type, take the same values.
+
+    A value beyond the range is rejected with ``out_of_range="error"``, in batches (the data contract) and by the
+    service. With ``"ignore"`` both accept it; the range then only describes the usual values. A number that is infinite
+    in single precision, or none, is rejected either way.
     """
 
     kind: Literal["numeric"] = "numeric"
-    name: Identifier
+    name: ColumnName
     unit: str
     minimum: float
     maximum: float
@@ -33,7 +44,7 @@ class Numeric(SpecModel):
 
     def describe_values(self, most: int | None = None) -> str:  # noqa: ARG002  # as all features have it
         """Return the range and the unit, for documents."""
-        return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
+        return f"{number_text(self.minimum)} to {number_text(self.maximum)} {self.unit}".strip()
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
@@ -47,12 +58,12 @@ class Categorical(SpecModel):
 
     Without `categories`, they are learned from the training rows and kept with the artifact.
     `handle_unknown` is scikit-learn's: a category that is not known is treated like a missing value
-    with ``"ignore"``. With ``"error"``, the row is rejected (and, if `categories` are declared, a batch
-    with such a row fails validation).
+    with ``"ignore"``. With ``"error"``, the row is rejected, and a batch with such a row fails validation;
+    rows to train on do so only if `categories` are declared.
     """
 
     kind: Literal["categorical"] = "categorical"
-    name: Identifier
+    name: ColumnName
     categories: tuple[str, ...] = ()
     nullable: bool = False
     handle_unknown: Literal["error", "ignore"] = "ignore"
@@ -74,7 +85,7 @@ class Boolean(SpecModel):
     """True or false."""
 
     kind: Literal["boolean"] = "boolean"
-    name: Identifier
+    name: ColumnName
     nullable: bool = False
 
     matrix_type: ClassVar[MatrixType] = "boolean"

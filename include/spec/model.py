@@ -11,10 +11,22 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from include.spec.approval import ApprovalPolicy
-from include.spec.base import ClassLabel, Cron, Identifier, NonNegativeDuration, PositiveDuration, SpecModel, Task
+from include.spec.base import (
+    ClassLabel,
+    ColumnName,
+    Cron,
+    Identifier,
+    ModelName,
+    NonNegativeDuration,
+    PositiveDuration,
+    SpecModel,
+    Task,
+    TimeZone,
+)
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
+from include.spec.features_query import decode_query
 from include.spec.gates import (
     FairnessGap,
     Gate,
@@ -26,14 +38,21 @@ from include.spec.gates import (
     default_gates,
     default_minimum_labels,
 )
+from include.spec.query import QUERY_FILE, FeatureQuery
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
 
+MAX_SCORE_DELAY = timedelta(days=7)
+
 
 class EntityKey(SpecModel):
-    """The column that identifies a row, unique within any period."""
+    """The column that identifies an entity: a row of a partition.
 
-    column: Identifier
+    A partition has each entity once. A training window may have it many times, such as a customer on each day, but
+    once at the same event time.
+    """
+
+    column: ColumnName
     type: Literal["text", "bigint"] = "text"
 
 
@@ -45,7 +64,7 @@ class Target(SpecModel):
     `label_delay` after the event time.
     """
 
-    column: Identifier
+    column: ColumnName
     classes: tuple[ClassLabel, ...] = ()
     label_delay: NonNegativeDuration = timedelta(0)
 
@@ -104,7 +123,11 @@ class ModelSpec(SpecModel):
     evaluation : EvaluationConfig
         Confidence level, bootstrap resamples and slices.
     retrain_schedule, score_schedule : str or None
-        Cron expressions in UTC; None: only by hand. The interval of the score schedule is the partition.
+        Cron expressions, the first in UTC; None: only by hand. The interval of the score schedule is the partition.
+    score_timezone : str
+        The time zone of the score schedule, and of the days of a model without one.
+    score_delay : timedelta
+        How long after its end a partition is scored automatically. At most seven days.
     scoring : Scoring
         How a partition is split into shards, the bounds of its scores, its retention.
     alert_channels : tuple of str
@@ -121,13 +144,13 @@ class ModelSpec(SpecModel):
         regression, relative to the standard deviation of the predictions (and to a prediction far outside it).
     """
 
-    name: Identifier
+    name: ModelName
     task: Task
     description: str
     owner: str
     source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
     entity_key: EntityKey
-    event_time: Identifier
+    event_time: ColumnName
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     target: Target
     estimator: EstimatorBuilder = Field(exclude=True)
@@ -138,6 +161,8 @@ class ModelSpec(SpecModel):
     evaluation: EvaluationConfig = EvaluationConfig()
     retrain_schedule: Cron | None = None
     score_schedule: Cron | None = "0 0 * * *"
+    score_timezone: TimeZone = "UTC"
+    score_delay: NonNegativeDuration = timedelta(0)
     scoring: Scoring = Scoring()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
@@ -163,6 +188,8 @@ class ModelSpec(SpecModel):
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
         if self.decision_threshold is not None and self.task != "binary":
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
+        if self.score_delay > MAX_SCORE_DELAY:
+            raise ValueError(f"score_delay must be at most {MAX_SCORE_DELAY.days} days; found {self.score_delay}")
         _check_named_features(self)
         return self
 
@@ -191,15 +218,22 @@ class ModelSpec(SpecModel):
         return Columns(self.features)
 
     @property
-    def query(self) -> str:
-        """The text of ``features.sql``."""
-        return (self.folder / "features.sql").read_text(encoding="utf-8").strip().rstrip(";")
+    def query(self) -> FeatureQuery:
+        """The query in ``features.sql``, as it is at this moment."""
+        return FeatureQuery(
+            model=self.name,
+            text=decode_query((self.folder / QUERY_FILE).read_bytes()),
+            entity_key=self.entity_key,
+            event_time=self.event_time,
+            features=self.features,
+            target=self.target,
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 of the declaration: the bytes of ``spec.py`` and ``features.sql``."""
         digest = hashlib.sha256()
-        for name in ("spec.py", "features.sql"):
+        for name in ("spec.py", QUERY_FILE):
             content = (self.folder / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)

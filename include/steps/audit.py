@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from include.errors import ArtifactError, UnknownPromotionError
@@ -11,6 +12,7 @@ from include.records import ApprovalDecision, AuditCheck, ModelVersion, Promotio
 from include.registry import EVIDENCE, VerifiedArtifact, read_approvals
 from include.registry.audit import audit_version, run_check
 from include.resources import Resources
+from include.spec import QUERY_FILE
 
 
 class PromotionAudit(Record):
@@ -33,7 +35,7 @@ class PromotionAudit(Record):
 
 
 def verify_version(model: str, version: int, resources: Resources) -> Iterator[AuditCheck]:
-    """Check a version: ledger, manifest, signature, files, golden rows, evidence, promotions.
+    """Check a version: ledger, manifest, signature, files, golden rows, evidence, query, promotions.
 
     UnknownVersionError lists the existing versions; every other problem is reported as a failed check.
     """
@@ -46,6 +48,7 @@ def verify_version(model: str, version: int, resources: Resources) -> Iterator[A
     yield from audit_version(resources.artifacts, registered)
     yield run_check("golden rows", lambda: _golden(_artifact(registered, resources)))
     yield run_check("evidence", lambda: _evidence(registered, _artifact(registered, resources)))
+    yield run_check("query", lambda: _query(registered, _artifact(registered, resources), resources))
     for promotion in resources.ledger.promotions(model):
         if promotion.to_version == version:
             yield _decided_on(promotion, registered)
@@ -112,6 +115,22 @@ def _evidence(registered: ModelVersion, artifact: VerifiedArtifact) -> str:
                 "One of them was changed after the registration: compare them with a backup."
             )
     return f"evidence.json has schema version {pack.schema_version} and agrees with the ledger"
+
+
+def _query(registered: ModelVersion, artifact: VerifiedArtifact, resources: Resources) -> str:
+    """Check that the published rows of the version were read with its own query."""
+    digest = hashlib.sha256(artifact.read(QUERY_FILE)).hexdigest()
+    published = [
+        each for each in resources.ledger.published_partitions(registered.model) if each.version == registered.version
+    ]
+    for each in published:
+        if each.query_digest != digest:
+            raise ArtifactError(
+                f"partition {each.partition_start:%Y-%m-%d %H:%M} UTC: expected rows that were read with the version's "
+                f"{QUERY_FILE}, SHA-256 {digest}; found {each.query_digest}. Score the partition again: "
+                f"`sluice backfill {registered.model} --version {registered.version} --from ... --to ...`."
+            )
+    return f"{QUERY_FILE} read the rows of all {len(published):,} published partitions that this version scored"
 
 
 def _decided_on(promotion: Promotion, registered: ModelVersion) -> AuditCheck:

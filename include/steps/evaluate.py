@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from include import evaluation, training
-from include.inference import Scorer, load_scorer
+from include.errors import VersionIncompatibleError
+from include.inference import load_scorer
 from include.provenance import VerifiedFiles, file_digest
 from include.records import (
     CARD_DATA,
@@ -19,10 +22,12 @@ from include.records import (
     Period,
     Rehearsal,
     Reproducibility,
+    SnapshotRef,
     Split,
 )
 from include.resources import Resources
 from include.spec import ModelSpec
+from include.steps.versions import NOT_PROMOTED, OpenedVersion, open_version, require_declared, require_source
 
 SERVED_AGAIN = timedelta(days=1)
 
@@ -30,8 +35,9 @@ SERVED_AGAIN = timedelta(days=1)
 def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
     """Measure candidate, champion and baseline on the same holdout rows.
 
-    Candidate and champion predict through their artifacts, as in production. The data of the model card are too large
-    to pass between tasks: they are written into the run's folder, and the evaluation holds their digest.
+    Candidate and champion predict through their artifacts and by their own queries, as in production. The data of the
+    model card are too large to pass between tasks: they are written into the run's folder, and the evaluation holds
+    their digest.
     """
     fitted = exported.fitted
     split = fitted.snapshot.split
@@ -39,16 +45,24 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
     with resources.telemetry.step(spec.name, "evaluate"):
         data = training.read_training_data(spec, fitted.snapshot)
         scorers = {"candidate": load_scorer(VerifiedFiles(Path(fitted.folder), exported.digests))}
+        kept: NDArray[np.bool_] | slice = slice(None)
+        left_out, champion_rows = 0, None
         if champion is not None:
-            scorers["champion"] = _champion(spec, champion.to_version, resources)
+            opened = open_version(spec.name, champion.to_version, resources)
+            scorers["champion"] = opened.scorer
+            champion_rows = _champion_rows(spec, opened, fitted.snapshot, data.holdout, resources)
+            if isinstance(champion_rows, evaluation.MatchedRows):
+                kept, left_out, champion_rows = champion_rows.kept, champion_rows.left_out, champion_rows.rows
         inputs = evaluation.EvaluationInput(
-            holdout=data.holdout,
-            truth=data.y_holdout,
+            holdout=data.holdout.filter(kept) if left_out else data.holdout,
+            truth=data.y_holdout[kept],
             training=(data.x_train, data.y_train),
-            baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout),
+            baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout[kept]),
             thresholds=fitted.thresholds,
             split=split,
             served=_served_again(spec, split, resources),
+            champion_rows=champion_rows,
+            left_out=left_out,
         )
         compared, card = evaluation.evaluate(spec, inputs, scorers, champion=champion)
         return compared.model_copy(
@@ -72,16 +86,33 @@ def gather_evidence(
     return Evidence(evaluation=compared, rehearsal=rehearsal, reproducibility=reproducibility, history=tuple(past))
 
 
-def _champion(spec: ModelSpec, version: int, resources: Resources) -> Scorer:
-    registered = resources.ledger.version(spec.name, version)
-    artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
-    return load_scorer(artifact)
+def _champion_rows(
+    spec: ModelSpec, champion: OpenedVersion, snapshot: SnapshotRef, holdout: pa.Table, resources: Resources
+) -> evaluation.MatchedRows | str | None:
+    """Return the holdout's rows as the champion's own query gives them.
+
+    Returns
+    -------
+    MatchedRows, str or None
+        None: its query is that of the snapshot, which has its rows. A string: why the champion cannot be compared.
+    """
+    try:
+        require_declared(spec, champion, NOT_PROMOTED)
+        same = champion.query.digest == snapshot.query_digest
+        if same and set(champion.signature.names) <= set(holdout.column_names):
+            return None
+        require_source(champion, resources, NOT_PROMOTED)
+    except VersionIncompatibleError as error:
+        return "; ".join(error.differences)
+    with resources.features.read(champion.query, snapshot.split.holdout, labelled=False) as rows:
+        matched = evaluation.match_rows(holdout, spec.query, rows.read_all(), champion.query)
+    return matched.obstacle or matched
 
 
 def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:
     """Read the last day of the holdout in the same way as scoring: only that day, without the target."""
     last = Period(start=max(split.holdout.start, split.holdout.end - SERVED_AGAIN), end=split.holdout.end)
-    with resources.features.read(spec, last, labelled=False) as rows:
+    with resources.features.read(spec.query, last, labelled=False) as rows:
         return rows.read_all()
 
 

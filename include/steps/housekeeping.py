@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from include import scoring
+from include.errors import PartitionInUseError
 from include.records import Period, RemovedPartition
 from include.resources import Resources
+from include.schedule import is_partition, parse_range
 from include.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -30,18 +32,40 @@ def drop_expired_partitions(spec: ModelSpec, now: datetime, resources: Resources
     return [each.partition_start.isoformat() for each in retired]
 
 
-def drop_partition(spec: ModelSpec, period: Period, actor: str, reason: str, resources: Resources) -> RemovedPartition:
+def drop_partition(
+    spec: ModelSpec, requested: str, actor: str, reason: str, resources: Resources
+) -> tuple[Period, RemovedPartition]:
     """Remove one published partition regardless of its age, by a person's decision and with a reason.
+
+    A partition that look-ups need stays, unless it is none of the present schedule: such a one, of several days or of a
+    former schedule, keeps those of the schedule from being published.
+
+    Parameters
+    ----------
+    requested : str
+        A day or a time: the published partition that begins then, or else the one that contains it.
 
     Raises
     ------
     PartitionInUseError
         When it is still needed, or not published.
     """
-    (retired,) = scoring.drop_partitions(
-        resources.engine, spec, resources.clock(), only=[period.start], reason=f"{reason} (removed by {actor})"
+    begin, end = parse_range(requested, timezone=spec.score_timezone)
+    published = resources.ledger.published_partitions(spec.name)
+    periods = [Period(start=each.partition_start, end=each.partition_end) for each in published]
+    found = [each for each in periods if begin <= each.start < end]
+    found += [each for each in periods if each.start <= begin < each.end]
+    if not found:
+        raise PartitionInUseError(spec.name, begin, "it is not published, or was already removed")
+    (removed,) = scoring.drop_partitions(
+        resources.engine,
+        spec,
+        resources.clock(),
+        only=[found[0].start],
+        reason=f"{reason} (removed by {actor})",
+        keep_needed=is_partition(spec.score_schedule, found[0], timezone=spec.score_timezone),
     )
-    return retired
+    return found[0], removed
 
 
 def remove_old_work(work_dir: Path, keep: timedelta, now: datetime) -> int:

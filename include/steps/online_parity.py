@@ -11,6 +11,7 @@ from include.resources import Resources
 from include.scoring import online_parity
 from include.service_client import ServiceClient
 from include.spec import ModelSpec
+from include.steps.versions import open_version
 
 
 def check_online_parity(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> ParityCheck:
@@ -112,11 +113,12 @@ def _answers(
     """Return the service's prediction for each key's row, which is read from the source again."""
     if not keys:
         return {}
-    names = [feature.name for feature in spec.features]
-    with resources.features.read(spec, period, labelled=False, keys=keys) as batches:
+    opened = open_version(spec.name, version, resources)
+    signature = opened.signature
+    with resources.features.read(opened.query, period, labelled=False, keys=keys) as batches:
         table = batches.read_all()
-    rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
-    found = table.column(spec.entity_key.column).to_pylist()
+    rows = list(zip(*(table.column(name).to_pylist() for name in signature.names), strict=True))
+    found = table.column(signature.entity_key.column).to_pylist()
     missing = sorted(str(key) for key in set(keys) - set(found))
     if missing:
         raise ServiceClientError(
@@ -124,7 +126,7 @@ def _answers(
             "the scored rows to be still in the source",
             f"{len(missing)} missing, such as {missing[0]!r}",
         )
-    return dict(zip(found, service.predict(spec, version, rows), strict=True))
+    return dict(zip(found, service.predict(spec.name, version, rows, spec.target.classes), strict=True))
 
 
 def _broken(check: ParityCheck, what_became: str) -> ParityMismatchError:

@@ -29,11 +29,12 @@ def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> Sna
     """Write the labelled rows of the training window to a file named by its digest."""
     split = training.split_by_time(spec, as_of)
     folder = resources.settings.home / "snapshots" / spec.name
+    query = spec.query
     with (
         resources.telemetry.step(spec.name, "snapshot"),
-        resources.features.read(spec, split.whole, labelled=True) as rows,
+        resources.features.read(query, split.whole, labelled=True) as rows,
     ):
-        return training.write_snapshot(rows, spec, split, folder)
+        return training.write_snapshot(rows, spec, split, folder, query)
 
 
 def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resources: Resources) -> FittedCandidate:
@@ -108,7 +109,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         check_declaration(spec, version)
     reason = f"passed {len(version.decision.gates)} gates"
     champion = resources.ledger.champion(spec.name)
-    return promote(version, champion, version.evaluation.champion_sequence, actor, reason, resources)
+    return promote(version, champion, version.evaluation.champion_sequence, actor, reason, resources, spec)
 
 
 def _backend(resources: Resources) -> training.Backend:

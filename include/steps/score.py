@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from include import scoring
-from include.errors import NoChampionAtTimeError, NoChampionError
-from include.inference import load_scorer
-from include.records import (
-    Period,
-    PublishedPartition,
-    ScoreMode,
-    ScorePlan,
-    StagedShard,
-    ValidationReport,
-)
+from include.records import PublishedPartition, ScorePlan, StagedShard, ValidationReport
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.online_parity import require_online_parity
+from include.steps.versions import NOT_SCORED, open_version, require_declared
 
 
 def plan_partition(
@@ -25,21 +17,17 @@ def plan_partition(
     report: ValidationReport,
     run_id: str,
     resources: Resources,
-    version: int | None = None,
-    mode: ScoreMode = "champion",
     shards: int | None = None,
     try_number: int = 1,
 ) -> ScorePlan:
-    """Choose the version that scores the validated partition, and the number of shards.
+    """Choose the number of shards in which the version of the validation scores the validated partition.
 
     The newest plan of a partition is valid; work on an older one fails with FencedError.
 
     Parameters
     ----------
-    version : int, optional
-        The version that scores; `mode` is then ``named``.
-    mode : {"champion", "champion_then", "named"}
-        The present champion, or the champion at the end of the partition.
+    report : ValidationReport
+        Of the partition. A promotion since then does not matter: the rows were checked for this version.
     shards : int, optional
         Number of shards, from 1 to 64; by default chosen by the number of rows.
     try_number : int
@@ -47,16 +35,19 @@ def plan_partition(
 
     Raises
     ------
-    NoChampionError
-        When no version is named and the model has no champion, or had none at that time (NoChampionAtTimeError).
-    UnknownVersionError
-        When the named version does not exist.
+    VersionIncompatibleError
+        When the version does not fit the declaration any more.
     PartitionOverlapError
         When the period overlaps published partitions of another length.
+    ScoreTableError
+        When the score table does not fit the declaration.
     """
+    assert report.version is not None  # noqa: S101  # the report of a partition has both
+    assert report.mode is not None  # noqa: S101
     with scoring.database_errors(f"the version that scores model '{spec.name}'"):
-        version, mode = resolve_version(spec, report.period, resources, version=version, mode=mode)
-        registered = resources.ledger.version(spec.name, version)
+        registered = resources.ledger.version(spec.name, report.version)
+    opened = open_version(spec.name, registered.version, resources, registered.artifact_digest)
+    require_declared(spec, opened, NOT_SCORED)
     with resources.telemetry.step(spec.name, "plan"):
         return scoring.plan(
             resources.engine,
@@ -64,60 +55,29 @@ def plan_partition(
             report.period,
             rows=report.rows,
             run_id=run_id,
-            version=version,
+            version=registered.version,
             artifact_digest=registered.artifact_digest,
-            mode=mode,
+            query_digest=opened.query.digest,
+            mode=report.mode,
             shards=shards,
             try_number=try_number,
         )
 
 
-def resolve_version(
-    spec: ModelSpec, period: Period, resources: Resources, *, version: int | None = None, mode: ScoreMode = "champion"
-) -> tuple[int, ScoreMode]:
-    """Return the version that scores `period`, and how it was chosen, which the ledger records.
-
-    Parameters
-    ----------
-    version : int, optional
-        A named version; then `mode` does not matter.
-    mode : {"champion", "champion_then"}
-        The present champion, or the champion at the end of the partition; a promotion at exactly that moment counts.
-
-    Raises
-    ------
-    UnknownVersionError
-        When the named version was never registered.
-    NoChampionError
-        When there is no champion; `NoChampionAtTimeError` when there was none yet. A later version may have been
-        trained on the rows of that time, so it scores them only when it is named.
-    """
-    ledger = resources.ledger
-    if version is not None:
-        return ledger.version(spec.name, version).version, "named"
-    champion = ledger.champion(spec.name)
-    if champion is None:
-        raise NoChampionError(spec.name)
-    if mode == "champion":
-        return champion.to_version, "champion"
-    then = ledger.champion_at(spec.name, period.end)
-    if then is None:
-        first = ledger.promotions(spec.name)[0]
-        raise NoChampionAtTimeError(spec.name, str(period), first.to_version, first.promoted_at)
-    return then.to_version, "champion_then"
-
-
 def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resources, try_number: int = 1) -> StagedShard:
-    """Score one shard of the plan into a staging table, with the version of the plan.
+    """Score one shard of the plan into a staging table, with the version of the plan and by its own query.
 
     Raises
     ------
+    VersionIncompatibleError
+        When the version does not fit the declaration any more.
     ReconciliationError, FencedError, DatabaseError
         See `scoring.stage_shard`.
     ArtifactError
         When the version's artifact does not match the ledger.
     """
-    scorer = load_scorer(resources.artifacts.open(plan.model, plan.version, plan.artifact_digest))
+    opened = open_version(plan.model, plan.version, resources, plan.artifact_digest)
+    require_declared(spec, opened, NOT_SCORED)
     part = scoring.shard_of(plan, shard)
     with resources.telemetry.step(spec.name, "score"):
         staged = scoring.stage_shard(
@@ -125,8 +85,8 @@ def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resourc
             spec,
             plan,
             shard,
-            lambda: resources.features.read(spec, plan.period, labelled=False, shard=part),
-            scorer,
+            lambda: resources.features.read(opened.query, plan.period, labelled=False, shard=part),
+            opened.scorer,
             try_number,
         )
     for stage in ("read", "predict", "write", "key"):

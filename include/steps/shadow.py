@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from include import scoring
 from include.errors import ShadowBoundsError
-from include.inference import check_bounds, load_scorer
+from include.inference import check_bounds
 from include.records import Period, PublishedPartition, ShadowDivergence
 from include.registry import assign_shadow, assigned_shadow, read_divergences
 from include.resources import Resources
 from include.spec import ModelSpec
+from include.steps.validation import require_contract
+from include.steps.versions import open_version, require_fit
+
+NO_SHADOW = "Nothing was scored in shadow; the champion and the published rows are as they were."
 
 
-def set_challenger(model: str, version: int | None, actor: str, resources: Resources) -> None:
-    """Set the version that scores every partition in shadow; None: no version."""
+def set_challenger(
+    model: str, version: int | None, actor: str, resources: Resources, spec: ModelSpec | None = None
+) -> None:
+    """Set the version that scores every partition in shadow; None: no version.
+
+    Raises
+    ------
+    UnknownVersionError
+        The message lists the existing versions.
+    VersionIncompatibleError
+        When, with `spec`, the version does not fit it, or the source as it is now does not answer its query.
+    """
     if version is not None:
-        resources.ledger.version(model, version)
+        registered = resources.ledger.version(model, version)
+        if spec is not None:
+            require_fit(spec, open_version(model, version, resources, registered.artifact_digest), resources, NO_SHADOW)
     assign_shadow(resources.engine, model, version, actor)
 
 
@@ -23,15 +39,32 @@ def shadow_partition(
 ) -> ShadowDivergence | None:
     """Score a published partition with the challenger and measure the divergence; None without a challenger.
 
-    The published rows are not changed.
+    The challenger scores the rows that its own query gives, and both are compared by key. If its query or its features
+    are not the champion's, its rows must pass the contract of its own features. The published rows are not changed.
+
+    Raises
+    ------
+    VersionIncompatibleError
+        When the challenger does not fit the declaration, or the source does not answer its query.
+    ValidationFailedError
+        When its rows break its contract.
+    ReconciliationError
+        When the challenger's rows lack a row that was published.
     """
     version = assigned_shadow(resources.engine, spec.name)
     if version is None or version == published.version:
         return None
-    scorer = _loaded(spec, version, resources).scorer
+    opened = require_fit(spec, open_version(spec.name, version, resources), resources, NO_SHADOW)
     period = Period(start=published.partition_start, end=published.partition_end)
-    with resources.telemetry.step(spec.name, "shadow"), resources.features.read(spec, period, labelled=False) as rows:
-        scoring.write_shadow(resources.engine, spec, published, version, scoring.score_batches(rows, spec, scorer))
+    if opened.query != open_version(spec.name, published.version, resources).query:
+        with scoring.database_errors(f"validation of model '{spec.name}' for version {version}, partition {period}"):
+            require_contract(spec, period, "score", f"{run_id} shadow", resources, opened)
+    with (
+        resources.telemetry.step(spec.name, "shadow"),
+        resources.features.read(opened.query, period, labelled=False) as rows,
+    ):
+        scored = scoring.score_batches(rows, opened.scorer)
+        scoring.write_shadow(resources.engine, spec, published, version, opened.signature.classes, scored)
         return scoring.measure_divergence(resources.engine, spec, published, version, run_id)
 
 
@@ -81,6 +114,4 @@ def check_shadow_bounds(spec: ModelSpec, version: int, resources: Resources) -> 
 
 
 def _loaded(spec: ModelSpec, version: int, resources: Resources) -> scoring.ComparedVersion:
-    registered = resources.ledger.version(spec.name, version)
-    artifact = resources.artifacts.open(spec.name, version, registered.artifact_digest)
-    return scoring.ComparedVersion(version, load_scorer(artifact))
+    return scoring.ComparedVersion(version, open_version(spec.name, version, resources).scorer)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import scoring, training, validation
-from include.errors import ValidationFailedError
-from include.records import Period, Purpose, ValidationReport
+from include.errors import ValidationFailedError, WrongPeriodError
+from include.records import Period, Purpose, ScoreMode, ValidationReport
 from include.resources import Resources
+from include.schedule import is_partition, partition_containing
 from include.spec import ModelSpec
+from include.steps.versions import NOT_SCORED, OpenedVersion, open_version, require_declared, resolve_version
 
 
 def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
@@ -23,25 +25,78 @@ def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resour
     """
     period = training.split_by_time(spec, as_of).whole
     with scoring.database_errors(f"validation of model '{spec.name}', training window {period}"):
-        report = _validate(spec, period, "train", run_id, resources)
+        report = require_contract(spec, period, "train", run_id, resources)
     training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
     return report
 
 
-def validate_partition(spec: ModelSpec, run_id: str, period: Period, resources: Resources) -> ValidationReport:
-    """Check the rows of one partition.
+def validate_partition(
+    spec: ModelSpec,
+    run_id: str,
+    period: Period,
+    resources: Resources,
+    version: int | None = None,
+    mode: ScoreMode = "champion",
+) -> ValidationReport:
+    """Choose the version that scores a partition, and check the rows that its own query gives for its own features.
+
+    Parameters
+    ----------
+    version : int, optional
+        The version that scores; `mode` is then ``named``.
+    mode : {"champion", "champion_then", "named"}
+        The present champion, or the champion at the end of the partition.
 
     Raises
     ------
+    WrongPeriodError
+        When the period is neither a partition of the schedule nor one that was published under a former schedule.
+    NoChampionError
+        When no version is named and the model has no champion, or had none at that time (NoChampionAtTimeError).
+    UnknownVersionError
+        When the named version does not exist.
+    VersionIncompatibleError
+        When the version does not fit the declaration.
     ValidationFailedError
         When the data break the contract.
     """
     with scoring.database_errors(f"validation of model '{spec.name}', partition {period}"):
-        return _validate(spec, period, "score", run_id, resources)
+        _require_partition(spec, period, resources)
+        version, mode = resolve_version(spec, period, resources, version=version, mode=mode)
+        opened = require_declared(spec, open_version(spec.name, version, resources), NOT_SCORED)
+        report = require_contract(spec, period, "score", run_id, resources, opened)
+    return report.model_copy(update={"version": version, "mode": mode})
 
 
-def _validate(spec: ModelSpec, period: Period, purpose: Purpose, run_id: str, resources: Resources) -> ValidationReport:
-    """Check the rows and store the report; raise only after it is stored."""
+def _require_partition(spec: ModelSpec, period: Period, resources: Resources) -> None:
+    if is_partition(spec.score_schedule, period, timezone=spec.score_timezone):
+        return
+    published = resources.ledger.published_partitions(spec.name)
+    if period not in [Period(start=each.partition_start, end=each.partition_end) for each in published]:
+        expected = partition_containing(spec.score_schedule, period.start, timezone=spec.score_timezone)
+        raise WrongPeriodError(spec.name, str(period), str(expected))
+
+
+def require_contract(
+    spec: ModelSpec,
+    period: Period,
+    purpose: Purpose,
+    run_id: str,
+    resources: Resources,
+    opened: OpenedVersion | None = None,
+) -> ValidationReport:
+    """Check the rows of a period and store the report.
+
+    Parameters
+    ----------
+    opened : OpenedVersion, optional
+        The version whose query and features are checked; by default those of the declaration.
+
+    Raises
+    ------
+    ValidationFailedError
+        When the data break the contract, after the report is stored.
+    """
     with resources.telemetry.step(spec.name, f"validate_{purpose}"):
         report = validation.validate(
             spec,
@@ -51,9 +106,12 @@ def _validate(spec: ModelSpec, period: Period, purpose: Purpose, run_id: str, re
             database_url=resources.database_url,
             materialize=resources.features.materialize,
             docs_dir=resources.settings.docs_dir,
+            query=opened.query if opened else None,
         )
         validation.store_report(resources.engine, report)
         if not report.passed:
             reasons = [failure.sentence for failure in report.failures]
-            raise ValidationFailedError(spec.name, str(period), reasons, report.docs_path)
+            raise ValidationFailedError(
+                spec.name, str(period), reasons, report.docs_path, opened.version if opened else None
+            )
     return report

@@ -14,7 +14,7 @@ from include.errors import ConversionError
 from include.inference import GoldenRow, ModelSignature, Scorer, check_golden
 from include.provenance import file_digest
 from include.records import ExportedCandidate, FittedCandidate, ParityReport, SnapshotRef
-from include.spec import ModelSpec
+from include.spec import QUERY_FILE, ModelSpec
 from include.training.backend import Backend
 from include.training.data import TrainingData, read_training_data
 from include.training.estimator import build_estimator
@@ -34,10 +34,11 @@ from include.training.onnx_parity import (
 )
 from include.training.probes import make_probes
 from include.training.reproducibility import single_threaded_blas
+from include.training.snapshot import read_query
 from include.training.threshold import choose_thresholds, decision_threshold
 from include.training.tree_splits import feature_thresholds
 
-ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", "golden.json")
+ARTIFACT_FILES = ("model.onnx", "model.joblib", "signature.json", QUERY_FILE, "golden.json")
 LOCAL_BACKEND = Backend()
 _GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
 
@@ -144,6 +145,7 @@ def export_candidate(spec: ModelSpec, fitted: FittedCandidate) -> ExportedCandid
     check_golden(scorer, golden)
     (folder / "model.onnx").write_bytes(converted.onnx)
     (folder / "signature.json").write_text(converted.signature.to_json(), encoding="utf-8")
+    (folder / QUERY_FILE).write_bytes(read_query(fitted.snapshot))
     (folder / "golden.json").write_bytes(_GOLDEN_ROWS.dump_json(golden, indent=1))
     return ExportedCandidate(
         fitted=fitted, parity=converted.parity, digests={name: file_digest(folder / name) for name in ARTIFACT_FILES}

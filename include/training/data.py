@@ -144,6 +144,7 @@ def _signature(spec: ModelSpec, features: tuple[Feature, ...]) -> ModelSignature
         event_time=spec.event_time,
         features=features,
         classes=spec.target.classes,
+        target=spec.target.column,
     )
 
 

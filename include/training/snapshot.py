@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import NotEnoughDataError
+from include.provenance import read_regular_file
 from include.records import Period, SnapshotRef, Split
-from include.spec import ModelSpec
+from include.spec import FeatureQuery, ModelSpec
 
 MIN_ROWS = 10
 
@@ -46,7 +47,13 @@ def split_by_time(spec: ModelSpec, as_of: datetime) -> Split:
         ) from None
 
 
-def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Split, folder: Path) -> SnapshotRef:
+def write_snapshot(
+    batches: Iterable[pa.RecordBatch],
+    spec: ModelSpec,
+    split: Split,
+    folder: Path,
+    query: FeatureQuery | None = None,
+) -> SnapshotRef:
     """Write the rows, in the order in which they come, and return where they are and what they are.
 
     The same rows in the same order give the same digest, because nothing else goes into the file.
@@ -56,13 +63,16 @@ def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Sp
     batches : iterable of pyarrow.RecordBatch
         Labelled rows of the whole split, in order of event time.
     folder : Path
-        The file becomes ``<folder>/<digest>.parquet``.
+        The file becomes ``<folder>/<digest>.parquet``. The text of the query is kept beside it.
+    query : FeatureQuery, optional
+        The query that gave the rows; by default the declared one. A file may change while rows are read.
 
     Raises
     ------
     NotEnoughDataError
         When training or holdout has fewer than 10 labelled rows.
     """
+    query = query or spec.query
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / f".{os.getpid()}.tmp"
     train_rows = holdout_rows = 0
@@ -82,14 +92,33 @@ def write_snapshot(batches: Iterable[pa.RecordBatch], spec: ModelSpec, split: Sp
     digest = _flush_and_digest(staged)
     final = folder / f"{digest}.parquet"
     staged.rename(final)
+    query_file(folder, query.digest).write_bytes(query.text.encode())
     return SnapshotRef(
         model=spec.name,
         path=str(final),
         digest=digest,
+        query_digest=query.digest,
         split=split,
         train_rows=train_rows,
         holdout_rows=holdout_rows,
     )
+
+
+def read_query(snapshot: SnapshotRef) -> bytes:
+    """Return the content of the ``features.sql`` that read the rows of a snapshot.
+
+    Raises
+    ------
+    ArtifactError
+        When the file is missing, or not what its digest says.
+    """
+    file = query_file(Path(snapshot.path).parent, snapshot.query_digest)
+    return read_regular_file(file, digest=snapshot.query_digest)
+
+
+def query_file(folder: Path, digest: str) -> Path:
+    """Return the path of a query's text in the folder of snapshots."""
+    return folder / f"{digest}.sql"
 
 
 def within(times: pa.Array | pa.ChunkedArray, period: Period) -> pa.Array | pa.ChunkedArray:

@@ -1,6 +1,7 @@
 """Data contracts: what a spec promises of its data, checked by Great Expectations in SQL."""
 
+from include.validation.contract import column_differences
 from include.validation.results import passed_validations, store_report
 from include.validation.run import validate
 
-__all__ = ["passed_validations", "store_report", "validate"]
+__all__ = ["column_differences", "passed_validations", "store_report", "validate"]

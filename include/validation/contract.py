@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from include.inference.feature_types import feature_type
 from include.inference.feature_types.column_checks import Check, in_set, not_null
 from include.records import Period, Purpose
-from include.spec import Categorical, ModelSpec, Numeric
+from include.spec import Categorical, FeatureQuery, ModelSpec, Numeric
 
 _TIME_TYPES = ("timestamp with time zone",)
 _KEY_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -19,50 +19,101 @@ _KEY_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class DeclaredColumn:
-    """A column that the query must return, and the PostgreSQL types, as SQLAlchemy writes them, that it may have."""
+    """A column that the query must return, and the PostgreSQL types that it may have, see `Scratch.columns`."""
 
     name: str
     types: tuple[str, ...]
 
 
-def declared_columns(spec: ModelSpec, purpose: Purpose) -> tuple[DeclaredColumn, ...]:
+def declared_columns(query: FeatureQuery, purpose: Purpose) -> tuple[DeclaredColumn, ...]:
     """Return the columns that the query must give; to score, the target is not one of them."""
-    key = DeclaredColumn(spec.entity_key.column, _KEY_TYPES[spec.entity_key.type])
-    columns = [key, DeclaredColumn(spec.event_time, _TIME_TYPES)]
-    columns += [DeclaredColumn(feature.name, feature.sql_types) for feature in spec.features]
-    if purpose == "train":
-        types = Categorical.sql_types if spec.target.classes else Numeric.sql_types
-        columns.append(DeclaredColumn(spec.target.column, types))
+    key = DeclaredColumn(query.entity_key.column, _KEY_TYPES[query.entity_key.type])
+    columns = [key, DeclaredColumn(query.event_time, _TIME_TYPES)]
+    columns += [DeclaredColumn(feature.name, feature.sql_types) for feature in query.features]
+    if purpose == "train" and query.target is not None:
+        types = Categorical.sql_types if query.target.classes else Numeric.sql_types
+        columns.append(DeclaredColumn(query.target.column, types))
     return tuple(columns)
 
 
-def derive_checks(spec: ModelSpec, period: Period, purpose: Purpose, found: Mapping[str, str]) -> tuple[Check, ...]:
-    """Derive the checks that can be made of a table.
+def column_differences(query: FeatureQuery, found: Mapping[str, str]) -> tuple[str, ...]:
+    """Compare the columns that a query gives with those that rows to score need; return a sentence a difference.
 
     Parameters
     ----------
     found : Mapping of str to str
+        The columns with their types, see `include.warehouse.feature_source.FeatureSource.columns`.
+    """
+    differences = []
+    for column in declared_columns(query, "score"):
+        if column.name not in found:
+            differences.append(f"its features.sql gives no column '{column.name}'")
+        elif found[column.name] not in column.types:
+            wanted = " or ".join(column.types)
+            differences.append(f"its column '{column.name}' needs type {wanted}, and is {found[column.name]} today")
+    known = {column.name for column in declared_columns(query, "train")}
+    differences.extend(
+        f"its features.sql gives column '{name}', which it does not take" for name in found if name not in known
+    )
+    return tuple(differences)
+
+
+def derive_checks(
+    spec: ModelSpec, query: FeatureQuery, period: Period, purpose: Purpose, found: Mapping[str, str]
+) -> tuple[Check, ...]:
+    """Derive the checks that can be made of a table.
+
+    Parameters
+    ----------
+    query : FeatureQuery
+        The query that gave the table, and its features: those of the declaration, or those of a version.
+    found : Mapping of str to str
         The table's columns with their types. What a missing column or one of the wrong type would
         hold is not asked: that it is missing or wrong says it all.
     """
-    declared = declared_columns(spec, purpose)
-    usable = {column.name for column in declared if base_type(found.get(column.name, "")) in column.types}
-    checks = [_columns(spec, declared, found), _row_count(spec, purpose)]
+    declared = declared_columns(query, purpose)
+    usable = {column.name for column in declared if found.get(column.name) in column.types}
+    checks = [_columns(query, declared, found), _row_count(spec, purpose)]
     checks += [_type(column, found) for column in declared]
-    checks += [check for check in _contents(spec, period, purpose) if check.column in usable]
+    checks += [check for check in _contents(spec, query, period, purpose, found) if set(_columns_of(check)) <= usable]
     return tuple(checks)
 
 
-def base_type(type_name: str) -> str:
-    """Return the type's name without its length or precision: ``numeric(10,2)`` is ``numeric``."""
-    head, _, tail = type_name.partition("(")
-    return (head + tail.partition(")")[2]).strip().replace("  ", " ")
+def shown_columns(query: FeatureQuery, checks: Iterable[Check], found: Mapping[str, str]) -> list[str]:
+    """Return the SQL expressions of a view of the table, one for each column, in the types that Sluice works with.
+
+    Great Expectations looks at this view when it makes `checks`. So it meets no type that it does not know, and every
+    query of its own is short: a column that none of the checks is about is shown as null.
+    """
+    working = {query.entity_key.column: query.entity_key.type, query.event_time: "timestamptz"}
+    working |= {feature.name: feature.sql_type for feature in query.features}
+    if query.target is not None:
+        working[query.target.column] = "text" if query.target.classes else "double precision"
+    used = {name for check in checks for name in _columns_of(check)}
+    given = {check.column: check.shown for check in checks if check.shown is not None}
+    shown = []
+    for name in found:
+        # The name of an undeclared column may hold anything.
+        quoted = '"' + name.replace('"', '""') + '"'
+        if name not in used:
+            shown.append(f"NULL::text AS {quoted}")
+        elif name in given:
+            shown.append(f"{given[name]} AS {quoted}")
+        else:
+            collation = ' COLLATE "C"' if working[name] == "text" else ""
+            shown.append(f"{quoted}::{working[name]}{collation} AS {quoted}")
+    return shown
 
 
-def _columns(spec: ModelSpec, declared: tuple[DeclaredColumn, ...], found: Mapping[str, str]) -> Check:
+def _columns_of(check: Check) -> tuple[str, ...]:
+    named: Sequence[str] = check.options.get("column_list", ())
+    return (*named, *(() if check.column is None else (check.column,)))
+
+
+def _columns(query: FeatureQuery, declared: tuple[DeclaredColumn, ...], found: Mapping[str, str]) -> Check:
     names = [column.name for column in declared]
-    if spec.target.column in found and spec.target.column not in names:
-        names.append(spec.target.column)  # the query may well give it when scoring; it is just not read
+    if query.target and query.target.column in found and query.target.column not in names:
+        names.append(query.target.column)  # the query may well give it when scoring; it is just not read
     return Check(
         "expect_table_columns_to_match_set",
         None,
@@ -83,28 +134,23 @@ def _row_count(spec: ModelSpec, purpose: Purpose) -> Check:
 
 def _type(column: DeclaredColumn, found: Mapping[str, str]) -> Check:
     if column.name not in found:
-        return Check("expect_column_to_exist", column.name, "a column of this name in the result of features.sql")
+        rule = "a column of this name in the result of features.sql"
+        return Check("expect_column_to_exist", column.name, rule, known=False)
     accepted = column.types
-    actual = found[column.name]
-    # Great Expectations compares the whole name, length and precision included; those are all the same to us.
-    exact = [actual] if base_type(actual) in accepted else []
     return Check(
         "expect_column_values_to_be_in_type_list",
         column.name,
         f"type {' or '.join(accepted)}",
-        {"type_list": sorted({*accepted, *exact})},
+        known=found[column.name] in accepted,
     )
 
 
-def _contents(spec: ModelSpec, period: Period, purpose: Purpose) -> Iterator[Check]:
-    key, time = spec.entity_key.column, spec.event_time
+def _contents(
+    spec: ModelSpec, query: FeatureQuery, period: Period, purpose: Purpose, found: Mapping[str, str]
+) -> Iterator[Check]:
+    key, time = query.entity_key.column, query.event_time
     yield not_null(key)
-    yield Check(
-        "expect_column_values_to_be_unique",
-        key,
-        "each key once",
-        failing=f'"{key}" IN (SELECT "{key}" FROM {{table}} GROUP BY 1 HAVING count(*) > 1)',  # noqa: S608 (identifier)
-    )
+    yield _unique(query, purpose)
     yield not_null(time)
     yield Check(
         "expect_column_values_to_be_between",
@@ -121,7 +167,29 @@ def _contents(spec: ModelSpec, period: Period, purpose: Purpose) -> Iterator[Che
             f"a newest row no older than {oldest:%Y-%m-%d %H:%M} UTC",
             {"min_value": oldest},
         )
-    for feature in spec.features:
-        yield from feature_type(feature).column_checks()
+    for feature in query.features:
+        yield from feature_type(feature).column_checks(found.get(feature.name, feature.sql_type))
     if purpose == "train" and spec.target.classes:
         yield in_set(spec.target.column, spec.target.classes)
+
+
+def _unique(query: FeatureQuery, purpose: Purpose) -> Check:
+    """Return the check of the key: in a partition each key once; to train, each key once at a time.
+
+    An entity may occur on many days of a training window, as it may in many partitions.
+    """
+    key, time = query.entity_key.column, query.event_time
+    # Byte by byte, as the score table compares keys, whatever the column's collation takes for equal.
+    exact = f'"{key}"::text COLLATE "C"' if query.entity_key.type == "text" else f'"{key}"'
+    # Every name is an identifier that ModelSpec has checked.
+    if purpose == "score":
+        again = f"{exact} IN (SELECT {exact} FROM {{table}} GROUP BY 1 HAVING count(*) > 1)"  # noqa: S608
+        return Check("expect_column_values_to_be_unique", key, "each key once", failing=again)
+    again = f'({exact}, "{time}") IN (SELECT {exact}, "{time}" FROM {{table}} GROUP BY 1, 2 HAVING count(*) > 1)'  # noqa: S608
+    return Check(
+        "expect_compound_columns_to_be_unique",
+        key,
+        f"each key once at the same {time}",
+        {"column_list": [key, time]},
+        failing=again,
+    )

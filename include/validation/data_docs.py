@@ -30,25 +30,27 @@ def page_path(docs_dir: Path, report: ValidationReport) -> Path:
     return docs_dir / report.model / run / f"{report.purpose}_{report.period.start:%Y%m%dT%H%M}.html"
 
 
-def write_page(path: Path, report: ValidationReport, page: str | None) -> None:
+def write_page(path: Path, report: ValidationReport, page: str | None, detailed: int) -> None:
     """Write the page that Great Expectations made, with our own summary above it.
 
     Parameters
     ----------
     page : str or None
         None when nothing could be checked because the query did not run; the summary stands alone then.
+    detailed : int
+        The number of checks on that page.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = "<html><head><meta charset='utf-8'></head><body></body></html>" if page is None else page
     whole = _NEWSLETTER.sub("", _REMOTE_STYLE.sub("none", _REMOTE.sub("", whole)))
     whole = whole.replace("</head>", f"{_STYLE}</head>", 1)
-    summary = _summary(report)
+    summary = _summary(report, detailed)
     body = re.search(r"<body[^>]*>", whole)
     at = body.end() if body else 0
     path.write_text(whole[:at] + summary + whole[at:], encoding="utf-8")
 
 
-def _summary(report: ValidationReport) -> str:
+def _summary(report: ValidationReport, detailed: int) -> str:
     failures = report.failures
     verdict = f"{len(failures)} of {len(report.checks)} checks failed" if failures else "every check passed"
     items = "".join(
@@ -58,10 +60,12 @@ def _summary(report: ValidationReport) -> str:
         for check in failures
     )
     head = "<tr><th>Expectation</th><th>Column</th><th>What was found</th><th>Rows</th><th>Keys, up to 20</th></tr>"
+    others = len(report.checks) - detailed
+    note = f" {others:,} checks of names, types and counts of rows have no part of their own below." if others else ""
     table = f"<table>{head}{items}</table>" if failures else ""
     return (
         f"<section class='sluice-{'failed' if failures else 'passed'}'>"
         f"<h1>{html.escape(report.model)}: {verdict}</h1>"
         f"<p>Rows to {report.purpose} on, {html.escape(str(report.period))}; {report.rows:,} rows; "
-        f"run {html.escape(report.run_id)}.</p>{table}</section>"
+        f"run {html.escape(report.run_id)}.{note}</p>{table}</section>"
     )

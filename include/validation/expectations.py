@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,29 +27,29 @@ class ExpectationResult:
     error: str | None = None
 
 
-def run_checks(checks: Sequence[Check], scratch: Scratch, name: str) -> tuple[tuple[ExpectationResult, ...], str]:
-    """Run the checks as one suite over the scratch table, in SQL.
+def run_checks(checks: Mapping[int, Check], scratch: Scratch, name: str) -> tuple[dict[int, ExpectationResult], str]:
+    """Run the checks as one suite over the scratch table's view, in SQL.
 
     Returns
     -------
     tuple
-        The outcomes, in the order of `checks`, and the page of Data Docs as HTML.
+        The outcomes, by the numbers of `checks`, and the page of Data Docs as HTML.
     """
     with _quiet():
         context = _context()
+        server = scratch.engine.dialect.server_version_info or (0,)
         source = context.data_sources.add_sql(
             "warehouse",
             connection_string=scratch.engine.url.render_as_string(hide_password=False),
-            kwargs={"connect_args": session_of(scratch.engine.url)},
+            kwargs={"connect_args": session_of(scratch.engine.url, int(server[0]))},
         )
         try:
-            asset = source.add_table_asset(name, table_name=scratch.name, schema_name=SCHEMA)
+            asset = source.add_table_asset(name, table_name=scratch.view, schema_name=SCHEMA)
             results = _run(context, asset.add_batch_definition_whole_table("rows"), checks, name)
         finally:
             source.get_engine().dispose()
         page = _page(results)
-    by_number = {result.expectation_config.meta["number"]: result for result in results.results}
-    return tuple(_outcome(by_number[number]) for number in range(len(checks))), page
+    return {result.expectation_config.meta["number"]: _outcome(result) for result in results.results}, page
 
 
 def _context() -> Any:
@@ -68,13 +68,14 @@ def _context() -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def _run(context: Any, batch: Any, checks: Sequence[Check], name: str) -> Any:
+def _run(context: Any, batch: Any, checks: Mapping[int, Check], name: str) -> Any:
     import great_expectations as gx
     from great_expectations.expectations.registry import get_expectation_impl
 
     expectations = []
-    for number, check in enumerate(checks):
-        column = {} if check.column is None else {"column": check.column}
+    for number, check in checks.items():
+        whole = check.column is None or "column_list" in check.options
+        column = {} if whole else {"column": check.column}
         build: Any = get_expectation_impl(check.expectation)
         expectations.append(build(**column, **check.options, meta={"number": number}))
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))

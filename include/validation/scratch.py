@@ -8,24 +8,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
-from sqlalchemy.types import NullType
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 
 from include.records import Period
-from include.spec import ModelSpec
+from include.sessions import prepare_sessions, session_options
+from include.spec import FeatureQuery
 
-Materialize = Callable[[ModelSpec, Period, Connection, str], None]
+Materialize = Callable[[FeatureQuery, Period, Connection, str], None]
 """Makes a table, named ready for SQL, of the rows that the features query gives for a period."""
 
 SCHEMA = "sluice_scratch"
 MOST_KEYS = 20
+COUNTS_A_QUERY = 400  # PostgreSQL allows 1,664 columns
 _SCHEMA_LOCK = 7_305_318_276
 _ABANDONED = "1 day"
 
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """The table, and what a contract asks of it beyond what Great Expectations answers."""
+    """The table, and what a contract asks of it beyond what Great Expectations answers.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        The columns' types, of a domain that beneath it, without length, precision and collation.
+    """
 
     engine: Engine
     name: str
@@ -33,17 +40,37 @@ class Scratch:
     rows: int
 
     @property
+    def view(self) -> str:
+        """The name of the view of `show`."""
+        return f"{self.name}_v"
+
+    def show(self, columns: Sequence[str]) -> None:
+        """Make a view of the table with these expressions as its columns."""
+        statement = f'CREATE VIEW {SCHEMA}."{self.view}" AS SELECT {", ".join(columns)} FROM {self.table}'  # noqa: S608
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+    def count_failing(self, conditions: Sequence[str]) -> list[int]:
+        """Return for each condition the number of rows for which it holds."""
+        counts: list[int] = []
+        for first in range(0, len(conditions), COUNTS_A_QUERY):
+            some = conditions[first : first + COUNTS_A_QUERY]
+            columns = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in some)
+            counts += self._rows(f"SELECT {columns} FROM {self.table}")[0]  # noqa: S608  # conditions of the contract
+        return counts
+
+    @property
     def table(self) -> str:
         """The table's name, ready for SQL."""
         return f'{SCHEMA}."{self.name}"'
 
-    def offending_keys(self, spec: ModelSpec, condition: str) -> tuple[str, ...]:
+    def offending_keys(self, query: FeatureQuery, condition: str) -> tuple[str, ...]:
         """Return up to 20 keys of the rows for which `condition` holds."""
-        key = spec.entity_key.column
-        shown = f'"{key}"::text' if key in self.columns else "NULL::text"
-        if spec.event_time in self.columns:
+        key = query.entity_key.column
+        shown = f'"{key}"::text COLLATE "C"' if key in self.columns else "NULL::text"
+        if query.event_time in self.columns:
             # A row whose key is null is still found by its time.
-            shown = f"coalesce({shown}, '(no key, at ' || \"{spec.event_time}\" || ')')"
+            shown = f"coalesce({shown}, '(no key, at ' || \"{query.event_time}\"::text || ')')"
         statement = f"SELECT DISTINCT {shown} AS key FROM {self.table} WHERE {condition} ORDER BY 1 LIMIT {MOST_KEYS}"  # noqa: S608
         return tuple(key or "(no key)" for (key,) in self._rows(statement))
 
@@ -63,7 +90,9 @@ class Scratch:
 
 
 @contextmanager
-def scratch_table(spec: ModelSpec, period: Period, database_url: str, materialize: Materialize) -> Iterator[Scratch]:
+def scratch_table(
+    query: FeatureQuery, period: Period, database_url: str, materialize: Materialize
+) -> Iterator[Scratch]:
     """Run the features query into a table, and drop the table in the end.
 
     Raises
@@ -72,12 +101,12 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
         When the query does not run, or the database does not answer.
     """
     address = make_url(database_url).set(drivername="postgresql+psycopg")
-    engine = create_engine(address, connect_args=session_of(address))
-    name = f"{spec.name}_{uuid.uuid4().hex[:12]}"
+    engine = prepare_sessions(create_engine(address, connect_args=session_of(address)))
+    name = f"{query.model}_{uuid.uuid4().hex[:12]}"
     try:
         _drop_abandoned(engine)
         with engine.begin() as connection:
-            materialize(spec, period, connection, f'{SCHEMA}."{name}"')
+            materialize(query, period, connection, f'{SCHEMA}."{name}"')
             connection.execute(text(f"COMMENT ON TABLE {SCHEMA}.\"{name}\" IS '{_now(connection)}'"))
             count = connection.scalar(text(f'SELECT count(*) FROM {SCHEMA}."{name}"'))  # noqa: S608 (own name)
             columns = _columns(connection, name)
@@ -85,14 +114,19 @@ def scratch_table(spec: ModelSpec, period: Period, database_url: str, materializ
     finally:
         try:
             with engine.begin() as connection:
-                connection.execute(text(f'DROP TABLE IF EXISTS {SCHEMA}."{name}"'))
+                connection.execute(text(f'DROP TABLE IF EXISTS {SCHEMA}."{name}" CASCADE'))
         finally:
             engine.dispose()
 
 
-def session_of(address: URL) -> dict[str, str]:
-    """Return what a validation's sessions ask for, beside what the URL does: a role, for one."""
-    return {"options": f"-c timezone=UTC {address.query.get('options', '')}", "application_name": "sluice validation"}
+def session_of(address: URL, server: int = 0) -> dict[str, str]:
+    """Return the arguments of a validation's connections, to a server of this major version."""
+    return {
+        # Compiling hundreds of conditions that run once takes longer than running them.
+        "options": session_options(address, "-c jit=off", server=server),
+        "client_encoding": "utf8",
+        "application_name": "sluice validation",
+    }
 
 
 def _drop_abandoned(engine: Engine) -> None:
@@ -108,17 +142,27 @@ def _drop_abandoned(engine: Engine) -> None:
             {"schema": SCHEMA, "age": _ABANDONED},
         ).all()
         for name in abandoned:
-            connection.execute(text(f'DROP TABLE IF EXISTS {SCHEMA}."{name}"'))
+            connection.execute(text(f'DROP TABLE IF EXISTS {SCHEMA}."{name}" CASCADE'))
 
 
 def _now(connection: Connection) -> str:
     return str(connection.scalar(text("SELECT now()::text")))
 
 
+_COLUMNS = """
+    WITH RECURSIVE found AS (
+        SELECT attnum, attname, atttypid AS type FROM pg_attribute
+        WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
+        UNION ALL
+        SELECT attnum, attname, typbasetype FROM found JOIN pg_type ON pg_type.oid = type WHERE typtype = 'd'
+    )
+    SELECT attname, CASE WHEN typtype = 'e' THEN 'enum ' ELSE '' END || format_type(type, NULL)
+    FROM found JOIN pg_type ON pg_type.oid = type WHERE typtype <> 'd' ORDER BY attnum
+"""
+_SHORT = {"character varying": "varchar", "character": "char", "bpchar": "char"}
+
+
 def _columns(connection: Connection, name: str) -> dict[str, str]:
-    """Return names and types as SQLAlchemy writes them, which is how Great Expectations compares them."""
-    dialect = connection.dialect
-    return {
-        column["name"]: "unknown" if isinstance(column["type"], NullType) else column["type"].compile(dialect).lower()
-        for column in inspect(connection).get_columns(name, schema=SCHEMA)
-    }
+    """Return names and types, from the catalogue: SQLAlchemy does not know every type, and a collation is none."""
+    rows = connection.execute(text(_COLUMNS), {"table": f'{SCHEMA}."{name}"'})
+    return {column: _SHORT.get(type_name, type_name) for column, type_name in rows}

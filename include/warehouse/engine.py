@@ -9,6 +9,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from include.errors import DatabaseError
+from include.sessions import prepare_sessions, session_options
 
 if TYPE_CHECKING:  # only migrations need Alembic; the service and the tasks do not
     from alembic.config import Config
@@ -18,7 +19,7 @@ MIGRATION_LOCK = 7_305_318_274
 
 
 def open_engine(url: str, **options: Any) -> Engine:
-    """Return an engine for ``postgresql://...`` with psycopg 3, its sessions in UTC.
+    """Return an engine for ``postgresql://...`` with psycopg 3; its sessions are set as `include.sessions` says.
 
     Parameters
     ----------
@@ -39,12 +40,12 @@ def open_engine(url: str, **options: Any) -> Engine:
             f"SLUICE_DATABASE_URL: expected postgresql://user:password@host:port/database; "
             f"found a '{address.get_backend_name()}' URL. Sluice supports only PostgreSQL."
         )
-    connect = {"options": "-c timezone=UTC", "application_name": "sluice"} | options.pop("connect_args", {})
-    if "options" in address.query:  # options in the URL, such as a role, are added to these, and do not replace them
-        connect["options"] = f"{connect['options']} {address.query['options']}"
-    return create_engine(
+    connect = {"application_name": "sluice"} | options.pop("connect_args", {})
+    connect["options"] = session_options(address, connect.get("options", ""))
+    engine = create_engine(
         address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect, **options
     )
+    return prepare_sessions(engine)
 
 
 def url_of(engine: Engine) -> str:

@@ -9,33 +9,49 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from datetime import date
+from typing import TYPE_CHECKING, Final, Protocol
 
+import psycopg
 from psycopg.sql import quote
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from include.errors import DatabaseError, SourceQueryError, is_transient
 from include.records import Period, Shard
-from include.spec import ModelSpec
+from include.sessions import SESSION_STATEMENT, libpq_url
+from include.spec import FeatureQuery
 from include.warehouse.errors import source_errors, translated_stream
 from include.warehouse.rows import bound_query, open_rows, rows_query
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_ANY_DAY: Final = Period.of_day(date(2000, 1, 1))
+# The names of types, of a domain that of the type beneath it; SQLAlchemy shortens two of them.
+_TYPE_NAMES: Final = """
+    WITH RECURSIVE found AS (
+        SELECT oid AS given, oid AS type FROM unnest(%s::oid[]) AS oid
+        UNION ALL
+        SELECT given, typbasetype FROM found JOIN pg_type ON pg_type.oid = type WHERE typtype = 'd'
+    )
+    SELECT given, CASE name WHEN 'character varying' THEN 'varchar' WHEN 'character' THEN 'char' ELSE name END
+    FROM found JOIN pg_type ON pg_type.oid = type, format_type(type, NULL) AS name WHERE typtype <> 'd'
+"""
+
 
 class FeatureSource(Protocol):
-    """Runs a model's features query for a period."""
+    """Runs features queries: that of a declaration, or that of a version."""
 
     def read(
         self,
-        spec: ModelSpec,
+        query: FeatureQuery,
         period: Period,
         *,
         labelled: bool,
         shard: Shard | None = None,
         keys: Sequence[str | int] | None = None,
     ) -> AbstractContextManager[pa.RecordBatchReader]:
-        """Open the rows of `period` as a stream of record batches, every column in the type that the spec declares.
+        """Open the rows of `period` as a stream of record batches, every column in the type that its feature has.
 
         All batches are of one snapshot of the database.
 
@@ -58,11 +74,23 @@ class FeatureSource(Protocol):
         """
         ...
 
-    def count(self, spec: ModelSpec, period: Period) -> int:
+    def count(self, query: FeatureQuery, period: Period) -> int:
         """Return the number of rows that the query returns for `period`."""
         ...
 
-    def materialize(self, spec: ModelSpec, period: Period, connection: Connection, table: str) -> None:
+    def columns(self, query: FeatureQuery) -> dict[str, str]:
+        """Return the names of the query's columns with their types in SQL, in their order, without reading a row.
+
+        The types are written as SQLAlchemy writes them, in lower case, and without length or precision.
+
+        Raises
+        ------
+        SourceQueryError
+            When the query does not run.
+        """
+        ...
+
+    def materialize(self, query: FeatureQuery, period: Period, connection: Connection, table: str) -> None:
         """Write the query's rows of `period` into the new unlogged table `table` in Sluice's database.
 
         Parameters
@@ -89,7 +117,7 @@ class PostgresFeatureSource:
 
     def read(
         self,
-        spec: ModelSpec,
+        query: FeatureQuery,
         period: Period,
         *,
         labelled: bool,
@@ -97,46 +125,69 @@ class PostgresFeatureSource:
         keys: Sequence[str | int] | None = None,
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `FeatureSource.read`."""
-        conditions = [] if shard is None else [shard_condition(spec, shard)]
-        conditions += [] if keys is None else [keys_condition(spec, keys)]
-        query = rows_query(spec, period, labelled=labelled, only=" AND ".join(conditions) or None)
-        return self._open(spec, period, query)
+        conditions = [] if shard is None else [shard_condition(query, shard)]
+        conditions += [] if keys is None else [keys_condition(query, keys)]
+        statement = rows_query(query, period, labelled=labelled, only=" AND ".join(conditions) or None)
+        return self._open(query, period, statement)
 
-    def count(self, spec: ModelSpec, period: Period) -> int:
+    def count(self, query: FeatureQuery, period: Period) -> int:
         """See `FeatureSource.count`."""
-        query = f"SELECT count(*) AS rows FROM (\n{bound_query(spec, period)}\n) AS q"  # noqa: S608  # the model's own query
-        with self._open(spec, period, query) as counted:
+        statement = f"SELECT count(*) AS rows FROM (\n{bound_query(query, period)}\n) AS q"  # noqa: S608  # the model's own query
+        with self._open(query, period, statement) as counted:
             return int(counted.read_all().column("rows")[0].as_py())
 
     @contextlib.contextmanager
-    def _open(self, spec: ModelSpec, period: Period, query: str) -> Iterator[pa.RecordBatchReader]:
-        what = f"model '{spec.name}', rows from {period}"
+    def _open(self, query: FeatureQuery, period: Period, statement: str) -> Iterator[pa.RecordBatchReader]:
+        what = f"model '{query.model}', rows from {period}"
         with contextlib.ExitStack() as opened:
             with source_errors(what):
-                rows = opened.enter_context(open_rows(self._url, query))
+                rows = opened.enter_context(open_rows(self._url, statement))
             # Only reading is translated: an OSError of the caller, such as a full disk, is not the database's.
             yield translated_stream(rows, what)
 
-    def materialize(self, spec: ModelSpec, period: Period, connection: Connection, table: str) -> None:
+    def columns(self, query: FeatureQuery) -> dict[str, str]:
+        """See `FeatureSource.columns`."""
+        # With LIMIT 0 the server plans the query, and reads nothing.
+        statement = f"SELECT * FROM (\n{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"  # noqa: S608  # the model's own query
+        try:
+            with psycopg.connect(libpq_url(self._url)) as connection:
+                connection.execute(SESSION_STATEMENT)
+                found = connection.execute(statement.encode()).description or []
+                types = {column.type_code for column in found}
+                names: dict[int, str] = dict(connection.execute(_TYPE_NAMES, [list(types)]).fetchall())
+        except psycopg.Error as error:
+            if not is_transient(error.sqlstate):
+                raise SourceQueryError(query.model, _first_line(error)) from error
+            raise DatabaseError(
+                f"the columns of features.sql of model '{query.model}' were not read: the database failed: "
+                f"{_first_line(error)}. Check that it is running, and try again."
+            ) from error
+        return {column.name: names[column.type_code] for column in found}
+
+    def materialize(self, query: FeatureQuery, period: Period, connection: Connection, table: str) -> None:
         """See `FeatureSource.materialize`."""
         # Unlogged: it is not needed after a crash, and is written in half the time.
-        connection.execute(
-            text(f"CREATE UNLOGGED TABLE {table} AS\n{spec.query}"),
-            {"period_start": period.start, "period_end": period.end},
+        # With no parameters, as it is read: a colon or a per cent sign of the query means nothing here.
+        connection.exec_driver_sql(
+            f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}", execution_options={"no_parameters": True}
         )
 
 
-def shard_condition(spec: ModelSpec, shard: Shard) -> str:
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shard_condition(query: FeatureQuery, shard: Shard) -> str:
     """Return the SQL condition for the rows of `shard`.
 
     It is the database's own rule for hash partitions, so that a staged shard can be attached as one without moving a
     row.
     """
-    key = f'"{spec.entity_key.column}"::{spec.entity_key.type}'
+    key = f'"{query.entity_key.column}"::{query.entity_key.type}'
     return f"satisfies_hash_partition('{shard.table}'::regclass, {shard.count}, {shard.number}, {key})"
 
 
-def keys_condition(spec: ModelSpec, keys: Sequence[str | int]) -> str:
+def keys_condition(query: FeatureQuery, keys: Sequence[str | int]) -> str:
     """Return the SQL condition for the rows of `keys`."""
-    key = spec.entity_key
+    key = query.entity_key
     return f'"{key.column}"::{key.type} IN ({", ".join(quote(each) for each in keys)})'

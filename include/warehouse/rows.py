@@ -6,16 +6,13 @@ ADBC reads a result by COPY in batches; docs/performance.md compares it with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Dialect, bindparam, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import UserDefinedType
-
 from include.records import Period
-from include.spec import ModelSpec
+from include.sessions import SESSION_STATEMENT, libpq_url
+from include.spec import FeatureQuery
+from include.spec.features_query import bind_period
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,32 +20,13 @@ if TYPE_CHECKING:
 BATCH_BYTES = 3 * 1024 * 1024
 
 
-class _Moment(UserDefinedType[datetime]):
-    """A time literal with its type, so that ``:period_start - interval '1 day'`` is a valid expression."""
-
-    cache_ok = True
-
-    def literal_processor(self, dialect: Dialect) -> Callable[[datetime], str]:  # noqa: ARG002  # SQLAlchemy's signature
-        """Return the function that writes a time as a literal."""
-        return lambda moment: f"TIMESTAMPTZ '{moment.isoformat()}'"
+def bound_query(query: FeatureQuery, period: Period) -> str:
+    """Return the statement of a ``features.sql`` with the period bound."""
+    return bind_period(query.text, period.start, period.end)
 
 
-def bound_query(spec: ModelSpec, period: Period) -> str:
-    """Return the text of the model's ``features.sql`` with the period bound.
-
-    The two values are times from a `Period`. SQLAlchemy writes them as literals, because the COPY that reads the rows
-    accepts no parameters.
-    """
-    moment = _Moment()
-    statement = text(spec.query).bindparams(
-        bindparam("period_start", period.start, type_=moment), bindparam("period_end", period.end, type_=moment)
-    )
-    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
-    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-
-
-def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | None = None) -> str:
-    """Return the query for a model's rows of a period, every column in the type that Sluice works with.
+def rows_query(query: FeatureQuery, period: Period, *, labelled: bool, only: str | None = None) -> str:
+    """Return the statement for a query's rows of a period, every column in the type that Sluice works with.
 
     Parameters
     ----------
@@ -58,20 +36,22 @@ def rows_query(spec: ModelSpec, period: Period, *, labelled: bool, only: str | N
     only : str, optional
         A condition in SQL, to score a part of the rows.
     """
-    key, target = spec.entity_key, spec.target.column
+    key, target = query.entity_key, query.target
     columns = [
         f'"{key.column}"::{key.type} AS "{key.column}"',
-        f'"{spec.event_time}"::timestamptz AS "{spec.event_time}"',
+        f'"{query.event_time}"::timestamptz AS "{query.event_time}"',
     ]
-    columns += [f'"{f.name}"::{f.sql_type} AS "{f.name}"' for f in spec.features]
+    columns += [f'"{f.name}"::{f.sql_type} AS "{f.name}"' for f in query.features]
     by_key = f'"{key.column}"' + (' COLLATE "C"' if key.type == "text" else "")
     if labelled:
-        columns.append(f'"{target}"::{"text" if spec.target.classes else "double precision"} AS "{target}"')
-        tail = f'WHERE "{target}" IS NOT NULL ORDER BY "{spec.event_time}", {by_key}'
+        assert target is not None  # noqa: S101  # the query of a declaration has one
+        label = f'"{target.column}"'
+        columns.append(f"{label}::{'text' if target.classes else 'double precision'} AS {label}")
+        tail = f'WHERE {label} IS NOT NULL ORDER BY "{query.event_time}", {by_key}'
     else:
         tail = f"WHERE {only}" if only else ""  # unordered: sorting millions of rows costs as much as scoring them
     # Every name is an identifier that ModelSpec has checked.
-    return f"SELECT {', '.join(columns)} FROM (\n{bound_query(spec, period)}\n) AS rows {tail}"  # noqa: S608
+    return f"SELECT {', '.join(columns)} FROM (\n{bound_query(query, period)}\n) AS rows {tail}"  # noqa: S608
 
 
 @contextlib.contextmanager
@@ -84,11 +64,11 @@ def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
     with (
-        adbc_driver_postgresql.connect(url) as database,
+        adbc_driver_postgresql.connect(libpq_url(url)) as database,
         AdbcConnection(database) as connection,
         AdbcStatement(connection) as statement,
     ):
-        statement.set_sql_query("SET timezone = 'UTC'")
+        statement.set_sql_query(SESSION_STATEMENT)
         statement.execute_update()
         statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         statement.set_sql_query(query)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, text
 
+from include.errors import SourceTableError
 from include.warehouse.sample_flights import FLIGHT_TABLES, LAST_DAY, SampleTable, open_file
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,13 @@ _COPY_BYTES = 1 << 20
 
 _IRIS = """sample_key text PRIMARY KEY, observed_at timestamptz NOT NULL, sepal_length float8 NOT NULL,
     sepal_width float8 NOT NULL, petal_length float8 NOT NULL, petal_width float8 NOT NULL, species text NOT NULL"""
+
+_RELATION = """
+    SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('source.' || :name)) AS kind,
+           EXISTS (SELECT FROM source.sample_load WHERE table_name = :name) AS loaded,
+           ARRAY(SELECT attname::text FROM pg_attribute
+                 WHERE attrelid = to_regclass('source.' || :name) AND attnum > 0 AND NOT attisdropped) AS columns
+"""
 
 _SKELETON = """row_key text PRIMARY KEY, observed_at timestamptz NOT NULL, amount float8,
     channel text NOT NULL, returning_customer boolean NOT NULL, outcome text"""
@@ -48,10 +56,16 @@ def load_samples(engine: Engine, *, dates: SampleDates, today: date) -> dict[str
     -------
     dict of str to int
         Rows by table, including tables that already existed.
+
+    Raises
+    ------
+    SourceTableError
+        When a relation with the name of a sample is not a sample's table; then nothing is loaded.
     """
     weeks = shift_weeks(today) if dates == "shifted" else 0
     rows = {}
     _prepare(engine)
+    _check_own(engine)
     for sample in FLIGHT_TABLES:
         rows[sample.name] = _load_once(engine, sample.name, weeks, partial(_copy_file, sample=sample, weeks=weeks))
     rows["iris"] = _load_once(engine, "iris", weeks, partial(_copy_iris, last=LAST_DAY + timedelta(weeks=weeks)))
@@ -77,19 +91,59 @@ def create_skeleton_table(engine: Engine, name: str, *, today: date | None = Non
     Returns
     -------
     int
-        The number of rows. An existing table is not changed.
+        The number of rows.
+
+    Raises
+    ------
+    SourceTableError
+        When there is a table or view of this name; it is not changed.
     """
     last = today or datetime.now(UTC).date()
     table = f'source."{name}"'
     _prepare(engine)
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOAD_LOCK})
-        if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
-            connection.execute(text(f"CREATE TABLE {table} ({_SKELETON})"))
-            connection.execute(text(f"CREATE INDEX ON {table} (observed_at)"))
-            connection.execute(text(f"COMMENT ON TABLE {table} IS 'Synthetic rows of the skeleton model {name}'"))
-            _copy_rows(connection, table, _skeleton_rows(last))
+        _check_new(connection, name)
+        connection.execute(text(f"CREATE TABLE {table} ({_SKELETON})"))
+        connection.execute(text(f"CREATE INDEX ON {table} (observed_at)"))
+        connection.execute(text(f"COMMENT ON TABLE {table} IS 'Synthetic rows of the skeleton model {name}'"))
+        _copy_rows(connection, table, _skeleton_rows(last))
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608 (identifier)
+
+
+def check_new_table(engine: Engine, name: str) -> None:
+    """Raise SourceTableError when ``source.<name>`` exists."""
+    with engine.connect() as connection:
+        _check_new(connection, name)
+
+
+def _check_new(connection: Connection, name: str) -> None:
+    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": f'source."{name}"'}) is not None:
+        raise SourceTableError(
+            f"source.{name}: expected no table or view of this name, since the new model's sample rows go there; found "
+            f"one. Nothing was changed. Choose another name for the model, or drop or rename source.{name}."
+        )
+
+
+def _check_own(engine: Engine) -> None:
+    """Check before any sample is loaded that no relation of the user has the name of one."""
+    definitions = {sample.name: sample.columns for sample in FLIGHT_TABLES} | {"iris": _IRIS}
+    with engine.connect() as connection:
+        foreign = [name for name, columns in definitions.items() if not _own_or_none(connection, name, columns)]
+    if foreign:
+        names = ", ".join(f"source.{name}" for name in foreign)
+        raise SourceTableError(
+            f"the sample tables: expected that {names} do not exist, or are tables of `sluice load-samples`; found "
+            "others. Nothing was changed. Rename or drop them, or load the samples into another database "
+            "(SLUICE_DATABASE_URL)."
+        )
+
+
+def _own_or_none(connection: Connection, name: str, columns: str) -> bool:
+    """Return whether the relation is missing, or is a table that was loaded as a sample and has its columns."""
+    found = connection.execute(text(_RELATION), {"name": name}).one()
+    declared = {definition.split()[0] for definition in columns.split(",")}
+    return found.kind is None or (found.kind == "r" and found.loaded and declared <= set(found.columns))
 
 
 def _prepare(engine: Engine) -> None:

@@ -80,7 +80,7 @@ def _as_reader(engine: Engine) -> Engine:
 
 def _session(options: str) -> dict[str, Any]:
     return {
-        "options": f"-c timezone=UTC {options}",
+        "options": options,
         "connect_timeout": 2,
         "application_name": "sluice service",
         **_TCP,

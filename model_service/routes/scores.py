@@ -170,4 +170,10 @@ def _not_found(read: Callable[..., Any], model: str, key: Key) -> ScoreNotFoundE
 
 
 def _kind(served: ServedModel) -> KeyKind:
-    return served.spec.entity_key.type if served.spec else served.require_loaded().scorer.signature.entity_key.type
+    """Return the type of the keys in the score table: that of the version that scores, whatever is declared now.
+
+    Without a loaded version it is the declared one, so that look-ups need no model in memory.
+    """
+    if served.current is None and served.spec is not None:
+        return served.spec.entity_key.type
+    return served.require_loaded().scorer.signature.entity_key.type

@@ -50,8 +50,9 @@ SCORE = """\
 {properties}
 
 ## What a run does
-1. **validate**: checks the partition against the data contract. If a check fails, the run stops; published rows stay.
-2. **plan**: chooses the version that scores, and the number of shards: one for every {shard_rows:,} rows.
+1. **validate**: chooses the version that scores, and checks the partition, read by the version's own query, against the
+   data contract. If a check fails, the run stops; published rows stay.
+2. **plan**: chooses the number of shards: one for every {shard_rows:,} rows.
 3. **score**: one mapped task for each shard reads, scores and writes its rows into a staging table.
 4. **publish**: the shards must hold the validated rows, each key once, with scores within the bounds ({bounds}).
    Then one transaction makes them the partition that analysts read, with its row in
@@ -60,7 +61,8 @@ SCORE = """\
 
 A newer run for the same partition replaces an older one, which fails as *fenced*.
 
-A partition is one interval of the schedule `{schedule}` (UTC). Running it again gives the same rows once.
+A partition is one interval of the schedule `{schedule}` ({timezone}){delay}. Running it again gives the same rows once.
+A run of any other interval is refused.
 
 ## The past
 *Trigger, Backfill* in this UI, or
@@ -142,6 +144,8 @@ def score_page(spec: ModelSpec) -> str:
         description=spec.description,
         properties=_properties(spec, spec.score_schedule),
         schedule=spec.score_schedule or "none: manual runs only, one whole day each",
+        timezone=spec.score_timezone,
+        delay=f", scored {_length(spec.score_delay.total_seconds())} after its end" if spec.score_delay else "",
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,

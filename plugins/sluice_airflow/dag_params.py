@@ -9,9 +9,9 @@ SCORE = {
         None,
         type=["null", "string"],
         title="Partition",
-        description="The partition to score: a day such as 2026-01-31 or, for schedules of less than a day, a time "
-        "such as 2026-01-31T15:00 (UTC). Default: the last complete partition. Only for manual runs: scheduled and "
-        "backfilled runs score their own interval.",
+        description="The partition to score: a day of the model's time zone such as 2026-01-31 or, for schedules of "
+        "less than a day, a time such as 2026-01-31T15:00 (UTC). Default: the last complete partition. Only for manual "
+        "runs: scheduled and backfilled runs score their own interval.",
     ),
     "model_version": Param(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -29,15 +29,28 @@ def partition_of(spec: ModelSpec, dag_run: Any, text: str | None) -> Period:
     """Return the partition that a run scores.
 
     For a scheduled or backfilled run this is its data interval. For a manual run it is the partition that `text` names
-    by a day or a time; without it, the last complete partition.
+    by a day or a time; without it, the interval that the person gave, or the last complete partition.
+
+    Raises
+    ------
+    SluiceError
+        When the interval is empty. Whether it is one partition is checked by the step `validate`.
     """
-    from include.schedule import last_partition, parse_partition
+    from include.schedule import last_partition, parse_partition, period_of_interval
 
     if text and dag_run.run_type == "manual":
-        return parse_partition(spec.score_schedule, text)
+        return parse_partition(spec.score_schedule, text, timezone=spec.score_timezone)
     if dag_run.data_interval_start is not None:
-        return Period(start=dag_run.data_interval_start.astimezone(UTC), end=dag_run.data_interval_end.astimezone(UTC))
-    return last_partition(spec.score_schedule, dag_run.run_after)
+        return period_of_interval(dag_run.data_interval_start, dag_run.data_interval_end)
+    return last_partition(spec.score_schedule, dag_run.run_after, timezone=spec.score_timezone)
+
+
+def is_due(dag_run: Any, delay: timedelta, now: datetime) -> bool:
+    """Return whether a run may score: a scheduled one when its interval ended `delay` ago, any other at once."""
+    if dag_run.run_type != "scheduled" or dag_run.data_interval_end is None:
+        return True
+    due: datetime = dag_run.data_interval_end + delay
+    return now >= due
 
 
 def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, Any]:

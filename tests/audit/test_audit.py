@@ -31,9 +31,9 @@ def test_a_whole_version_passes_every_check(life: Life) -> None:
     found = checks(life)
     assert failed(life) == set()
     assert set(found) == {
-        "ledger", "manifest", "signature", "artifact", "golden rows", "evidence", "promotion 1", "promotion 3",
+        "ledger", "manifest", "signature", "artifact", "golden rows", "evidence", "query", "promotion 1", "promotion 3",
         *(f"file {name}" for name in (
-            "card.html", "evidence.json", "golden.json", "model.joblib", "model.onnx", "signature.json"
+            "card.html", "evidence.json", "features.sql", "golden.json", "model.joblib", "model.onnx", "signature.json"
         )),
     }  # fmt: skip
     assert life.resources.artifacts.keys.signer().key_id in found["signature"].sentence
@@ -42,13 +42,13 @@ def test_a_whole_version_passes_every_check(life: Life) -> None:
 def test_a_changed_file_is_named_and_the_rest_is_still_checked(life: Life) -> None:
     with life.tampered(1) as folder:
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"x")
-        assert failed(life) == {"file model.onnx", "artifact", "golden rows", "evidence"}
+        assert failed(life) == {"file model.onnx", "artifact", "golden rows", "evidence", "query"}
     with life.tampered(1) as folder:
         (folder / "extra").write_text("x")
-        assert failed(life) == {"artifact", "golden rows", "evidence"}
+        assert failed(life) == {"artifact", "golden rows", "evidence", "query"}
     with life.tampered(1) as folder:
         (folder / "manifest.sig").unlink()
-        assert failed(life) == {"signature", "artifact", "golden rows", "evidence"}
+        assert failed(life) == {"signature", "artifact", "golden rows", "evidence", "query"}
     with life.tampered(1) as folder:
         shutil.rmtree(folder)
         shutil.copytree(Path(life.resources.artifacts.locate(life.spec.name, 2)), folder)
@@ -56,7 +56,7 @@ def test_a_changed_file_is_named_and_the_rest_is_still_checked(life: Life) -> No
     with life.tampered(1) as folder:
         shutil.rmtree(folder)
         folder.mkdir()
-        assert failed(life) == {"manifest", "signature", "artifact", "golden rows", "evidence"}
+        assert failed(life) == {"manifest", "signature", "artifact", "golden rows", "evidence", "query"}
 
 
 def test_a_version_that_was_never_registered_is_an_error(life: Life) -> None:
@@ -77,7 +77,7 @@ def test_evidence_that_was_changed_and_signed_anew_does_not_match_the_ledger(lif
         content = manifest.model_copy(update={"files": files, "sizes": sizes}).to_json()
         (folder / "manifest.json").write_bytes(content)
         (folder / "manifest.sig").write_bytes(store.keys.signer().sign(content))
-        assert failed(life) == {"manifest", "artifact", "golden rows", "evidence"}
+        assert failed(life) == {"manifest", "artifact", "golden rows", "evidence", "query"}
 
 
 def test_a_version_without_evidence_and_signature_fails_both_checks(life: Life, tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_a_version_without_evidence_and_signature_fails_both_checks(life: Life, 
         found = pipeline.verify_version("letters", 1, life.resources)
         return {check.name: check.sentence for check in found if not check.passed}
 
-    assert set(failures()) == {"golden rows", "evidence"}
+    assert set(failures()) == {"golden rows", "evidence", "query"}
     assert failures()["evidence"].startswith("evidence.json: expected the evidence of the version's gates")
     (Path(store.locate("letters", 1)) / "manifest.sig").unlink()
-    assert set(failures()) == {"signature", "artifact", "golden rows", "evidence"}
+    assert set(failures()) == {"signature", "artifact", "golden rows", "evidence", "query"}
 
 
 # -- the story of a promotion ----------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_promotion_is_explained_from_who_to_what(life: Life, monkeypatch, caps
     assert "because: worse on Mondays" in said
 
     assert main(["verify", "parcels", "1"]) == 0
-    assert "parcels version 1: all 14 checks passed" in capsys.readouterr().out
+    assert "parcels version 1: all 16 checks passed" in capsys.readouterr().out
     with life.tampered(1) as folder:
         (folder / "card.html").write_text("nicer figures")
         assert main(["verify", "parcels", "1"]) == 1

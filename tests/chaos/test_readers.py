@@ -74,7 +74,7 @@ def test_partitions_of_several_models_and_a_snapshot_at_once_know_no_deadlock(ha
         period = Period(start=days[0].start, end=days[-1].end)
         try:
             for _ in range(10):
-                with open_rows(harness.url, rows_query(harness.spec, period, labelled=False)) as rows:
+                with open_rows(harness.url, rows_query(harness.spec.query, period, labelled=False)) as rows:
                     rows.read_all()
         except BaseException as error:  # noqa: BLE001  # the test shows it
             failures.append(error)

@@ -71,6 +71,14 @@ def test_new_overwrites_nothing(sluice) -> None:
     assert "parcels" in complained
 
 
+def test_new_leaves_a_table_of_that_name_alone_and_writes_no_folder(sluice, tmp_path) -> None:
+    assert sluice("psql", "-c", "CREATE VIEW source.churn AS SELECT 7 AS mine")[0] == 0
+    code, _, complained = sluice("new", "churn")
+    assert code == 1
+    assert "source.churn: expected no table or view of this name" in complained
+    assert not (tmp_path / "models" / "churn").exists()
+
+
 def test_a_broken_spec_is_told_and_hides_no_other(sluice, tmp_path) -> None:
     folder = tmp_path / "models" / "broken"
     folder.mkdir()

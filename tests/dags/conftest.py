@@ -54,7 +54,7 @@ SPEC = ModelSpec(
     score_schedule="0 0 * * *",
     tags=("tiny",),
     alert_channels=("tests",),
-    shadow={shadow},
+    shadow={shadow},{more}
 )
 '''
 QUERY = """\
@@ -65,11 +65,15 @@ EASY = 'MetricThreshold(metric="roc_auc", minimum=0.6), MinimumLabels(rows=10)'
 IMPOSSIBLE = "MinimumLabels(rows=1_000_000)"
 
 
-def write_model(models_dir: Path, name: str, *, gate: str = EASY, high: float = 100, shadow: str = "None") -> Path:
+def write_model(
+    models_dir: Path, name: str, *, gate: str = EASY, high: float = 100, shadow: str = "None", more: str = ""
+) -> Path:
     """Write the folder of a model, and return it."""
     folder = models_dir / name
     folder.mkdir(parents=True)
-    (folder / "spec.py").write_text(SPEC.format(name=name, gate=gate, high=high, shadow=shadow), encoding="utf-8")
+    (folder / "spec.py").write_text(
+        SPEC.format(name=name, gate=gate, high=high, shadow=shadow, more=more), encoding="utf-8"
+    )
     (folder / "features.sql").write_text(QUERY.format(name=name), encoding="utf-8")
     return folder
 

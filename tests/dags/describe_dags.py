@@ -27,6 +27,7 @@ def described(dag: Any) -> dict[str, Any]:
         "paused": dag.is_paused_upon_creation,
         "schedule": getattr(dag.timetable, "expression", None),
         "timetable": type(dag.timetable).__name__,
+        "timezone": str(getattr(dag.timetable, "timezone", None)),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "tasks": {each.task_id: described_task(each) for each in dag.tasks},
     }

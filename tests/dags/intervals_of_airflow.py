@@ -11,10 +11,10 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import instance
 
 
-def main(asked: list[tuple[str, str]]) -> None:
+def main(asked: list[tuple[str, str, str]]) -> None:
     found = []
-    for schedule, moment in asked:
-        timetable, at = CronDataIntervalTimetable(schedule, timezone="UTC"), instance(datetime.fromisoformat(moment))
+    for schedule, zone, moment in asked:
+        timetable, at = CronDataIntervalTimetable(schedule, timezone=zone), instance(datetime.fromisoformat(moment))
         last = timetable.infer_manual_data_interval(run_after=at)
         following = timetable.next_dagrun_info(
             last_automated_data_interval=None, restriction=TimeRestriction(earliest=at, latest=None, catchup=True)

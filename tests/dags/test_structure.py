@@ -52,6 +52,20 @@ def test_a_declared_shadow_scores_partitions_and_sampled_requests(
     assert (tasks["score_apple"], tasks["score_pear"]) == ({*SCORE}, {*SCORE, "shadow"})
 
 
+def test_days_of_a_time_zone_are_scored_at_a_later_hour(
+    parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
+) -> None:
+    declare(tmp_path, "apple", more='\nscore_timezone="Europe/Berlin", score_delay=timedelta(hours=30),')
+    result = parse(tmp_path)
+    assert result["errors"] == {}
+    dag = result["dags"]["score_apple"]
+    assert {name: task["downstream"] for name, task in dag["tasks"].items()} == {**SCORE, "wait": ["validate"]}
+    assert (dag["schedule"], dag["timezone"]) == ("0 0 * * *", "Europe/Berlin")
+    assert dag["dagrun_timeout"] > 30 * 3600 + dag["tasks"]["validate"]["timeout"]
+    assert "`0 0 * * *` (Europe/Berlin), scored 30 hours after its end" in dag["doc"]
+    assert "wait" not in result["dags"]["retrain_apple"]["tasks"]
+
+
 @pytest.mark.parametrize("dag_id", EXPECTED)
 def test_every_dag_is_limited_documented_tagged_and_on_from_the_start(parsed: dict[str, Any], dag_id: str) -> None:
     dag = parsed["dags"][dag_id]

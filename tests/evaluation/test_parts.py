@@ -178,8 +178,11 @@ def test_a_feature_of_one_value_or_of_none_is_constant() -> None:
 
 def test_a_feature_that_depends_on_which_period_was_asked_for_is_named_with_its_share() -> None:
     table, *_ = rows(count=400)
+    table = table.append_column("at", pa.array(range(400), pa.timestamp("us", "UTC")))
     last = table.slice(300)
     assert serving_skew(SIGNATURE, table, last) == {}
+    same = table.set_column(0, "key", pa.array(["one key on many days"] * 400))
+    assert serving_skew(SIGNATURE, same, same.slice(300)) == {}
     sizes = last.column("size").to_pylist()
     other = last.set_column(1, "size", pa.array([0.5 if i % 4 == 0 else each for i, each in enumerate(sizes)]))
     assert serving_skew(SIGNATURE, table, other) == {"size": pytest.approx(0.25)}

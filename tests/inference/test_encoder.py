@@ -181,9 +181,16 @@ def permitted(feature: Feature, value: Any) -> bool:
         return isinstance(value, str) and (value in feature.categories or feature.handle_unknown == "ignore")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    largest = float(np.finfo(np.float32).max)
-    low, high = (feature.minimum, feature.maximum) if feature.out_of_range == "error" else (-largest, largest)
-    return low <= value <= high
+    with np.errstate(over="ignore"):
+        seen, low, high = (np.float32(each) for each in (_double(value), feature.minimum, feature.maximum))
+    return bool(np.isfinite(seen) and (feature.out_of_range == "ignore" or low <= seen <= high))
+
+
+def _double(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 @given(features, values)

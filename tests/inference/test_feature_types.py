@@ -152,5 +152,5 @@ def test_the_tensor_types_that_are_shown_are_accepted(feature: Feature) -> None:
 @pytest.mark.parametrize("feature", FEATURES, ids=str)
 def test_what_is_read_from_the_database_may_be_what_it_is_cast_to(feature: Feature) -> None:
     assert feature.sql_type in feature.sql_types
-    nulls = [each for each in feature_type(feature).column_checks() if each.rule == "no null"]
+    nulls = [each for each in feature_type(feature).column_checks(feature.sql_type) if each.rule == "no null"]
     assert len(nulls) == (0 if feature.nullable else 1)

@@ -44,7 +44,7 @@ def client(settled: Any) -> Any:
         connection.execute(
             text(
                 "INSERT INTO sluice.partition_publication"
-                " VALUES ('iris', :start, :end, 1, 'd', 1, 'r', 'run', 1, :end, 'champion', 1, 2)"
+                " VALUES ('iris', :start, :end, 1, 'd', 'q', 1, 'r', 'run', 1, :end, 'champion', 1, 2)"
             ),
             {"start": DAY_2, "end": datetime(2013, 1, 3, tzinfo=UTC)},
         )

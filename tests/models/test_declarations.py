@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.errors import SpecError, UnknownModelError
 from include.models import declared_models, read_spec
+from include.models.skeleton import write_skeleton
 from include.schedule import partition_containing
 from include.spec.base import Cron
 from tests.builders import QUERY, SPEC, declare_model
@@ -50,6 +51,35 @@ def test_a_fault_names_file_field_and_what_was_expected(tmp_path: Path, replaced
     assert caught.value.file == tmp_path / "parcels" / "spec.py"
     assert field in caught.value.field
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("shop_latest", "shop"), ("shop_shadow", "shop"), ("shop_p20260131_0000", "shop"),
+        ("shop_p20260131_0000_s3", "shop"), ("shop_p20260131_0000_a12_s3", "shop"), ("a_latest_latest", "a_latest"),
+    ],
+)  # fmt: skip
+def test_a_name_that_a_relation_of_another_model_has_is_refused(tmp_path: Path, name: str, of: str) -> None:
+    with pytest.raises(SpecError, match=f"could be a view or table of the model '{of}'"):
+        declare_model(tmp_path, name)
+    with pytest.raises(SpecError, match=f"could be a view or table of the model '{of}'"):
+        write_skeleton(tmp_path / "new", name)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["latest", "shadow", "shop_latest_2", "shop_p2026_0000", "p20260131_0000", "latest_shop"]
+)
+def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
+    assert declare_model(tmp_path, name).name == name
+
+
+@pytest.mark.parametrize("column", ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
+def test_a_system_column_of_postgresql_is_refused(tmp_path: Path, column: str) -> None:
+    for used in ("weight", "parcel_id", "sent_at", "outcome"):
+        with pytest.raises(SpecError, match=f"PostgreSQL has a system column {column}"):
+            declare_model(tmp_path, spec=SPEC.replace(f'"{used}"', f'"{column}"'))
 
 
 def test_a_query_that_does_not_bind_the_period_is_named(tmp_path: Path) -> None:

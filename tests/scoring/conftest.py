@@ -49,6 +49,7 @@ def small_scorer(spec: ModelSpec) -> Scorer:
         event_time=spec.event_time,
         features=spec.features,
         classes=spec.target.classes,
+        target=spec.target.column,
     )
     return Scorer(onnx.ModelProto.SerializeToString(model), signature)
 
@@ -82,7 +83,7 @@ class Harness:
     ) -> ScorePlan:
         return scoring.plan(
             self.engine, self.spec, period, rows=rows, run_id=run_id, version=version, artifact_digest="a",
-            mode=mode,
+            query_digest="q", mode=mode,
         )  # fmt: skip
 
     def stage(self, plan: ScorePlan, shard: int = 0, try_number: int = 1) -> StagedShard:
@@ -92,7 +93,7 @@ class Harness:
             self.spec,
             plan,
             shard,
-            lambda: source.read(self.spec, plan.period, labelled=False, shard=part),
+            lambda: source.read(self.spec.query, plan.period, labelled=False, shard=part),
             small_scorer(self.spec),
             try_number,
         )

@@ -27,7 +27,7 @@ def stage_after(harness: Harness, plan: ScorePlan, happens) -> StagedShard:
 
     @contextlib.contextmanager
     def opened() -> Iterator[Iterator[pa.RecordBatch]]:
-        with open_rows(harness.url, rows_query(harness.spec, plan.period, labelled=False)) as rows:
+        with open_rows(harness.url, rows_query(harness.spec.query, plan.period, labelled=False)) as rows:
             whole = rows.read_all().to_batches()[0]
 
             def halves() -> Iterator[pa.RecordBatch]:

@@ -27,7 +27,7 @@ from include.resources import Resources
 from include.scoring.online_parity import distance, ulps
 from include.settings import REPOSITORY, child_environment
 from include.spec import ModelSpec
-from tests.builders import TODAY, declare_model, load_parcels
+from tests.builders import QUERY, SPEC, TODAY, declare_model, load_parcels
 
 DAY = Period.of_day(date(2026, 2, 20))
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -154,6 +154,30 @@ def test_a_published_partition_is_what_the_service_answers_and_a_false_bit_is_fo
             "and is within what was declared"
         )
     assert checks(resources) == [("equal", 40, 0, True), ("differs", 40, 1, True), ("equal", 40, 1, True)]
+
+
+@pytest.mark.slow
+def test_batch_and_service_agree_by_name_when_the_declaration_has_other_names_and_another_order(
+    trained: Callable[..., ModelSpec], resources: Resources
+) -> None:
+    trained()
+    changed = SPEC.replace('("on_time", "late")', '("late", "on_time")').replace('name="weight"', 'name="mass"')
+    spec = declare_model(resources.settings.models_dir, spec=changed, query=QUERY.replace("weight", "weight AS mass"))
+    published = score(spec, "run", resources)
+    with resources.engine.connect() as connection:
+        query = "SELECT entity_key, p_on_time, p_late, predicted_label FROM scores.parcels ORDER BY p_late DESC LIMIT 1"
+        key, on_time, late, label = connection.execute(text(query)).one()
+        query = "SELECT weight, distance, carrier, fragile FROM source.parcels WHERE parcel_id = :key"
+        row = dict(connection.execute(text(query), {"key": key}).mappings().one())
+    with running_service(resources):
+        assert pipeline.check_online_parity(spec, published, resources).verdict == "equal"
+        address = f"http://127.0.0.1:{resources.settings.service_port}/v1/models/parcels"
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            looked_up = client.get(f"{address}/scores/{key}").json()["prediction"]
+            predicted = client.post(f"{address}/predict", json={"features": [row]}).json()["predictions"][0]
+    for answer in (looked_up, predicted):
+        assert answer["probabilities"] == {"on_time": on_time, "late": late}
+        assert answer["label"] == label == "late"
 
 
 @pytest.mark.slow

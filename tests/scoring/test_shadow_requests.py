@@ -28,7 +28,7 @@ from include.registry import read_divergences
 from include.resources import Resources
 from include.scoring.sample import MIN_ROWS
 from include.spec import ModelSpec, Shadow
-from tests.builders import TODAY
+from tests.builders import QUERY, TODAY, declare_model
 from tests.scoring.conftest import train_version
 
 NAMES = ("weight", "distance", "carrier", "fragile")
@@ -223,7 +223,8 @@ def test_rows_that_the_challenger_refuses_are_counted_and_refuse_its_promotion(
 def test_a_challenger_may_need_less_than_the_champion_is_asked_and_not_more(
     rivals: ModelSpec, resources: Resources, rows: list[Row]
 ) -> None:
-    fewer = rivals.model_copy(update={"features": rivals.features[:3]})
+    declared = declare_model(resources.settings.home / "models", query=QUERY.replace("fragile, ", ""))
+    fewer = declared.model_copy(update={"features": rivals.features[:3]})
     train_version(fewer, "fewer", resources)
     pipeline.set_challenger("parcels", 3, "ann", resources)
     log(resources, rows[:MIN_ROWS])

@@ -64,7 +64,7 @@ def test_a_negative_distance_is_out_of_range(check: Callable[..., ValidationRepo
     assert failure.expectation == "expect_column_values_to_be_between"
     assert failure.column == "distance"
     assert failure.failing_count == len(failure.offending_keys) == 2
-    assert failure.sentence.startswith("column 'distance': expected 1 to 6,000 (miles); found 2 of")
+    assert failure.sentence.startswith("column 'distance': expected a number from 1 to 6000 (miles); found 2 of")
     assert report.docs_path is not None
     page = Path(report.docs_path).read_text()
     assert "expect_column_values_to_be_between" in page

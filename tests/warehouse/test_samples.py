@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from include.errors import SourceTableError
 from include.warehouse import open_engine
 from include.warehouse.samples import create_skeleton_table, load_samples, shift_weeks
 
@@ -95,11 +96,45 @@ def test_the_shift_is_the_fewest_whole_weeks_that_reach_today() -> None:
         assert today <= last < today + timedelta(days=7)
 
 
+OTHERS = {
+    "weather": "CREATE TABLE source.weather AS SELECT 1 AS temp",
+    "iris": "CREATE VIEW source.iris AS SELECT 1 AS temp",
+    "flights": "CREATE TABLE source.flights (flight_key text) PARTITION BY LIST (flight_key)",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_sample_is_loaded_where_one_table_of_that_name_is_somebody_s(engine: Engine, name: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS source"))
+        connection.execute(text(OTHERS[name]))
+    with pytest.raises(SourceTableError, match=rf"expected that source\.{name} do not exist, or are tables of"):
+        load_samples(engine, dates="true", today=TODAY)
+    relations = (
+        "SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = 'source'::regnamespace AND relkind <> 'i'"
+    )
+    assert set(str(one(engine, relations)[0]).split()) == {name, "sample_load"}
+
+
+def test_a_table_in_the_place_of_a_loaded_one_is_not_emptied(engine: Engine) -> None:
+    load_samples(engine, dates="true", today=TODAY)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE source.iris"))
+        connection.execute(text("CREATE TABLE source.iris AS SELECT 7 AS mine"))
+    with pytest.raises(SourceTableError, match=r"source\.iris"):
+        load_samples(engine, dates="shifted", today=TODAY)
+    assert one(engine, "SELECT mine FROM source.iris") == (7,)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE source.iris"))
+    assert load_samples(engine, dates="true", today=TODAY) == COUNTS
+
+
 def test_the_skeletons_table_is_made_once_and_always_the_same(engine: Engine) -> None:
     assert create_skeleton_table(engine, "churn", today=TODAY) == 2000
     digest = "SELECT md5(string_agg(churn::text, '' ORDER BY row_key)) FROM source.churn"
     before = one(engine, digest)
-    assert create_skeleton_table(engine, "churn", today=TODAY + timedelta(days=1)) == 2000
+    with pytest.raises(SourceTableError, match=r"source\.churn: expected no table or view of this name"):
+        create_skeleton_table(engine, "churn", today=TODAY + timedelta(days=1))
     assert one(engine, digest) == before
     first, last = one(engine, "SELECT min(observed_at), max(observed_at) FROM source.churn")
     assert first == datetime(2026, 8, 26, tzinfo=UTC)

@@ -135,8 +135,8 @@ class FeatureType(ABC, Generic[F]):
 
     # Data: contract, training, evaluation
 
-    def column_checks(self) -> Iterator[Check]:
-        """Yield the data contract's checks of the feature's column."""
+    def column_checks(self, column_type: str) -> Iterator[Check]:  # noqa: ARG002  # numbers use it
+        """Yield the data contract's checks of the feature's column, which has the PostgreSQL type `column_type`."""
         if not self.feature.nullable:
             yield not_null(self.feature.name)
 
@@ -146,6 +146,16 @@ class FeatureType(ABC, Generic[F]):
 
     def check_learned(self) -> None:
         """Insist that a signature's feature holds what `learn` gives, or raise ValueError."""
+
+    def changed_meaning(self, declared: F) -> str | None:  # noqa: ARG002  # types that say what values mean use it
+        """Compare what a signature's feature means with what is declared of the same column.
+
+        Returns
+        -------
+        str or None
+            The difference, to be read after the feature's name; None: the same values mean the same.
+        """
+        return None
 
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float] | None:  # noqa: ARG002  # see `learn`
         """Return how many distinct values there are, how many in single precision, and the median; None: no numbers."""

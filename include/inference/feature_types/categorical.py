@@ -120,10 +120,10 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         if not self.rejects_unknown:
             yield "an unknown category", NO_CATEGORY
 
-    def column_checks(self) -> Iterator[Check]:
+    def column_checks(self, column_type: str) -> Iterator[Check]:
         """Yield the checks of nulls and, where no other is accepted, of the declared categories."""
         feature = self.feature
-        yield from super().column_checks()
+        yield from super().column_checks(column_type)
         if feature.categories and self.rejects_unknown:
             yield in_set(feature.name, feature.categories)
 
@@ -132,6 +132,17 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         feature = self.feature
         found = feature.categories or train.unique().drop_null().to_pylist()
         return feature.model_copy(update={"categories": tuple(sorted(set(found)))})
+
+    def changed_meaning(self, declared: Categorical) -> str | None:
+        """Compare the dictionary with the declared categories: some gone and some new are the same ones renamed.
+
+        Categories that were only added are unknown ones, and those that were only removed no longer occur.
+        """
+        ours, other = set(self.feature.categories), set(declared.categories)
+        gone, new = sorted(ours - other), sorted(other - ours)
+        if not (declared.categories and gone and new):
+            return None
+        return f"has the categories {_some(gone)}, and {_some(new)} are declared instead"
 
     def check_learned(self) -> None:
         """Insist on a sorted dictionary without duplicates."""
@@ -143,6 +154,11 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         """Cut into the categories; missing and unknown are one part."""
         feature = self.feature
         return column.astype(np.intp) + 1, ["missing or unknown", *feature.categories]
+
+
+def _some(categories: list[str]) -> str:
+    more = f" and {len(categories) - _LISTED} more" if len(categories) > _LISTED else ""
+    return ", ".join(repr(category) for category in categories[:_LISTED]) + more
 
 
 def _one_of(categories: tuple[str, ...]) -> str:

@@ -24,6 +24,7 @@ from include.inference.feature_types.base import (
 from include.inference.feature_types.column_checks import Check, in_range
 from include.inference.tensor_types import NUMBER_TYPES
 from include.spec import Numeric
+from include.spec.features import number_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,17 +41,19 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
         super().__init__(feature)
         self.open_ended = feature.out_of_range == "ignore"
         # Beyond the largest single-precision number lies infinity, which no estimator was trained on.
-        self.block_bounds: tuple[float, float] = (
+        self.declared_bounds: tuple[float, float] = (
             (-MAX_FLOAT32, MAX_FLOAT32)
             if self.open_ended
             else (max(feature.minimum, -MAX_FLOAT32), min(feature.maximum, MAX_FLOAT32))
         )
+        low, high = self.declared_bounds
+        self.block_bounds: tuple[float, float] = (-_greatest_of(-low), _greatest_of(high))
 
     @property
     def expected(self) -> str:
         """What a value may be."""
         feature = self.feature
-        bounds = "" if self.open_ended else f" from {feature.minimum:g} to {feature.maximum:g}"
+        bounds = "" if self.open_ended else f" from {number_text(feature.minimum)} to {number_text(feature.maximum)}"
         return f"a number{bounds} ({feature.unit})" + (", or null" if feature.nullable else "")
 
     def value_encoder(self) -> EncodeValue:
@@ -60,9 +63,17 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
 
         def encode(value: Any) -> float:
             kind = type(value)
-            if (kind is float or kind is int) and low <= value <= high:  # NaN compares false
-                return float(value)
-            if value is None and missing:
+            if kind is float:
+                if low <= value <= high:  # NaN compares false
+                    return value  # type: ignore[no-any-return]  # it is a float
+            elif kind is int:
+                try:
+                    number = float(value)
+                except OverflowError:
+                    raise InvalidValueError(expected) from None
+                if low <= number <= high:
+                    return number
+            elif value is None and missing:
                 return MISSING
             raise InvalidValueError(expected)
 
@@ -78,6 +89,8 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
             kind = column.dtype.kind
             if kind not in "fiu":
                 return np.ones(len(column), dtype=np.bool_)
+            if kind != "f" and column.itemsize == 8:  # as rows of JSON: by way of double precision
+                column = column.astype(np.float64)
             # As Python's numbers: exact, where NumPy would round the bound to the column's type.
             if not (low <= lowest(column).item() and highest(column).item() <= high):  # NaN compares false
                 invalid = _beyond(column, low, high)
@@ -85,8 +98,7 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
                     invalid &= ~np.isnan(column)
                 if invalid.any():
                     return invalid
-            # Rows go through double precision too; for 64-bit integers that is one rounding more.
-            out[:] = column.astype(np.float64) if kind != "f" and column.itemsize == 8 else column
+            out[:] = column
             return None
 
         return write
@@ -99,7 +111,7 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
 
     def _value_schema(self) -> dict[str, Any]:
         feature = self.feature
-        low, high = self.block_bounds if self.open_ended else (feature.minimum, feature.maximum)
+        low, high = self.declared_bounds if self.open_ended else (feature.minimum, feature.maximum)
         return {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
 
     def example(self) -> float:
@@ -126,11 +138,15 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
             if low <= value <= high:
                 yield "zero, minus zero and denormal numbers", float(value)
 
-    def column_checks(self) -> Iterator[Check]:
+    def column_checks(self, column_type: str) -> Iterator[Check]:
         """Yield the checks of nulls and of the range."""
-        feature = self.feature
-        yield from super().column_checks()
-        yield in_range(feature.name, feature.minimum, feature.maximum, feature.unit)
+        yield from super().column_checks(column_type)
+        yield in_range(self.feature.name, column_type, self.declared_bounds, self.block_bounds, self.expected)
+
+    def changed_meaning(self, declared: Numeric) -> str | None:
+        """Compare the units."""
+        ours, other = self.feature.unit, declared.unit
+        return None if ours == other else f"is in {ours or 'no unit'}, and {other or 'no unit'} is declared"
 
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float]:
         """Count distinct values in double and in single precision."""
@@ -150,8 +166,18 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
 
 
 def _beyond(column: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
-    if column.dtype.kind == "f":
-        exact = column.astype(np.float64, copy=False)
-        return ~((exact >= low) & (exact <= high))
-    inside: NDArray[np.bool_] = (column >= math.ceil(low)) & (column <= math.floor(high))
+    exact = column.astype(np.float64, copy=False)
+    inside: NDArray[np.bool_] = (exact >= low) & (exact <= high)
     return ~inside
+
+
+def _greatest_of(bound: float) -> float:
+    """Return the greatest number of double precision that is at most `bound` once both are single precision.
+
+    So one comparison of doubles, in Python, NumPy or SQL, is the comparison of what the model sees.
+    """
+    with np.errstate(over="ignore"):
+        single = np.float32(bound)
+        following = 2.0**128 if single == MAX_FLOAT32 else float(np.nextafter(single, np.float32(np.inf)))
+        middle = (float(single) + following) / 2
+        return middle if np.float32(middle) <= single else math.nextafter(middle, -math.inf)

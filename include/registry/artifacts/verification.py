@@ -8,7 +8,7 @@ from include.registry.artifacts.manifest import MANIFEST, SIGNATURE, Manifest, r
 from include.signing import Keyring
 
 # Files that are loaded into memory are read once: the verified bytes are the ones that are returned.
-LOADED = ("golden.json", "model.onnx", "signature.json")
+LOADED = ("features.sql", "golden.json", "model.onnx", "signature.json")
 
 
 class VerifiedArtifact(VerifiedFiles):

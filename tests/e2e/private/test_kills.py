@@ -113,7 +113,7 @@ class Chaos:
             f"WHERE seen_at >= '{day.isoformat()}' AND seen_at < '{(day + timedelta(days=1)).isoformat()}'"
         )
         with open_rows(self.stack.database_url, query) as batches:
-            return self.digest(day, score_batches(batches, self.spec, self.scorer))
+            return self.digest(day, score_batches(batches, self.scorer))
 
     def digest(self, day: datetime, batches: Any) -> str:
         writer = CopyWriter(self.spec.target.classes, [int(day.timestamp() * 1_000_000), self.version])

@@ -7,6 +7,7 @@ CREATE TABLE sluice.partition_publication (
     partition_end    timestamptz NOT NULL,
     version          integer     NOT NULL,
     artifact_digest  text        NOT NULL,
+    query_digest     text        NOT NULL,
     row_count        bigint      NOT NULL,
     rows_digest      text        NOT NULL,
     run_id           text        NOT NULL,
@@ -26,6 +27,8 @@ COMMENT ON COLUMN sluice.partition_publication.partition_end IS 'End of the part
 COMMENT ON COLUMN sluice.partition_publication.version IS 'The version that scored the partition.';
 COMMENT ON COLUMN sluice.partition_publication.artifact_digest IS
     'The digest of that version''s artifact, as it was verified before scoring.';
+COMMENT ON COLUMN sluice.partition_publication.query_digest IS
+    'SHA-256 of the `features.sql` that the rows were read with: that of the version, a file of its artifact.';
 COMMENT ON COLUMN sluice.partition_publication.row_count IS 'The number of rows.';
 COMMENT ON COLUMN sluice.partition_publication.rows_digest IS
     'A digest of the scores. Equal digests mean equal scores: the order of the rows, the shards and the time of '
@@ -173,6 +176,8 @@ COMMENT ON COLUMN sluice.published_partition.partition_start IS 'Start of the pa
 COMMENT ON COLUMN sluice.published_partition.partition_end IS 'End of the partition; this moment is not included.';
 COMMENT ON COLUMN sluice.published_partition.version IS 'The version that scored the partition.';
 COMMENT ON COLUMN sluice.published_partition.artifact_digest IS 'The digest of that version''s artifact.';
+COMMENT ON COLUMN sluice.published_partition.query_digest IS
+    'SHA-256 of the `features.sql` that the rows were read with.';
 COMMENT ON COLUMN sluice.published_partition.row_count IS 'The number of rows.';
 COMMENT ON COLUMN sluice.published_partition.rows_digest IS 'A digest of the scores: equal digests mean equal scores.';
 COMMENT ON COLUMN sluice.published_partition.run_id IS 'The run that published the partition.';
@@ -187,7 +192,7 @@ COMMENT ON COLUMN sluice.published_partition.attempt IS 'The attempt that publis
 CREATE VIEW sluice.score_lineage AS
 SELECT published.model, published.partition_start, published.partition_end, published.sequence, published.row_count,
        published.rows_digest, published.run_id AS scored_by_run, published.published_at, published.mode,
-       published.version, version.artifact_digest, version.spec_digest, version.data_digest,
+       published.version, version.artifact_digest, published.query_digest, version.spec_digest, version.data_digest,
        version.run_id AS trained_by_run, version.created_at AS registered_at,
        promotion.sequence AS promotion_sequence, promotion.actor AS promoted_by, promotion.reason AS promotion_reason,
        promotion.promoted_at, promotion.evidence_digest, version.evaluation, version.decision
@@ -216,6 +221,8 @@ COMMENT ON COLUMN sluice.score_lineage.published_at IS 'When the partition was p
 COMMENT ON COLUMN sluice.score_lineage.mode IS 'How the version was chosen, see `sluice.partition_publication`.';
 COMMENT ON COLUMN sluice.score_lineage.version IS 'The version that scored the partition.';
 COMMENT ON COLUMN sluice.score_lineage.artifact_digest IS 'The digest of that version''s artifact.';
+COMMENT ON COLUMN sluice.score_lineage.query_digest IS
+    'SHA-256 of the `features.sql` that the rows were read with: that of the version.';
 COMMENT ON COLUMN sluice.score_lineage.spec_digest IS 'SHA-256 of the `spec.py` and `features.sql` it was trained with.';
 COMMENT ON COLUMN sluice.score_lineage.data_digest IS 'SHA-256 of the snapshot of data that it was trained on.';
 COMMENT ON COLUMN sluice.score_lineage.trained_by_run IS 'The run that made the version.';

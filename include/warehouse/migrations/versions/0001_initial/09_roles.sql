@@ -76,9 +76,12 @@ BEGIN
         GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.champion, sluice.approval TO sluice_approver;
         GRANT EXECUTE ON FUNCTION sluice.approve TO sluice_approver;
     END IF;
-    -- Operators promote what the gates rejected, too, waive approvals and choose challengers.
+    -- Operators promote what the gates rejected, too, waive approvals and choose challengers. Before a promotion the
+    -- version's query is planned, which needs the right to read its tables.
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_operator') THEN
-        GRANT USAGE ON SCHEMA sluice TO sluice_operator;
+        GRANT USAGE ON SCHEMA source, sluice TO sluice_operator;
+        GRANT SELECT ON ALL TABLES IN SCHEMA source TO sluice_operator;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA source GRANT SELECT ON TABLES TO sluice_operator;
         GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.champion, sluice.champion_history,
             sluice.approval, sluice.approval_waiver, sluice.shadow_assignment, sluice.shadow_divergence
             TO sluice_operator;
