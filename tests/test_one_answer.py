@@ -220,7 +220,7 @@ def test_every_way_to_ask_gets_the_answer_of_scikit_learn(
     assert second.decision.accepted, second.decision.reasons
     pipeline.promote_candidate(spec, second, "tests", resources)
     pipeline.move_champion(spec.name, first.version, "tests", "the first one again", resources)
-    with resources.features.read(spec, LATER, labelled=False) as batches:
+    with resources.features.read(spec.query, LATER, labelled=False) as batches:
         table = batches.read_all()
     keys, rows = table.column("parcel_id").to_pylist(), table.select([each.name for each in spec.features]).to_pylist()
     probabilities, labels = wanted_of(first, spec, resources)(rows)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import EstimatorError
+from include.inference.feature_types import feature_type
 from include.spec import Feature, ModelSpec
 from include.training.data import TrainingData
 from include.training.estimator import one_line, step_name
@@ -84,18 +85,8 @@ class _Input:
         return pd.DataFrame(dict(zip(self.names, self._columns(text), strict=True)))
 
     def _columns(self, text: str) -> Iterator[Any]:
-        import pandas as pd
-
         for at, feature in enumerate(self.features):
-            column = self.matrix[:, at]
-            if feature.kind == "categorical":
-                categories = pd.Index(list(feature.categories))
-                strings: Any = pd.Series(pd.Categorical.from_codes(column.astype(np.int64), categories))
-                yield strings.astype(text)
-            elif feature.kind == "boolean":
-                yield pd.arrays.BooleanArray(column == 1, np.isnan(column))
-            else:
-                yield column
+            yield feature_type(feature).frame_column(self.matrix[:, at], text)
 
     @cached_property
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -254,7 +245,7 @@ class _Resolver:
             ) from error
         if by_object == by_category:
             return by_object
-        texts = {feature.name for feature in given.features if feature.kind == "categorical"}
+        texts = {feature.name for feature in given.features if feature_type(feature).has_text}
         for one, other in ((by_object, by_category), (by_category, by_object)):
             if set(one) <= texts and not other:
                 return one  # it takes text by its dtype, and is called with the right one once

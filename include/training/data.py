@@ -182,7 +182,7 @@ def _check_numbers(spec: ModelSpec, feature: Feature, column: pa.ChunkedArray) -
 
 
 def _check_categories(spec: ModelSpec, learned: Feature) -> None:
-    if learned.kind == "categorical" and not learned.categories:
+    if feature_type(learned).learned_nothing:
         raise NotEnoughDataError(
             f"model '{spec.name}': feature '{learned.name}': expected categories to learn in the training rows; found "
             "null in every row. Mend the column in features.sql, remove the feature from spec.py, or declare its "

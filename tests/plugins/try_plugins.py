@@ -32,7 +32,8 @@ class Run:
 
 def partitions() -> dict[str, str]:
     daily, six, hourly, never = (
-        SimpleNamespace(score_schedule=cron, score_timezone="UTC") for cron in ("0 0 * * *", "0 6 * * *", "0 * * * *", None)
+        SimpleNamespace(score_schedule=cron, score_timezone="UTC")
+        for cron in ("0 0 * * *", "0 6 * * *", "0 * * * *", None)
     )
     day = {
         "data_interval_start": datetime(2026, 2, 3, tzinfo=UTC),

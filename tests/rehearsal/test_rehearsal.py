@@ -47,10 +47,9 @@ def perturb_graph(file: Path) -> None:
     graph = onnx.load(file)
     for node in graph.graph.node:
         for attribute in node.attribute:
-            if attribute.name in ("target_weights", "class_weights"):
-                changed = [weight + 0.01 for weight in attribute.floats]
-                del attribute.floats[:]
-                attribute.floats.extend(changed)
+            if attribute.name == "leaf_weights":
+                changed = onnx.numpy_helper.to_array(attribute.t) + 0.01
+                attribute.t.CopyFrom(onnx.numpy_helper.from_array(changed, attribute.t.name))
     onnx.save(graph, file)
 
 

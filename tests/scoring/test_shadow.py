@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from include import pipeline
 from include.errors import ReconciliationError, ShadowBoundsError
-from include.inference import compute_divergence
+from include.inference import compute_divergence, load_scorer
+from include.inference.batch import encode_batch
 from include.records import Period
 from include.resources import Resources
 from include.scoring import measure_divergence
@@ -76,10 +77,15 @@ def test_the_holdout_is_measured_as_the_shadow_measures_a_partition(spec: ModelS
     evaluation = resources.ledger.version(spec.name, 2).evaluation
     assert evaluation.divergence is not None
     assert resources.ledger.version(spec.name, 1).evaluation.divergence is None, "there was no champion"
-    published = pipeline.score(spec, "score", evaluation.holdout, resources)
-    pipeline.set_challenger(spec.name, 2, "ann", resources)
-    found = pipeline.shadow_partition(spec, published, "score", resources)
-    assert found.row_count == evaluation.rows
+    with resources.features.read(spec.query, evaluation.holdout, labelled=False) as batches:
+        rows = batches.read_all()
+    assert rows.num_rows == evaluation.rows
+    scores = []
+    for number in (1, 2):
+        version = resources.ledger.version(spec.name, number)
+        scorer = load_scorer(resources.artifacts.open(spec.name, number, version.artifact_digest))
+        scores.append(scorer.score(encode_batch(rows, scorer.signature)))
+    found = compute_divergence(*scores, flipped=flips(*scores))
     for name, value in evaluation.divergence.to_plain().items():
         assert getattr(found, name) == pytest.approx(value, abs=1e-12)
         assert 0 < value < 1

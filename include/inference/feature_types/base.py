@@ -58,12 +58,15 @@ class FeatureType(ABC, Generic[F]):
         None: each column is written by its own writer.
     missing_code : float
         What a null is in the matrix.
+    has_text : bool
+        Whether the values are strings.
     """
 
     tensor_type: ClassVar[str]
     json_tensor_type: ClassVar[str]
     block_bounds: tuple[float, float] | None = None
     missing_code: ClassVar[float] = MISSING
+    has_text: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, declaration: type[Feature], **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -143,6 +146,15 @@ class FeatureType(ABC, Generic[F]):
     def learn(self, train: pa.ChunkedArray) -> F:  # noqa: ARG002  # types that learn something use it
         """Return the feature with what its encoding takes from the training rows."""
         return self.feature
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether `learn` found nothing to learn in the training rows, and needed it."""
+        return False
+
+    def frame_column(self, column: FloatColumn, text: str) -> Any:  # noqa: ARG002  # of types with text
+        """Return an encoded column as a column of a DataFrame; strings get the dtype `text`."""
+        return column
 
     def check_learned(self) -> None:
         """Insist that a signature's feature holds what `learn` gives, or raise ValueError."""

@@ -36,6 +36,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
     json_tensor_type = BYTES
     tensor_types = (BYTES,)
     missing_code = NO_CATEGORY
+    has_text = True
 
     def __init__(self, feature: Categorical) -> None:
         super().__init__(feature)
@@ -143,6 +144,19 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         if not (declared.categories and gone and new):
             return None
         return f"has the categories {_some(gone)}, and {_some(new)} are declared instead"
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether there are no categories: every training row had null."""
+        return not self.feature.categories
+
+    def frame_column(self, column: FloatColumn, text: str) -> Any:
+        """Return the codes as strings, of the dtype `text`."""
+        import pandas as pd
+
+        categories = pd.Index(list(self.feature.categories))
+        strings: Any = pd.Series(pd.Categorical.from_codes(column.astype(np.int64), categories))
+        return strings.astype(text)
 
     def check_learned(self) -> None:
         """Insist on a sorted dictionary without duplicates."""
