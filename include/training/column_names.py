@@ -85,8 +85,13 @@ class _Input:
         return pd.DataFrame(dict(zip(self.names, self._columns(text), strict=True)))
 
     def _columns(self, text: str) -> Iterator[Any]:
+        import pandas as pd
+
         for at, feature in enumerate(self.features):
-            yield feature_type(feature).frame_column(self.matrix[:, at], text)
+            kind = feature_type(feature)
+            dtype = text if kind.has_text else kind.frame_type
+            values = kind.decoded(self.matrix[:, at])
+            yield values if dtype is None else pd.Series(values, dtype=dtype)
 
     @cached_property
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:

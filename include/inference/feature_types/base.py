@@ -60,6 +60,8 @@ class FeatureType(ABC, Generic[F]):
         What a null is in the matrix.
     has_text : bool
         Whether the values are strings.
+    frame_type : str or None
+        The dtype of the values in a DataFrame; None: that of numbers, or one for text.
     """
 
     tensor_type: ClassVar[str]
@@ -67,6 +69,7 @@ class FeatureType(ABC, Generic[F]):
     block_bounds: tuple[float, float] | None = None
     missing_code: ClassVar[float] = MISSING
     has_text: ClassVar[bool] = False
+    frame_type: ClassVar[str | None] = None
 
     def __init_subclass__(cls, *, declaration: type[Feature], **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -152,8 +155,8 @@ class FeatureType(ABC, Generic[F]):
         """Whether `learn` found nothing to learn in the training rows, and needed it."""
         return False
 
-    def frame_column(self, column: FloatColumn, text: str) -> Any:  # noqa: ARG002  # of types with text
-        """Return an encoded column as a column of a DataFrame; strings get the dtype `text`."""
+    def decoded(self, column: FloatColumn) -> Sequence[Any] | FloatColumn:
+        """Return the values that an encoded column stands for; None is a null or an unknown category."""
         return column
 
     def check_learned(self) -> None:

@@ -94,11 +94,9 @@ class BooleanType(FeatureType[Boolean], declaration=Boolean):
         for value in (0.0, 1.0):
             yield "false and true", value
 
-    def frame_column(self, column: FloatColumn, text: str) -> Any:  # noqa: ARG002  # of types with text
-        """Return the numbers as true and false, with null."""
-        import pandas as pd
-
-        return pd.arrays.BooleanArray(column == 1, np.isnan(column))
+    def decoded(self, column: FloatColumn) -> list[bool | None]:
+        """Return the numbers as true and false."""
+        return [None if value != value else value == 1 for value in column.tolist()]
 
     def slice_codes(self, column: FloatColumn) -> tuple[NDArray[np.intp], list[str]]:
         """Cut into missing, false and true."""

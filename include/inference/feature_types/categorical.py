@@ -150,13 +150,10 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         """Whether there are no categories: every training row had null."""
         return not self.feature.categories
 
-    def frame_column(self, column: FloatColumn, text: str) -> Any:
-        """Return the codes as strings, of the dtype `text`."""
-        import pandas as pd
-
-        categories = pd.Index(list(self.feature.categories))
-        strings: Any = pd.Series(pd.Categorical.from_codes(column.astype(np.int64), categories))
-        return strings.astype(text)
+    def decoded(self, column: FloatColumn) -> list[str | None]:
+        """Return the strings of the codes."""
+        categories = self.feature.categories
+        return [categories[int(code)] if code >= 0 else None for code in column.tolist()]
 
     def check_learned(self) -> None:
         """Insist on a sorted dictionary without duplicates."""
