@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.training.conversion import composition, ensemble, linear_model, preprocessing, svm
+from include.training.conversion import boosters, composition, ensemble, linear_model, preprocessing, svm
 from include.training.conversion.graph import Graph, Tensor
 from include.training.conversion.registry import Conversion, Method, UnconvertibleStepError
 
-_REGISTERED = (composition, ensemble, linear_model, preprocessing, svm)
+_REGISTERED = (boosters, composition, ensemble, linear_model, preprocessing, svm)
 
 
 def convert(estimator: Any, n_features: int, method: Method, name: str = "model") -> bytes:
