@@ -55,7 +55,7 @@ def _link_of(conversion: Conversion, links: dict[str, _Link], objective: str, ki
 
 
 @converts("xgboost.XGBRanker", "lightgbm.LGBMRanker", "catboost.CatBoostRanker", method="predict")
-def _ranker(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
+def _ranker(conversion: Conversion, _model: Any, _x: Tensor) -> Tensor:
     return conversion.refuse(
         "its answers order the rows of a query and mean nothing for one row", "Use the regressor of the same library."
     )
@@ -185,7 +185,7 @@ class _XGBooster:
             yield drawn if self.kind != "dart" else self._dropped_out(drawn, np.float32(weight))
 
     def _dropped_out(self, tree: Tree, weight: np.float32) -> Tree:
-        """Return a tree of DART, whose leaves count less: rounded as XGBoost does, which adds the start and takes it off."""
+        """Return a tree of DART, whose leaves count less; rounded as by XGBoost, which adds the start and takes it off."""
         start = self.start[int(tree.target)]
         leaves = ((tree.weight.astype(np.float32) + start) - start) * weight
         return replace(tree, weight=leaves.astype(np.float64))
