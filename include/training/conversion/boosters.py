@@ -185,7 +185,7 @@ class _XGBooster:
             yield drawn if self.kind != "dart" else self._dropped_out(drawn, np.float32(weight))
 
     def _dropped_out(self, tree: Tree, weight: np.float32) -> Tree:
-        """Return a tree of DART, whose leaves count less; rounded as by XGBoost, which adds the start and takes it off."""
+        """Return a tree of DART, whose leaves count less. XGBoost adds the start and takes it off again: so rounded."""
         start = self.start[int(tree.target)]
         leaves = ((tree.weight.astype(np.float32) + start) - start) * weight
         return replace(tree, weight=leaves.astype(np.float64))
