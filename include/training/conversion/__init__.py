@@ -37,6 +37,8 @@ def convert(estimator: Any, n_features: int, method: Method, name: str = "model"
     graph = Graph(n_features)
     conversion = Conversion(graph)
     found: Tensor = getattr(conversion, method)(estimator, graph.input)
+    if method == "predict_proba" and found.dtype == "float32":
+        found = graph.divided_by_sum(found)  # those of single precision do not add up to 1 in double
     return graph.to_bytes(found, name)
 
 

@@ -89,11 +89,8 @@ def _xgboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     link = _link_of(conversion, _XGBOOST_PROBABILITIES, booster.objective, "probabilities")
     if link == "softmax" and model.n_classes_ == 2:
         conversion.refuse("of two classes its predict answers a matrix", "Use objective='binary:logistic'.")
-    found = _linked(conversion, link, _xgboost_margin(conversion, booster, x))
-    if link == "softmax":
-        return found
-    # In single precision, so that the two classes tie where they do in XGBoost.
-    return graph.with_complement(graph.cast(graph.cast(found, "float32"), "float64"))
+    found = _xgboost_linked(conversion, link, _xgboost_margin(conversion, booster, x))
+    return found if link == "softmax" else graph.with_complement(graph.cast(found, "float64"))
 
 
 @converts("xgboost.XGBRegressor", method="predict")
@@ -102,7 +99,31 @@ def _xgboost_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     link = _link_of(conversion, _XGBOOST_VALUES, booster.objective, "values")
     if booster.outputs != 1:
         conversion.refuse(f"it answers {booster.outputs} values for a row", "Train one model for each target.")
-    return conversion.graph.cast(_linked(conversion, link, _xgboost_margin(conversion, booster, x)), "float32")
+    return _xgboost_linked(conversion, link, _xgboost_margin(conversion, booster, x))
+
+
+def _xgboost_linked(conversion: Conversion, link: _Link, margin: Tensor) -> Tensor:
+    """Return what XGBoost makes of the sums, in single precision; only the exponential is rounded from double.
+
+    What follows can depend on the last bit: two classes that tie, an isotonic calibration that is steep.
+    """
+    graph = conversion.graph
+
+    def exp(x: Tensor) -> Tensor:
+        return graph.cast(graph.exp(x), "float32")
+
+    if link == "exp":
+        return exp(margin)
+    if link == "sigmoid":
+        limited = graph.node("Min", graph.unary("Neg", margin).name, graph.constant([[88.7]], "float32"))
+        one = graph.constant([[1.0]], "float32")
+        whole = graph.node("Add", exp(Tensor(limited, margin.width, "float32")).name, one)
+        return Tensor(graph.node("Div", one, whole), margin.width, "float32")
+    if link == "softmax":
+        highest = graph.node("ReduceMax", margin.name, graph.constant([1], "int64"), keepdims=1)
+        powers = exp(Tensor(graph.node("Sub", margin.name, highest), margin.width, "float32"))
+        return graph.binary("Div", powers, graph.cast(graph.row_sum(powers), "float32"))
+    return margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +292,9 @@ def _reachable(tree: Tree) -> Tree:
 
 def _xgboost_margin(conversion: Conversion, booster: _XGBooster, x: Tensor) -> Tensor:
     graph, x = conversion.graph, conversion.graph.cast(x, "float32")
-    if not np.isnan(booster.missing):
-        same = graph.node("Equal", x.name, graph.constant([[booster.missing]], "float32"))
+    absent = ({booster.missing} if not np.isnan(booster.missing) else set()) | ({0.0} if x.sparse else set())
+    for value in sorted(absent):
+        same = graph.node("Equal", x.name, graph.constant([[value]], "float32"))
         x = graph.where(same, x, np.full(x.width, np.nan))
     if booster.kind == "gblinear":
         return _xgboost_linear(conversion, booster, x)
@@ -312,7 +334,7 @@ _LIGHTGBM_VALUES: Final[dict[str, _Link]] = {
     **dict.fromkeys(("poisson", "gamma", "tweedie"), "exp"),
     **dict.fromkeys(("binary", "cross_entropy"), "sigmoid"),
 }
-_ZERO: Final = np.float32(1e-35)
+_ZERO: Final = float(np.float32(1e-35))
 """LightGBM takes values up to this for zero."""
 _NONE, _ZEROS, _NANS = 0, 1, 2
 """What LightGBM takes for missing at a split."""
@@ -326,8 +348,14 @@ def _lightgbm_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
             "the probabilities of objective='multiclassova' do not add up to 1", "Use objective='multiclass'."
         )
     link = _link_of(conversion, _LIGHTGBM_PROBABILITIES, booster.objective, "probabilities")
-    found = _linked(conversion, link, _lightgbm_sums(conversion, booster, x))
+    found = _linked(conversion, link, _lightgbm_raw(conversion, booster, x))
     return found if link == "softmax" else graph.with_complement(found)
+
+
+@converts("lightgbm.LGBMClassifier", method="decision_function")
+def _lightgbm_decision(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
+    """Return the sums themselves, which no objective has changed; since version 4.7 of LightGBM."""
+    return _lightgbm_sums(conversion, _LightBooster.read(conversion, model), x)
 
 
 @converts("lightgbm.LGBMRegressor", method="predict")
@@ -336,7 +364,7 @@ def _lightgbm_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     link = _link_of(conversion, _LIGHTGBM_VALUES, booster.objective, "values")
     if "sqrt" in booster.options:
         link = "signed square"
-    return _linked(conversion, link, _lightgbm_sums(conversion, booster, x))
+    return _linked(conversion, link, _lightgbm_raw(conversion, booster, x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +427,9 @@ def _lightgbm_tree(block: dict[str, str], target: int) -> tuple[Tree, NDArray[np
     decision = numbers("decision_type")
     threshold = numbers("threshold", np.float64)
     by_category = (decision & 1).astype(np.bool_)
+    # Values up to 1e-35 are zero, also where a threshold lies at 1e-35.
+    threshold = np.where((threshold >= -_ZERO) & (threshold < 0.0), np.nextafter(-_ZERO, -np.inf), threshold)
+    threshold = np.where((threshold >= 0.0) & (threshold < _ZERO) & ~by_category, _ZERO, threshold)
     missing = np.where(by_category, -1, decision >> 2 & 3)
     to_left = (decision & 2).astype(np.bool_)
     to_left = np.where(missing == _NONE, threshold >= 0.0, to_left) & ~by_category  # without nulls, NaN counts as 0
@@ -440,7 +471,12 @@ def _lightgbm_sums(conversion: Conversion, booster: _LightBooster, x: Tensor) ->
         node.add(tree)
         for feature, kind in set(zip(tree.feature.tolist(), missing.tolist(), strict=True)):
             kinds[feature].add(kind)
-    sums = node.make(graph, _lightgbm_nulls(conversion, kinds, x), booster.outputs)
+    return node.make(graph, _lightgbm_nulls(conversion, kinds, x), booster.outputs)
+
+
+def _lightgbm_raw(conversion: Conversion, booster: _LightBooster, x: Tensor) -> Tensor:
+    """Return what the objective is applied to."""
+    graph, sums = conversion.graph, _lightgbm_sums(conversion, booster, x)
     if "average_output" in booster.head:
         sums = graph.elementwise("Div", sums, [len(booster.blocks) / booster.outputs])
     steepness = float(booster.options.get("sigmoid", 1.0))
