@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pyarrow as pa
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, note, reject, settings
 from hypothesis import strategies as st
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
@@ -23,7 +23,7 @@ from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from include.errors import ConversionError
+from include.errors import ConversionError, EstimatorError
 from include.inference import ModelSignature, Scorer
 from include.provenance import library_versions
 from include.spec import Boolean, Categorical, Contract, EntityKey, ModelSpec, Numeric, Target, TrainingWindow
@@ -31,6 +31,7 @@ from include.spec.base import Task
 from include.training.candidate import ConvertedCandidate, convert_candidate
 from include.training.conversion import UnconvertibleStepError, convert
 from include.training.data import TrainingData
+from include.training.fit import fit_on
 
 EXTRAS = "they are not installed: make test EXTRAS=boosters"
 xgboost = pytest.importorskip("xgboost", reason=EXTRAS)
@@ -269,6 +270,7 @@ def fit(library: str, rows: Rows, options: dict[str, Any], *, early: bool, nativ
 
 def check(library: str, drawn: tuple[Rows, dict[str, Any], bool, bool]) -> None:
     rows, options, early, native = drawn
+    note(f"{rows.task}, nulls: {rows.nulls}, {options}, stopped early: {early}, own categories: {native}")
     try:
         estimator = fit(library, rows, options, early=early, native=native)
     except OWN_ERRORS:
@@ -492,6 +494,44 @@ def test_categories_of_a_data_frame_are_refused(library: str) -> None:
     estimator = make(library, "binary", **options).fit(frame, rows.y)
     with pytest.raises(UnconvertibleStepError, match=r"data frame with categories.*matrix"):
         convert(estimator, COLUMNS, "predict_proba")
+
+
+class OfAnotherVersion(xgboost.XGBClassifier):
+    """A classifier whose model file is written in a way that is not known."""
+
+    def get_booster(self) -> Any:
+        return self
+
+    def save_raw(self, _format: str) -> bytes:
+        return b'{"learner": {"trees": []}}'
+
+
+def test_an_unknown_model_file_is_refused_by_name() -> None:
+    with pytest.raises(UnconvertibleStepError, match=r"OfAnotherVersion: its model file is not as expected.*versions"):
+        convert(OfAnotherVersion(), COLUMNS, "predict_proba")
+
+
+def test_an_estimator_without_trees_is_refused_by_name() -> None:
+    rows = make_rows("binary")
+    estimator = make("xgboost", "binary", n_estimators=0).fit(*rows.train)
+    with pytest.raises(UnconvertibleStepError, match=r"no trees.*n_estimators"):
+        convert(estimator, COLUMNS, "predict_proba")
+
+
+@pytest.mark.parametrize(
+    ("library", "options", "words"),
+    [
+        ("xgboost", {"enable_categorical": True, "feature_types": [*"qqqcq"]}, "OrdinalEncoder.*unknown_value"),
+        ("catboost", {"cat_features": [CODE]}, "leave cat_features out.*OneHotEncoder"),
+        ("xgboost", {"early_stopping_rounds": 3}, "no rows to stop by.*GridSearchCV"),
+        ("lightgbm", {"early_stopping_rounds": 3}, "no rows to stop by.*GridSearchCV"),
+    ],
+)
+def test_a_fit_that_the_library_refuses_says_the_way_out(library: str, options: dict[str, Any], words: str) -> None:
+    x, y = make_rows("binary").train
+    x[::9, CODE] = -1
+    with pytest.raises(EstimatorError, match=rf"(?s)step {PREFIX[library]}Classifier.*{words}"):
+        fit_on(declare("binary", "training"), make(library, "binary", **options), x, y)
 
 
 # Who needs them

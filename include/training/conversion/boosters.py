@@ -16,8 +16,9 @@ import importlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.training.conversion.graph import Tensor
-from include.training.conversion.registry import Conversion, converts
+from include.training.conversion.registry import Conversion, Converter, Method, converts
 from include.training.conversion.trees import LESS, LESS_OR_EQUAL, MEMBER, Tree, TreeEnsembleNode, constant_tree
 
 _Link = Literal["identity", "sigmoid", "softmax", "exp", "signed square"]
@@ -52,6 +53,26 @@ def _link_of(conversion: Conversion, links: dict[str, _Link], objective: str, ki
             f"its objective '{objective}' has no converter for {kind}", f"Use one of: {', '.join(sorted(links))}."
         )
     return links[objective]
+
+
+def _converts(cls: str, method: Method) -> Callable[[Converter], Converter]:
+    """Register a converter that refuses a model file which is not as it is known here."""
+
+    def register(function: Converter) -> Converter:
+        @converts(cls, method=method)
+        @wraps(function)
+        def guarded(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
+            try:
+                return function(conversion, model, x)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                return conversion.refuse(
+                    f"its model file is not as expected ({type(error).__name__}: {error})",
+                    "Install the versions of deploy/extras/boosters/requirements.txt.",
+                )
+
+        return guarded
+
+    return register
 
 
 @converts("xgboost.XGBRanker", "lightgbm.LGBMRanker", "catboost.CatBoostRanker", method="predict")
@@ -83,7 +104,7 @@ _XGBOOST_VALUES: Final[dict[str, _Link]] = {
 }
 
 
-@converts("xgboost.XGBClassifier", method="predict_proba")
+@_converts("xgboost.XGBClassifier", method="predict_proba")
 def _xgboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, booster = conversion.graph, _XGBooster.read(conversion, model)
     link = _link_of(conversion, _XGBOOST_PROBABILITIES, booster.objective, "probabilities")
@@ -93,7 +114,7 @@ def _xgboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     return found if link == "softmax" else graph.with_complement(graph.cast(found, "float64"))
 
 
-@converts("xgboost.XGBRegressor", method="predict")
+@_converts("xgboost.XGBRegressor", method="predict")
 def _xgboost_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     booster = _XGBooster.read(conversion, model)
     link = _link_of(conversion, _XGBOOST_VALUES, booster.objective, "values")
@@ -183,6 +204,8 @@ class _XGBooster:
 
     def require_plain_trees(self, conversion: Conversion) -> None:
         """Refuse trees whose leaves hold vectors, and categories that XGBoost took from a data frame."""
+        if not self._forest["trees"]:
+            conversion.refuse("it has no trees", "Set n_estimators to at least 1.")
         if any(int(tree["tree_param"].get("size_leaf_vector") or 1) > 1 for tree in self._forest["trees"]):
             conversion.refuse("its leaves hold a vector", "Set multi_strategy='one_output_per_tree'.")
         if self._forest.get("cats", {}).get("enc"):
@@ -218,7 +241,7 @@ def _xgboost_start(booster: Any, kind: str) -> NDArray[np.float32]:
     By asking the library: the same booster, whose leaves and weights are zero, answers nothing else. How a base score
     is written and turned into a margin differs between its versions.
     """
-    first = booster if kind == "gblinear" else booster[0:1]
+    first = booster if kind == "gblinear" or not booster.num_boosted_rounds() else booster[0:1]
     document = json.loads(bytes(first.save_raw("json")))
     inner = document["learner"]["gradient_booster"]
     forest = inner.get("gbtree", inner)["model"]
@@ -340,7 +363,7 @@ _NONE, _ZEROS, _NANS = 0, 1, 2
 """What LightGBM takes for missing at a split."""
 
 
-@converts("lightgbm.LGBMClassifier", method="predict_proba")
+@_converts("lightgbm.LGBMClassifier", method="predict_proba")
 def _lightgbm_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, booster = conversion.graph, _LightBooster.read(conversion, model)
     if booster.objective == "multiclassova":
@@ -352,13 +375,13 @@ def _lightgbm_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     return found if link == "softmax" else graph.with_complement(found)
 
 
-@converts("lightgbm.LGBMClassifier", method="decision_function")
+@_converts("lightgbm.LGBMClassifier", method="decision_function")
 def _lightgbm_decision(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     """Return the sums themselves, which no objective has changed; since version 4.7 of LightGBM."""
     return _lightgbm_sums(conversion, _LightBooster.read(conversion, model), x)
 
 
-@converts("lightgbm.LGBMRegressor", method="predict")
+@_converts("lightgbm.LGBMRegressor", method="predict")
 def _lightgbm_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     booster = _LightBooster.read(conversion, model)
     link = _link_of(conversion, _LIGHTGBM_VALUES, booster.objective, "values")
@@ -512,7 +535,7 @@ _CATBOOST_VALUES: Final[dict[str, _Link]] = {
 }
 
 
-@converts("catboost.CatBoostClassifier", method="predict_proba")
+@_converts("catboost.CatBoostClassifier", method="predict_proba")
 def _catboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, document = conversion.graph, _catboost_document(conversion, model)
     objective = _catboost_objective(document)
@@ -525,7 +548,7 @@ def _catboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     return found if link == "softmax" else graph.with_complement(found)
 
 
-@converts("catboost.CatBoostRegressor", method="predict")
+@_converts("catboost.CatBoostRegressor", method="predict")
 def _catboost_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     document = _catboost_document(conversion, model)
     link = _link_of(conversion, _CATBOOST_VALUES, _catboost_objective(document), "values")
