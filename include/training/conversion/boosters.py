@@ -218,20 +218,24 @@ class _XGBooster:
         """Yield the trees that predict, in their order."""
         forest = self._forest
         trees, targets = forest["trees"], forest["tree_info"]
-        weights = self.learner["gradient_booster"].get("weight_drop") or [1.0] * len(trees)
         count = len(trees)
         if self.last is not None:
             ends = forest.get("iteration_indptr")
             each = max(1, int(forest["gbtree_model_param"].get("num_parallel_tree") or 1)) * self.outputs
             count = ends[self.last] if ends else self.last * each
-        for tree, target, weight in zip(trees[:count], targets, weights, strict=False):
-            drawn = _xgboost_tree(tree, int(target))
-            yield drawn if self.kind != "dart" else self._dropped_out(drawn, np.float32(weight))
+        for position in range(count):
+            tree = _xgboost_tree(trees[position], int(targets[position]))
+            yield self._dropped_out(tree, position)
 
-    def _dropped_out(self, tree: Tree, weight: np.float32) -> Tree:
-        """Return a tree of DART, whose leaves count less. XGBoost adds the start and takes it off again: so rounded."""
-        start = self.start[int(tree.target)]
-        leaves = ((tree.weight.astype(np.float32) + start) - start) * weight
+    def _dropped_out(self, tree: Tree, position: int) -> Tree:
+        """Return a tree of DART with its weight, rounded as XGBoost rounds; any other as it is."""
+        before, since = self.learner["gradient_booster"].get("weight_drop"), self._forest.get("weight_drop")
+        leaves = tree.weight.astype(np.float32)
+        if before:  # up to version 3.2: the start is added to a leaf and taken off again
+            start = self.start[int(tree.target)]
+            leaves = ((leaves + start) - start) * np.float32(before[position])
+        elif since:
+            leaves = leaves * np.float32(since[position])
         return replace(tree, weight=leaves.astype(np.float64))
 
 
