@@ -311,10 +311,10 @@ def test_many_more_configurations_answer_as_themselves(library: str) -> None:
 
 
 @pytest.mark.parametrize("library", list(PREFIX))
-@pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_the_sum_of_the_trees_is_the_librarys_own_bit_for_bit(library: str, offset: float) -> None:
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (1.0, 1e6), (1e-10, 0.0)])
+def test_the_sum_of_the_trees_is_the_librarys_own_bit_for_bit(library: str, factor: float, offset: float) -> None:
     rows = make_rows("regression")
-    estimator = make(library, "regression", **{TREES[library]: 200}).fit(rows.train[0], offset + rows.train[1])
+    estimator = make(library, "regression", **{TREES[library]: 200}).fit(rows.train[0], offset + factor * rows.train[1])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # as in a Scorer
     got = onnxruntime.InferenceSession(convert(estimator, COLUMNS, "predict"), options).run(None, {"X": rows.x})[0]
@@ -338,6 +338,18 @@ def test_two_classes_tie_where_they_do_in_xgboost() -> None:
     converted = require_parity(estimator, rows, SINGLE)
     scorer = Scorer(converted.onnx, converted.signature)
     assert (scorer.labels(scorer.score(rows.x)) == 0).all()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_catboost_predicts_the_largest_sum_where_probabilities_are_equal(task: Task) -> None:
+    rows = make_rows(task, "none", seed=2)
+    estimator = make("catboost", task, iterations=1, depth=2, learning_rate=0.05).fit(*rows.train)
+    if task == "binary":
+        estimator.set_scale_and_bias(1e-18, 0.0)
+    own = estimator.predict_proba(rows.x)
+    contrary = own.argmax(axis=1) != estimator.predict(rows.x).reshape(-1).astype(int)
+    assert contrary.sum() > 100  # its two answers contradict each other
+    require_parity(estimator, rows, DOUBLE)
 
 
 @pytest.mark.parametrize("library", list(PREFIX))

@@ -531,6 +531,7 @@ _CATBOOST_PROBABILITIES: Final[dict[str, _Link]] = {
     "CrossEntropy": "sigmoid",
     "MultiClass": "softmax",
 }
+_LAST_BITS: Final = 2.0**-51
 _CATBOOST_VALUES: Final[dict[str, _Link]] = {
     **dict.fromkeys(
         ("RMSE", "MAE", "Quantile", "MAPE", "Huber", "LogCosh", "Expectile", "Lq", "LogLinQuantile"), "identity"
@@ -548,8 +549,28 @@ def _catboost_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
             "the probabilities of MultiClassOneVsAll do not add up to 1", "Use loss_function='MultiClass'."
         )
     link = _link_of(conversion, _CATBOOST_PROBABILITIES, objective, "probabilities")
-    found = _linked(conversion, link, _catboost_sums(conversion, document, x))
+    raw = _catboost_sums(conversion, document, x)
+    found = _ordered_as(conversion, _linked(conversion, link, raw), raw)
     return found if link == "softmax" else graph.with_complement(found)
+
+
+def _ordered_as(conversion: Conversion, probability: Tensor, raw: Tensor) -> Tensor:
+    """Return the probabilities, unequal where the sums are.
+
+    CatBoost predicts the class of the largest sum. Sums that differ in their last bits can have equal probabilities.
+    """
+    graph = conversion.graph
+    if raw.width == 1:
+        positive = graph.node("Greater", raw.name, graph.constant([[0.0]]))
+        raised = graph.node("Max", probability.name, graph.constant([[0.5 + _LAST_BITS]]))
+        return replace(probability, name=graph.node("Where", positive, raised, probability.name))
+    axis = graph.constant([1], "int64")
+    first = graph.node("Equal", raw.name, graph.node("ReduceMax", raw.name, axis, keepdims=1))
+    highest = graph.node("ReduceMax", probability.name, axis, keepdims=1)
+    # Half of it twice: ONNX Runtime leaves out a factor that is nearly 1.
+    half = graph.node("Mul", highest, graph.constant([[0.5 - _LAST_BITS / 2]]))
+    below = graph.node("Min", probability.name, graph.node("Add", half, half))
+    return replace(probability, name=graph.node("Where", first, probability.name, below))
 
 
 @_converts("catboost.CatBoostRegressor", method="predict")
@@ -595,11 +616,13 @@ def _catboost_sums(conversion: Conversion, document: dict[str, Any], x: Tensor) 
         root = _oblivious(tree, columns, len(bias)) if "leaf_values" in tree else _branched(tree, columns)
         for each in _catboost_trees(_without_dead_branches(root, {}), null_left):
             node.add(each)
+    if scale == 1:
+        # As a last tree: ONNX Runtime leaves out an addition of nearly 0.
+        for target, last in enumerate(bias):
+            node.add(constant_tree(float(last), target))
     # Compared in single precision, added in double.
     sums = node.make(graph, graph.cast(x, "float32"), len(bias))
-    if scale != 1:
-        sums = graph.elementwise("Mul", sums, [scale])
-    return graph.elementwise("Add", sums, bias) if np.any(bias) else sums
+    return sums if scale == 1 else graph.elementwise("Add", graph.elementwise("Mul", sums, [scale]), bias)
 
 
 _Leaf = tuple[float, ...]
