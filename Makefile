@@ -11,10 +11,14 @@ began := $(shell date +%s)
 # tests/conftest.py orders the files, and not by their number of tests: a file with few tests may take longest.
 pytest = $(py) -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
+# Packages that only some models need: EXTRAS=boosters installs deploy/extras/boosters/requirements.txt as well.
+extras = $(EXTRAS:%=deploy/extras/%/requirements.txt)
+
 help: ## this list
 	@printf 'Sluice. Targets:\n'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@printf 'PYTHON=/path/to/python3.12 chooses the interpreter of .venv; README.md has the details.\n'
+	@printf 'EXTRAS=boosters installs XGBoost, LightGBM and CatBoost as well; docs/how-to/boosters.md.\n'
 
 run: setup ## start the stack, train, score and serve until Ctrl-C (ONCE=1: exit after the summary)
 	@$(py) -m deploy.local_stack --began $(began) $(if $(filter-out 0,$(ONCE)),--once)
@@ -54,7 +58,7 @@ lint: setup-tests ## style, types, import contracts, Dockerfile, compose file, Y
 	@deploy/bootstrap/lint.sh
 
 lock: setup-tests ## pin the newest versions that the requirements.in files allow
-	@for folder in . tests model_service deploy/bootstrap deploy/helm; do \
+	@for folder in . tests model_service deploy/bootstrap deploy/helm deploy/extras/boosters; do \
 	  echo "== $$folder/requirements.txt"; \
 	  (up=$$PWD && cd "$$folder" && "$$up/.venv/bin/uv" pip compile requirements.in --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt) || exit 1; \
@@ -67,7 +71,7 @@ clean: ## stop running processes and remove .venv and .sluice
 	@deploy/bootstrap/clean.sh
 
 setup:
-	@deploy/bootstrap/setup.sh
+	@deploy/bootstrap/setup.sh $(extras)
 
 setup-tests:
-	@deploy/bootstrap/setup.sh tests/requirements.txt
+	@deploy/bootstrap/setup.sh tests/requirements.txt $(extras)

@@ -7,14 +7,17 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 from include.errors import ArtifactError
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scikit-learn", "skl2onnx")
+OPTIONAL_LIBRARIES = ("catboost", "lightgbm", "xgboost", "xgboost-cpu")
+"""Those of deploy/extras/, which are recorded where they are installed."""
 
 
 def file_digest(path: Path) -> str:
@@ -205,4 +208,8 @@ def code_digest() -> str:
 @cache
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that affect an artifact."""
-    return {name: version(name) for name in LIBRARIES}
+    versions = {name: version(name) for name in LIBRARIES}
+    for name in OPTIONAL_LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

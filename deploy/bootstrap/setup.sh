@@ -119,6 +119,10 @@ install() {
         fail "Sluice itself could not be installed into $venv." "see the lines above; make clean, then try again"
 }
 
+for file; do
+    [ -f "$file" ] || fail "expected a file of requirements; found no $file." \
+        "EXTRAS takes the names of the folders in deploy/extras: $(cd deploy/extras 2>/dev/null && echo ./* | sed 's,\./,,g')"
+done
 up_to_date "$@" && exit 0
 # Two simultaneous makes take turns, if the system has flock.
 if [ -z "${SLUICE_SETUP_LOCKED:-}" ] && command -v flock >/dev/null 2>&1; then
@@ -127,11 +131,11 @@ fi
 up_to_date "$@" && exit 0
 began=$(date +%s)
 usable || make_venv
-# Packages that were installed for the tests stay; if they are up to date, the stamp names them again.
+# Packages that were installed for the tests or as extras stay; if they are up to date, the stamp names them again.
 before=
-if [ -f tests/requirements.txt ] && [ -f "$stamp" ] && grep -qxF -e "$(cksum tests/requirements.txt)" "$stamp"; then
-    before=tests/requirements.txt
-fi
+for file in tests/requirements.txt deploy/extras/*/requirements.txt; do
+    if [ -f "$file" ] && [ -f "$stamp" ] && grep -qxF -e "$(cksum "$file")" "$stamp"; then before="$before $file"; fi
+done
 rm -f "$stamp"
 install "$@"
 # shellcheck disable=SC2086

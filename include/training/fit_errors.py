@@ -36,9 +36,21 @@ _NO_NAMES = (
 )
 _RANGE_OF_TARGET = "This loss needs another range of the target: mend it in features.sql, or choose another loss."
 _ONE_TARGET = "A model has one target: use the estimator without MultiOutput or MultiTask in its name."
+_NO_ROWS_TO_STOP_BY = (
+    "A retrain gives fit no rows to stop by: leave early stopping out, and choose the number of trees with "
+    "GridSearchCV."
+)
+_XGBOOST_CODES = (
+    "A missing or unknown category is -1, which XGBoost does not take for a category: put "
+    "OrdinalEncoder(handle_unknown='use_encoded_value', unknown_value=float('nan')) before it, for these columns."
+)
+_CATBOOST_CODES = "The matrix holds floats: leave cat_features out, and encode categories with OneHotEncoder."
 _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"members? in each class|n_splits=|least populated class|less than \d+ examples"), _FEW_OF_A_CLASS),
     (re.compile(r"Negative values in"), _NEGATIVE),
+    (re.compile(r"for early stopping|For early stopping"), _NO_ROWS_TO_STOP_BY),
+    (re.compile(r"Invalid categorical value"), _XGBOOST_CODES),
+    (re.compile(r"'cat_features' parameter specifies"), _CATBOOST_CODES),
     (re.compile(r"strings? is only supported for|only for pandas DataFrames|can only be applied to pandas"), _NO_NAMES),
     (re.compile(r"multi-output|mono-task outputs"), _ONE_TARGET),
     (re.compile(r"of y (is|are) (out of|not)|loss.* requires|strictly positive y|non-negative y"), _RANGE_OF_TARGET),

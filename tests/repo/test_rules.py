@@ -16,6 +16,7 @@ PINS = (
     "model_service/requirements.txt",
     "deploy/bootstrap/requirements.txt",
     "deploy/helm/requirements.txt",
+    "deploy/extras/boosters/requirements.txt",
 )
 
 # Patterns are written so that they do not match themselves.

@@ -117,7 +117,8 @@ def _with(library: str, options: dict[str, Any], _columns: Columns, task: Task) 
 
 
 def _monotone(library: str, columns: Columns, task: Task) -> Any:
-    return make(library, task, monotone_constraints=(1, *[0] * (len(columns.names) - 1)))
+    directions = (1, *[0] * (len(columns.names) - 1))
+    return make(library, task, monotone_constraints=list(directions) if library == "catboost" else directions)
 
 
 def _classifications(library: str) -> dict[str, Build]:

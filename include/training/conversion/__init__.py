@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.training.conversion import composition, ensemble, linear_model, preprocessing, svm
+from include.training.conversion import boosters, composition, ensemble, linear_model, preprocessing, svm
 from include.training.conversion.graph import Graph, Tensor
 from include.training.conversion.registry import Conversion, Method, UnconvertibleStepError
 
-_REGISTERED = (composition, ensemble, linear_model, preprocessing, svm)
+_REGISTERED = (boosters, composition, ensemble, linear_model, preprocessing, svm)
 
 
 def convert(estimator: Any, n_features: int, method: Method, name: str = "model") -> bytes:
@@ -37,6 +37,8 @@ def convert(estimator: Any, n_features: int, method: Method, name: str = "model"
     graph = Graph(n_features)
     conversion = Conversion(graph)
     found: Tensor = getattr(conversion, method)(estimator, graph.input)
+    if method == "predict_proba" and found.dtype == "float32":
+        found = graph.divided_by_sum(found)  # those of single precision do not add up to 1 in double
     return graph.to_bytes(found, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import signature
 from typing import Any, Final
 
@@ -89,7 +90,7 @@ def _by_columns(conversion: Conversion, outer: Any, x: Tensor) -> Tensor:
         parts.append(part if isinstance(step, str) else conversion.transform(step, part, name))
     if not parts:
         conversion.refuse("it drops every column", "Let it keep at least one column.")
-    return graph.concat(parts)
+    return replace(graph.concat(parts), sparse=bool(outer.sparse_output_))
 
 
 def _positions(conversion: Conversion, outer: Any, columns: Any, width: int) -> list[int]:

@@ -30,11 +30,14 @@ class Tensor:
         The number of columns.
     dtype : {"float32", "float64", "int64"}
         The type that scikit-learn has at this place. Comparisons depend on it, so it is never changed silently.
+    sparse : bool
+        Whether scikit-learn has a sparse matrix at this place, whose zeros XGBoost takes for missing.
     """
 
     name: str
     width: int
     dtype: str
+    sparse: bool = False
 
 
 class Graph:
@@ -76,7 +79,7 @@ class Graph:
         key = (x.name, dtype)
         if key not in self._casts:
             name = self.node("Cast", x.name, to=_ELEMENT_TYPES[dtype])
-            self._casts[key] = Tensor(name, x.width, dtype)
+            self._casts[key] = Tensor(name, x.width, dtype, x.sparse)
         return self._casts[key]
 
     def elementwise(self, op: str, x: Tensor, values: Any) -> Tensor:
@@ -86,8 +89,8 @@ class Graph:
         """
         wide = self.cast(x, "float64")
         width = max(x.width, np.size(values))
-        found = Tensor(self.node(op, wide.name, self.constant(np.reshape(values, (1, -1)))), width, "float64")
-        return self.cast(found, x.dtype)
+        name = self.node(op, wide.name, self.constant(np.reshape(values, (1, -1))))
+        return self.cast(Tensor(name, width, "float64", x.sparse and op in ("Mul", "Div")), x.dtype)
 
     def binary(self, op: str, left: Tensor, right: Tensor) -> Tensor:
         """Apply a binary operator to two tensors of the same type."""
@@ -103,7 +106,7 @@ class Graph:
         if wanted == list(range(x.width)):
             return x
         index = self.constant(wanted, "int64")
-        return Tensor(self.node("Gather", x.name, index, axis=1), len(wanted), x.dtype)
+        return Tensor(self.node("Gather", x.name, index, axis=1), len(wanted), x.dtype, x.sparse)
 
     def concat(self, parts: Sequence[Tensor]) -> Tensor:
         """Put tensors side by side, in the widest of their types."""
@@ -111,7 +114,8 @@ class Graph:
             return parts[0]
         dtype = "float64" if any(each.dtype != "float32" for each in parts) else "float32"
         names = [self.cast(each, dtype).name for each in parts]
-        return Tensor(self.node("Concat", *names, axis=1), sum(each.width for each in parts), dtype)
+        width, sparse = sum(each.width for each in parts), any(each.sparse for each in parts)
+        return Tensor(self.node("Concat", *names, axis=1), width, dtype, sparse)
 
     def where(self, condition: str, x: Tensor, values: Any) -> Tensor:
         """Return a row of constants where `condition` holds, and `x` elsewhere."""

@@ -5,6 +5,7 @@ Each rounds where scikit-learn rounds: a tree that comes after it compares the r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -121,7 +122,7 @@ def _one_hot(conversion: Conversion, encoder: Any, x: Tensor) -> Tensor:
         row, first = row + len(known), first + len(outputs)
     if not np.array_equal(weights, np.eye(*weights.shape)) or start.any():
         found = graph.affine(found, weights, start)  # whole numbers: exact in any order
-    return graph.cast(found, np.dtype(encoder.dtype).name)
+    return replace(graph.cast(found, np.dtype(encoder.dtype).name), sparse=bool(encoder.sparse_output))
 
 
 def _groups(encoder: Any, column: int, count: int) -> list[int]:

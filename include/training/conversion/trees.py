@@ -1,4 +1,4 @@
-"""Tree ensembles as one node in double precision: scikit-learn's thresholds, directions of nulls, weights and sums.
+"""Tree ensembles as one node, in double precision: scikit-learn's thresholds, directions of nulls, weights and sums.
 
 ONNX has trees in single precision (TreeEnsembleClassifier, TreeEnsembleRegressor) and, since version 5 of its domain
 for machine learning, in double (TreeEnsemble). In single precision a threshold moves to the next number, and a sum of
@@ -10,12 +10,12 @@ Source: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 
 from include.training.conversion.graph import ML_DOMAIN, Graph, Tensor
 
@@ -70,9 +70,16 @@ def constant_tree(weight: float, target: int = 0) -> Tree:
 
 
 class TreeEnsembleNode:
-    """Collects trees into the attributes of one TreeEnsemble node; weights are added in the order of the trees."""
+    """Collects trees into the attributes of one TreeEnsemble node; weights are added in the order of the trees.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    dtype : {"float64", "float32"}
+        The precision of the comparisons and of the sums.
+    """
+
+    def __init__(self, dtype: Literal["float64", "float32"] = "float64") -> None:
+        self._dtype = dtype
         self._columns: dict[str, list[Any]] = {
             name: []
             for name in (
@@ -123,7 +130,7 @@ class TreeEnsembleNode:
         self._leaves += int((~inner).sum())
 
     def make(self, graph: Graph, x: Tensor, outputs: int) -> Tensor:
-        """Add the node to `graph`: for each row the sums of its leaves' weights, double, shape (n, outputs)."""
+        """Add the node to `graph`: for each row the sums of its leaves' weights, shape (n, outputs)."""
         name = graph.name("trees")
         joined = {each: np.concatenate(parts) for each, parts in self._columns.items()}
         attributes: dict[str, Any] = {
@@ -132,16 +139,15 @@ class TreeEnsembleNode:
             if each not in ("nodes_splits", "nodes_modes", "leaf_weights")
         }
         for each in ("nodes_splits", "leaf_weights"):
-            attributes[each] = onnx.numpy_helper.from_array(joined[each].astype(np.float64), each)
+            attributes[each] = onnx.numpy_helper.from_array(joined[each].astype(self._dtype), each)
         attributes["nodes_modes"] = onnx.numpy_helper.from_array(joined["nodes_modes"].astype(np.uint8), "nodes_modes")
         if self._members:
-            attributes["membership_values"] = helper.make_tensor(
-                "membership_values", TensorProto.DOUBLE, [len(self._members)], self._members
-            )
+            members = np.asarray(self._members, dtype=self._dtype)
+            attributes["membership_values"] = onnx.numpy_helper.from_array(members, "membership_values")
         graph.nodes.append(
             helper.make_node(
                 "TreeEnsemble",
-                [graph.cast(x, "float64").name],
+                [graph.cast(x, self._dtype).name],
                 [name],
                 domain=ML_DOMAIN,
                 n_targets=outputs,
@@ -151,7 +157,7 @@ class TreeEnsembleNode:
                 **attributes,
             )
         )
-        return Tensor(name, outputs, "float64")
+        return Tensor(name, outputs, self._dtype)
 
 
 def _with_a_split(leaf: Tree) -> Tree:
