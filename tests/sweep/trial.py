@@ -232,8 +232,10 @@ def _refusal(problem: Problem, error: Exception) -> tuple[Result, str]:
 
 
 def _names(problem: Problem) -> set[str]:
-    """Return what a refusal may name: the classes of the estimator's parts, and the features; a pipeline is no step."""
-    return (_classes(problem) - {"Pipeline"}) | {feature.name for feature in problem.spec.features}
+    """Return what a refusal may name: the classes of the estimator's parts, the names of the steps that a pipeline makes
+    of them, and the features; a pipeline is no step."""
+    classes = _classes(problem) - {"Pipeline"}
+    return classes | {each.lower() for each in classes} | {feature.name for feature in problem.spec.features}
 
 
 def _classes(problem: Problem) -> set[str]:

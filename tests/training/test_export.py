@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
     BaggingClassifier,
     HistGradientBoostingClassifier,
@@ -23,7 +24,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer, OneHotEncoder, PowerTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from include.errors import ConversionError
@@ -226,6 +227,24 @@ def test_a_step_that_does_not_convert_is_named(spec, rows) -> None:
     estimator = make_pipeline(SimpleImputer(), FunctionTransformer(np.tanh), LogisticRegression(max_iter=2000))
     with pytest.raises(ConversionError, match=r"step functiontransformer \(FunctionTransformer\)"):
         export_onnx(spec, estimator.fit(*rows))
+
+
+@pytest.mark.parametrize(
+    "step", [PCA(2), TruncatedSVD(2), Normalizer(), PowerTransformer(), FunctionTransformer(np.log1p)], ids=repr
+)
+def test_a_threshold_on_what_has_no_reproducible_last_bits_is_refused_and_exact_in_double(spec, rows, step) -> None:
+    x, y = rows
+    for last in (HistGradientBoostingClassifier(max_iter=20), RandomForestClassifier(10, random_state=0)):
+        single = make_pipeline(SimpleImputer(), FunctionTransformer(np.abs), step, last).fit(x, y)
+        with pytest.raises(ConversionError, match=r"not reproducible. .* FunctionTransformer\(np.float64\)"):
+            export_onnx(spec, single)
+        first = [FunctionTransformer(np.float64), SimpleImputer(), FunctionTransformer(np.abs), step]
+        double = make_pipeline(*first, FunctionTransformer(np.float32), last).fit(x, y)
+        found = compare(Scorer(export_onnx(spec, double), signature(spec)), double, x, 1e-12)
+        assert (found.changed_labels, found.largest_difference < 1e-12) == (0, True), found
+    last_linear = LogisticRegression(max_iter=2000)
+    linear = make_pipeline(SimpleImputer(), FunctionTransformer(np.abs), step, last_linear).fit(x, y)
+    assert compare(Scorer(export_onnx(spec, linear), signature(spec)), linear, x, 1e-5).changed_labels == 0
 
 
 class Shifted(StandardScaler):

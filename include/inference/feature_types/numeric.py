@@ -111,7 +111,7 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
 
     def _value_schema(self) -> dict[str, Any]:
         feature = self.feature
-        low, high = self.declared_bounds if self.open_ended else (feature.minimum, feature.maximum)
+        low, high = self.block_bounds  # what is accepted, to the last bit
         return {"type": "number", "minimum": low, "maximum": high, "description": feature.unit}
 
     def example(self) -> float:

@@ -145,17 +145,18 @@ def _applied(conversion: Conversion, function: Any, x: Tensor, arguments: bool =
     if getattr(getattr(function, "func", None), "__name__", "") == "check_array":  # of histogram boosting
         return graph.cast(x, "float64")
     wide = graph.cast(x, "float64")
-    if function is np.float64:
-        return wide
+    if function in (np.float64, np.float32):
+        return graph.cast(x, np.dtype(function).name)
     if not arguments:
         if function in _FUNCTIONS:
-            return graph.cast(graph.unary(_FUNCTIONS[function], wide), x.dtype)
+            found = graph.cast(graph.unary(_FUNCTIONS[function], wide), x.dtype)
+            return graph.as_inexact(found) if function is np.log else found
         if function is np.exp:
-            return graph.cast(graph.exp(wide), x.dtype)
+            return graph.as_inexact(graph.cast(graph.exp(wide), x.dtype))
         if function is np.expm1:
-            return graph.cast(graph.elementwise("Sub", graph.exp(wide), [1.0]), x.dtype)
+            return graph.as_inexact(graph.cast(graph.elementwise("Sub", graph.exp(wide), [1.0]), x.dtype))
         if function is np.log1p:
-            return graph.cast(graph.unary("Log", graph.elementwise("Add", wide, [1.0])), x.dtype)
+            return graph.as_inexact(graph.cast(graph.unary("Log", graph.elementwise("Add", wide, [1.0])), x.dtype))
         if function is np.square:
             return graph.cast(graph.binary("Mul", wide, wide), x.dtype)
     name = getattr(function, "__name__", repr(function))

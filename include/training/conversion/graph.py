@@ -48,6 +48,10 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self.foreign: list[onnx.ModelProto] = []
+        # Sums, powers and logarithms, and all that follows from them: equal to scikit-learn's to some last bits, too
+        # little for a threshold to decide the same. By the precision in which scikit-learn computes them: rounded to
+        # single precision, what was computed in double is equal.
+        self.inexact: dict[str, set[str]] = {"float32": set(), "float64": set()}
         self._casts: dict[tuple[str, str], Tensor] = {}
         self._names = 0
 
@@ -68,7 +72,18 @@ class Graph:
         """Add a node with one output and return the output's name."""
         output = self.name(op.lower())
         self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
+        rounds = op == "Cast" and attributes["to"] == TensorProto.FLOAT
+        for precision, names in self.inexact.items():
+            if names.intersection(inputs) and not (rounds and precision == "float64"):
+                names.add(output)
+        if op in ("Pow", "Log"):
+            self.inexact["float64"].add(output)
         return output
+
+    def as_inexact(self, x: Tensor) -> Tensor:
+        """Note that scikit-learn's `x` differs by some last bits."""
+        self.inexact[x.dtype].add(x.name)
+        return x
 
     # Values in scikit-learn's types
 
@@ -130,13 +145,16 @@ class Graph:
         """Return the mask of missing values."""
         return self.node("IsNaN", x.name)
 
-    def affine(self, x: Tensor, matrix: NDArray[Any], offset: Any = 0.0) -> Tensor:
+    def affine(self, x: Tensor, matrix: NDArray[Any], offset: Any = 0.0, *, exact: bool = False) -> Tensor:
         """Return ``x @ matrix + offset`` in double; `matrix` of shape (width, outputs).
 
-        Its bits do not depend on the number of rows: measured for 1 to 1,000 rows.
+        Its bits do not depend on the number of rows: measured for 1 to 1,000 rows. They depend on the order of the sum,
+        unless it is `exact`: of whole numbers, or of one number that is not 0.
         """
         matrix = np.asarray(matrix, dtype=np.float64)
         found = self.node("MatMul", self.cast(x, "float64").name, self.constant(matrix))
+        if not exact:
+            self.inexact[x.dtype].add(found)
         if np.any(offset):
             found = self.node("Add", found, self.constant(np.reshape(offset, (1, -1))))
         return Tensor(found, matrix.shape[1], "float64")
@@ -200,6 +218,7 @@ class Graph:
             self.initializers[("foreign", (), each.name.encode())] = each
         self.foreign.append(model)
         double = target.type.tensor_type.elem_type == TensorProto.DOUBLE
+        self.inexact[x.dtype].add(target.name)
         return Tensor(target.name, width, "float64" if double else "float32")
 
     def to_bytes(self, output: Tensor, name: str) -> bytes:

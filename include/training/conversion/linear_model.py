@@ -200,16 +200,16 @@ def _activated(conversion: Conversion, x: Tensor, function: str) -> Tensor:
 def _dummy_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     if model.strategy in ("stratified", "uniform"):
         conversion.refuse(f"strategy='{model.strategy}' predicts at random", "Use strategy='prior'.")
-    return _always(conversion, x, model.predict_proba(np.zeros((1, x.width)))[0])
+    return _always(conversion, model.predict_proba(np.zeros((1, x.width)))[0])
 
 
 @converts("sklearn.DummyRegressor", method="predict")
-def _dummy_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
-    return _always(conversion, x, np.ravel(model.constant_)[:1])
+def _dummy_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:  # noqa: ARG001  # it ignores the row
+    return _always(conversion, np.ravel(model.constant_)[:1])
 
 
-def _always(conversion: Conversion, x: Tensor, answer: NDArray[np.float64]) -> Tensor:
+def _always(conversion: Conversion, answer: NDArray[np.float64]) -> Tensor:
     node = TreeEnsembleNode()
     for target, value in enumerate(answer):
         node.add(constant_tree(float(value), target))
-    return node.make(conversion.graph, x, len(answer))
+    return node.make(conversion.graph, conversion.graph.input, len(answer))

@@ -76,7 +76,7 @@ def _normalizer(conversion: Conversion, normalizer: Any, x: Tensor) -> Tensor:
             highest = graph.node("ReduceMax", size.name, graph.constant([1], "int64"), keepdims=1)
             norm = Tensor(highest, 1, "float64")
     safe = graph.where(graph.node("Equal", norm.name, graph.constant([[0.0]])), norm, [1.0])
-    return graph.cast(graph.binary("Div", wide, safe), x.dtype)
+    return graph.as_inexact(graph.cast(graph.binary("Div", wide, safe), x.dtype))
 
 
 # Encoders of categories
@@ -121,7 +121,7 @@ def _one_hot(conversion: Conversion, encoder: Any, x: Tensor) -> Tensor:
             weights[row : row + len(known), place] -= 1.0
         row, first = row + len(known), first + len(outputs)
     if not np.array_equal(weights, np.eye(*weights.shape)) or start.any():
-        found = graph.affine(found, weights, start)  # whole numbers: exact in any order
+        found = graph.affine(found, weights, start, exact=True)  # whole numbers: exact in any order
     return replace(graph.cast(found, np.dtype(encoder.dtype).name), sparse=bool(encoder.sparse_output))
 
 
@@ -157,11 +157,13 @@ def _ordinal(conversion: Conversion, encoder: Any, x: Tensor) -> Tensor:
             else:
                 codes[row + position, column] = code
         row += len(categories)
-    found = graph.affine(known, codes)
+    found = graph.affine(known, codes, exact=True)
     if missing_code.any():
-        found = graph.where(_is_one(graph, graph.affine(known, missing_code)), found, np.full(columns, np.nan))
+        found = graph.where(
+            _is_one(graph, graph.affine(known, missing_code, exact=True)), found, np.full(columns, np.nan)
+        )
     if encoder.handle_unknown == "use_encoded_value":
-        unknown = graph.node("Less", graph.affine(known, member).name, graph.constant([[0.5]]))
+        unknown = graph.node("Less", graph.affine(known, member, exact=True).name, graph.constant([[0.5]]))
         found = graph.where(unknown, found, np.full(columns, float(encoder.unknown_value)))
     return graph.cast(found, np.dtype(encoder.dtype).name)
 
@@ -192,8 +194,8 @@ def _target_encoder(conversion: Conversion, encoder: Any, x: Tensor) -> Tensor:
             weights[row : row + len(categories), place] = encoder.encodings_[place]
             member[row : row + len(categories), place] = 1.0
         row += len(categories)
-    unknown = graph.node("Less", graph.affine(known, member).name, graph.constant([[0.5]]))
-    return graph.where(unknown, graph.affine(known, weights), rest)
+    unknown = graph.node("Less", graph.affine(known, member, exact=True).name, graph.constant([[0.5]]))
+    return graph.where(unknown, graph.affine(known, weights, exact=True), rest)
 
 
 # Bins, powers and splines
@@ -208,7 +210,7 @@ def _bins(conversion: Conversion, binner: Any, x: Tensor) -> Tensor:
     if owners:
         spread = graph.cast(graph.columns(x, owners), "float64")
         reached = graph.node("GreaterOrEqual", spread.name, graph.constant(np.concatenate(inner).reshape(1, -1)))
-        codes = graph.affine(graph.numbers(reached, len(owners)), belongs)
+        codes = graph.affine(graph.numbers(reached, len(owners)), belongs, exact=True)
     else:
         codes = graph.elementwise("Mul", graph.cast(x, "float64"), [0.0])
     if binner.encode == "ordinal":
@@ -265,7 +267,9 @@ def _spline_column(graph: Graph, splines: Any, spline: Any, x: Tensor) -> Tensor
         wide = _clipped(graph, wide, float(inner[0]), float(inner[-1]))
     pieces = len(inner) - 1
     reached = graph.node("GreaterOrEqual", wide.name, graph.constant(inner[1:-1].reshape(1, -1)))
-    count = graph.affine(graph.numbers(reached, pieces - 1), np.ones((pieces - 1, 1))) if pieces > 1 else None
+    count = (
+        graph.affine(graph.numbers(reached, pieces - 1), np.ones((pieces - 1, 1)), exact=True) if pieces > 1 else None
+    )
     flat = graph.node("Reshape", count.name, graph.constant([-1], "int64")) if count else None
     piece = graph.node("Cast", flat, to=TensorProto.INT64) if flat else None
     table = _piece_coefficients(spline, inner)
@@ -278,7 +282,7 @@ def _spline_column(graph: Graph, splines: Any, spline: Any, x: Tensor) -> Tensor
     found = chosen(table[0])
     for each in table[1:]:
         found = graph.node("Add", graph.node("Mul", found, offset), chosen(each))
-    return Tensor(found, table.shape[2], "float64")
+    return graph.as_inexact(Tensor(found, table.shape[2], "float64"))
 
 
 def _piece_coefficients(spline: Any, inner: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -302,7 +306,7 @@ def _power(conversion: Conversion, transformer: Any, x: Tensor) -> Tensor:
         each = graph.cast(graph.columns(x, [column]), "float64")
         power = _box_cox if transformer.method == "box-cox" else _yeo_johnson
         parts.append(power(graph, each, float(exponent)))
-    found = graph.cast(graph.concat(parts), x.dtype)
+    found = graph.as_inexact(graph.cast(graph.concat(parts), x.dtype))
     return conversion.transform(transformer._scaler, found, "standardize") if transformer.standardize else found  # noqa: SLF001
 
 
@@ -343,6 +347,11 @@ def _quantile(conversion: Conversion, transformer: Any, x: Tensor) -> Tensor:
     return graph.cast(graph.concat(parts), x.dtype)
 
 
+def _counted(graph: Graph, mask: str, width: int) -> Tensor:
+    """Return in how many of its `width` columns the mask of each row holds, shape (n, 1)."""
+    return graph.affine(graph.numbers(mask, width), np.ones((width, 1)), exact=True)
+
+
 def interpolated(graph: Graph, x: Tensor, places: NDArray[np.float64], values: NDArray[np.float64]) -> Tensor:
     """Return ``numpy.interp(x, places, values)``: linear between the places, constant beyond them.
 
@@ -361,7 +370,7 @@ def interpolated(graph: Graph, x: Tensor, places: NDArray[np.float64], values: N
     slope = np.divide(np.diff(values), width, out=np.zeros_like(width), where=width > 0)
     if len(begins):
         reached = graph.node("GreaterOrEqual", clipped.name, graph.constant(begins.reshape(1, -1)))
-        count = graph.affine(graph.numbers(reached, len(begins)), np.ones((len(begins), 1)))
+        count = _counted(graph, reached, len(begins))
         piece = graph.node("Cast", count.name, to=TensorProto.INT64)
         take = [graph.node("Gather", graph.constant(each), piece, axis=0) for each in (places[:-1], slope, values[:-1])]
     else:

@@ -108,7 +108,29 @@ class Conversion:
         with self._at(step, name):
             own = _converter_of(step, method)
             if own is not None:
-                return own(self, step, x)
+                begun = len(self.graph.nodes)
+                found = own(self, step, x)
+                self._require_exact_thresholds(begun)
+                return found
             from include.training.conversion.skl2onnx_steps import convert_by_skl2onnx
 
             return convert_by_skl2onnx(self, step, method, x)
+
+    def _require_exact_thresholds(self, begun: int) -> None:
+        """Refuse trees whose input scikit-learn rounds in another order: a threshold would decide otherwise."""
+        inputs = {node.input[0] for node in self.graph.nodes[begun:] if node.op_type == "TreeEnsemble"}
+        reason = (
+            "its thresholds are compared with what an earlier step computes by sums, powers or logarithms in {}, whose "
+            "last bits are not reproducible"
+        )
+        if inputs & self.graph.inexact["float32"]:
+            self.refuse(
+                reason.format("single precision"),
+                "Let that step compute in double, and round its result: put FunctionTransformer(np.float64) before it "
+                "and FunctionTransformer(np.float32) after it.",
+            )
+        if inputs & self.graph.inexact["float64"]:
+            self.refuse(
+                reason.format("double precision"),
+                "Round the result of that step: put FunctionTransformer(np.float32) after it.",
+            )
