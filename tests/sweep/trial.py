@@ -232,8 +232,7 @@ def _refusal(problem: Problem, error: Exception) -> tuple[Result, str]:
 
 
 def _names(problem: Problem) -> set[str]:
-    """Return what a refusal may name: the classes of the estimator's parts, the names of the steps that a pipeline makes
-    of them, and the features; a pipeline is no step."""
+    """Return what a refusal may name: the estimator's parts by class or by step, and the features; no pipeline."""
     classes = _classes(problem) - {"Pipeline"}
     return classes | {each.lower() for each in classes} | {feature.name for feature in problem.spec.features}
 
