@@ -24,7 +24,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, Normalizer, OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    Normalizer,
+    OneHotEncoder,
+    PowerTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import LinearSVC
 
 from include.errors import ConversionError
@@ -245,6 +252,15 @@ def test_a_threshold_on_what_has_no_reproducible_last_bits_is_refused_and_exact_
     last_linear = LogisticRegression(max_iter=2000)
     linear = make_pipeline(SimpleImputer(), FunctionTransformer(np.abs), step, last_linear).fit(x, y)
     assert compare(Scorer(export_onnx(spec, linear), signature(spec)), linear, x, 1e-5).changed_labels == 0
+
+
+def test_a_state_that_a_converter_does_not_know_is_a_refusal_of_the_step(spec, rows) -> None:
+    """Quantiles of a column of zeros and ones: knots that repeat, on which no polynomial can be told."""
+    x, y = rows
+    splines = SplineTransformer(knots="quantile", n_knots=8)
+    estimator = make_pipeline(SimpleImputer(), FunctionTransformer(np.abs), splines, LogisticRegression(max_iter=2000))
+    with pytest.raises(ConversionError, match=r"step splinetransformer \(SplineTransformer\) .*its converter fails"):
+        export_onnx(spec, estimator.fit(x, y))
 
 
 class Shifted(StandardScaler):

@@ -109,12 +109,22 @@ class Conversion:
             own = _converter_of(step, method)
             if own is not None:
                 begun = len(self.graph.nodes)
-                found = own(self, step, x)
+                found = self._by(own, step, x)
                 self._require_exact_thresholds(begun)
                 return found
             from include.training.conversion.skl2onnx_steps import convert_by_skl2onnx
 
             return convert_by_skl2onnx(self, step, method, x)
+
+    def _by(self, converter: Converter, step: Any, x: Tensor) -> Tensor:
+        try:
+            return converter(self, step, x)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A state of the step that its converter does not know: a step that cannot be served, not a traceback.
+            self.refuse(
+                f"its converter fails ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})",
+                "Use other parameters or another step of docs/reference/estimators.md, or do its work in features.sql.",
+            )
 
     def _require_exact_thresholds(self, begun: int) -> None:
         """Refuse trees whose input scikit-learn rounds in another order: a threshold would decide otherwise."""
