@@ -66,7 +66,7 @@ class Worker:
     @classmethod
     def start(cls, rows: int) -> Worker:
         ours, theirs = SPAWN.Pipe()
-        process = SPAWN.Process(target=_serve, args=(theirs, rows), daemon=True)
+        process = SPAWN.Process(target=_serve, args=(theirs, rows))  # no daemon: a conversion may start a process
         process.start()
         theirs.close()
         return cls(process, ours)
