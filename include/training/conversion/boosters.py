@@ -16,9 +16,9 @@ import importlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.training.conversion.graph import Tensor
-from include.training.conversion.registry import Conversion, Converter, Method, converts
+from include.training.conversion.registry import Conversion, converts
 from include.training.conversion.trees import LESS, LESS_OR_EQUAL, MEMBER, Tree, TreeEnsembleNode, constant_tree
 
 _Link = Literal["identity", "sigmoid", "softmax", "exp", "signed square"]
@@ -55,24 +55,11 @@ def _link_of(conversion: Conversion, links: dict[str, _Link], objective: str, ki
     return links[objective]
 
 
-def _converts(cls: str, method: Method) -> Callable[[Converter], Converter]:
-    """Register a converter that refuses a model file which is not as it is known here."""
-
-    def register(function: Converter) -> Converter:
-        @converts(cls, method=method)
-        @wraps(function)
-        def guarded(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
-            try:
-                return function(conversion, model, x)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                return conversion.refuse(
-                    f"its model file is not as expected ({type(error).__name__}: {error})",
-                    "Install the versions of deploy/extras/boosters/requirements.txt.",
-                )
-
-        return guarded
-
-    return register
+_converts = partial(
+    converts,
+    failure="its model file is not as expected",
+    advice="Install the versions of deploy/extras/boosters/requirements.txt.",
+)
 
 
 @converts("xgboost.XGBRanker", "lightgbm.LGBMRanker", "catboost.CatBoostRanker", method="predict")

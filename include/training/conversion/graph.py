@@ -47,7 +47,6 @@ class Graph:
         self.input = Tensor("X", width, "float32")
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
-        self.foreign: list[onnx.ModelProto] = []
         # Sums, powers and logarithms, and all that follows from them: equal to scikit-learn's to some last bits, too
         # little for a threshold to decide the same. By the precision in which scikit-learn computes them: rounded to
         # single precision, what was computed in double is equal.
@@ -175,17 +174,17 @@ class Graph:
 
     def sigmoid(self, x: Tensor) -> Tensor:
         """Return 1 / (1 + exp(-x)), in double."""
-        wide = self.cast(x, "float64")
-        power = self.node("Pow", self.constant([[1 / np.e]]), wide.name)
-        one = self.constant([[1.0]])
-        return Tensor(self.node("Div", one, self.node("Add", power, one)), x.width, "float64")
+        return self._logistic(x, [1 / np.e], x.width)
 
     def of_two_classes(self, x: Tensor) -> Tensor:
         """Return ``[sigmoid(-x), sigmoid(x)]`` of shape (n, 2), for `x` of shape (n, 1), in double."""
-        wide = self.cast(x, "float64")
-        powers = self.node("Pow", self.constant([[np.e, 1 / np.e]]), wide.name)
+        return self._logistic(x, [np.e, 1 / np.e], 2)
+
+    def _logistic(self, x: Tensor, bases: Sequence[float], width: int) -> Tensor:
+        """Return 1 / (1 + base^x) for each of the bases."""
+        powers = self.node("Pow", self.constant([bases]), self.cast(x, "float64").name)
         one = self.constant([[1.0]])
-        return Tensor(self.node("Div", one, self.node("Add", powers, one)), 2, "float64")
+        return Tensor(self.node("Div", one, self.node("Add", powers, one)), width, "float64")
 
     def softmax(self, x: Tensor) -> Tensor:
         """Return exp(x) of each row, divided by its sum, in double."""
@@ -216,7 +215,6 @@ class Graph:
         self.nodes += added.graph.node
         for each in added.graph.initializer:
             self.initializers[("foreign", (), each.name.encode())] = each
-        self.foreign.append(model)
         double = target.type.tensor_type.elem_type == TensorProto.DOUBLE
         self.inexact[x.dtype].add(target.name)
         return Tensor(target.name, width, "float64" if double else "float32")

@@ -5,14 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from include.training.conversion.graph import Graph, Tensor
 
 Method = Literal["transform", "predict", "predict_proba", "decision_function"]
 Converter = Callable[["Conversion", Any, Tensor], Tensor]
 
-_CONVERTERS: Final[dict[tuple[str, Method], Converter]] = {}
+
+_OTHERWISE: Final = (
+    "Use other parameters or another step of docs/reference/estimators.md, or do its work in features.sql."
+)
+
+
+class _Registered(NamedTuple):
+    """A converter, and what is said when it fails at a state of the step that it does not know."""
+
+    convert: Converter
+    failure: str
+    advice: str
+
+
+_CONVERTERS: Final[dict[tuple[str, Method], _Registered]] = {}
 
 
 class UnconvertibleStepError(Exception):
@@ -31,23 +45,31 @@ class UnconvertibleStepError(Exception):
         self.step, self.reason, self.advice = step, reason, advice
 
 
-def converts(*classes: str, method: Method) -> Callable[[Converter], Converter]:
+def converts(
+    *classes: str,
+    method: Method,
+    failure: str = "its converter fails",
+    advice: str = _OTHERWISE,
+) -> Callable[[Converter], Converter]:
     """Register a function as the converter of a method of some classes.
 
     Parameters
     ----------
     classes : str
         ``package.Class``. By name, so that nothing is imported that the estimator does not use.
+    failure, advice : str
+        Why the step is refused when the function raises an error, and what to do then.
     """
 
     def register(function: Converter) -> Converter:
-        _CONVERTERS.update(dict.fromkeys(((each, method) for each in classes), function))
+        registered = _Registered(function, failure, advice)
+        _CONVERTERS.update(dict.fromkeys(((each, method) for each in classes), registered))
         return function
 
     return register
 
 
-def _converter_of(estimator: Any, method: Method) -> Converter | None:
+def _converter_of(estimator: Any, method: Method) -> _Registered | None:
     """Return the converter of the estimator's class, or of a class whose method it inherits unchanged."""
     own = inspect.getattr_static(type(estimator), method, None)
     for cls in type(estimator).__mro__:
@@ -116,14 +138,14 @@ class Conversion:
 
             return convert_by_skl2onnx(self, step, method, x)
 
-    def _by(self, converter: Converter, step: Any, x: Tensor) -> Tensor:
+    def _by(self, converter: _Registered, step: Any, x: Tensor) -> Tensor:
         try:
-            return converter(self, step, x)
+            return converter.convert(self, step, x)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # A state of the step that its converter does not know: a step that cannot be served, not a traceback.
             self.refuse(
-                f"its converter fails ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})",
-                "Use other parameters or another step of docs/reference/estimators.md, or do its work in features.sql.",
+                f"{converter.failure} ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})",
+                converter.advice,
             )
 
     def _require_exact_thresholds(self, begun: int) -> None:
