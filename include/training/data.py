@@ -122,6 +122,11 @@ def require_target_precision(spec: ModelSpec, y: NDArray[Any], step: str) -> Non
     )
 
 
+def evenly_spaced(rows: int, most: int) -> NDArray[np.intp]:
+    """Return at most `most` positions among `rows` rows, at even distances, the first and the last included."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp))
+
+
 def _column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
     return file.read(columns=[name]).column(name)
 

@@ -14,7 +14,7 @@ from include.errors import ArtifactError, EstimatorError, SluiceError
 from include.provenance import file_digest
 from include.spec import ModelSpec
 from include.training.column_names import resolve_columns
-from include.training.data import TrainingData, require_target_precision
+from include.training.data import TrainingData, evenly_spaced, require_target_precision
 from include.training.estimator import build_estimator, last_step, require_probabilities
 from include.training.fit_errors import explain_failed_fit
 
@@ -124,7 +124,7 @@ def fit_baseline(spec: ModelSpec, data: TrainingData) -> Any:
 
 def _baseline_rows(spec: ModelSpec, y: NDArray[Any]) -> NDArray[np.intp]:
     """Return positions at even distances, and one row of each class, however rare it is."""
-    even = np.linspace(0, len(y) - 1, min(len(y), BASELINE_ROWS)).astype(np.intp)
+    even = evenly_spaced(len(y), BASELINE_ROWS)
     if spec.task == "regression" or len(even) == len(y):
         return even
     _, first = np.unique(y, return_index=True)

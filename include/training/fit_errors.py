@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from include.errors import EstimatorError
 from include.spec import ModelSpec
+from include.training.data import evenly_spaced
 from include.training.estimator import named_parts, one_line
 
 MAX_LISTED = 20
@@ -175,7 +176,7 @@ def _error_of(estimator: Any, x: NDArray[np.float32], y: NDArray[Any]) -> Except
 def _sample(spec: ModelSpec, x: NDArray[np.float32], y: NDArray[Any]) -> NDArray[np.intp]:
     """Return the positions of a few rows: of classes, some rows of each."""
     if spec.task == "regression":
-        return np.linspace(0, len(x) - 1, min(len(x), SAMPLE_ROWS)).astype(np.intp)
+        return evenly_spaced(len(x), SAMPLE_ROWS)
     classes = np.unique(y)
     most = max(20, SAMPLE_ROWS // len(classes))
     return np.sort(np.concatenate([np.flatnonzero(y == label)[:most] for label in classes]))

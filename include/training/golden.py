@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from include.errors import ConversionError
 from include.inference import GoldenRow, RowEncoder, Scorer
-from include.training.data import TrainingData
+from include.training.data import TrainingData, evenly_spaced
 
 MAX_GOLDEN_ROWS = 20
 
@@ -22,7 +20,7 @@ def golden_rows(scorer: Scorer, data: TrainingData) -> tuple[GoldenRow, ...]:
         When JSON and Arrow rows encode differently: batch and online would then disagree.
     """
     signature = scorer.signature
-    positions = np.unique(np.linspace(0, data.holdout.num_rows - 1, MAX_GOLDEN_ROWS).astype(int))
+    positions = evenly_spaced(data.holdout.num_rows, MAX_GOLDEN_ROWS)
     rows: list[dict[str, Any]] = data.holdout.select(list(signature.names)).take(positions).to_pylist()
     matrix = RowEncoder(signature).encode(rows)
     if matrix.tobytes() != data.x_holdout[positions].tobytes():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from include.inference import ModelSignature
 from include.inference.feature_types import feature_type
+from include.training.data import evenly_spaced
 
 Matrix = NDArray[np.float32]
 
@@ -63,7 +64,7 @@ def make_probes(
     seed : int
     """
     random = np.random.default_rng(seed)
-    base = train[_spread(len(train), BASE_ROWS)]
+    base = train[evenly_spaced(len(train), BASE_ROWS)]
     maker = _Maker(base, random)
     types = [feature_type(each) for each in signature.features]
     nullable = [(position, each.missing_code) for position, each in enumerate(types) if each.feature.nullable]
@@ -78,7 +79,7 @@ def make_probes(
     ]
     yield maker.singles("at and beside the trees' thresholds", beside, one_row=True)
     if margins is not None:
-        some = train[_spread(len(train), SEARCHED_ROWS)]
+        some = train[evenly_spaced(len(train), SEARCHED_ROWS)]
         closest = np.argsort(margins(some), kind="stable")[: MAX_ROWS // 4]
         yield Probes("closest to a tie of two classes", some[closest], [()] * len(closest))
 
@@ -126,7 +127,3 @@ def _beside(splits: NDArray[np.float64], each: Any) -> list[float]:
     )
     values: list[float] = around[(around >= low) & (around <= high)].tolist()
     return values if each.block_bounds else []
-
-
-def _spread(rows: int, most: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp))

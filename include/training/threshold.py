@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from include.errors import ConversionError
 from include.spec import DecisionThreshold, ModelSpec
-from include.training.data import TrainingData
+from include.training.data import TrainingData, evenly_spaced
 from include.training.fit import fit_on
 
 VALIDATION_SHARE = 0.2
@@ -41,7 +41,7 @@ def choose_thresholds(spec: ModelSpec, data: TrainingData, fitted: dict[str, Any
     if declared.value is not None:
         return dict.fromkeys(fitted, declared.value)
     border = int(len(data.x_train) * (1 - VALIDATION_SHARE))
-    rows = np.unique(np.linspace(0, border - 1, min(border, MAX_ROWS)).astype(int))
+    rows = evenly_spaced(border, MAX_ROWS)
     earlier, later = data.y_train[rows], data.y_train[border:]
     if len(np.unique(earlier)) < 2 or len(np.unique(later)) < 2:
         return dict.fromkeys(fitted, DEFAULT_THRESHOLD)
@@ -96,7 +96,7 @@ def decision_threshold(spec: ModelSpec, estimator: Any, chosen: float | None) ->
     ConversionError
         When it brings one that is not a probability of the second class, or one is declared as well.
     """
-    outer = _outermost(estimator)
+    outer = _final_estimator(estimator)
     name = type(outer).__name__
     if name not in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
         return chosen
@@ -122,7 +122,7 @@ def decision_threshold(spec: ModelSpec, estimator: Any, chosen: float | None) ->
     return DEFAULT_THRESHOLD if outer.threshold == "auto" else float(outer.threshold)
 
 
-def _outermost(estimator: Any) -> Any:
+def _final_estimator(estimator: Any) -> Any:
     """Return the estimator whose ``predict`` gives the labels: pipelines and searches pass it on."""
     while True:
         if hasattr(estimator, "steps"):
