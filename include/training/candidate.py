@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from include.errors import ConversionError
@@ -26,7 +25,6 @@ from include.training.onnx_parity import (
     batches_agree,
     compare_holdout,
     compare_rows,
-    expected_scores,
     find_divergent_step,
     margins,
     single_rows_agree,
@@ -109,11 +107,8 @@ def convert_candidate(
     if not single_exact:
         signature = signature.model_copy(update={"single_row_exact": False})
         scorer = Scorer(onnx, signature)
-    spread = 1.0
-    if spec.task == "regression":
-        spread = max(float(np.std(expected_scores(estimator, data.x_holdout))), float(np.finfo(np.float32).tiny))
-    subject = Subject(spec.name, estimator, scorer, spec.parity_tolerance, spread)
-    kinds = [compare_holdout(subject, data.x_holdout)]
+    subject = Subject(spec.name, estimator, scorer, spec.parity_tolerance, data.x_holdout)
+    kinds = [compare_holdout(subject)]
     classes = spec.task != "regression"
     probes = make_probes(
         signature,

@@ -88,6 +88,11 @@ def last_step(estimator: Any) -> tuple[str, Any]:
         path = f"{path}__{name}" if path else name
 
 
+def last_step_name(estimator: Any) -> str:
+    """Return the name of the part that predicts, as `ConversionError` takes it."""
+    return last_step(estimator)[0].removeprefix("step ")
+
+
 def one_line(error: BaseException) -> str:
     """Return the type and the first line of an error; of many fits that failed in a search, the last one's."""
     lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]

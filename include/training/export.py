@@ -7,7 +7,7 @@ from typing import Any
 from include.errors import ConversionError
 from include.spec import ModelSpec
 from include.training.conversion import Method, UnconvertibleStepError, convert
-from include.training.onnx_parity import last_step
+from include.training.estimator import last_step_name
 from include.training.tree_splits import with_row_order
 
 
@@ -28,7 +28,7 @@ def export_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     if spec.task != "regression" and not hasattr(estimator, "predict_proba"):
         raise ConversionError(
             spec.name,
-            last_step(estimator),
+            last_step_name(estimator),
             "it has no predict_proba, and a classification is served as probabilities",
             "Use an estimator with probabilities, or wrap it in CalibratedClassifierCV.",
         )

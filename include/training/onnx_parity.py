@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from include.errors import ConversionError, UnscorableRowsError
 from include.inference import ModelSignature, Scorer
 from include.records import ParityOfRows, ParityReport
 from include.training.conversion import UnconvertibleStepError, convert
+from include.training.estimator import last_step_name
 from include.training.probes import Probes
 
 Matrix = NDArray[np.float32]
@@ -26,7 +28,25 @@ NEAR_TIE: Final = 2e-7
 """Two probabilities that differ by less, and do differ, are equal in single precision: either label is right."""
 
 
-@dataclass(frozen=True, slots=True)
+class Answers(NamedTuple):
+    """scikit-learn's own answers to some rows.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (n, n_classes), or (n, 1) for a regression
+    labels : ndarray of intp, shape (n,), or None
+        The positions of the classes; None for a regression.
+    """
+
+    scores: Floats
+    labels: NDArray[np.intp] | None
+
+    def of(self, rows: NDArray[np.bool_]) -> Answers:
+        """Return the answers to some of the rows."""
+        return Answers(self.scores[rows], None if self.labels is None else self.labels[rows])
+
+
+@dataclass(frozen=True)
 class Subject:
     """What is compared: a fitted estimator, and its graph in a scorer.
 
@@ -37,20 +57,29 @@ class Subject:
     scorer : Scorer
     tolerance : float
         Largest accepted difference: of a probability, or of a value relative to `spread`.
-    spread : float
-        The standard deviation of a regression's answers on the holdout; 1 for a classification.
+    holdout : ndarray of float32, shape (n_samples, n_features)
     """
 
     model: str
     estimator: Any
     scorer: Scorer
     tolerance: float
-    spread: float = 1.0
+    holdout: Matrix
 
     @property
     def signature(self) -> ModelSignature:
         """The signature that the scorer has."""
         return self.scorer.signature
+
+    @cached_property
+    def holdout_answers(self) -> Answers:
+        """The estimator's answers on the holdout, which it may take long to give."""
+        return _accepted_answers(self, _holdout_rows(self))
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of a regression's answers on the holdout."""
+        return max(float(np.std(self.holdout_answers.scores)), float(np.finfo(np.float32).tiny))
 
 
 def expected_scores(estimator: Any, matrix: Matrix | Floats) -> Floats:
@@ -59,16 +88,17 @@ def expected_scores(estimator: Any, matrix: Matrix | Floats) -> Floats:
     return np.asarray(answer, dtype=np.float64).reshape(len(matrix), -1)
 
 
-def expected_labels(
-    signature: ModelSignature, estimator: Any, matrix: Matrix | Floats, scores: Floats
-) -> NDArray[np.intp]:
-    """Return the classes that scikit-learn predicts, or those of the decision threshold that is declared."""
-    if signature.decision_threshold is not None or not hasattr(estimator, "predict"):
-        return signature.labels(scores)
-    return np.asarray(estimator.predict(matrix), dtype=np.intp).reshape(-1)
+def expected_answers(subject: Subject, matrix: Matrix | Floats) -> Answers:
+    """Return scikit-learn's scores and classes; the classes are those of the decision threshold, if one is declared."""
+    scores, signature = expected_scores(subject.estimator, matrix), subject.signature
+    if signature.task == "regression":
+        return Answers(scores, None)
+    if signature.decision_threshold is not None or not hasattr(subject.estimator, "predict"):
+        return Answers(scores, signature.labels(scores))
+    return Answers(scores, np.asarray(subject.estimator.predict(matrix), dtype=np.intp).reshape(-1))
 
 
-def compare_holdout(subject: Subject, matrix: Matrix) -> ParityOfRows:
+def compare_holdout(subject: Subject) -> ParityOfRows:
     """Compare on the rows of the holdout.
 
     Raises
@@ -76,9 +106,9 @@ def compare_holdout(subject: Subject, matrix: Matrix) -> ParityOfRows:
     ConversionError
         When the estimator does not accept a row, or its two methods disagree.
     """
-    rows = Probes(HOLDOUT, matrix, [()] * len(matrix))
-    _require_one_label(subject, matrix)
-    return compare_rows(subject, rows)
+    answers = subject.holdout_answers
+    _require_one_label(subject, answers)
+    return _compare(subject, _holdout_rows(subject), answers)
 
 
 def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
@@ -94,10 +124,22 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
     """
     if not len(probes.rows):
         return ParityOfRows(kind=probes.kind, rows=0, largest_difference=0.0, changed_labels=0)
+    return _compare(subject, probes, _accepted_answers(subject, probes))
+
+
+def _holdout_rows(subject: Subject) -> Probes:
+    return Probes(HOLDOUT, subject.holdout, [()] * len(subject.holdout))
+
+
+def _accepted_answers(subject: Subject, probes: Probes) -> Answers:
     try:
-        wanted = expected_scores(subject.estimator, probes.rows)
+        return expected_answers(subject, probes.rows)
     except Exception as error:  # scikit-learn's own errors share no parent
         raise _unaccepted(subject, probes, error) from error
+
+
+def _compare(subject: Subject, probes: Probes, answers: Answers) -> ParityOfRows:
+    wanted = answers.scores
     got, answered = _scored(subject.scorer, probes.rows)
     finite = np.isfinite(wanted).all(axis=1)
     one_sided = finite & ~answered
@@ -105,14 +147,14 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
         row = int(np.flatnonzero(one_sided)[0])
         raise ConversionError(
             subject.model,
-            last_step(subject.estimator),
+            last_step_name(subject.estimator),
             f"ONNX has no answer for a row of the kind '{probes.kind}' that scikit-learn answers with "
             f"{wanted[row].tolist()}",
             _advice(subject, probes, row),
         )
     both = finite & answered
     unrefused = int((answered & ~finite).sum())
-    differences, changed = _differences(subject, probes.rows[both], got[both], wanted[both])
+    differences, changed = _differences(subject, probes.rows[both], got[both], answers.of(both))
     return ParityOfRows(
         kind=probes.kind,
         rows=len(probes.rows),
@@ -186,7 +228,7 @@ def find_divergent_step(estimator: Any, matrix: Matrix, tolerance: float) -> str
         scale = max(1.0, float(np.nanmax(np.abs(wanted))))
         if got.shape != wanted.shape or not np.allclose(got, wanted, atol=tolerance * scale, rtol=0, equal_nan=True):
             return f"{name} ({type(step).__name__})"
-    return last_step(estimator)
+    return last_step_name(estimator)
 
 
 def _scored(scorer: Scorer, matrix: Matrix) -> tuple[Floats, NDArray[np.bool_]]:
@@ -203,33 +245,32 @@ def _scored(scorer: Scorer, matrix: Matrix) -> tuple[Floats, NDArray[np.bool_]]:
     return scores, answered
 
 
-def _differences(subject: Subject, rows: Matrix, got: Floats, wanted: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _differences(subject: Subject, rows: Matrix, got: Floats, wanted: Answers) -> tuple[Floats, NDArray[np.bool_]]:
     """Return each row's difference, and whether its label changed."""
     if not len(rows):
         return np.empty(0), np.empty(0, dtype=np.bool_)
-    difference, changed = _against(subject, rows, got, wanted)
+    difference, changed = _against(subject, got, wanted)
     off = np.flatnonzero((difference > subject.tolerance) | changed)
     if len(off):
-        exact = rows[off].astype(np.float64)
         try:
-            in_double = expected_scores(subject.estimator, exact)
+            in_double = expected_answers(subject, rows[off].astype(np.float64))
         except Exception:  # noqa: BLE001  # it takes the row in one precision only, so that one counts
             return difference, changed
-        other, other_changed = _against(subject, exact, got[off], in_double)
+        other, other_changed = _against(subject, got[off], in_double)
         nearer = (other <= subject.tolerance) & ~other_changed
         difference[off] = np.where(nearer, other, difference[off])
         changed[off] &= ~nearer
     return difference, changed
 
 
-def _against(subject: Subject, rows: Any, got: Floats, wanted: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    distance = np.abs(got - wanted).max(axis=1)
-    if subject.signature.task == "regression":
+def _against(subject: Subject, got: Floats, wanted: Answers) -> tuple[Floats, NDArray[np.bool_]]:
+    scores, labels = wanted
+    distance = np.abs(got - scores).max(axis=1)
+    if labels is None:
         # Relative to the spread of the answers, or to the answer where that is far outside.
-        return distance / np.maximum(subject.spread, np.abs(wanted).max(axis=1)), np.zeros(len(got), dtype=np.bool_)
-    labels = expected_labels(subject.signature, subject.estimator, rows, wanted)
+        return distance / np.maximum(subject.spread, np.abs(scores).max(axis=1)), np.zeros(len(got), dtype=np.bool_)
     ours = subject.signature.labels(got)
-    return distance, (labels != ours) & ~_near_tie(subject, wanted, labels, ours)
+    return distance, (labels != ours) & ~_near_tie(subject, scores, labels, ours)
 
 
 def _near_tie(subject: Subject, wanted: Floats, labels: NDArray[np.intp], ours: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -238,24 +279,20 @@ def _near_tie(subject: Subject, wanted: Floats, labels: NDArray[np.intp], ours: 
     return np.asarray((margin != 0) & (np.abs(margin) <= NEAR_TIE))
 
 
-def _require_one_label(subject: Subject, matrix: Matrix) -> None:
+def _require_one_label(subject: Subject, answers: Answers) -> None:
     """Refuse an estimator whose ``predict`` is not the class that its ``predict_proba`` says.
 
     Probabilities and labels are served together, and must not contradict each other.
     """
-    if subject.signature.task == "regression" or subject.signature.decision_threshold is not None:
-        return
-    try:
-        wanted = expected_scores(subject.estimator, matrix)
-        labels = expected_labels(subject.signature, subject.estimator, matrix, wanted)
-    except Exception:  # noqa: BLE001  # the comparison of these rows reports it
+    wanted, labels = answers
+    if labels is None or subject.signature.decision_threshold is not None:
         return
     rows = np.arange(len(wanted))
     contrary = int((wanted.max(axis=1) - wanted[rows, labels] > NEAR_TIE).sum())
     if contrary:
         raise ConversionError(
             subject.model,
-            last_step(subject.estimator),
+            last_step_name(subject.estimator),
             f"its predict contradicts its predict_proba on {contrary:,} of {len(wanted):,} rows of the holdout",
             "Wrap it in CalibratedClassifierCV, whose labels are its most probable classes.",
         )
@@ -276,7 +313,7 @@ def _unaccepted(subject: Subject, probes: Probes, error: Exception) -> Conversio
             )
     return ConversionError(
         subject.model,
-        last_step(subject.estimator),
+        last_step_name(subject.estimator),
         f"it fails on rows of the kind '{probes.kind}': {error}",
         _advice(subject, probes, 0),
     )
@@ -292,15 +329,7 @@ def _step_of(estimator: Any, row: Matrix) -> str:
             value = step.transform(value)
         except Exception:  # noqa: BLE001  # the point is to find which one raises, whatever it raises
             return f"{name} ({type(step).__name__})"
-    return last_step(estimator)
-
-
-def last_step(estimator: Any) -> str:
-    """Return the name of the step that gives the answers."""
-    if hasattr(estimator, "steps"):
-        name, last = estimator.steps[-1]
-        return f"{name} ({type(last).__name__})"
-    return type(estimator).__name__
+    return last_step_name(estimator)
 
 
 def _advice(subject: Subject, probes: Probes, row: int) -> str:

@@ -227,7 +227,7 @@ def _cell(records: list[Record]) -> str:
     """Return what became of some configurations: one word, or the usual word and the cases in which it is another."""
     if not records:
         return "not run"
-    words = {nulls: _words(each for each in records if each["name"].endswith(f"/{nulls}")) for nulls in NULLS}
+    words = {nulls: _refusal_text(each for each in records if each["name"].endswith(f"/{nulls}")) for nulls in NULLS}
     words = {nulls: word for nulls, word in words.items() if word}
     if not words:
         lacking = any(each["scikit_learn"] == "has no predict_proba" for each in records)
@@ -237,7 +237,7 @@ def _cell(records: list[Record]) -> str:
     return "; ".join([usual, *other])
 
 
-def _words(records: Iterable[Record]) -> str:
+def _refusal_text(records: Iterable[Record]) -> str:
     return ", ".join(dict.fromkeys(WORDS[each["result"]] for each in records if counted(each)))
 
 

@@ -83,7 +83,7 @@ def signature(spec: ModelSpec, task: str = "binary") -> ModelSignature:
 
 
 def compare(scorer: Scorer, estimator: object, matrix: np.ndarray, tolerance: float) -> ParityOfRows:
-    return compare_holdout(Subject("parcels", estimator, scorer, tolerance), matrix)
+    return compare_holdout(Subject("parcels", estimator, scorer, tolerance, matrix))
 
 
 imputed = make_pipeline(SimpleImputer(), StandardScaler())
