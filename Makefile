@@ -2,7 +2,7 @@
 # The first target that needs it creates .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run distributed test test-stack test-all bench sweep lint lock migration clean setup setup-tests
+.PHONY: help run distributed test test-stack test-all bench bench-compare sweep lint lock migration clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -16,7 +16,7 @@ extras = $(EXTRAS:%=deploy/extras/%/requirements.txt)
 
 help: ## this list
 	@printf 'Sluice. Targets:\n'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 	@printf 'PYTHON=/path/to/python3.12 chooses the interpreter of .venv; README.md has the details.\n'
 	@printf 'EXTRAS=boosters installs XGBoost, LightGBM and CatBoost as well; docs/how-to/boosters.md.\n'
 
@@ -50,6 +50,10 @@ bench: setup-tests ## the benchmarks, one after the other
 	@missed=; for file in benchmarks/*.py; do \
 	  echo "== $$file"; $(py) "$$file" || missed="$$missed $$file"; \
 	done; [ -z "$$missed" ] || { echo "bench: a target was missed, or a benchmark failed:$$missed" >&2; exit 1; }
+
+bench-compare: setup-tests ## another revision beside this checkout, in one run: make bench-compare BASE=REVISION
+	@deploy/bootstrap/program.sh wrk "the load of the serving benchmark" "make bench-compare"
+	@$(py) benchmarks/revisions --base "$(or $(BASE),$(error name a revision: make bench-compare BASE=HEAD~1))" $(COMPARE)
 
 sweep: setup-tests ## every estimator of scikit-learn against its own answers; continues what was interrupted
 	@$(py) -m tests.sweep --write-docs $(SWEEP)
