@@ -50,8 +50,9 @@ def _mean(conversion: Conversion, sums: Tensor, count: int) -> Tensor:
 def _class_means(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:
     """Return the mean of the class shares of the leaves, each class added in the order of the trees.
 
-    A leaf has one weight. So the trees are there once if each leaf holds one class, as in fully grown trees; otherwise
-    once for the second of two classes, whose complement is the first; otherwise once for each class.
+    A leaf has one weight. So the trees are there once if each leaf holds one class, as in fully grown trees, and
+    otherwise once for each class. The complement of the second of two classes would not do: it differs from the sum of
+    the first in the last bit, which decides the label of a tie.
     """
     for tree in trees:
         _require_one_output(conversion, tree)
@@ -61,16 +62,14 @@ def _class_means(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:
         (each[tree.tree_.children_left == -1].max(axis=1) == 1.0).all()
         for tree, each in zip(trees, shares, strict=True)
     )
-    targets = [1] if classes == 2 else range(classes)  # two classes
     for tree, each in zip(trees, shares, strict=True):
         if pure:
             node.add(replace(_drawn(tree.tree_, np.ones(len(each))), target=each.argmax(axis=1)))
         else:
-            for place, target in enumerate(targets):
-                node.add(replace(_drawn(tree.tree_, each[:, target]), target=place))
-    sums = node.make(conversion.graph, conversion.graph.cast(x, "float32"), classes if pure else len(targets))
-    means = _mean(conversion, sums, len(trees))
-    return conversion.graph.with_complement(means) if means.width < classes else means
+            for target in range(classes):
+                node.add(replace(_drawn(tree.tree_, each[:, target]), target=target))
+    sums = node.make(conversion.graph, conversion.graph.cast(x, "float32"), classes)
+    return _mean(conversion, sums, len(trees))
 
 
 def _value_sum(conversion: Conversion, trees: list[Any], x: Tensor) -> Tensor:

@@ -174,17 +174,17 @@ class Graph:
 
     def sigmoid(self, x: Tensor) -> Tensor:
         """Return 1 / (1 + exp(-x)), in double."""
-        return self._logistic(x, [1 / np.e], x.width)
+        powers = self.node("Pow", self.constant([[1 / np.e]]), self.cast(x, "float64").name)
+        one = self.constant([[1.0]])
+        return Tensor(self.node("Div", one, self.node("Add", powers, one)), x.width, "float64")
 
     def of_two_classes(self, x: Tensor) -> Tensor:
-        """Return ``[sigmoid(-x), sigmoid(x)]`` of shape (n, 2), for `x` of shape (n, 1), in double."""
-        return self._logistic(x, [np.e, 1 / np.e], 2)
+        """Return ``[1 - sigmoid(x), sigmoid(x)]`` of shape (n, 2), for `x` of shape (n, 1), in double.
 
-    def _logistic(self, x: Tensor, bases: Sequence[float], width: int) -> Tensor:
-        """Return 1 / (1 + base^x) for each of the bases."""
-        powers = self.node("Pow", self.constant([bases]), self.cast(x, "float64").name)
-        one = self.constant([[1.0]])
-        return Tensor(self.node("Div", one, self.node("Add", powers, one)), width, "float64")
+        The first as scikit-learn has it, and not as sigmoid(-x): next to 1 they differ in the last bit, which can be
+        that of a tie in an average.
+        """
+        return self.with_complement(self.sigmoid(x))
 
     def softmax(self, x: Tensor) -> Tensor:
         """Return exp(x) of each row, divided by its sum, in double."""
