@@ -27,6 +27,7 @@ from include.training.onnx_parity import (
     compare_rows,
     find_divergent_step,
     margins,
+    served_labels,
     single_rows_agree,
     summarised,
 )
@@ -115,6 +116,7 @@ def convert_candidate(
         data.x_train,
         feature_thresholds(onnx),
         (lambda rows: margins(estimator, rows)) if classes else None,
+        (lambda rows: served_labels(scorer, rows)) if classes else None,
         spec.seed,
     )
     kinds += [found for found in (compare_rows(subject, each) for each in probes) if found.rows]
@@ -165,9 +167,9 @@ def divergence_error(spec: ModelSpec, estimator: Any, data: TrainingData, parity
     """Return the error of a graph that does not answer as the estimator does."""
     step = find_divergent_step(estimator, data.x_holdout, spec.parity_tolerance)
     advice = (
-        "If it multiplies matrices in single precision before a tree (PCA, for example), let it compute in double: put "
-        "FunctionTransformer(np.float64) before it. Otherwise replace the step by one of docs/reference/estimators.md "
-        "that is exact, or do its work in features.sql."
+        "If it computes in single precision with large numbers, or before a tree, scale them, or let it compute in "
+        "double: put FunctionTransformer(np.float64) before it. Otherwise replace the step by one of "
+        "docs/reference/estimators.md that is exact, or do its work in features.sql."
     )
     off = [each for each in parity.kinds if each.largest_difference > parity.tolerance or each.changed_labels]
     if not off:

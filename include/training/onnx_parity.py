@@ -194,6 +194,14 @@ def margins(estimator: Any, matrix: Matrix) -> Floats:
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
+def served_labels(scorer: Scorer, matrix: Matrix) -> NDArray[np.intp]:
+    """Return the class index that the graph gives each row, shape (n_samples,); -1: it has no answer."""
+    scores, answered = _scored(scorer, matrix)
+    found = np.full(len(matrix), -1, dtype=np.intp)
+    found[answered] = scorer.signature.labels(scores[answered])
+    return found
+
+
 def summarised(
     subject: Subject, kinds: list[ParityOfRows], *, single_row_exact: bool, batch_exact: bool
 ) -> ParityReport:

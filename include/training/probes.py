@@ -26,6 +26,8 @@ MAX_ROWS: Final = 2_000
 """Rows of one kind; with more features or values, some are left out by chance."""
 SEARCHED_ROWS: Final = 20_000
 """Training rows among which ties are looked for."""
+BISECTIONS: Final = 40
+"""Between two numbers of single precision; after them, the two are neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def make_probes(
     train: Matrix,
     thresholds: dict[int, NDArray[np.float64]],
     margins: Callable[[Matrix], NDArray[np.float64]] | None,
+    labels: Callable[[Matrix], NDArray[np.intp]] | None,
     seed: int,
 ) -> Iterator[Probes]:
     """Yield the probes, kind by kind.
@@ -61,6 +64,8 @@ def make_probes(
         The thresholds of the graph's trees, by feature.
     margins : callable or None
         Returns how far apart the two most probable classes of each row are; None for a regression.
+    labels : callable or None
+        Returns the class index that the graph gives each row; None for a regression.
     seed : int
     """
     random = np.random.default_rng(seed)
@@ -82,6 +87,8 @@ def make_probes(
         some = train[evenly_spaced(len(train), SEARCHED_ROWS)]
         closest = np.argsort(margins(some), kind="stable")[: MAX_ROWS // 4]
         yield Probes("closest to a tie of two classes", some[closest], [()] * len(closest))
+    if labels is not None:
+        yield _beside_label_changes(train, [p for p, each in enumerate(types) if each.block_bounds], labels, random)
 
 
 class _Maker:
@@ -108,6 +115,43 @@ class _Maker:
             for position, value in change:
                 rows[place, position] = value
         return Probes(kind, rows, [tuple(position for position, _ in change) for change, _ in chosen])
+
+
+def _beside_label_changes(
+    train: Matrix,
+    numeric: list[int],
+    labels: Callable[[Matrix], NDArray[np.intp]],
+    random: np.random.Generator,
+) -> Probes:
+    """Return rows on both sides of the places where one number changes the label.
+
+    There, an estimator whose answer depends on its own rounding shows it: elsewhere its probabilities are all but 0
+    or 1.
+    """
+    kind = "on both sides of a change of the label"
+    if not numeric:
+        return Probes(kind, train[:0], [])
+    pairs = np.arange(MAX_ROWS // 4)
+    first, second = train[random.integers(len(train), size=(2, len(pairs)))]
+    feature = random.choice(numeric, len(pairs))
+    low, high = first[pairs, feature], second[pairs, feature]
+
+    def labels_at(values: NDArray[np.float32]) -> NDArray[np.intp]:
+        rows = first.copy()
+        rows[pairs, feature] = values
+        return labels(rows)
+
+    kept = np.isfinite(low) & np.isfinite(high)
+    low[~kept] = high[~kept] = 0
+    start = labels_at(low)
+    kept &= start != labels_at(high)
+    for _ in range(BISECTIONS if kept.any() else 0):
+        middle = (low + (high - low) / 2).astype(np.float32)
+        same = labels_at(middle) == start
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    rows = np.concatenate([first[kept], first[kept]])
+    rows[np.arange(len(rows)), np.tile(feature[kept], 2)] = np.concatenate([low[kept], high[kept]])
+    return Probes(kind, rows, [(int(each),) for each in np.tile(feature[kept], 2)])
 
 
 def _values_by_kind(types: list[Any]) -> dict[str, list[tuple[int, float]]]:

@@ -13,6 +13,8 @@ from include.training.conversion.linear_model import sum_to_one
 from include.training.conversion.preprocessing import interpolated
 from include.training.conversion.registry import Conversion, Method, converts
 
+STEEPEST_CHANGE: Final = 1e-5
+"""Of a probability, by one last bit of its input; the tolerance of a model that declares none."""
 _METHODS: Final[tuple[Method, ...]] = ("transform", "predict", "predict_proba", "decision_function")
 
 
@@ -246,10 +248,26 @@ def _isotonic(conversion: Conversion, isotonic: Any, x: Tensor) -> Tensor:
     if isotonic.out_of_bounds != "clip":
         conversion.refuse(f"out_of_bounds='{isotonic.out_of_bounds}' refuses rows", "Set out_of_bounds='clip'.")
     graph, places = conversion.graph, isotonic.X_thresholds_
+    _require_gentle_steps(conversion, isotonic, graph.last_bit(x))
     rounded = graph.cast(graph.cast(x, places.dtype.name), "float64")
     values = np.asarray(isotonic.y_thresholds_, dtype=np.float64)
     found = interpolated(graph, rounded, np.asarray(places, dtype=np.float64), values)
     return graph.cast(graph.cast(found, places.dtype.name), "float64")
+
+
+def _require_gentle_steps(conversion: Conversion, isotonic: Any, last_bit: float) -> None:
+    """Refuse a step so steep that the last bits of its input decide what it answers."""
+    places, values = (np.asarray(each, dtype=np.float64) for each in (isotonic.X_thresholds_, isotonic.y_thresholds_))
+    if len(places) < 2 or not last_bit:
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = np.nanmax(np.diff(values) / np.diff(places)) * last_bit * np.abs(places).max()
+    if change > STEEPEST_CHANGE:
+        conversion.refuse(
+            f"the last bits of its input, which are not reproducible, change its answer by {change:.1g}",
+            "Use method='sigmoid', or let the estimator inside compute in double: put FunctionTransformer(np.float64) "
+            "before it.",
+        )
 
 
 def _by_temperature(conversion: Conversion, calibrator: Any, found: Tensor, decides: bool) -> Tensor:

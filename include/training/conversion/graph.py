@@ -79,10 +79,17 @@ class Graph:
             self.inexact["float64"].add(output)
         return output
 
-    def as_inexact(self, x: Tensor) -> Tensor:
-        """Note that scikit-learn's `x` differs by some last bits."""
-        self.inexact[x.dtype].add(x.name)
+    def as_inexact(self, x: Tensor, precision: str = "") -> Tensor:
+        """Note that scikit-learn's `x` differs by some last bits: of that precision, or of the type of `x`."""
+        self.inexact[precision or x.dtype].add(x.name)
         return x
+
+    def last_bit(self, x: Tensor) -> float:
+        """Return the relative size of the last bit in which `x` may differ from scikit-learn's; 0: in none."""
+        for precision in ("float32", "float64"):
+            if x.name in self.inexact[precision]:
+                return float(np.finfo(precision).eps)
+        return 0.0
 
     # Values in scikit-learn's types
 

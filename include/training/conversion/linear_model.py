@@ -50,12 +50,19 @@ _CLASSIFIERS = (
 
 @converts(*(f"sklearn.{each}" for each in _REGRESSORS), method="predict")
 def _linear_value(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
-    return conversion.graph.affine(x, _columns_of(model.coef_), model.intercept_)
+    return _product(conversion, model, x)
 
 
 @converts(*(f"sklearn.{each}" for each in _CLASSIFIERS), method="decision_function")
 def _linear_decision(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
-    return conversion.graph.affine(x, _columns_of(model.coef_), model.intercept_)
+    return _product(conversion, model, x)
+
+
+def _product(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
+    graph = conversion.graph
+    if np.result_type(x.dtype, model.coef_.dtype) == np.float64:  # numpy makes the row double, too
+        x = graph.cast(x, "float64")
+    return graph.affine(x, _columns_of(model.coef_), model.intercept_)
 
 
 def _columns_of(coefficients: Any) -> NDArray[np.float64]:
@@ -72,6 +79,13 @@ def _columns_of(coefficients: Any) -> NDArray[np.float64]:
 def _logistic_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
     graph, decision = conversion.graph, _linear_decision(conversion, model, x)
     return graph.of_two_classes(decision) if decision.width == 1 else graph.softmax(decision)
+
+
+@converts("sklearn.LinearDiscriminantAnalysis", method="transform")
+def _discriminants(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
+    scalings = np.asarray(model.scalings_, dtype=np.float64)[:, : model._max_components]  # noqa: SLF001  # as its transform
+    offset = 0.0 if model.solver == "eigen" else -np.asarray(model.xbar_, dtype=np.float64).reshape(1, -1) @ scalings
+    return conversion.graph.cast(conversion.graph.affine(x, scalings, offset), x.dtype)
 
 
 @converts("sklearn.SGDClassifier", method="predict_proba")
@@ -118,6 +132,7 @@ def _quadratic_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
         norms.append(graph.row_sum(graph.binary("Mul", turned, turned)))
     offset = np.log(model.priors_) - 0.5 * np.array([np.log(each).sum() for each in model.scalings_])
     scores = graph.elementwise("Mul", graph.concat(norms), [-0.5])
+    graph.as_inexact(scores, x.dtype)
     return graph.softmax(graph.elementwise("Add", scores, offset))
 
 
@@ -134,6 +149,7 @@ def _gaussian_proba(conversion: Conversion, model: Any, x: Tensor) -> Tensor:
         sums.append(graph.row_sum(graph.elementwise("Div", squared, variance)))
     offset = np.log(model.class_prior_) - 0.5 * np.log(2 * np.pi * model.var_).sum(axis=1)
     scores = graph.elementwise("Mul", graph.concat(sums), [-0.5])
+    graph.as_inexact(scores, x.dtype)
     return graph.softmax(graph.elementwise("Add", scores, offset))
 
 
