@@ -22,6 +22,7 @@ from model_service.auth import check_exposure
 from model_service.observability.multiprocess import prepare_multiprocess_dir
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
+from model_service.server.descriptors import raise_descriptor_limit
 from model_service.server.parent_death import ParentDeathPipe
 
 log = logging.getLogger("model_service")
@@ -34,6 +35,8 @@ PRELOADED = (
     "psycopg",
     "encodings.idna",
 )
+
+HEADER_TIMEOUT_MS = 10_000  # from the connection, or the last response, to the end of a header
 
 
 def main() -> int:
@@ -62,8 +65,10 @@ def serve(settings: Settings) -> None:
     """Run the workers; return after they were stopped and have finished their requests."""
     limit_malloc_arenas()
     limit_tcache()
+    raise_descriptor_limit()
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     from model_service.server import granian_patch
 
@@ -72,6 +77,9 @@ def serve(settings: Settings) -> None:
         address=settings.service_host,
         port=settings.service_port,
         interface=Interfaces.WSGI,
+        # In HTTP/2 a connection that ends while its body is awaited keeps its place for good. See docs/security.md.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
         workers=settings.service_workers,
         # One more than the maximum concurrency: a thread must be free to refuse requests.
         blocking_threads=settings.service_max_concurrency + 1,
