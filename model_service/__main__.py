@@ -36,8 +36,6 @@ PRELOADED = (
     "encodings.idna",
 )
 
-HEADER_TIMEOUT_MS = 10_000  # from the connection, or the last response, to the end of a header
-
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return 0 after a normal stop, 1 if the service could not run."""
@@ -79,7 +77,8 @@ def serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         # In HTTP/2 a connection that ends while its body is awaited keeps its place for good. See docs/security.md.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        # From the connection, or the last response, to the end of the header; in milliseconds.
+        http1_settings=HTTP1Settings(header_read_timeout=round(1000 * settings.service_idle_timeout_seconds)),
         workers=settings.service_workers,
         # One more than the maximum concurrency: a thread must be free to refuse requests.
         blocking_threads=settings.service_max_concurrency + 1,

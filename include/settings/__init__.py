@@ -136,6 +136,12 @@ class Settings(BaseSettings):
         le=3600,
         description="Maximum time to receive and answer a request, in seconds; then its connection is closed.",
     )
+    service_idle_timeout_seconds: float = Field(
+        75,
+        ge=0.5,
+        description="Time without a complete request header after which a connection is closed, in seconds. More than "
+        "a proxy in front keeps its idle connections (nginx: 60).",
+    )
     service_shutdown_timeout_seconds: int = Field(
         10, ge=1, le=3600, description="Seconds to finish in-flight requests after SIGTERM."
     )

@@ -51,7 +51,7 @@ def test_a_header_that_does_not_end_and_idle_connections_are_closed(
     harness: Any, run_service: Callable[..., Any]
 ) -> None:
     harness.declare("iris")
-    service = run_service()
+    service = run_service(SLUICE_SERVICE_IDLE_TIMEOUT_SECONDS="2")
     service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     unfinished = b"GET /health HTTP/1.1\r\nHost: x\r\n"
     with (
