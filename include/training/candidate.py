@@ -24,6 +24,7 @@ from include.training.onnx_parity import (
     Subject,
     batches_agree,
     compare_holdout,
+    compare_label_changes,
     compare_rows,
     find_divergent_step,
     margins,
@@ -31,7 +32,7 @@ from include.training.onnx_parity import (
     single_rows_agree,
     summarised,
 )
-from include.training.probes import make_probes
+from include.training.probes import label_change_probes, make_probes
 from include.training.reproducibility import single_threaded_blas
 from include.training.snapshot import read_query
 from include.training.threshold import choose_thresholds, decision_threshold
@@ -116,10 +117,12 @@ def convert_candidate(
         data.x_train,
         feature_thresholds(onnx),
         (lambda rows: margins(estimator, rows)) if classes else None,
-        (lambda rows: served_labels(scorer, rows)) if classes else None,
         spec.seed,
     )
     kinds += [found for found in (compare_rows(subject, each) for each in probes) if found.rows]
+    if classes:
+        beside = label_change_probes(signature, data.x_train, lambda rows: served_labels(scorer, rows), spec.seed)
+        kinds += [compare_label_changes(subject, beside)] if len(beside.rows) else []
     parity = summarised(
         subject, kinds, single_row_exact=single_exact, batch_exact=batches_agree(scorer, data.x_holdout)
     )

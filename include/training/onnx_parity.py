@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -41,7 +42,7 @@ class Answers(NamedTuple):
     scores: Floats
     labels: NDArray[np.intp] | None
 
-    def of(self, rows: NDArray[np.bool_]) -> Answers:
+    def of(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Answers:
         """Return the answers to some of the rows."""
         return Answers(self.scores[rows], None if self.labels is None else self.labels[rows])
 
@@ -125,6 +126,33 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
     if not len(probes.rows):
         return ParityOfRows(kind=probes.kind, rows=0, largest_difference=0.0, changed_labels=0)
     return _compare(subject, probes, _accepted_answers(subject, probes))
+
+
+def compare_label_changes(subject: Subject, probes: Probes) -> ParityOfRows:
+    """Compare on both sides of the changes of a label: first the one side of each, then the other.
+
+    The two sides are neighbouring numbers. An answer of the graph is right if the estimator gives it on either side,
+    in single or in double precision: which of the two numbers a jump lies at can depend on a last bit. Where the
+    probabilities do not jump, they are a tie within the tolerance, and either label is right.
+    """
+    got, answered = _scored(subject.scorer, probes.rows)
+    difference, changed = np.full(len(got), np.inf), np.ones(len(got), dtype=np.bool_)
+    other_side = np.roll(np.arange(len(got)), len(got) // 2)
+    answers = [_accepted_answers(subject, probes)]
+    with contextlib.suppress(Exception):  # it takes the row in one precision only
+        answers.append(expected_answers(subject, probes.rows.astype(np.float64)))
+    for wanted in answers:
+        for side in (np.arange(len(got)), other_side):
+            off, other_label = _against(subject, got, wanted.of(side), near_tie=subject.tolerance)
+            difference, changed = np.fmin(difference, off), changed & other_label
+    kept = answered & np.isfinite(difference)
+    return ParityOfRows(
+        kind=probes.kind,
+        rows=len(probes.rows),
+        largest_difference=float(difference[kept].max(initial=0.0)),
+        changed_labels=int(changed[kept].sum()),
+        refused=int((~answered).sum()),
+    )
 
 
 def _holdout_rows(subject: Subject) -> Probes:
@@ -271,20 +299,25 @@ def _differences(subject: Subject, rows: Matrix, got: Floats, wanted: Answers) -
     return difference, changed
 
 
-def _against(subject: Subject, got: Floats, wanted: Answers) -> tuple[Floats, NDArray[np.bool_]]:
+def _against(
+    subject: Subject, got: Floats, wanted: Answers, *, near_tie: float | None = None
+) -> tuple[Floats, NDArray[np.bool_]]:
     scores, labels = wanted
     distance = np.abs(got - scores).max(axis=1)
     if labels is None:
         # Relative to the spread of the answers, or to the answer where that is far outside.
         return distance / np.maximum(subject.spread, np.abs(scores).max(axis=1)), np.zeros(len(got), dtype=np.bool_)
     ours = subject.signature.labels(got)
-    return distance, (labels != ours) & ~_near_tie(subject, scores, labels, ours)
+    margin = _margin(subject, scores, labels, ours)
+    tied = (margin != 0) & (margin <= NEAR_TIE) if near_tie is None else margin <= near_tie
+    return distance, (labels != ours) & ~tied
 
 
-def _near_tie(subject: Subject, wanted: Floats, labels: NDArray[np.intp], ours: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _margin(subject: Subject, wanted: Floats, labels: NDArray[np.intp], ours: NDArray[np.intp]) -> Floats:
+    """Return how far each row is from a tie of the two labels."""
     threshold, rows = subject.signature.decision_threshold, np.arange(len(wanted))
     margin = wanted[:, 1] - threshold if threshold is not None else wanted[rows, labels] - wanted[rows, ours]
-    return np.asarray((margin != 0) & (np.abs(margin) <= NEAR_TIE))
+    return np.abs(margin)
 
 
 def _require_one_label(subject: Subject, answers: Answers) -> None:

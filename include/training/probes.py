@@ -52,7 +52,6 @@ def make_probes(
     train: Matrix,
     thresholds: dict[int, NDArray[np.float64]],
     margins: Callable[[Matrix], NDArray[np.float64]] | None,
-    labels: Callable[[Matrix], NDArray[np.intp]] | None,
     seed: int,
 ) -> Iterator[Probes]:
     """Yield the probes, kind by kind.
@@ -64,8 +63,6 @@ def make_probes(
         The thresholds of the graph's trees, by feature.
     margins : callable or None
         Returns how far apart the two most probable classes of each row are; None for a regression.
-    labels : callable or None
-        Returns the class index that the graph gives each row; None for a regression.
     seed : int
     """
     random = np.random.default_rng(seed)
@@ -87,8 +84,47 @@ def make_probes(
         some = train[evenly_spaced(len(train), SEARCHED_ROWS)]
         closest = np.argsort(margins(some), kind="stable")[: MAX_ROWS // 4]
         yield Probes("closest to a tie of two classes", some[closest], [()] * len(closest))
-    if labels is not None:
-        yield _beside_label_changes(train, [p for p, each in enumerate(types) if each.block_bounds], labels, random)
+
+
+def label_change_probes(
+    signature: ModelSignature, train: Matrix, labels: Callable[[Matrix], NDArray[np.intp]], seed: int
+) -> Probes:
+    """Return rows on both sides of the places where one number changes the label: first the one side, then the other.
+
+    An estimator whose answer depends on its own rounding shows it there: elsewhere its probabilities can be 0 or 1.
+
+    Parameters
+    ----------
+    train : ndarray of float32, shape (n_samples, n_features)
+    labels : callable
+        Returns the class index that the graph gives each row; -1: none.
+    seed : int
+    """
+    kind, random = "on both sides of a change of the label", np.random.default_rng(seed)
+    numeric = [position for position, each in enumerate(signature.features) if feature_type(each).block_bounds]
+    if not numeric:
+        return Probes(kind, train[:0], [])
+    pairs = np.arange(MAX_ROWS // 4)
+    first, second = train[random.integers(len(train), size=(2, len(pairs)))]
+    feature = random.choice(numeric, len(pairs))
+    low, high = first[pairs, feature], second[pairs, feature]
+
+    def labels_at(values: Matrix) -> NDArray[np.intp]:
+        rows = first.copy()
+        rows[pairs, feature] = values
+        return labels(rows)
+
+    kept = np.isfinite(low) & np.isfinite(high)
+    low[~kept] = high[~kept] = 0
+    start, end = labels_at(low), labels_at(high)
+    kept &= (start != end) & (start >= 0) & (end >= 0)
+    for _ in range(BISECTIONS if kept.any() else 0):
+        middle = (low + (high - low) / 2).astype(np.float32)
+        same = labels_at(middle) == start
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    rows, changed = np.concatenate([first[kept], first[kept]]), np.tile(feature[kept], 2)
+    rows[np.arange(len(rows)), changed] = np.concatenate([low[kept], high[kept]])
+    return Probes(kind, rows, [(int(each),) for each in changed])
 
 
 class _Maker:
@@ -115,43 +151,6 @@ class _Maker:
             for position, value in change:
                 rows[place, position] = value
         return Probes(kind, rows, [tuple(position for position, _ in change) for change, _ in chosen])
-
-
-def _beside_label_changes(
-    train: Matrix,
-    numeric: list[int],
-    labels: Callable[[Matrix], NDArray[np.intp]],
-    random: np.random.Generator,
-) -> Probes:
-    """Return rows on both sides of the places where one number changes the label.
-
-    There, an estimator whose answer depends on its own rounding shows it: elsewhere its probabilities are all but 0
-    or 1.
-    """
-    kind = "on both sides of a change of the label"
-    if not numeric:
-        return Probes(kind, train[:0], [])
-    pairs = np.arange(MAX_ROWS // 4)
-    first, second = train[random.integers(len(train), size=(2, len(pairs)))]
-    feature = random.choice(numeric, len(pairs))
-    low, high = first[pairs, feature], second[pairs, feature]
-
-    def labels_at(values: NDArray[np.float32]) -> NDArray[np.intp]:
-        rows = first.copy()
-        rows[pairs, feature] = values
-        return labels(rows)
-
-    kept = np.isfinite(low) & np.isfinite(high)
-    low[~kept] = high[~kept] = 0
-    start = labels_at(low)
-    kept &= start != labels_at(high)
-    for _ in range(BISECTIONS if kept.any() else 0):
-        middle = (low + (high - low) / 2).astype(np.float32)
-        same = labels_at(middle) == start
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    rows = np.concatenate([first[kept], first[kept]])
-    rows[np.arange(len(rows)), np.tile(feature[kept], 2)] = np.concatenate([low[kept], high[kept]])
-    return Probes(kind, rows, [(int(each),) for each in np.tile(feature[kept], 2)])
 
 
 def _values_by_kind(types: list[Any]) -> dict[str, list[tuple[int, float]]]:
