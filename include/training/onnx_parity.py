@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from include.errors import ConversionError, UnscorableRowsError
 from include.inference import ModelSignature, Scorer
+from include.inference.feature_types import feature_type
 from include.records import ParityOfRows, ParityReport
 from include.training.conversion import UnconvertibleStepError, convert
 from include.training.estimator import last_step_name
@@ -23,6 +24,9 @@ Floats = NDArray[np.float64]
 HOLDOUT: Final = "the holdout"
 BATCHES: Final = (2, 3, 7, 64, 1_000)
 SINGLE_ROWS: Final = 200
+MOVES: Final = 24
+MOVED_BY: Final = (0.5, 1, 2, 4)
+"""Units in the last place by which numbers are moved where a label changes."""
 WRONG: Final = 1e300
 """The difference of an answer that must not be one."""
 NEAR_TIE: Final = 2e-7
@@ -131,20 +135,35 @@ def compare_rows(subject: Subject, probes: Probes) -> ParityOfRows:
 def compare_label_changes(subject: Subject, probes: Probes) -> ParityOfRows:
     """Compare on both sides of the changes of a label: first the one side of each, then the other.
 
-    The two sides are neighbouring numbers. An answer of the graph is right if the estimator gives it on either side,
-    in single or in double precision: which of the two numbers a jump lies at can depend on a last bit. Where the
-    probabilities do not jump, they are a tie within the tolerance, and either label is right.
+    The two sides are neighbouring numbers. An answer of the graph is right if the estimator gives it on either side, in
+    single or in double precision, or to the row moved by some last bits: where a jump lies depends on them, if it
+    depends on a sum. Where the probabilities do not jump, they are a tie within the tolerance, and either label is
+    right.
     """
     got, answered = _scored(subject.scorer, probes.rows)
+    every = np.arange(len(got))
     difference, changed = np.full(len(got), np.inf), np.ones(len(got), dtype=np.bool_)
-    other_side = np.roll(np.arange(len(got)), len(got) // 2)
+
+    def allow(rows: NDArray[np.intp], wanted: Answers) -> None:
+        off, other_label = _against(subject, got[rows], wanted, near_tie=subject.tolerance)
+        right = (off <= subject.tolerance) & ~other_label
+        difference[rows] = np.where(right, off, np.fmin(difference[rows], off))
+        changed[rows] &= other_label
+
     answers = [_accepted_answers(subject, probes)]
     with contextlib.suppress(Exception):  # it takes the row in one precision only
         answers.append(expected_answers(subject, probes.rows.astype(np.float64)))
     for wanted in answers:
-        for side in (np.arange(len(got)), other_side):
-            off, other_label = _against(subject, got, wanted.of(side), near_tie=subject.tolerance)
-            difference, changed = np.fmin(difference, off), changed & other_label
+        for side in (every, np.roll(every, len(every) // 2)):
+            allow(every, wanted.of(side))
+    numeric = np.array([bool(feature_type(each).block_bounds) for each in subject.signature.features])
+    random = np.random.default_rng(0)
+    for turn in range(MOVES):
+        rows = every[answered & ((difference > subject.tolerance) | changed)]
+        if len(rows):
+            size = MOVED_BY[turn % len(MOVED_BY)] * float(np.finfo(np.float32).eps)
+            moved = 1 + random.choice([-size, size], size=(len(rows), len(numeric))) * numeric
+            allow(rows, expected_answers(subject, (probes.rows[rows] * moved).astype(np.float32)))
     kept = answered & np.isfinite(difference)
     return ParityOfRows(
         kind=probes.kind,
