@@ -41,7 +41,7 @@ def _least(call: Callable[[], Any]) -> float:
 def _parts(found: Trained, model: str) -> dict[str, float]:
     from model_service.http.body import parse_features, read_body
     from model_service.http.json import encode
-    from model_service.http.limits import check_depth
+    from model_service.http.json_structure import check_depth
     from model_service.http.request_context import PHASES, RequestContext
     from model_service.http.responses import SinglePrediction, to_prediction
 

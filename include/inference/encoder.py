@@ -36,6 +36,11 @@ class RowEncoder:
         self._encoders = tuple(each.value_encoder() for each in self._types)
         self._by_name = tuple(zip(self._names, self._encoders, strict=True))
 
+    @property
+    def width(self) -> int:
+        """Number of features of a row."""
+        return self._width
+
     def encode(self, rows: Sequence[Row], root: str = "$.features") -> NDArray[np.float32]:
         """Encode many rows; a fault's path starts with ``<root>[<row>]``.
 
@@ -78,9 +83,14 @@ class RowEncoder:
 
     def find_errors(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[FieldError]:
         """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
-        rows = ((f"{root}[{position}]", row) for position, row in enumerate(features)) if many else ((root, features),)
-        for path, row in rows:
-            yield from self._errors(path, row)
+        if not many:
+            yield from self._errors(root, features)
+            return
+        for position, row in enumerate(features):
+            try:
+                self._encode_row(row)
+            except (InvalidValueError, KeyError):  # only of these rows each value is looked at
+                yield from self._errors(f"{root}[{position}]", row)
 
     def _encode_row(self, row: Any) -> list[float]:
         kind = type(row)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +14,14 @@ from werkzeug.exceptions import BadRequest
 from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import MalformedBodyError, PayloadTooLargeError
+from model_service.http.json_structure import count_members
 
 ROOT: Final = "$.features"
+# An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
+# in the whole body, that each is reported; beyond that, they are counted only.
+MAX_MEMBERS: Final = 1_000
+# What Python's parser accepts and msgspec does not.
+_LENIENT: Final = (b"NaN", b"Infinity", b"\\u")
 _EXPECTED = 'an object with the one member "features"'
 _decode = msgspec.json.Decoder().decode
 
@@ -51,11 +58,16 @@ def parse_json(body: bytes) -> Any:
     RowsRejectedError
         If a member is repeated.
     """
+    if len(body) > MAX_MEMBERS:
+        _check_members(body, 1)
     try:
         document = _decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return _parse_strictly(body)
-    return document if body.count(b":") == 1 else _parse_strictly(body)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        document, repeated = _parse_leniently(body, 1, error)
+        if repeated:
+            raise rows_rejected(_repeated_members(document)) from None
+        return document
+    return document if count_members(body, expected=1) == 1 else _parse_strictly(body)
 
 
 def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None) -> tuple[Any, bool]:
@@ -73,21 +85,25 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
     PayloadTooLargeError
         If there are more than `max_rows` rows.
     """
+    width = encoder.width if encoder else MAX_MEMBERS
+    if len(body) > MAX_MEMBERS:  # a shorter one has fewer members
+        _check_members(body, width)
     try:
         document = _decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        document = _parse_python(body)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        document, _ = _parse_leniently(body, width, error)
     if not isinstance(document, dict) or "features" not in document:
         raise rows_rejected(_structure_faults(document))
     features = document["features"]
     many = isinstance(features, list) and bool(features) and isinstance(features[0], list | dict)
     if many and len(features) > max_rows:
         raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_MAX_ROWS")
+    members = 1 + _members(features, many=many)
     # Every member has a colon: if there are as many colons as members, none is repeated.
-    if len(document) != 1 or body.count(b":") != 1 + _members(features, many=many):
-        document = _parse_python(body)
-        found = [*_structure_faults(document), *_repeated_members("$", document)]
-        if found:
+    if len(document) != 1 or count_members(body, expected=members) != members:
+        document, repeated = _parse_python(body, width)
+        if repeated or len(document) != 1:
+            found = chain(_structure_faults(document), _repeated_members(document) if repeated else ())
             in_values = encoder.find_errors(document["features"], many=many) if encoder else ()
             raise rows_rejected(chain(found, in_values))
     return features, many
@@ -109,8 +125,8 @@ def _structure_faults(document: Any) -> Iterator[FieldError]:
             yield FieldError(member_path("$", name), _EXPECTED, "an unknown member")
 
 
-def check_duplicate_keys(body: bytes) -> None:
-    """Refuse JSON in which a member of an object is repeated.
+def check_duplicate_keys(body: bytes, width: int) -> None:
+    """Refuse JSON in which a member of an object is repeated; `width` is as many members as an object may have.
 
     Raises
     ------
@@ -119,7 +135,7 @@ def check_duplicate_keys(body: bytes) -> None:
     RowsRejectedError
         With the paths of the members.
     """
-    _parse_strictly(body)
+    _parse_strictly(body, width)
 
 
 class _DuplicateKeys(dict[str, Any]):
@@ -128,41 +144,94 @@ class _DuplicateKeys(dict[str, Any]):
     repeated: list[str]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    plain = dict(pairs)
-    if len(plain) == len(pairs):
-        return plain
-    names = [name for name, _ in pairs]
-    marked = _DuplicateKeys(plain)
-    marked.repeated = sorted({name for name in names if names.count(name) > 1})
-    return marked
+class _ObjectHook:
+    """Makes the objects of one document, and marks those with repeated members.
+
+    An answer lists `MAX_FIELD_ERRORS` errors at most, so no more objects than that are analysed.
+    """
+
+    def __init__(self) -> None:
+        self.marked = 0
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        plain = dict(pairs)
+        if len(plain) == len(pairs) or self.marked == MAX_FIELD_ERRORS:
+            return plain
+        self.marked += 1
+        marked = _DuplicateKeys(plain)
+        counts = Counter([name for name, _ in pairs])
+        marked.repeated = list(islice((name for name, count in counts.items() if count > 1), MAX_FIELD_ERRORS))
+        return marked
 
 
-def _parse_python(body: bytes) -> Any:
-    """Parse with Python's parser, which reports what msgspec ignores: repeated members and NaN."""
+def _check_members(body: bytes, width: int) -> None:
+    """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each object, before it is parsed."""
+    limit = MAX_MEMBERS + width * body.count(b"{")
+    if (members := count_members(body, limit)) > limit:
+        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members}")])
+
+
+def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bool]:
+    """Parse what msgspec refused with `error`, if Python's parser may accept it: NaN, 1e400, half a surrogate pair."""
+    lenient = isinstance(error, msgspec.ValidationError) or any(each in body for each in _LENIENT)
+    if isinstance(error, msgspec.DecodeError) and not lenient:
+        raise MalformedBodyError(str(error).removeprefix("JSON is malformed: ")) from None
+    return _parse_python(body, width)
+
+
+def _parse_python(body: bytes, width: int) -> tuple[Any, bool]:
+    """Parse with Python's parser, which reports what msgspec ignores: repeated members and NaN.
+
+    It takes many times as long, so it begins with `_check_members`.
+
+    Returns
+    -------
+    document : object
+    repeated : bool
+        Whether a member of an object is repeated.
+    """
+    _check_members(body, width)
+    hook = _ObjectHook()
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=hook)
     except RecursionError:
         raise MalformedBodyError("it is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
         raise MalformedBodyError(str(error)) from None
+    return document, hook.marked > 0
 
 
-def _parse_strictly(body: bytes) -> Any:
-    document = _parse_python(body)
-    faults = list(_repeated_members("$", document))
-    if faults:
-        raise rows_rejected(faults)
+def _parse_strictly(body: bytes, width: int = 1) -> Any:
+    document, repeated = _parse_python(body, width)
+    if repeated:
+        raise rows_rejected(_repeated_members(document))
     return document
 
 
-def _repeated_members(path: str, value: Any) -> Iterator[FieldError]:
-    if isinstance(value, _DuplicateKeys):
-        for name in value.repeated:
-            yield FieldError(member_path(path, name), "each member once", "a repeated member")
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _repeated_members(member_path(path, name), inner)
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield from _repeated_members(f"{path}[{position}]", inner)
+# The way to a value: the way to the object or list that holds it, and the name or position in it.
+_Way = tuple["_Way | None", str | int]
+
+
+def _repeated_members(document: Any) -> Iterator[FieldError]:
+    """Yield an error for each repeated member, in the order of the document."""
+    waiting: list[tuple[_Way | None, Any]] = [(None, document)]
+    while waiting:
+        way, value = waiting.pop()
+        if isinstance(value, _DuplicateKeys):
+            path = _path(way)
+            for name in value.repeated:
+                yield FieldError(member_path(path, name), "each member once", "a repeated member")
+        inner: Any = value.items() if isinstance(value, dict) else enumerate(value)
+        within = [((way, name), each) for name, each in inner if isinstance(each, dict | list)]
+        waiting += reversed(within)
+
+
+def _path(way: _Way | None) -> str:
+    names: list[str | int] = []
+    while way is not None:
+        way, name = way
+        names.append(name)
+    path = "$"
+    for name in reversed(names):
+        path = f"{path}[{name}]" if isinstance(name, int) else member_path(path, name)
+    return path

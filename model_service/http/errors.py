@@ -11,7 +11,8 @@ OpenAPI description and the headers follow from the class. Errors of the library
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -83,9 +84,9 @@ class TensorsRejectedError(HTTPError):
 
     status, type, title = 400, "tensors-rejected", "The tensors do not match the model's inputs or outputs"
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults[:MAX_FIELD_ERRORS]))
-        self.faults = tuple(faults)
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(islice(faults, MAX_FIELD_ERRORS))
+        super().__init__("; ".join(self.faults))
 
 
 class ContentEncodingError(HTTPError):

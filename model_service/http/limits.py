@@ -1,4 +1,4 @@
-"""Limits on concurrent requests, large bodies, the request rate of a caller, and the nesting of JSON."""
+"""Limits on concurrent requests, large bodies and the request rate of a caller."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter_ns
 from typing import Final
 
-import numpy as np
-
-from model_service.http.errors import MalformedBodyError, OverloadedError, RateLimitedError
+from model_service.http.errors import OverloadedError, RateLimitedError
 from model_service.http.request_context import RequestContext
 from model_service.server.cpu_affinity import usable_cores
 
 MAX_CALLERS: Final = 10_000
 SMALL_BODY_BYTES: Final = 2_048
-_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
-_NO_MARK: Final = bytes(each for each in range(256) if each not in b'[]{}"')
 
 
 class ConcurrencyLimiter:
@@ -155,28 +151,3 @@ class RateLimiter:
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
         while len(self._full_at) > self._max_callers * 0.9:  # several at once, because a full scan is slow
             del self._full_at[next(iter(self._full_at))]
-
-
-def check_depth(body: bytes, max_depth: int) -> None:
-    """Refuse JSON that is nested deeper than `max_depth`, before it is parsed.
-
-    It removes everything but brackets and counts them, in a single pass over any input. Invalid JSON is left to the
-    parser.
-
-    Raises
-    ------
-    MalformedBodyError
-        If the body is nested deeper.
-    """
-    if body.count(b"[") + body.count(b"{") <= max_depth:
-        return
-    # In JSON, backslashes occur in strings only, and strings lie between two quotes.
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    marks = body.translate(_BRACKETS, _NO_MARK)
-    left = np.frombuffer(b"".join(marks.split(b'"')[::2]), dtype=np.int8)
-    # "[" is 0x5B and "]" 0x5D: one up, one down.
-    if np.cumsum(0x5C - left, dtype=np.int32).max(initial=0) > max_depth:
-        raise MalformedBodyError(
-            f"expected at most {max_depth} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)"
-        )

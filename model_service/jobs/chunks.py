@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import RowsRejectedError
-from include.inference import FieldError
+from include.inference import FieldError, RowEncoder
 from model_service.http.body import parse_features
 from model_service.http.errors import PayloadTooLargeError
 from model_service.http.json import encode
@@ -32,7 +32,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def split_chunks(body: bytes, max_rows: int) -> list[JobChunk]:
+def split_chunks(body: bytes, max_rows: int, encoder: RowEncoder | None = None) -> list[JobChunk]:
     """Split the body of a prediction request into chunks, without decoding its values.
 
     Raises
@@ -40,7 +40,7 @@ def split_chunks(body: bytes, max_rows: int) -> list[JobChunk]:
     MalformedBodyError, RowsRejectedError, PayloadTooLargeError
         As `parse_features` does. The values themselves are not checked yet.
     """
-    rows = _rows_of(body, max_rows)
+    rows = _rows_of(body, max_rows, encoder)
     if rows is None:
         return [JobChunk(0, 1, body)]
     if len(rows) > max_rows:
@@ -52,7 +52,7 @@ def split_chunks(body: bytes, max_rows: int) -> list[JobChunk]:
     return chunks
 
 
-def _rows_of(body: bytes, max_rows: int) -> list[bytes] | None:
+def _rows_of(body: bytes, max_rows: int, encoder: RowEncoder | None) -> list[bytes] | None:
     """Return the JSON of each row, or None if the body has a single row."""
     try:
         features = _decode_body(body).features
@@ -62,7 +62,7 @@ def _rows_of(body: bytes, max_rows: int) -> list[bytes] | None:
     many = bool(rows) and rows[0][:1] in (b"[", b"{")
     # All members but "features" belong to rows. If the number of colons matches, "features" is not repeated.
     if not many or body.count(b":") != 1 + sum(row.count(b":") for row in rows):
-        parse_features(body, max_rows)  # a single row, or an error, which this raises
+        parse_features(body, max_rows, encoder)  # a single row, or an error, which this raises
     return rows if many else None
 
 

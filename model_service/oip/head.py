@@ -8,9 +8,10 @@ import msgspec
 
 from model_service.http.body import check_duplicate_keys
 from model_service.http.errors import TensorsRejectedError
-from model_service.http.limits import check_depth
+from model_service.http.json_structure import check_depth, count_members, count_objects
 
 _NO_DATA: Final = msgspec.Raw()
+MAX_HEAD_MEMBERS: Final = 10  # of an object, on average: a tensor has five members, its parameters mostly one
 
 
 class TensorHead(msgspec.Struct):
@@ -53,8 +54,8 @@ def head_size(body: bytes, head_bytes: str | None) -> int:
     return int(head_bytes)
 
 
-def read_head(text: bytes, max_depth: int) -> RequestHead:
-    """Decode the JSON part.
+def read_head(text: bytes, max_depth: int, max_objects: int) -> RequestHead:
+    """Decode the JSON part, which may have `max_objects` tensors and other objects.
 
     Raises
     ------
@@ -66,13 +67,16 @@ def read_head(text: bytes, max_depth: int) -> RequestHead:
         If a member is repeated.
     """
     check_depth(text, max_depth)
+    if (objects := count_objects(text, max_objects)) > max_objects:
+        raise TensorsRejectedError([f"expected at most {max_objects} objects in the JSON part; found {objects}"])
     try:
         head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
     # Every member has a colon: if there are as many colons as members, none is repeated.
-    if text.count(b":") != _members(head):
-        check_duplicate_keys(text)
+    members = _members(head)
+    if count_members(text, expected=members) != members:
+        check_duplicate_keys(text, MAX_HEAD_MEMBERS)
     return head
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference import ModelSignature
+from include.inference import MAX_FIELD_ERRORS, ModelSignature
 from include.inference.feature_types import FeatureType
 from include.inference.tensor_types import NUMBER_TYPES, NUMPY_TYPES
 from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
@@ -90,6 +90,7 @@ def build_layout(head: RequestHead, signature: ModelSignature, types: Types, max
     PayloadTooLargeError
         If there are more than `max_rows` rows.
     """
+    _check_counts(head, signature)
     tensors, length = _placed(head.inputs)
     matrix = _matrix(head.inputs, signature, types)
     rows = _rows_of(head.inputs, signature, types) if matrix is None else matrix.shape[0]
@@ -99,6 +100,18 @@ def build_layout(head: RequestHead, signature: ModelSignature, types: Types, max
     together = {name for run in runs for name in run.names}
     alone = tuple(each for each in tensors if each.head.name not in together)
     return RequestLayout(head.id, tensors, runs, alone, matrix is not None, rows, length, _requested(head, signature))
+
+
+def _check_counts(head: RequestHead, signature: ModelSignature) -> None:
+    """Refuse far more inputs or outputs than the model has: each of them would be looked at, and none be reported."""
+    counts = (("input", head.inputs, len(signature.features)), ("output", head.outputs, len(outputs_of(signature))))
+    faults = [
+        f"expected at most {known} {what}(s); found {len(given)}"
+        for what, given, known in counts
+        if len(given) > known + MAX_FIELD_ERRORS
+    ]
+    if faults:
+        raise TensorsRejectedError(faults)
 
 
 def _runs(tensors: Sequence[TensorSlice], rows: int, types: Types) -> Iterator[TensorRun]:

@@ -17,6 +17,7 @@ from model_service.oip.tensors import InvalidTensorError, from_binary, from_json
 
 MAX_CACHED: Final = 64
 MAX_CACHED_BYTES: Final = 16_384  # of the JSON part
+MAX_OBJECTS: Final = 1_000  # in the JSON part, beside the inputs and their parameters
 
 
 class LayoutCache:
@@ -62,7 +63,7 @@ class LayoutCache:
         cacheable = head_bytes is not None and size <= MAX_CACHED_BYTES
         layout = self._cached.get(key) if cacheable else None
         if layout is None:
-            head = read_head(key[1], self._max_depth)
+            head = read_head(key[1], self._max_depth, MAX_OBJECTS + 2 * len(loaded.columns.types))
             layout = build_layout(head, loaded.scorer.signature, loaded.columns.types, self._max_rows)
             if cacheable and layout.is_reusable:
                 if len(self._cached) >= MAX_CACHED:

@@ -155,7 +155,9 @@ def _one_by_one(octets: bytes, size: int, elements: int) -> Column:
     found: list[bytes] = []
     at = 0
     length_at, add = LENGTH_PREFIX.unpack_from, found.append
-    while at + 4 <= size:
+    for _ in range(elements):
+        if at + 4 > size:
+            break
         start = at + 4
         at = start + length_at(octets, at)[0]
         add(octets[start:at])

@@ -25,7 +25,7 @@ from model_service.http.errors import (
     TooManyJobsError,
 )
 from model_service.http.json import json_response
-from model_service.http.limits import check_depth
+from model_service.http.json_structure import check_depth
 from model_service.http.middleware import authorize_model, current_request_context, requires_scope
 from model_service.http.responses import Prediction
 from model_service.jobs.chunks import split_chunks, validate_chunk
@@ -81,8 +81,9 @@ def job_routes(
         context.version = loaded.version
         body = read_body(environ, max_bytes, _MAX_BYTES_SETTING)
         body = decompress(body, environ.get("HTTP_CONTENT_ENCODING"), max_bytes, _MAX_BYTES_SETTING)
-        check_depth(body, settings.service_max_depth)
-        chunks = split_chunks(body, settings.service_job_max_rows)
+        max_rows = settings.service_job_max_rows
+        check_depth(body, settings.service_max_depth, max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
+        chunks = split_chunks(body, max_rows, loaded.encoder)
         validate_chunk(loaded, chunks[0])  # so that an error in every row is reported immediately
         job = job_service.submit(loaded, chunks, context.subject)
         notify()

@@ -21,7 +21,8 @@ from model_service.http.errors import (
     PayloadTooLargeError,
 )
 from model_service.http.fast_path import FastResponse, fast_path
-from model_service.http.limits import LargeBodySemaphore, check_depth
+from model_service.http.json_structure import check_depth
+from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import requires_scope
 from model_service.http.request_context import RequestContext
 from model_service.models.prediction import predict_json
@@ -54,7 +55,7 @@ def predict_routes(
 
     def predict_body(loaded: LoadedModel, body: bytes, context: RequestContext) -> FastResponse:
         context.restart_timer()
-        check_depth(body, max_depth)
+        check_depth(body, max_depth, max_rows)
         features, many = parse_features(body, max_rows, loaded.encoder)
         context.rows = len(features) if many else 1
         context.mark("decode")

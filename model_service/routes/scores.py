@@ -27,7 +27,7 @@ from model_service.http.errors import (
     ScoresUnavailableError,
 )
 from model_service.http.json import json_response
-from model_service.http.limits import check_depth
+from model_service.http.json_structure import check_depth
 from model_service.http.middleware import current_request_context, requires_scope
 from model_service.http.score_params import Key, KeyKind
 from model_service.http.timestamps import parse_partition
@@ -144,7 +144,7 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
         params.reject_unknown_parameters(request.args.to_dict(), ())
         kind = _kind(served)
         body = read_body(request.environ, settings.service_max_bytes)
-        check_depth(body, settings.service_max_depth)
+        check_depth(body, settings.service_max_depth, 1)
         keys = params.parse_keys(body, kind, settings.service_max_keys)
         scores = read(lambda connection: repository.newest_scores(connection, name, keys, kind)) if keys else []
         return json_response(ScoreLookupResponse(name, scores, current_request_context().request_id))

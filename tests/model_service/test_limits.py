@@ -24,7 +24,8 @@ from jsonschema import Draft202012Validator
 from model_service import create_app
 from model_service.http import limits
 from model_service.http.errors import MalformedBodyError, OverloadedError, RateLimitedError
-from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter, check_depth
+from model_service.http.json_structure import check_depth
+from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter
 from model_service.http.problems import timeout_response
 from model_service.http.request_context import RequestContext
 from model_service.openapi.document import OIP_ERROR, PROBLEM
