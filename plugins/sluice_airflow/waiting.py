@@ -108,9 +108,9 @@ def _look_at_rows(spec: ModelSpec, period: Period, following: datetime | None) -
     if not broken:
         return None
     log.info("The contract does not hold yet for %s:\n%s", period, "\n".join(f"- {rule}" for rule in broken[:_LOGGED]))
-    if following is None:
-        return AT_DEADLINE
-    _look_again(following)
+    if following is not None:
+        _look_again(following)
+    return AT_DEADLINE
 
 
 def _look_again(at: datetime) -> NoReturn:
