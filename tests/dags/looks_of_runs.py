@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from airflow.models.dagrun import DagRun
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
@@ -23,6 +24,7 @@ from sqlalchemy import text
 from include import pipeline
 from include.errors import SluiceError
 from include.models import declared_models
+from include.records import Period
 from include.settings import load_settings
 from include.spec import ModelSpec, ScoreStart
 from sluice_airflow import runs, waiting
@@ -47,7 +49,16 @@ def look(spec: ModelSpec, after: timedelta, run_type: str = "scheduled") -> str:
     try:
         return waiting.look(spec, context(run_type), END + after) or "start"
     except AirflowRescheduleException as error:
-        return f"again {error.reschedule_date - END}"
+        return f"again {timedelta(seconds=(error.reschedule_date - END).total_seconds())}"
+
+
+def hour_of_start(day: datetime) -> str:
+    """Return when the day before `day` is scored, six hours after midnight in Berlin, by its clock."""
+    spec = delayed.model_copy(update={"score_timezone": "Europe/Berlin"})
+    midnight = day.replace(tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
+    end = context("scheduled", begin=midnight - timedelta(days=1))["dag_run"].data_interval_end
+    due = waiting.times_of(spec, Period(start=end - timedelta(days=1), end=end)).due
+    return f"{due.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d %H:%M}"
 
 
 def with_rows(change: str, work: Callable[[], Any]) -> Any:
@@ -116,6 +127,7 @@ def main() -> None:
             "both, too early": look(both, HOUR),
             "long after": look(contract, 9 * HOUR),
         },
+        "clock changed": [hour_of_start(datetime(2025, 3, 30)), hour_of_start(datetime(2025, 10, 26))],  # noqa: DTZ001
         "no rows": with_rows(NO_ROWS, contract_looks),
         "no table": with_rows("DROP TABLE source.parcels", lambda: look(contract, MINUTE)),
         "no champion": [look(unknown, MINUTE), validated(contract, waiting.AT_DEADLINE, first).split(":")[0]],

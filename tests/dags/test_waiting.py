@@ -38,6 +38,10 @@ def test_a_delay_is_one_look_at_its_end_and_only_for_scheduled_runs(looks: dict[
     }  # fmt: skip
 
 
+def test_a_delay_follows_the_clock_of_the_time_zone(looks: dict[str, Any]) -> None:
+    assert looks["clock changed"] == ["2025-03-30 06:00", "2025-10-26 06:00"]
+
+
 def test_rows_that_meet_the_contract_start_the_run_before_the_deadline(looks: dict[str, Any]) -> None:
     assert looks["rows"] == {"at once": "start", "both, too early": "again 2:00:00", "long after": "start"}
 
