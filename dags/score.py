@@ -10,9 +10,9 @@ from include.flows import SCORE
 from include.models import declared_models
 from include.settings import load_settings
 from include.spec import ModelSpec
-from sluice_airflow import assets, dag_docs, dag_params, runs
+from sluice_airflow import assets, dag_docs, dag_params, runs, waiting
 from sluice_airflow.defaults import model_dag_defaults
-from sluice_airflow.tasks import add_flow, add_wait
+from sluice_airflow.tasks import add_flow
 
 
 def build(spec: ModelSpec) -> DAG:
@@ -20,19 +20,20 @@ def build(spec: ModelSpec) -> DAG:
     settings, page = model_dag_defaults(spec, "score", timedelta(hours=1)), dag_docs.score_page(spec)
     schedule = CronDataIntervalTimetable(spec.score_schedule, spec.score_timezone) if spec.score_schedule else None
     scores = assets.scores(spec.name)
-    with DAG(schedule=schedule, max_active_runs=4, params=dag_params.SCORE, doc_md=page, **settings) as dag:
+    at_once = runs.max_active_scores(spec)
+    with DAG(schedule=schedule, max_active_runs=at_once, params=dag_params.SCORE, doc_md=page, **settings) as dag:
         tasks = add_flow(
             spec,
             SCORE,
             outlets={"publish": [scores]},
-            within={"validate": lambda context, _: runs.skip_without_champion(context["dag_run"])},
+            within={"validate": lambda context, _: waiting.validation_of_run(spec, context)},
             then={
                 "publish": lambda context, _, published: assets.announce_partition(context, published),
                 "check_online_parity": lambda *values: runs.skip_if_not_checked(values[-1]),
             },
         )
-        if spec.score_delay:
-            add_wait(spec.score_delay, tasks["report"])
+        if spec.score_start.longest:
+            waiting.add_wait(spec, tasks["report"])
     return dag
 
 

@@ -8,8 +8,9 @@
     score     validate_partition → plan_partition → score_shard (for each shard) → publish_partition
               → check_online_parity (if declared) → shadow_partition (if declared)
 
-The other functions are called by a person or by the hourly `housekeeping`:
+The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
+    wait      has_champion, find_broken_rules: the looks of a scheduled run that waits to start
     operate   approve_version, set_challenger, shadow_requests, move_champion, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
     audit     verify_version, explain_promotion, ml_test_score, attest
@@ -68,7 +69,7 @@ from include.steps.shadow import (
     shadow_partition,
     shadow_requests,
 )
-from include.steps.validation import validate_partition, validate_training_data
+from include.steps.validation import find_broken_rules, has_champion, validate_partition, validate_training_data
 
 __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     # what the steps work with
@@ -100,6 +101,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "abandon_partition",
     "check_online_parity",
     "shadow_partition",
+    # before a scheduled score
+    "has_champion",
+    "find_broken_rules",
     # operate
     "approve_version",
     "set_challenger",

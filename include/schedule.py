@@ -11,15 +11,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from include.errors import SluiceError
 from include.records import Period
 
+NameMatch = Literal["whole", "start", "other"]
+
 MAX_PARTITIONS = 100_000
 UTC_NAME: Final = "UTC"
 WHOLE_DAYS: Final = "0 0 * * *"
+_ONE_MOMENT: Final = timedelta(microseconds=1)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
@@ -68,7 +71,7 @@ def parse_partitions(schedule: str | None, first: str, last: str, *, timezone: s
 def _partitions(cron: _Cron, first: str, last: str) -> list[Period]:
     begin, _ = _read(first, cron)
     moment, next_day = _read(last, cron)
-    end = next_day or moment + timedelta(microseconds=1)
+    end = next_day or moment + _ONE_MOMENT
     if end <= begin:
         raise SluiceError(f"expected {first} or later as the end of the range; found {last}. Give the range in order.")
     found = []
@@ -115,6 +118,50 @@ def local_day(moment: datetime, *, timezone: str = UTC_NAME) -> date:
     return moment.astimezone(_Cron.of(None, timezone).zone).date()
 
 
+def later_by_clock(moment: datetime, duration: timedelta, *, timezone: str = UTC_NAME) -> datetime:
+    """Return the time at which the clock of the time zone shows `duration` more than at `moment`.
+
+    Six hours after midnight it is 06:00, also where the clock is changed in between. A time that the clock leaves out
+    comes as much later.
+    """
+    zone = _Cron.of(None, timezone).zone
+    before, real = moment.astimezone(zone), (moment.astimezone(UTC) + duration).astimezone(zone)
+    changed = (before.utcoffset() or timedelta(0)) - (real.utcoffset() or timedelta(0))
+    shown = (real.astimezone(UTC) + changed).astimezone(zone)
+    return (shown if shown.utcoffset() == real.utcoffset() else real).astimezone(UTC)
+
+
+def match_name(named: str, period: Period, schedule: str | None, *, timezone: str = UTC_NAME) -> NameMatch:
+    """Return what the name of a source's partition, such as the key of an asset's event, says of `period`.
+
+    Parameters
+    ----------
+    named : str
+        A day of `timezone`, or a time; without an offset, by the clock of `timezone`.
+
+    Returns
+    -------
+    {"whole", "start", "other"}
+        Whether it names at least the whole period (the day of a day, or of an hour in it), only its start (the source's
+        partition may be shorter), or something else.
+    """
+    cron = _Cron.of(schedule, timezone)
+    try:
+        begin, end = parse_range(named, timezone=timezone)
+    except SluiceError:
+        return "other"
+    if end - begin > _ONE_MOMENT:
+        if begin <= period.start and period.end <= end:
+            return "whole"
+        first = parse_partition(schedule, named, timezone=timezone)
+        return "start" if first == period and begin <= first.start < end else "other"
+    moment = datetime.fromisoformat(named)
+    if moment.tzinfo is None:
+        # The second of two equal times, as a partition begins at it.
+        begin = cron.at(moment)
+    return "start" if begin == period.start else "other"
+
+
 def parse_range(requested: str, *, timezone: str = UTC_NAME) -> tuple[datetime, datetime]:
     """Return what `requested` names, as a half-open range: a day of `timezone`, or a time and the microsecond after it.
 
@@ -125,7 +172,7 @@ def parse_range(requested: str, *, timezone: str = UTC_NAME) -> tuple[datetime, 
     """
     with _within_calendar(requested):
         begin, end = _read(requested, _Cron.of(None, timezone))
-        return begin, end or begin + timedelta(microseconds=1)
+        return begin, end or begin + _ONE_MOMENT
 
 
 def is_partition(schedule: str | None, period: Period, *, timezone: str = UTC_NAME) -> bool:
@@ -256,7 +303,7 @@ class _Cron(NamedTuple):
         return self._tick(moment, forward=False)
 
     def midnight(self, day: date) -> datetime:
-        return self._in_utc(datetime(day.year, day.month, day.day))  # noqa: DTZ001  # by the clock of the zone
+        return self.at(datetime(day.year, day.month, day.day))  # noqa: DTZ001  # by the clock of the zone
 
     def _tick(self, moment: datetime, *, forward: bool) -> datetime:
         from croniter import croniter  # the library that Airflow reads schedules with
@@ -268,14 +315,14 @@ class _Cron(NamedTuple):
                 found: datetime = ticks.get_next(datetime) if forward else ticks.get_prev(datetime)
                 if ticks.expanded[1] == ["*"]:  # of every hour: where the clock is put back, the hour comes twice
                     return moment.astimezone(UTC) + (found - clock)
-                tick = self._in_utc(found)
+                tick = self.at(found)
                 # A tick at a time that the clock leaves out comes later than the clock says.
                 if tick > moment if forward else tick < moment:
                     return tick
         except ValueError as error:  # the declaration was checked: only a year can be out of range
             raise OverflowError(str(error)) from error
 
-    def _in_utc(self, clock: datetime) -> datetime:
+    def at(self, clock: datetime) -> datetime:
         """Return the time at which the zone's clock shows `clock`.
 
         Of a time that comes twice, the second; in place of a time that is left out, the one as much later.

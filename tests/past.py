@@ -31,8 +31,8 @@ def two_versions(engine: Engine, model: str = "parcels") -> None:
         spec = declared_models(resources.settings.models_dir)[model]
         for run in ("one", "two"):
             retrain(spec, run, resources)
-    _promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
-    _promoted(engine, model, 2, 2, TURN)
+    promoted(engine, model, 1, 1, FIRST - timedelta(days=1))
+    promoted(engine, model, 2, 2, TURN)
 
 
 def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
@@ -42,7 +42,7 @@ def counted(engine: Engine, model: str = "parcels") -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(_COUNTED, {"model": model, "turn_day": day})]
 
 
-def _promoted(engine: Engine, model: str, version: int, sequence: int, at: datetime) -> None:
+def promoted(engine: Engine, model: str, version: int, sequence: int, at: datetime) -> None:
     """Write a past promotion into the ledger; the database allows to add rows, not to change them."""
     with engine.begin() as connection:
         connection.execute(

@@ -7,6 +7,7 @@ is for people; no code parses it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from include.errors.approval import (
@@ -18,6 +19,7 @@ from include.errors.approval import (
 from include.errors.base import NoChampionError, SluiceError, permanent_errors
 from include.errors.database import DatabaseError, QueryError, is_transient
 from include.errors.scoring import (
+    AssetNotUpdatedError,
     FencedError,
     NoChampionAtTimeError,
     ParityMismatchError,
@@ -40,8 +42,10 @@ __all__ = [
     "ApproverNotAllowedError",
     "ArtifactError",
     "ArtifactStoreError",
+    "AssetNotUpdatedError",
     "CandidateRejectedError",
     "ChallengerIncompatibleError",
+    "ContractDeadlineError",
     "ConversionError",
     "DatabaseError",
     "EstimatorError",
@@ -183,6 +187,20 @@ class ValidationFailedError(SluiceError):
             "sluice.validation_result has the counts and the keys."
         )
         self.model, self.period, self.reasons, self.docs = model, period, tuple(reasons), docs
+
+
+class ContractDeadlineError(ValidationFailedError):
+    """The data still broke the contract at the deadline until which a scheduled run waited for it."""
+
+    def __init__(self, failed: ValidationFailedError, deadline: datetime, poll_interval: timedelta) -> None:
+        SluiceError.__init__(
+            self,
+            f"{failed} The run waited for the contract until its deadline, {deadline:%Y-%m-%d %H:%M} UTC, and looked "
+            f"at the rows every {poll_interval}. ScoreStart in spec.py has both. When the source is complete, clear "
+            "the task 'validate'.",
+        )
+        self.model, self.period, self.reasons, self.docs = failed.model, failed.period, failed.reasons, failed.docs
+        self.deadline = deadline
 
 
 class CandidateRejectedError(SluiceError):

@@ -129,6 +129,21 @@ class PartitionInUseError(SluiceError):
         self.model, self.start, self.why = model, start, why
 
 
+class AssetNotUpdatedError(SluiceError):
+    """A scheduled run waited for an event of an Airflow asset until its deadline, in vain."""
+
+    def __init__(self, model: str, period: str, asset: str, deadline: datetime, found: str) -> None:
+        super().__init__(
+            f"model '{model}', partition {period}: expected an event of the asset '{asset}' that says that the source "
+            f"is complete, until the deadline, {deadline:%Y-%m-%d %H:%M} UTC; found {found}. Nothing was scored; the "
+            "published rows stay. Look at the DAG that updates the asset, and whether Airflow's page Assets lists it "
+            "under this name. When the source is complete, clear the task 'wait' after the asset's event, or score the "
+            f"partition at once: trigger score_{model} with `partition`, or `sluice score {model} --partition DATE`. "
+            "ScoreStart in spec.py has the asset and the deadline."
+        )
+        self.model, self.period, self.asset, self.deadline = model, period, asset, deadline
+
+
 class ScoreBoundsError(SluiceError):
     """Scores were not published, because their distribution is outside the declared bounds."""
 

@@ -21,6 +21,7 @@ from include.spec.gates.quality import *  # noqa: F403
 from include.spec.metrics import METRICS, Metric, MetricName
 from include.spec.model import Contract, EntityKey, EstimatorBuilder, ModelSpec, Target, TrainingWindow
 from include.spec.query import QUERY_FILE, FeatureQuery
+from include.spec.score_start import ScoreStart
 from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.shadow import Shadow
 
@@ -48,6 +49,7 @@ __all__ = [
     "MetricName",
     "ModelSpec",
     "Numeric",
+    "ScoreStart",
     "Scoring",
     "Shadow",
     "Slice",

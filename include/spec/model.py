@@ -39,10 +39,9 @@ from include.spec.gates import (
     default_minimum_labels,
 )
 from include.spec.query import QUERY_FILE, FeatureQuery
+from include.spec.score_start import MAX_WAITING_RUNS, ScoreStart
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
-
-MAX_SCORE_DELAY = timedelta(days=7)
 
 
 class EntityKey(SpecModel):
@@ -126,8 +125,9 @@ class ModelSpec(SpecModel):
         Cron expressions, the first in UTC; None: only by hand. The interval of the score schedule is the partition.
     score_timezone : str
         The time zone of the score schedule, and of the days of a model without one.
-    score_delay : timedelta
-        How long after its end a partition is scored automatically. At most seven days.
+    score_start : ScoreStart
+        When a scheduled run starts to score its partition: at its end, some time later, when an Airflow asset has an
+        event, or when the contract holds.
     scoring : Scoring
         How a partition is split into shards, the bounds of its scores, its retention.
     alert_channels : tuple of str
@@ -162,7 +162,7 @@ class ModelSpec(SpecModel):
     retrain_schedule: Cron | None = None
     score_schedule: Cron | None = "0 0 * * *"
     score_timezone: TimeZone = "UTC"
-    score_delay: NonNegativeDuration = timedelta(0)
+    score_start: ScoreStart = ScoreStart()
     scoring: Scoring = Scoring()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
@@ -188,8 +188,7 @@ class ModelSpec(SpecModel):
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
         if self.decision_threshold is not None and self.task != "binary":
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
-        if self.score_delay > MAX_SCORE_DELAY:
-            raise ValueError(f"score_delay must be at most {MAX_SCORE_DELAY.days} days; found {self.score_delay}")
+        _check_score_start(self)
         _check_named_features(self)
         return self
 
@@ -238,6 +237,22 @@ class ModelSpec(SpecModel):
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
         return digest.hexdigest()
+
+
+def _check_score_start(spec: ModelSpec) -> None:
+    """Refuse a start that no run would wait for, that could never come, or that many partitions would wait for."""
+    start = spec.score_start
+    if not start.longest:
+        return
+    if spec.score_schedule is None:
+        raise ValueError("score_start is for scheduled runs: declare score_schedule, or remove score_start")
+    if start.asset in (f"{spec.name}_scores", f"sluice://{spec.name}/scores"):
+        raise ValueError(f"score_start waits for the asset '{start.asset}', which this model's own scores update")
+    if start.waiting_runs(spec.score_schedule) > MAX_WAITING_RUNS:
+        raise ValueError(
+            f"score_start: at most {MAX_WAITING_RUNS} partitions may wait at the same time; found more, with the "
+            f"schedule '{spec.score_schedule}' and up to {start.longest}. Shorten the delay or the deadline"
+        )
 
 
 def _check_named_features(spec: ModelSpec) -> None:

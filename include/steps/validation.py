@@ -68,6 +68,44 @@ def validate_partition(
     return report.model_copy(update={"version": version, "mode": mode})
 
 
+def find_broken_rules(
+    spec: ModelSpec,
+    period: Period,
+    resources: Resources,
+    version: int | None = None,
+    mode: ScoreMode = "champion",
+) -> tuple[str, ...]:
+    """Look whether a partition meets the contract at this moment; store nothing.
+
+    Returns
+    -------
+    tuple of str
+        The rules that its rows break, as `validate_partition` would say them; none: it can be scored.
+
+    Raises
+    ------
+    SluiceError
+        As `validate_partition`, without ValidationFailedError.
+    """
+    with scoring.database_errors(f"look at model '{spec.name}', partition {period}"):
+        _require_partition(spec, period, resources)
+        chosen, _ = resolve_version(spec, period, resources, version=version, mode=mode)
+        opened = require_declared(spec, open_version(spec.name, chosen, resources), NOT_SCORED)
+        return validation.find_broken_rules(
+            spec,
+            period,
+            database_url=resources.database_url,
+            materialize=resources.features.materialize,
+            query=opened.query,
+        )
+
+
+def has_champion(spec: ModelSpec, period: Period, resources: Resources) -> bool:
+    """Return whether the model had a champion at the end of a partition, which scores it in a scheduled run."""
+    with scoring.database_errors(f"look at model '{spec.name}', partition {period}"):
+        return resources.ledger.champion_at(spec.name, period.end) is not None
+
+
 def _require_partition(spec: ModelSpec, period: Period, resources: Resources) -> None:
     if is_partition(spec.score_schedule, period, timezone=spec.score_timezone):
         return

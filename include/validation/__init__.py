@@ -2,6 +2,6 @@
 
 from include.validation.contract import column_differences
 from include.validation.results import passed_validations, store_report
-from include.validation.run import validate
+from include.validation.run import find_broken_rules, validate
 
-__all__ = ["column_differences", "passed_validations", "store_report", "validate"]
+__all__ = ["column_differences", "find_broken_rules", "passed_validations", "store_report", "validate"]

@@ -90,6 +90,49 @@ def validate(
     return report
 
 
+def find_broken_rules(
+    spec: ModelSpec,
+    period: Period,
+    *,
+    database_url: str,
+    materialize: Materialize,
+    query: FeatureQuery,
+) -> tuple[str, ...]:
+    """Return the rules of the contract that the rows of a partition break at this moment, a sentence each.
+
+    The checks are those of `validate`, to score, and are counted by our own queries alone: Great Expectations is not
+    loaded, no page is written and nothing is stored. So it costs one run of the features query, and can be repeated.
+
+    Raises
+    ------
+    sqlalchemy.exc.OperationalError
+        When the database does not answer.
+    """
+    try:
+        with scratch_table(query, period, database_url, materialize) as scratch:
+            checks = derive_checks(spec, query, period, "score", scratch.columns)
+            counts = _counts(checks, scratch)
+            outcomes = [_counted(*each, counts, scratch) for each in enumerate(checks)]
+    except (OperationalError, InterfaceError):
+        raise
+    except DBAPIError as error:
+        return (_query_failed(spec, error).sentence,)
+    broken = ((check, outcome) for check, outcome in zip(checks, outcomes, strict=True) if not outcome.passed)
+    return tuple(_broken_sentence(check, outcome, scratch) for check, outcome in broken)
+
+
+def _counted(number: int, check: Check, counts: Mapping[int, int], scratch: Scratch) -> ExpectationResult:
+    """Return the result of a check of a partition without Great Expectations."""
+    if check.known is not None or number in counts:
+        return _outcome(number, check, counts, {})
+    if check.expectation == "expect_table_columns_to_match_set":
+        return ExpectationResult(set(check.options["column_set"]) == set(scratch.columns))
+    if check.expectation == "expect_table_row_count_to_be_between":
+        inside = check.options["min_value"] <= scratch.rows <= check.options["max_value"]
+        return ExpectationResult(inside, observed=str(scratch.rows))
+    raise NotImplementedError(f"{check.expectation} of a partition is neither counted nor compared")
+
+
 def _counts(checks: Sequence[Check], scratch: Scratch) -> dict[int, int]:
     """Return the number of rows that break a rule, of each check of rows."""
     conditions = {number: _condition(check, scratch) for number, check in enumerate(checks)}
@@ -122,13 +165,12 @@ def _outcome(
 
 
 def _result(query: FeatureQuery, check: Check, outcome: ExpectationResult, scratch: Scratch) -> CheckResult:
-    subject = "table" if check.column is None else f"column '{check.column}'"
     observed = outcome.observed
     keys: tuple[str, ...] = ()
     if outcome.passed:
-        sentence = f"{subject}: {check.rule}."
+        sentence = f"{_subject(check)}: {check.rule}."
     else:
-        sentence = f"{subject}: expected {check.rule}; found {_found(check, outcome, scratch)}."
+        sentence = _broken_sentence(check, outcome, scratch)
         condition = _condition(check, scratch)
         if condition is not None and check.column is not None:
             keys = scratch.offending_keys(query, condition)
@@ -142,6 +184,14 @@ def _result(query: FeatureQuery, check: Check, outcome: ExpectationResult, scrat
         failing_count=outcome.failing_count,
         offending_keys=keys,
     )
+
+
+def _broken_sentence(check: Check, outcome: ExpectationResult, scratch: Scratch) -> str:
+    return f"{_subject(check)}: expected {check.rule}; found {_found(check, outcome, scratch)}."
+
+
+def _subject(check: Check) -> str:
+    return "table" if check.column is None else f"column '{check.column}'"
 
 
 def _found(check: Check, outcome: ExpectationResult, scratch: Scratch) -> str:

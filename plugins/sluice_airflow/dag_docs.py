@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.spec import Bound, Feature, Gate, ModelSpec, Scoring
+from include.spec import Bound, Feature, Gate, ModelSpec, ScoreStart, Scoring
 
 RETRAIN = """\
 # Retrain {name}
@@ -50,8 +50,8 @@ SCORE = """\
 {properties}
 
 ## What a run does
-1. **validate**: chooses the version that scores, and checks the partition, read by the version's own query, against the
-   data contract. If a check fails, the run stops; published rows stay.
+{wait}1. **validate**: chooses the version that scores, and checks the partition, read by the version's own query,
+   against the data contract. If a check fails, the run stops; published rows stay.
 2. **plan**: chooses the number of shards: one for every {shard_rows:,} rows.
 3. **score**: one mapped task for each shard reads, scores and writes its rows into a staging table.
 4. **publish**: the shards must hold the validated rows, each key once, with scores within the bounds ({bounds}).
@@ -61,7 +61,7 @@ SCORE = """\
 
 A newer run for the same partition replaces an older one, which fails as *fenced*.
 
-A partition is one interval of the schedule `{schedule}` ({timezone}){delay}. Running it again gives the same rows once.
+A partition is one interval of the schedule `{schedule}` ({timezone}). Running it again gives the same rows once.
 A run of any other interval is refused.
 
 ## The past
@@ -145,7 +145,7 @@ def score_page(spec: ModelSpec) -> str:
         properties=_properties(spec, spec.score_schedule),
         schedule=spec.score_schedule or "none: manual runs only, one whole day each",
         timezone=spec.score_timezone,
-        delay=f", scored {_length(spec.score_delay.total_seconds())} after its end" if spec.score_delay else "",
+        wait=_wait(spec.score_start),
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         shard_rows=spec.scoring.shard_rows,
@@ -159,6 +159,24 @@ def bound_sentence(bound: Bound) -> str:
     """Return a bound of scoring as text."""
     what = f"mean of {bound.column}" if bound.kind == "mean_score" else f"share of '{bound.label}'"
     return f"{what} from {bound.minimum:g} to {bound.maximum:g}"
+
+
+def _wait(start: ScoreStart) -> str:
+    """Return the first step of a run, with the line's end; nothing for a model whose runs start at once."""
+    if not start.longest:
+        return ""
+    conditions = [f"{_length(start.delay.total_seconds())} after the end of its partition"] if start.delay else []
+    if start.asset:
+        conditions.append(f"when an event of the asset `{start.asset}` says that the source is complete")
+    if start.contract_holds:
+        conditions.append("when the rows of the partition meet the data contract")
+    text = f"0. **wait**: a scheduled run starts {', and '.join(conditions)}."
+    if start.deadline is not None:
+        every, until = (_length(each.total_seconds()) for each in (start.poll_interval, start.deadline))
+        text += f" It looks every {every}, until {until} after the end of the partition."
+        text += " Without the event, it then fails." if start.asset else ""
+        text += " The rows are then validated for good." if start.contract_holds else ""
+    return f"{text} Runs by hand and backfills start at once. A run that waits takes no worker.\n"
 
 
 def _parity(scoring: Scoring) -> str:

@@ -67,7 +67,7 @@ def model_dag_defaults(spec: ModelSpec, kind: str, limit: timedelta) -> dict[str
     # An operation by a person, such as a rollback, must not wait for scores: `operate_model` uses no pool.
     defaults["default_args"] |= {"pool": DATABASE_POOL}
     if kind == "score":
-        defaults["dagrun_timeout"] += spec.score_delay
+        defaults["dagrun_timeout"] += spec.score_start.longest
     if kind == "retrain" and spec.approval is not None:
         defaults["dagrun_timeout"] += spec.approval.timeout
     return {"dag_id": f"{kind}_{spec.name}", "tags": tags, **defaults}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.errors import NoChampionError
 from include.records import ModelVersion, ParityCheck, Period
 from include.spec import ModelSpec
+
+MAX_SCORES = 4
 
 
 def as_of(dag_run: Any) -> datetime:
@@ -43,14 +45,6 @@ def partition_of(spec: ModelSpec, dag_run: Any, text: str | None) -> Period:
     if dag_run.data_interval_start is not None:
         return period_of_interval(dag_run.data_interval_start, dag_run.data_interval_end)
     return last_partition(spec.score_schedule, dag_run.run_after, timezone=spec.score_timezone)
-
-
-def is_due(dag_run: Any, delay: timedelta, now: datetime) -> bool:
-    """Return whether a run may score: a scheduled one when its interval ended `delay` ago, any other at once."""
-    if dag_run.run_type != "scheduled" or dag_run.data_interval_end is None:
-        return True
-    due: datetime = dag_run.data_interval_end + delay
-    return now >= due
 
 
 def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -92,6 +86,14 @@ def max_active_runs(spec: ModelSpec) -> int:
     While one run waits for its approval, the next may train; its candidate makes the older request void.
     """
     return 1 if spec.approval is None else 4
+
+
+def max_active_scores(spec: ModelSpec) -> int:
+    """Return the maximum number of simultaneous scores of a model: four, and those that may wait to start.
+
+    While the maximum is active, Airflow makes no run; with ``catchup=False`` it never makes up for them.
+    """
+    return MAX_SCORES + (spec.score_start.waiting_runs(spec.score_schedule) if spec.score_schedule else 0)
 
 
 def skip_if_rejected(version: ModelVersion) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
@@ -31,8 +30,6 @@ Within = Callable[["Context", dict[str, Any]], AbstractContextManager[None]]
 
 Then = Callable[["Context", dict[str, Any], Any], None]
 """Given Airflow's context, the step's arguments by name, and its result."""
-
-WAIT_MARGIN = timedelta(hours=1)
 
 RECORDS: dict[str, type[Record]] = {step.gives: step.record for step in (*RETRAIN, *SCORE)}
 
@@ -81,19 +78,6 @@ def add_flow(
             each >> result
         tasks[step.gives] = result
     return tasks
-
-
-def add_wait(delay: timedelta, first: Any) -> None:
-    """Add a task before `first` in which a scheduled run waits until its interval ended `delay` ago.
-
-    Between its looks at the clock it takes no worker.
-    """
-
-    @task.sensor(task_id="wait", mode="reschedule", poke_interval=60, timeout=(delay + WAIT_MARGIN).total_seconds())
-    def wait() -> bool:
-        return runs.is_due(get_current_context()["dag_run"], delay, datetime.now(UTC))
-
-    wait() >> first
 
 
 def step_body(

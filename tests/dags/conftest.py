@@ -26,8 +26,8 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, Shadow
-from include.spec import Target, TrainingWindow
+from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, ScoreStart
+from include.spec import Shadow, Target, TrainingWindow
 
 
 def estimator(columns):

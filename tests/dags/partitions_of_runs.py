@@ -1,4 +1,4 @@
-"""Run in a process of its own: prints, as JSON, which partition runs of Airflow score, and whether they wait."""
+"""Run in a process of its own: prints, as JSON, which partition runs of Airflow score."""
 
 from __future__ import annotations
 
@@ -43,9 +43,4 @@ partitions = {
     "manual, several days": partition(run_of("manual", 3 * DAY)),
     "manual, empty": partition(run_of("manual", timedelta(0))),
 }
-moments = [START + DAY + timedelta(hours=hours) for hours in (5.99, 6)]
-due = {
-    kind: [runs.is_due(run_of(kind), SPEC.score_delay, moment) for moment in moments]
-    for kind in ("scheduled", "manual", "backfill")
-}
-sys.stdout.write("\nREPORT " + json.dumps({"partitions": partitions, "due": due}) + "\n")
+sys.stdout.write("\nREPORT " + json.dumps({"partitions": partitions}) + "\n")

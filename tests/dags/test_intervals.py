@@ -41,9 +41,9 @@ def test_the_last_partition_and_the_next_one_are_airflow_s(tmp_path: Path) -> No
         assert first == Period(start=first_start, end=first_end), case
 
 
-def test_a_run_scores_its_interval_or_what_the_form_names_and_a_scheduled_one_waits(tmp_path: Path) -> None:
+def test_a_run_scores_its_interval_or_what_the_form_names(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    write_model(models, "apple", more='score_timezone="Europe/Berlin", score_delay=timedelta(hours=6),')
+    write_model(models, "apple", more='score_timezone="Europe/Berlin",')
     found = reported("partitions_of_runs.py", env=environment(tmp_path, models))
     day = "2026-02-19 23:00 to 2026-02-20 23:00 UTC"
     assert found["partitions"] == {
@@ -55,4 +55,3 @@ def test_a_run_scores_its_interval_or_what_the_form_names_and_a_scheduled_one_wa
         "manual, several days": "2026-02-19 23:00 to 2026-02-22 23:00 UTC",  # the step `validate` refuses it
         "manual, empty": "SluiceError: the run's data interval: expected an end after its start",
     }
-    assert found["due"] == {"scheduled": [False, True], "manual": [True, True], "backfill": [True, True]}

@@ -55,15 +55,37 @@ def test_a_declared_shadow_scores_partitions_and_sampled_requests(
 def test_days_of_a_time_zone_are_scored_at_a_later_hour(
     parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
 ) -> None:
-    declare(tmp_path, "apple", more='\nscore_timezone="Europe/Berlin", score_delay=timedelta(hours=30),')
+    declare(
+        tmp_path, "apple", more='\nscore_timezone="Europe/Berlin", score_start=ScoreStart(delay=timedelta(hours=30)),'
+    )
     result = parse(tmp_path)
     assert result["errors"] == {}
     dag = result["dags"]["score_apple"]
     assert {name: task["downstream"] for name, task in dag["tasks"].items()} == {**SCORE, "wait": ["validate"]}
     assert (dag["schedule"], dag["timezone"]) == ("0 0 * * *", "Europe/Berlin")
     assert dag["dagrun_timeout"] > 30 * 3600 + dag["tasks"]["validate"]["timeout"]
-    assert "`0 0 * * *` (Europe/Berlin), scored 30 hours after its end" in dag["doc"]
+    assert "`0 0 * * *` (Europe/Berlin)." in dag["doc"]
+    assert "0. **wait**: a scheduled run starts 30 hours after the end of its partition. Runs by hand" in dag["doc"]
+    assert dag["max_active_runs"] == 4 + 2, "beside those that are scored, two may wait"
     assert "wait" not in result["dags"]["retrain_apple"]["tasks"]
+
+
+def test_a_start_by_an_asset_and_the_contract_is_a_task_before_the_validation(
+    parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
+) -> None:
+    start = 'ScoreStart(asset="apples", contract_holds=True, deadline=timedelta(hours=6))'
+    declare(tmp_path, "apple", more=f"\nscore_start={start},")
+    result = parse(tmp_path)
+    assert result["errors"] == {}
+    dag = result["dags"]["score_apple"]
+    assert dag["tasks"]["wait"]["downstream"] == ["validate"]
+    assert dag["timetable"] == "CronDataIntervalTimetable"
+    assert dag["dagrun_timeout"] == 3 * 3600 + 6 * 3600
+    assert (
+        "0. **wait**: a scheduled run starts when an event of the asset `apples` says that the source is complete, and "
+        "when the rows of the partition meet the data contract. It looks every 5 minutes, until 6 hours after the end "
+        "of the partition. Without the event, it then fails. The rows are then validated for good."
+    ) in dag["doc"]
 
 
 @pytest.mark.parametrize("dag_id", EXPECTED)
