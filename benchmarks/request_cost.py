@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from benchmarks.serving_peers.wsgi import base_environ  # noqa: E402  # found by the line above
+
 SECRET = "a secret of this benchmark, 32 bytes or more"  # noqa: S105  # it signs tokens of this process only
 MODEL = "trip"
 KIB, MIB = 1024, 1024 * 1024
@@ -175,7 +177,7 @@ def _binary(size: int, word: bytes) -> Request:
     return Request(INFER, body, headers={"INFERENCE_HEADER_CONTENT_LENGTH": str(len(head))})
 
 
-def _mixed_words(size: int) -> Request:
+def _mixed_strings(size: int) -> Request:
     """Strings of many lengths in a tensor whose JSON part tells a wrong number of them."""
     strings = b"".join([(at % 9).to_bytes(4, "little") + b"x" * (at % 9) for at in range(max(2, size // 8))])
     head = b'{"inputs":[{"name":"carrier","datatype":"BYTES","shape":[3],"parameters":{"binary_data_size":%d}}' % len(
@@ -219,7 +221,7 @@ def _tensor_kinds() -> Iterator[Kind]:
     yield Kind("V2 binary: unknown strings", BODY, lambda size: _binary(size, b"Z"))
     yield Kind("V2 binary: long strings", BODY, lambda size: _binary(size, b"x" * 300))
     yield Kind("V2 binary: empty strings", BODY, lambda size: _binary(size, b""))
-    yield Kind("V2 binary: more strings than the JSON part says", BODY, _mixed_words)
+    yield Kind("V2 binary: more strings than the JSON part says", BODY, _mixed_strings)
 
 
 def _line_kinds() -> Iterator[Kind]:
@@ -314,25 +316,9 @@ def bearer() -> str:
 
 def environ_of(request: Request, authorization: str) -> dict[str, Any]:
     """Return the WSGI environment of a request."""
-    return {
-        "REQUEST_METHOD": request.method,
-        "PATH_INFO": request.path,
-        "SCRIPT_NAME": "",
-        "QUERY_STRING": request.query,
-        "CONTENT_LENGTH": str(len(request.body)),
-        "HTTP_AUTHORIZATION": authorization,
-        "HTTP_HOST": "127.0.0.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.errors": sys.stderr,
-        "wsgi.input": io.BytesIO(request.body),
-        "wsgi.input_terminated": True,
-        "wsgi.url_scheme": "http",
-        "wsgi.version": (1, 0),
-        **{f"HTTP_{name}": value for name, value in request.headers.items()},
-    }
+    environ = base_environ(request.method, request.path, len(request.body), authorization)
+    headers = {f"HTTP_{name}": value for name, value in request.headers.items()}
+    return environ | {"QUERY_STRING": request.query, "wsgi.input": io.BytesIO(request.body), **headers}
 
 
 def answer(app: Any, environ: dict[str, Any]) -> tuple[int, bytes]:

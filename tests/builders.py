@@ -116,6 +116,12 @@ def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: st
     return done.version
 
 
+def promote_first(spec: ModelSpec, resources: Resources) -> ModelSpec:
+    """Train a version of a declared model and promote it; return the declaration."""
+    pipeline.promote_candidate(spec, retrain(spec, "train", resources), "somebody", resources)
+    return spec
+
+
 def keep_port(home: Path) -> None:
     """Choose a port for the embedded server of `home` that no other test uses, so that it is free after a stop."""
     (home / "postgres").mkdir(parents=True)

@@ -14,7 +14,7 @@ from include.records import Period, ValidationReport
 from include.resources import Resources
 from include.schedule import parse_partition
 from include.spec import ModelSpec
-from tests.builders import ROWS_A_DAY, SPEC, declare_model, load_parcels, retrain
+from tests.builders import ROWS_A_DAY, SPEC, declare_model, load_parcels, promote_first
 
 DAYS = [Period.of_day(date(2026, 2, day)) for day in range(18, 24)]
 SEVERAL = Period(start=DAYS[1].start, end=DAYS[3].end)
@@ -24,9 +24,7 @@ LATER = Period(start=DAYS[1].start + timedelta(hours=5), end=DAYS[2].end)
 @pytest.fixture
 def spec(engine: Engine, tmp_path: Path, resources: Resources) -> ModelSpec:
     load_parcels(engine)
-    spec = declare_model(tmp_path)
-    pipeline.promote_candidate(spec, retrain(spec, "train", resources), "somebody", resources)
-    return spec
+    return promote_first(declare_model(tmp_path), resources)
 
 
 def publish(spec: ModelSpec, period: Period, resources: Resources) -> None:
@@ -92,7 +90,7 @@ def test_a_day_of_a_declared_time_zone_is_scored_as_a_whole(
     load_parcels(engine)
     declared = SPEC.replace("score_schedule=None", 'score_schedule="@daily", score_timezone="Asia/Kathmandu"')
     spec = declare_model(tmp_path, spec=declared)
-    pipeline.promote_candidate(spec, retrain(spec, "train", resources), "somebody", resources)
+    promote_first(spec, resources)
     period = parse_partition(spec.score_schedule, "2026-02-20", timezone=spec.score_timezone)
     assert period.start == datetime(2026, 2, 19, 18, 15, tzinfo=UTC)
     assert pipeline.score(spec, "run", period, resources).row_count == ROWS_A_DAY

@@ -18,7 +18,7 @@ from include.records import Period
 from include.resources import Resources
 from include.schedule import later_by_clock, match_name, parse_partition
 from include.spec import ModelSpec, ScoreStart
-from tests.builders import ROWS_A_DAY, SPEC, declare_model, load_parcels, retrain
+from tests.builders import ROWS_A_DAY, SPEC, declare_model, load_parcels, promote_first
 
 BERLIN = "Europe/Berlin"
 DAY = Period.of_day(date(2026, 2, 20))
@@ -90,7 +90,7 @@ def test_six_hours_after_midnight_it_is_six_also_where_the_clock_is_changed(day:
     st.timedeltas(timedelta(0), timedelta(days=7)),
     st.sampled_from(["UTC", BERLIN, "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"]),
 )
-def test_a_later_time_is_never_an_earlier_one_and_at_most_the_change_of_the_clock_away(
+def test_a_duration_by_the_clock_never_leads_back_and_differs_by_the_change_of_the_clock_only(
     moment: datetime, duration: timedelta, timezone: str
 ) -> None:
     moment = moment.replace(tzinfo=UTC)
@@ -130,9 +130,7 @@ def test_a_name_means_the_whole_partition_its_start_or_another(
 @pytest.fixture
 def spec(engine: Engine, tmp_path: Path, resources: Resources) -> ModelSpec:
     load_parcels(engine)
-    spec = declare_model(tmp_path)
-    pipeline.promote_candidate(spec, retrain(spec, "train", resources), "somebody", resources)
-    return spec
+    return promote_first(declare_model(tmp_path), resources)
 
 
 @pytest.fixture
@@ -194,7 +192,7 @@ def test_the_number_of_rows_is_compared_with_both_bounds(engine: Engine, tmp_pat
     ):  # fmt: skip
         spec = declare_model(tmp_path, spec=SPEC.replace("(1, 10_000)", str(bounds)))
         if resources.ledger.champion(spec.name) is None:
-            pipeline.promote_candidate(spec, retrain(spec, "train", resources), "somebody", resources)
+            promote_first(spec, resources)
         assert bool(pipeline.find_broken_rules(spec, DAY, resources)) is broken
 
 

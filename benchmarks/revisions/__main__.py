@@ -17,8 +17,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
@@ -92,9 +92,9 @@ def main() -> int:
     options = parser.parse_args()
     check_wrk()
     with ExitStack() as stack:
-        base = stack.enter_context(checked_out(options.base))
+        base = checked_out(options.base)
         print(f"preparing both: {options.base}, then this checkout", flush=True)
-        sides = [stack.enter_context(opened(each)) for each in (base, REPOSITORY)]
+        sides = [stack.enter_context(closing(Side(each))) for each in (base, REPOSITORY)]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         lines = serving(sides, options.rounds, options.seconds, folder)
         lines += scoring(sides, options.scoring_rounds, options.times)
@@ -149,24 +149,13 @@ def compared(what: str, sides: Sequence[Side], rounds: int, measure: Callable[[S
     return f"| {what} | {base:,.0f} | {ours:,.0f} | {median(ratios):.3f} | {low:.3f} to {high:.3f} |"
 
 
-@contextmanager
-def opened(checkout: Path) -> Iterator[Side]:
-    """Yield a side, its samples trained and its service running; end what it started."""
-    side = Side(checkout)
-    try:
-        yield side
-    finally:
-        side.close()
-
-
-@contextmanager
-def checked_out(revision: str) -> Iterator[Path]:
-    """Yield a folder with the files of `revision`. It stays: its trained samples are used again."""
+def checked_out(revision: str) -> Path:
+    """Return a folder with the files of `revision`. It stays: its trained samples are used again."""
     commit = git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     folder = CHECKOUTS / commit[:12]
     if not folder.exists():
         git("worktree", "add", "--detach", "--force", str(folder), commit)
-    yield folder
+    return folder
 
 
 def git(*words: str) -> str:

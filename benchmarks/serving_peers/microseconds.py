@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from serving_peers.empty import empty_flask
 from serving_peers.servers import SECRET, token
 from serving_peers.trained import MODELS, Trained
+from serving_peers.wsgi import base_environ
 
 REPEATS, TURNS = 1_000, 15
 
@@ -46,7 +46,7 @@ def _parts(found: Trained, model: str) -> dict[str, float]:
     from model_service.http.responses import SinglePrediction, to_prediction
 
     path, body = f"/v1/models/{model}/predict", found.body(model, 1).read_bytes()
-    environ = _environ(path, body)
+    environ = base_environ("POST", path, len(body), f"Bearer {token()}") | {"CONTENT_TYPE": "application/json"}
     nothing = _least(lambda: _asked(_answers_nothing, environ, body))
     fast_path, flask = (_service(found, way) for way in (True, False))
     middleware = fast_path.wsgi_app._middleware
@@ -111,27 +111,6 @@ def _service(found: Trained, way: bool) -> Any:
     app: Any = create_app(settings, registry, engine)
     app.registry = registry
     return app
-
-
-def _environ(path: str, body: bytes) -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": path,
-        "SCRIPT_NAME": "",
-        "QUERY_STRING": "",
-        "CONTENT_LENGTH": str(len(body)),
-        "CONTENT_TYPE": "application/json",
-        "HTTP_AUTHORIZATION": f"Bearer {token()}",
-        "HTTP_HOST": "127.0.0.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.errors": sys.stderr,
-        "wsgi.input_terminated": True,
-        "wsgi.url_scheme": "http",
-        "wsgi.version": (1, 0),
-    }
 
 
 def _asked(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], body: bytes) -> bytes:

@@ -122,9 +122,9 @@ def require_target_precision(spec: ModelSpec, y: NDArray[Any], step: str) -> Non
     )
 
 
-def evenly_spaced(rows: int, most: int) -> NDArray[np.intp]:
-    """Return at most `most` positions among `rows` rows, at even distances, the first and the last included."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp))
+def evenly_spaced(rows: int, max_rows: int) -> NDArray[np.intp]:
+    """Return at most `max_rows` positions among `rows` rows, at even distances, the first and the last included."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, max_rows)).astype(np.intp))
 
 
 def _column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from include.errors import ConversionError, UnscorableRowsError
 from include.inference import ModelSignature, Scorer
-from include.inference.feature_types import feature_type
 from include.records import ParityOfRows, ParityReport
 from include.training.conversion import UnconvertibleStepError, convert
 from include.training.estimator import last_step_name
-from include.training.probes import Probes
+from include.training.probes import Probes, numeric_features
 
 Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -146,8 +145,7 @@ def compare_label_changes(subject: Subject, probes: Probes) -> ParityOfRows:
 
     def allow(rows: NDArray[np.intp], wanted: Answers) -> None:
         off, other_label = _against(subject, got[rows], wanted, near_tie=subject.tolerance)
-        right = (off <= subject.tolerance) & ~other_label
-        difference[rows] = np.where(right, off, np.fmin(difference[rows], off))
+        difference[rows] = np.fmin(difference[rows], off)
         changed[rows] &= other_label
 
     answers = [_accepted_answers(subject, probes)]
@@ -156,7 +154,7 @@ def compare_label_changes(subject: Subject, probes: Probes) -> ParityOfRows:
     for wanted in answers:
         for side in (every, np.roll(every, len(every) // 2)):
             allow(every, wanted.of(side))
-    numeric = np.array([bool(feature_type(each).block_bounds) for each in subject.signature.features])
+    numeric = numeric_features(subject.signature)
     random = np.random.default_rng(0)
     for turn in range(MOVES):
         rows = every[answered & ((difference > subject.tolerance) | changed)]

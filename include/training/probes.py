@@ -101,8 +101,8 @@ def label_change_probes(
     seed : int
     """
     kind, random = "on both sides of a change of the label", np.random.default_rng(seed)
-    numeric = [position for position, each in enumerate(signature.features) if feature_type(each).block_bounds]
-    if not numeric:
+    numeric = np.flatnonzero(numeric_features(signature))
+    if not len(numeric):
         return Probes(kind, train[:0], [])
     pairs = np.arange(MAX_ROWS // 4)
     first, second = train[random.integers(len(train), size=(2, len(pairs)))]
@@ -125,6 +125,11 @@ def label_change_probes(
     rows, changed = np.concatenate([first[kept], first[kept]]), np.tile(feature[kept], 2)
     rows[np.arange(len(rows)), changed] = np.concatenate([low[kept], high[kept]])
     return Probes(kind, rows, [(int(each),) for each in changed])
+
+
+def numeric_features(signature: ModelSignature) -> NDArray[np.bool_]:
+    """Return which features take any number between their bounds, shape (n_features,)."""
+    return np.array([feature_type(each).block_bounds is not None for each in signature.features])
 
 
 class _Maker:

@@ -13,7 +13,7 @@ from include.training.conversion.linear_model import sum_to_one
 from include.training.conversion.preprocessing import interpolated
 from include.training.conversion.registry import Conversion, Method, converts
 
-STEEPEST_CHANGE: Final = 1e-5
+_STEEPEST_CHANGE: Final = 1e-5
 """Of a probability, by one last bit of its input; the tolerance of a model that declares none."""
 _METHODS: Final[tuple[Method, ...]] = ("transform", "predict", "predict_proba", "decision_function")
 
@@ -262,7 +262,7 @@ def _require_gentle_steps(conversion: Conversion, isotonic: Any, last_bit: float
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         change = np.nanmax(np.diff(values) / np.diff(places)) * last_bit * np.abs(places).max()
-    if change > STEEPEST_CHANGE:
+    if change > _STEEPEST_CHANGE:
         conversion.refuse(
             f"the last bits of its input, which are not reproducible, change its answer by {change:.1g}",
             "Use method='sigmoid', or let the estimator inside compute in double: put FunctionTransformer(np.float64) "

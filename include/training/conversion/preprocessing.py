@@ -267,9 +267,7 @@ def _spline_column(graph: Graph, splines: Any, spline: Any, x: Tensor) -> Tensor
         wide = _clipped(graph, wide, float(inner[0]), float(inner[-1]))
     pieces = len(inner) - 1
     reached = graph.node("GreaterOrEqual", wide.name, graph.constant(inner[1:-1].reshape(1, -1)))
-    count = (
-        graph.affine(graph.numbers(reached, pieces - 1), np.ones((pieces - 1, 1)), exact=True) if pieces > 1 else None
-    )
+    count = _counted(graph, reached, pieces - 1) if pieces > 1 else None
     flat = graph.node("Reshape", count.name, graph.constant([-1], "int64")) if count else None
     piece = graph.node("Cast", flat, to=TensorProto.INT64) if flat else None
     table = _piece_coefficients(spline, inner)

@@ -63,12 +63,14 @@ class Waiting:
     def seen_waiting(self, model: str) -> str:
         """Wait until the run of a model was rescheduled, and return its id."""
         run = self.run(model)
-        wait_for(lambda: self.tasks(model, run)["wait"] == "up_for_reschedule", MINUTE, f"{model} to wait", every=0.2)
-        others = {state for task, state in self.tasks(model, run).items() if task != "wait"}
+        wait_for(
+            lambda: self.task_states(model, run)["wait"] == "up_for_reschedule", MINUTE, f"{model} to wait", every=0.2
+        )
+        others = {state for task, state in self.task_states(model, run).items() if task != "wait"}
         assert others <= {None}, f"nothing else of {model} has started"
         return run
 
-    def tasks(self, model: str, run: str) -> dict[str, str | None]:
+    def task_states(self, model: str, run: str) -> dict[str, str | None]:
         return {each.task_id: each.state for each in self.stack.api.tasks(f"score_{model}", run)}
 
     def ended(self, model: str, run: str) -> str:
@@ -150,7 +152,7 @@ def test_a_contract_that_never_holds_is_one_alert_after_the_deadline(waiting: Wa
     run = waiting.run("hopeless")
     assert waiting.ended("hopeless", run) == "failed"
     assert waiting.started("hopeless", run, "validate") >= waiting.end + timedelta(minutes=2)
-    tasks = waiting.tasks("hopeless", run)
+    tasks = waiting.task_states("hopeless", run)
     assert (tasks["wait"], tasks["validate"]) == ("success", "failed")
     ((task, attempt, error),) = waiting.alerts("hopeless")
     assert (task, attempt) == ("validate", 1)
@@ -174,4 +176,4 @@ def test_the_run_of_the_day_before_found_no_champion_of_its_time_and_was_skipped
     for name in STARTS:
         found = waiting.stack.api.get(f"/api/v2/dags/score_{name}/dagRuns", limit=100)["dag_runs"]
         for each in (each for each in found if not waiting.is_of_interval(each)):
-            assert waiting.tasks(name, each["dag_run_id"])["validate"] == "skipped"
+            assert waiting.task_states(name, each["dag_run_id"])["validate"] == "skipped"
