@@ -187,7 +187,12 @@ class Harness:
 def open_harness(database_url: str, folder: Path, candidates: Callable[[str, int], Path]) -> Iterator[Harness]:
     (folder / "models").mkdir()
     engine = open_engine(database_url)
-    settings = Settings(home=folder / "home", models_dir=folder / "models", database_url=database_url)
+    settings = Settings(
+        home=folder / "home",
+        models_dir=folder / "models",
+        database_url=database_url,
+        service_query_timeout_seconds=10,  # a busy machine must not turn an answer into 503
+    )
     yield Harness(settings, engine, candidates)
     engine.dispose()
 

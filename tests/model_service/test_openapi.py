@@ -30,13 +30,8 @@ SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
 
 @pytest.fixture(scope="module")
 def settled(settled: Any) -> Iterator[Any]:
-    """The settled service with room for as many jobs as are thought of: nobody works them off here.
-
-    It is patient with its database: what is answered is looked at here, not how soon on a machine that has other work.
-    """
-    settings = settled.harness.settings.model_copy(
-        update={"service_job_queue_limit": 1_000_000, "service_query_timeout_seconds": 10.0}
-    )
+    """The settled service with room for as many jobs as are thought of: nobody works them off here."""
+    settings = settled.harness.settings.model_copy(update={"service_job_queue_limit": 1_000_000})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model_service.app.JOB_SECONDS", 60.0)
         client = create_app(settings, settled.registry, settled.harness.engine).test_client()
