@@ -175,5 +175,7 @@ def test_the_run_of_the_day_before_found_no_champion_of_its_time_and_was_skipped
     """At its first boot Airflow makes a run of the last interval: its deadline is long over, and nothing alerts."""
     for name in STARTS:
         found = waiting.stack.api.get(f"/api/v2/dags/score_{name}/dagRuns", limit=100)["dag_runs"]
-        for each in (each for each in found if not waiting.is_of_interval(each)):
+        before = [each for each in found if not waiting.is_of_interval(each)]
+        assert [each["run_type"] for each in before] == ["scheduled"], name
+        for each in before:
             assert waiting.task_states(name, each["dag_run_id"])["validate"] == "skipped"
