@@ -28,6 +28,7 @@ from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.features_query import decode_query
 from include.spec.gates import (
+    Calibration,
     FairnessGap,
     Gate,
     MinimumLabels,
@@ -38,6 +39,7 @@ from include.spec.gates import (
     default_gates,
     default_minimum_labels,
 )
+from include.spec.metrics import METRICS
 from include.spec.query import QUERY_FILE, FeatureQuery
 from include.spec.score_start import MAX_WAITING_RUNS, ScoreStart
 from include.spec.scoring import Scoring
@@ -118,7 +120,8 @@ class ModelSpec(SpecModel):
     decision_threshold : DecisionThreshold or None
         From which probability on a binary model predicts the second class; None: a row gets its most probable class.
     gates : tuple of Gate
-        The requirements on a candidate before it is promoted; if empty, `default_gates` of the task.
+        The requirements on a candidate before it is promoted; if empty, `default_gates` of the task, of which single
+        ones can be replaced, dropped or added by name.
     evaluation : EvaluationConfig
         Confidence level, bootstrap resamples and slices.
     retrain_schedule, score_schedule : str or None
@@ -190,6 +193,8 @@ class ModelSpec(SpecModel):
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
         _check_score_start(self)
         _check_named_features(self)
+        for gate in self.gates:
+            _check_fits_task(gate, self.task)
         return self
 
     @model_validator(mode="after")
@@ -253,6 +258,17 @@ def _check_score_start(spec: ModelSpec) -> None:
             f"score_start: at most {MAX_WAITING_RUNS} partitions may wait at the same time; found more, with the "
             f"schedule '{spec.score_schedule}' and up to {start.longest}. Shorten the delay or the deadline"
         )
+
+
+def _check_fits_task(gate: Gate, task: Task) -> None:
+    """Refuse a gate that could never be measured on a model of this task."""
+    metric = "ece" if isinstance(gate, Calibration) else getattr(gate, "metric", None)
+    if metric is not None and task not in METRICS[metric].tasks:
+        known = [name for name, each in METRICS.items() if task in each.tasks]
+        advice = "remove it" if isinstance(gate, Calibration) else f"use one of {', '.join(known)}"
+        raise ValueError(f"the gate {gate.kind} measures {metric}, which a {task} model does not have: {advice}")
+    if isinstance(gate, MinimumLabels) and gate.per_class and task == "regression":
+        raise ValueError("the gate minimum_labels: a regression has no classes; remove per_class")
 
 
 def _check_named_features(spec: ModelSpec) -> None:
