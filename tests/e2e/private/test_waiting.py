@@ -116,7 +116,8 @@ def waiting(private: Stack) -> Waiting:
             text = text.replace(old, new)
         specs[spec] = text
         spec.write_text(text.replace('    score_schedule="0 0 * * *",', "    score_schedule=None,"))
-    wait_for(lambda: {f"score_{name}" for name in STARTS} <= set(private.api.dags()), 2 * MINUTE, "the DAGs")
+    expected = {f"{kind}_{name}" for name in STARTS for kind in ("retrain", "score")}
+    wait_for(lambda: expected <= set(private.api.dags()), 2 * MINUTE, "the DAGs")
     runs = {name: private.api.trigger(f"retrain_{name}", {}, "Started by a test.") for name in STARTS}
     for name, run in runs.items():
         wait_for(lambda dag=f"retrain_{name}", run=run: private.api.run_state(dag, run) == "success", 10 * MINUTE, name)
