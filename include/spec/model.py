@@ -8,11 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    InstanceOf,
+    NonNegativeInt,
+    PositiveFloat,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import (
-    ClassLabel,
     ColumnName,
     Cron,
     Identifier,
@@ -23,6 +31,7 @@ from include.spec.base import (
     Task,
     TimeZone,
 )
+from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
@@ -60,8 +69,9 @@ class EntityKey(SpecModel):
 class Target(SpecModel):
     """The column to predict.
 
-    For classification the query gives one of `classes` as text; for ``binary`` the second class is
-    the positive one. Rows whose target is null are left out of training. The true value is known
+    For classification the query gives one of `classes` as text, or as an integer such as "0" and "1";
+    for ``binary`` the second class is the positive one. A binary target without `classes` is boolean.
+    Rows whose target is null are left out of training. The true value is known
     `label_delay` after the event time.
     """
 
@@ -176,6 +186,13 @@ class ModelSpec(SpecModel):
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
 
+    @field_validator("target")
+    @classmethod
+    def _boolean_without_classes(cls, target: Target, info: ValidationInfo) -> Target:
+        if info.data.get("task") != "binary" or target.classes:
+            return target
+        return target.model_copy(update={"classes": BOOLEAN_CLASSES})
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         names = [self.entity_key.column, self.event_time, self.target.column, *(f.name for f in self.features)]
@@ -189,6 +206,8 @@ class ModelSpec(SpecModel):
             raise ValueError(f"a {self.task} target needs {count} classes; found {found}")
         if len(set(self.target.classes)) != found:
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
+        if len(set(class_columns(self.target.classes).values())) != found:
+            raise ValueError("two classes would have the same column of scores: rename one of them")
         if self.decision_threshold is not None and self.task != "binary":
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
         _check_score_start(self)
@@ -199,7 +218,7 @@ class ModelSpec(SpecModel):
 
     @model_validator(mode="after")
     def _bounds_are_of_the_answer(self) -> Self:
-        columns = [f"p_{label}" for label in self.target.classes] or ["value"]
+        columns = list(class_columns(self.target.classes).values()) or ["value"]
         for bound in self.scoring.bounds:
             named, known = (
                 (bound.column, columns) if bound.kind == "mean_score" else (bound.label, list(self.target.classes))
