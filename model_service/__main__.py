@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -23,7 +22,7 @@ from model_service.observability.multiprocess import prepare_multiprocess_dir
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
 from model_service.server.descriptors import raise_descriptor_limit
-from model_service.server.parent_death import ParentDeathPipe
+from model_service.server.shutdown import ParentDeathPipe, WorkerShutdown, on_stop_signal
 
 log = logging.getLogger("model_service")
 
@@ -92,14 +91,13 @@ def serve(settings: Settings) -> None:
     for each in PRELOADED:
         import_module(each)
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         parent_death.close()
         server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian's is not annotated
 
     @server.on_startup
     def started() -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):  # granian has set its own just before
-            signal.signal(each, stop)
+        on_stop_signal(stop)  # granian has set its own handlers just before
         log.info(
             "listening on http://%s:%s with %s worker(s); the default model is '%s'",
             settings.service_host,
@@ -126,8 +124,10 @@ def serve(settings: Settings) -> None:
 
 
 def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, metrics_folder: Path) -> Flask:
+    from model_service.server import granian_patch
+
     pinner.pin()
-    parent_death.watch()
+    granian_patch.install_shutdown(WorkerShutdown(parent_death))
     app = serving_app(settings, metrics_folder)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app

@@ -1,9 +1,11 @@
-"""Replaces granian's call of the WSGI application: the same, but without the environment variables of the process.
+"""Replaces two functions of granian: its call of the WSGI application, and its handling of signals in workers.
 
-granian copies all environment variables into the WSGI environment of each request, as CGI did. That takes three
-microseconds for sixty variables, and whatever shows a request's environment then shows secrets. PEP 3333 requires
-neither. `install` replaces granian's wrapper by the one of this module. If a version of granian has no such
-attribute, its own wrapper remains in use. See docs/decisions/0007.
+The call is the same, but without the environment variables of the process. granian copies all of them into the WSGI
+environment of each request, as CGI did. That takes three microseconds for sixty variables, and whatever shows a
+request's environment then shows secrets. PEP 3333 requires neither. If a version of granian has no such attribute,
+its own wrapper remains in use. See docs/decisions/0007.
+
+Why granian must not handle the signals of a worker itself is explained in `model_service.server.shutdown`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from granian import _signals
+from granian._granian import WorkerSignal
 from granian.server import mp
 from granian.wsgi import ResponseIterWrap
+
+from model_service.server.shutdown import WorkerShutdown
 
 log = logging.getLogger(__name__)
 
 _ATTRIBUTE: Final = "_wsgi_call_wrap"
+_SIGNALS_ATTRIBUTE: Final = "set_sync_signals"
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -80,3 +87,25 @@ def install() -> None:
             "this version of granian cannot be patched: requests are somewhat slower and contain the environment "
             "variables of the process"
         )
+
+
+def install_shutdown(shutdown: WorkerShutdown) -> None:
+    """In a worker: make granian stop when `shutdown` is told to, instead of handling signals itself.
+
+    Raises
+    ------
+    RuntimeError
+        If this version of granian cannot be patched.
+    """
+    if not hasattr(_signals, _SIGNALS_ATTRIBUTE):
+        raise RuntimeError(
+            f"expected granian._signals.{_SIGNALS_ATTRIBUTE}; found no such function. This version of granian is not "
+            "supported: install the one in model_service/requirements.txt."
+        )
+
+    def set_sync_signals() -> WorkerSignal:
+        event = WorkerSignal()
+        shutdown.serve_until_told(event.set)
+        return event
+
+    setattr(_signals, _SIGNALS_ATTRIBUTE, set_sync_signals)
