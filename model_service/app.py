@@ -63,6 +63,8 @@ def create_app(
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
+    # A redirect from //v1/... to /v1/... would name the host that the caller wrote into the header Host.
+    app.url_map.merge_slashes = False
     reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
