@@ -16,8 +16,9 @@ from include.errors import SettingsError, SluiceError
 from include.ports import try_bind
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
-from model_service.app import serving_app
+from model_service.app import UNREAD_BODIES, serving_app
 from model_service.auth import check_exposure
+from model_service.http.unread_body import MAX_UNREAD_BODIES
 from model_service.observability.multiprocess import prepare_multiprocess_dir
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
@@ -67,8 +68,6 @@ def serve(settings: Settings) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
-    from model_service.server import granian_patch
-
     server = Granian(
         "model_service",
         address=settings.service_host,
@@ -79,8 +78,8 @@ def serve(settings: Settings) -> None:
         # From the connection, or the last response, to the end of the header; in milliseconds.
         http1_settings=HTTP1Settings(header_read_timeout=round(1000 * settings.service_idle_timeout_seconds)),
         workers=settings.service_workers,
-        # One more than the maximum concurrency: a thread must be free to refuse requests.
-        blocking_threads=settings.service_max_concurrency + 1,
+        # One more than can wait for bodies: a thread must be free to refuse requests.
+        blocking_threads=settings.service_max_concurrency + MAX_UNREAD_BODIES + 1,
         blocking_threads_idle_timeout=5,  # each thread takes a third of a MiB
         respawn_failed_workers=True,
         workers_kill_timeout=settings.service_shutdown_timeout_seconds,
@@ -106,7 +105,6 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
-    granian_patch.install()
     # Imported modules live as long as the process. If the garbage collector ignores them, it neither stops requests for
     # tens of milliseconds nor copies memory pages that workers share.
     gc.collect()
@@ -129,6 +127,7 @@ def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPin
     pinner.pin()
     granian_patch.install_shutdown(WorkerShutdown(parent_death))
     app = serving_app(settings, metrics_folder)
+    granian_patch.install(app.extensions[UNREAD_BODIES].discard)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app
 

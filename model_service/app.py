@@ -18,6 +18,7 @@ from model_service.http.fast_path import FastPathMiddleware
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import RequestMiddleware, register_middleware
 from model_service.http.problems import register_problems, timeout_response
+from model_service.http.unread_body import UnreadBodies
 from model_service.jobs.repository import ClaimedJob, JobFilter
 from model_service.jobs.service import JobService
 from model_service.jobs.worker import JobWorker
@@ -42,6 +43,7 @@ TIMEOUT_MARGIN = 0.3
 JOB_SECONDS = 2.0
 JOB_WORKER = "sluice.job_worker"
 MIDDLEWARE = "sluice.middleware"
+UNREAD_BODIES = "sluice.unread_bodies"
 
 
 def create_app(
@@ -73,6 +75,7 @@ def create_app(
         settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
+    app.extensions[UNREAD_BODIES] = UnreadBodies()
     job_service, job_worker = _jobs(settings, registry, version_cache)
     if job_worker is not None:
         app.extensions[JOB_WORKER] = job_worker  # `serving_app` starts it
@@ -162,7 +165,9 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     seconds = settings.service_request_timeout_seconds
     middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
     respond = partial(timeout_response, seconds)
-    start_request_timeout(settings.service_port, seconds, middleware.concurrency, respond)
+    unread_bodies: UnreadBodies = app.extensions[UNREAD_BODIES]
+    waiting = (middleware.concurrency, unread_bodies.concurrency)
+    start_request_timeout(settings.service_port, seconds, waiting, respond)
     Finalize(None, recorder.stop, exitpriority=10)  # writes the last records when the worker ends
     job_worker: JobWorker | None = app.extensions.get(JOB_WORKER)
     if job_worker is not None:

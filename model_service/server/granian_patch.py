@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from granian import _signals
@@ -44,7 +45,13 @@ class StartResponse:
         self.headers = headers
 
 
-def wsgi_wrapper(application: Application, _options: dict[str, Any], _log_format: Any = None) -> Callable[..., int]:
+def wsgi_wrapper(
+    application: Application,
+    _options: dict[str, Any],
+    _log_format: Any = None,
+    *,
+    discard_body: Callable[[dict[str, Any]], None] = lambda _environ: None,
+) -> Callable[..., int]:
     """Return the function that granian calls for each request, with its protocol object and part of the environment.
 
     Parameters
@@ -53,6 +60,8 @@ def wsgi_wrapper(application: Application, _options: dict[str, Any], _log_format
         The WSGI application.
     _options, _log_format
         granian's, for a path prefix and an access log of its own; the service uses neither.
+    discard_body : callable
+        Called with the environment of a request that is answered with an error, before the response is sent.
     """
     common = {
         "GATEWAY_INTERFACE": "CGI/1.1",
@@ -69,6 +78,8 @@ def wsgi_wrapper(application: Application, _options: dict[str, Any], _log_format
     def call(protocol: Any, scope: dict[str, Any]) -> int:
         start = StartResponse()
         body = application(common | scope, start)
+        if start.status >= 400:
+            discard_body(scope)
         if type(body) is list:
             protocol.response_bytes(start.status, start.headers, body[0] if len(body) == 1 else b"".join(body))
         else:
@@ -78,10 +89,10 @@ def wsgi_wrapper(application: Application, _options: dict[str, Any], _log_format
     return call
 
 
-def install() -> None:
-    """Make granian's workers use `wsgi_wrapper`. Call it before the workers are started."""
+def install(discard_body: Callable[[dict[str, Any]], None]) -> None:
+    """In a worker: make granian use `wsgi_wrapper`. Call it while the application is loaded."""
     if hasattr(mp, _ATTRIBUTE):
-        setattr(mp, _ATTRIBUTE, wsgi_wrapper)
+        setattr(mp, _ATTRIBUTE, partial(wsgi_wrapper, discard_body=discard_body))
     else:
         log.warning(
             "this version of granian cannot be patched: requests are somewhat slower and contain the environment "

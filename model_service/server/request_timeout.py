@@ -73,7 +73,7 @@ class _Waiting(NamedTuple):
 
 
 def start_request_timeout(
-    port: int, seconds: float, requests: OpenRequests[R], respond: Callable[[Sequence[R], int], Response]
+    port: int, seconds: float, requests: Sequence[OpenRequests[R]], respond: Callable[[Sequence[R], int], Response]
 ) -> None:
     """Start a thread that closes connections to `port` that are not answered for `seconds`.
 
@@ -83,7 +83,8 @@ def start_request_timeout(
         The port of the service.
     seconds : float
         The timeout. The thread checks once a second, so a little more may pass.
-    requests : OpenRequests
+    requests : sequence of OpenRequests
+        The groups of requests in progress.
     respond : callable
         Returns the response; see `SlowRequestReaper`.
     """
@@ -95,7 +96,9 @@ def start_request_timeout(
     def watch() -> None:
         pause, interval = threading.Event(), min(_SWEEP_SECONDS, seconds / 4)
         while not pause.wait(interval):
-            if requests.oldest_age() > interval:  # otherwise no connection waits long, and checking this is cheap
+            if any(
+                each.oldest_age() > interval for each in requests
+            ):  # otherwise no connection waits long, and checking this is cheap
                 try:
                     reaper.sweep()
                 except Exception as error:  # noqa: BLE001  # the thread must survive any failure of one sweep
@@ -112,7 +115,7 @@ class SlowRequestReaper(Generic[R]):
     port : int
     seconds : float
         How long a connection may wait.
-    requests : OpenRequests
+    requests : sequence of OpenRequests
         Among which the request of a connection is searched.
     respond : callable
         Takes the requests in progress from the connection's address, and the number of connections that wait for a
@@ -120,7 +123,11 @@ class SlowRequestReaper(Generic[R]):
     """
 
     def __init__(
-        self, port: int, seconds: float, requests: OpenRequests[R], respond: Callable[[Sequence[R], int], Response]
+        self,
+        port: int,
+        seconds: float,
+        requests: Sequence[OpenRequests[R]],
+        respond: Callable[[Sequence[R], int], Response],
     ) -> None:
         self._port, self._seconds, self._requests, self._respond = port, seconds, requests, respond
         self._waiting: dict[str, _Waiting] = {}
@@ -128,7 +135,7 @@ class SlowRequestReaper(Generic[R]):
     def sweep(self) -> int:
         """Close the connections that wait too long, and return how many."""
         # Before the connections: the connection of each of these requests is found below, or the request has ended.
-        requests = self._requests.contexts()
+        requests = [context for each in self._requests for context in each.contexts()]
         now, waiting = time.monotonic(), {}
         for connection, (remote_addr, port) in _connections(self._port):
             segments = _segments_sent(connection)
