@@ -24,6 +24,7 @@ from model_service.server.allocator import limit_malloc_arenas, limit_tcache, tr
 from model_service.server.cpu_affinity import CpuPinner
 from model_service.server.descriptors import raise_descriptor_limit
 from model_service.server.shutdown import ParentDeathPipe, WorkerShutdown, on_stop_signal
+from model_service.server.watchdog import Heartbeats
 
 log = logging.getLogger("model_service")
 
@@ -86,6 +87,7 @@ def serve(settings: Settings) -> None:
     )
     parent_death = ParentDeathPipe()
     pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
+    heartbeats = Heartbeats(settings.service_workers)
     metrics_folder = prepare_multiprocess_dir(settings)
     for each in PRELOADED:
         import_module(each)
@@ -97,6 +99,7 @@ def serve(settings: Settings) -> None:
     @server.on_startup
     def started() -> None:
         on_stop_signal(stop)  # granian has set its own handlers just before
+        heartbeats.watch(lambda: [getattr(each.inner, "pid", 0) for each in server.wrks])
         log.info(
             "listening on http://%s:%s with %s worker(s); the default model is '%s'",
             settings.service_host,
@@ -113,7 +116,8 @@ def serve(settings: Settings) -> None:
     # Each worker creates its own application after the fork: threads and connections do not survive it.
     try:
         server.serve(
-            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder), wrap_loader=False
+            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder, heartbeats),
+            wrap_loader=False,
         )
     except SystemExit:
         # Granian treats a worker as failed if it ended before granian stopped it.
@@ -121,12 +125,18 @@ def serve(settings: Settings) -> None:
             raise
 
 
-def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, metrics_folder: Path) -> Flask:
+def _in_worker(
+    settings: Settings,
+    parent_death: ParentDeathPipe,
+    pinner: CpuPinner,
+    metrics_folder: Path,
+    heartbeats: Heartbeats,
+) -> Flask:
     from model_service.server import granian_patch
 
     pinner.pin()
     granian_patch.install_shutdown(WorkerShutdown(parent_death))
-    app = serving_app(settings, metrics_folder)
+    app = serving_app(settings, metrics_folder, heartbeats)
     granian_patch.install(app.extensions[UNREAD_BODIES].discard)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app

@@ -37,6 +37,7 @@ from model_service.routes.predict import predict_routes
 from model_service.routes.scores import score_routes
 from model_service.routes.versions import version_routes
 from model_service.server.request_timeout import start_request_timeout
+from model_service.server.watchdog import STUCK_MARGIN_SECONDS, Heartbeats
 
 FIRST_POLL_SECONDS = 10
 TIMEOUT_MARGIN = 0.3
@@ -143,7 +144,7 @@ def _job_filter(registry: ModelRegistry, *, pinned: bool) -> JobFilter:
     return JobFilter([each.model for each in loaded], digests)
 
 
-def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
+def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbeats: Heartbeats | None = None) -> Flask:
     """Return the service with its threads. Call it in the worker, after the fork.
 
     Parameters
@@ -151,6 +152,8 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     settings : Settings
     metrics_folder : Path, optional
         Where the workers share their metrics.
+    heartbeats : Heartbeats, optional
+        Where the main process sees that this worker can answer.
     """
     url = settings.service_database_url or settings.database_url
     if url is None and not settings.service_pinned_versions:
@@ -168,6 +171,12 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     unread_bodies: UnreadBodies = app.extensions[UNREAD_BODIES]
     waiting = (middleware.concurrency, unread_bodies.concurrency)
     start_request_timeout(settings.service_port, seconds, waiting, respond)
+    if heartbeats is not None:
+        longest = seconds + STUCK_MARGIN_SECONDS
+        heartbeats.start(
+            lambda: middleware.concurrency.is_stuck(longest),
+            lambda reason: recorder.prometheus.worker_restarts.labels(reason).inc(),
+        )
     Finalize(None, recorder.stop, exitpriority=10)  # writes the last records when the worker ends
     job_worker: JobWorker | None = app.extensions.get(JOB_WORKER)
     if job_worker is not None:

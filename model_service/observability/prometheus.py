@@ -50,6 +50,12 @@ class PrometheusMetrics:
             ("log",),
             registry=own,
         )
+        self.worker_restarts = Counter(
+            "sluice_worker_restarts",
+            "Workers that replaced one that crashed, was stuck or was unresponsive",
+            ("reason",),
+            registry=own,
+        )
         self._in_flight = Gauge(
             "sluice_http_requests_in_flight", "HTTP requests in progress", multiprocess_mode="livesum", registry=own
         )

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -26,7 +27,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from flask import Response
@@ -186,15 +186,13 @@ def _to_http(response: Response) -> bytes:
 
 def _connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
     """Yield a duplicate of each connection to `port` with its client's address and port; close it afterwards."""
-    for entry in list(Path("/proc/self/fd").iterdir()):
+    for name in os.listdir("/proc/self/fd"):
         try:
-            copy = os.dup(int(entry.name))
+            # Never a duplicate of a file: closing it would release the locks that this process has on the file.
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            connection = socket.socket(fileno=os.dup(int(name)))
         except OSError:  # closed meanwhile
-            continue
-        try:
-            connection = socket.socket(fileno=copy)
-        except OSError:  # not a socket
-            os.close(copy)
             continue
         with connection:
             try:

@@ -98,8 +98,8 @@ class WorkerShutdown:
     def _wait(self) -> None:
         told = False
         while not told:
-            ready, _, _ = select.select([self._signals, self._parent_death], [], [])
-            told = self._parent_death in ready or _stop_among(os.read(self._signals, 64))
+            ready, _, _ = select.select([self._signals, self._parent_death.fileno()], [], [])
+            told = self._parent_death.fileno() in ready or _stop_among(os.read(self._signals, 64))
         with self._lock:
             self._told = True
             stop = self._stop
