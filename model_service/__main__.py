@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from flask import Flask
 
@@ -22,11 +23,13 @@ from model_service.http.unread_body import MAX_UNREAD_BODIES
 from model_service.observability.multiprocess import prepare_multiprocess_dir
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
-from model_service.server.descriptors import raise_descriptor_limit
+from model_service.server.descriptors import affordable_connections, raise_descriptor_limit
 from model_service.server.shutdown import ParentDeathPipe, WorkerShutdown, on_stop_signal
 from model_service.server.watchdog import Heartbeats
 
 log = logging.getLogger("model_service")
+
+MAX_HEADER_BYTES: Final = 65_536  # of a connection that sends no end of its header; granian's default: 417,792
 
 # Modules that workers need: imported before the fork, their memory is shared. The first one must not be imported before
 # `prepare_multiprocess_dir`; the others are imported dynamically.
@@ -65,6 +68,8 @@ def serve(settings: Settings) -> None:
     limit_malloc_arenas()
     limit_tcache()
     raise_descriptor_limit()
+    max_connections = affordable_connections(settings.service_max_connections)
+    settings = settings.model_copy(update={"service_max_connections": max_connections})
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
@@ -77,7 +82,11 @@ def serve(settings: Settings) -> None:
         # In HTTP/2 a connection that ends while its body is awaited keeps its place for good. See docs/security.md.
         http=HTTPModes.http1,
         # From the connection, or the last response, to the end of the header; in milliseconds.
-        http1_settings=HTTP1Settings(header_read_timeout=round(1000 * settings.service_idle_timeout_seconds)),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(1000 * settings.service_idle_timeout_seconds), max_buffer_size=MAX_HEADER_BYTES
+        ),
+        # So many connections are accepted; some beyond the limit, until idle ones are closed.
+        backpressure=max_connections + max_connections // 2,
         workers=settings.service_workers,
         # One more than can wait for bodies: a thread must be free to refuse requests.
         blocking_threads=settings.service_max_concurrency + MAX_UNREAD_BODIES + 1,

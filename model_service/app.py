@@ -36,6 +36,7 @@ from model_service.routes.openapi import openapi_routes
 from model_service.routes.predict import predict_routes
 from model_service.routes.scores import score_routes
 from model_service.routes.versions import version_routes
+from model_service.server.connections import ConnectionPruner, start_connection_limits
 from model_service.server.request_timeout import start_request_timeout
 from model_service.server.watchdog import STUCK_MARGIN_SECONDS, Heartbeats
 
@@ -171,6 +172,7 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbea
     unread_bodies: UnreadBodies = app.extensions[UNREAD_BODIES]
     waiting = (middleware.concurrency, unread_bodies.concurrency)
     start_request_timeout(settings.service_port, seconds, waiting, respond)
+    _limit_connections(settings, recorder)
     if heartbeats is not None:
         longest = seconds + STUCK_MARGIN_SECONDS
         heartbeats.start(
@@ -184,6 +186,19 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbea
         # Another worker can then claim the job immediately, not only when its lease has expired.
         Finalize(None, job_worker.stop, exitpriority=20)
     return app
+
+
+def _limit_connections(settings: Settings, recorder: RequestRecorder) -> None:
+    """Start the thread that closes idle connections beyond the limits."""
+    limit = settings.service_max_connections
+    pruner = ConnectionPruner(
+        settings.service_port,
+        limit,
+        settings.service_max_connections_per_address,
+        settings.service_request_timeout_seconds,
+        lambda reason, count: recorder.prometheus.closed_connections.labels(reason).inc(count),
+    )
+    start_connection_limits(pruner, limit, recorder.prometheus.connections.set)
 
 
 def _start_watcher(settings: Settings, registry: ModelRegistry, engine: Engine, recorder: RequestRecorder) -> None:

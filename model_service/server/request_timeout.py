@@ -17,29 +17,22 @@ connection is known only if it is the only one in progress from its address; the
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import stat
-import struct
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from flask import Response
 
+from model_service.server.connections import open_connections, tcp_activity
 from model_service.server.log_unexpected import log_unexpected
 
 log = logging.getLogger(__name__)
 
-# Offsets in Linux' struct tcp_info (include/uapi/linux/tcp.h) of tcpi_last_data_sent and tcpi_last_data_recv, both
-# in milliseconds ago, tcpi_bytes_received, and tcpi_data_segs_out.
-_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED, _SEGMENTS_SENT = 44, 52, 128, 156
-_TCP_INFO: Final = 11
-_LENGTH: Final = 160
 _SWEEP_SECONDS: Final = 1.0
 
 
@@ -137,10 +130,11 @@ class SlowRequestReaper(Generic[R]):
         # Before the connections: the connection of each of these requests is found below, or the request has ended.
         requests = [context for each in self._requests for context in each.contexts()]
         now, waiting = time.monotonic(), {}
-        for connection, (remote_addr, port) in _connections(self._port):
-            segments = _segments_sent(connection)
-            if segments is None:
+        for connection, (remote_addr, port) in open_connections(self._port):
+            activity = tcp_activity(connection)
+            if activity is None or not activity.is_waiting:
                 continue
+            segments = activity.segments_sent
             name = f"{remote_addr} {port}"
             known = self._waiting.get(name)
             since = known.since if known is not None and known.segments == segments else now
@@ -157,9 +151,11 @@ class SlowRequestReaper(Generic[R]):
             if 0 < late_from[request.remote_addr] == waiting_from[request.remote_addr]:
                 request.timed_out = True
         request_ids = []
-        for connection, (remote_addr, port) in _connections(self._port):
-            known = late.get(f"{remote_addr} {port}")
-            if known is None or known.segments != _segments_sent(connection):  # in time, or answered just now
+        for connection, (remote_addr, port) in open_connections(self._port):
+            known, activity = late.get(f"{remote_addr} {port}"), tcp_activity(connection)
+            if known is None or activity is None or not activity.is_waiting:  # in time, or answered just now
+                continue
+            if known.segments != activity.segments_sent:
                 continue
             same_addr = [request for request in requests if request.remote_addr == remote_addr]
             response = self._respond(same_addr, waiting_from[remote_addr])
@@ -182,39 +178,3 @@ def _to_http(response: Response) -> bytes:
         "Connection: close",
     )
     return "\r\n".join((*head, "", "")).encode("latin-1") + response.get_data()
-
-
-def _connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
-    """Yield a duplicate of each connection to `port` with its client's address and port; close it afterwards."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            # Never a duplicate of a file: closing it would release the locks that this process has on the file.
-            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                continue
-            connection = socket.socket(fileno=os.dup(int(name)))
-        except OSError:  # closed meanwhile
-            continue
-        with connection:
-            try:
-                ours = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
-                remote = connection.getpeername()[:2] if ours else ("", 0)  # the listening socket has none
-            except OSError:
-                continue
-            if ours:
-                yield connection, remote
-
-
-def _segments_sent(connection: socket.socket) -> int | None:
-    """Return the number of segments sent on a connection that may wait for a response; None if it does not."""
-    try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _LENGTH)
-    except OSError:
-        return None
-    if len(info) < _LENGTH:  # a kernel before 4.6
-        return None
-    (sent,), (received,) = struct.unpack_from("I", info, _LAST_SENT), struct.unpack_from("I", info, _LAST_RECEIVED)
-    (octets,), (segments,) = (
-        struct.unpack_from("Q", info, _BYTES_RECEIVED),
-        struct.unpack_from("I", info, _SEGMENTS_SENT),
-    )
-    return int(segments) if octets and received <= sent else None
