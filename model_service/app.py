@@ -170,8 +170,7 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbea
     middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
     respond = partial(timeout_response, seconds)
     unread_bodies: UnreadBodies = app.extensions[UNREAD_BODIES]
-    waiting = (middleware.concurrency, unread_bodies.concurrency)
-    start_request_timeout(settings.service_port, seconds, waiting, respond)
+    start_request_timeout(settings.service_port, seconds, middleware.concurrency, unread_bodies.concurrency, respond)
     _limit_connections(settings, recorder)
     if heartbeats is not None:
         longest = seconds + STUCK_MARGIN_SECONDS

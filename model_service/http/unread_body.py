@@ -2,8 +2,8 @@
 
 If a server answers and closes a connection while the client still sends, the client's next packet is answered by a
 reset. Many clients then report that instead of the response, which told them to wait, or to send a token. Therefore
-the body is read before the response is sent. That is bounded in bytes, in time (by the request timeout) and in the
-number of bodies, so that slow clients can never occupy the threads that refuse requests.
+the body is read after the response was sent, and the connection stays open. That is bounded in bytes, in time (by the
+request timeout) and in the number of bodies, so that slow clients can never occupy the threads that refuse requests.
 
 Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
 """

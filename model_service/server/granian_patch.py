@@ -61,7 +61,7 @@ def wsgi_wrapper(
     _options, _log_format
         granian's, for a path prefix and an access log of its own; the service uses neither.
     discard_body : callable
-        Called with the environment of a request that is answered with an error, before the response is sent.
+        Called with the environment of a request that was answered with an error.
     """
     common = {
         "GATEWAY_INTERFACE": "CGI/1.1",
@@ -78,12 +78,12 @@ def wsgi_wrapper(
     def call(protocol: Any, scope: dict[str, Any]) -> int:
         start = StartResponse()
         body = application(common | scope, start)
-        if start.status >= 400:
-            discard_body(scope)
         if type(body) is list:
             protocol.response_bytes(start.status, start.headers, body[0] if len(body) == 1 else b"".join(body))
         else:
             protocol.response_iter(start.status, start.headers, ResponseIterWrap(body))  # type: ignore[no-untyped-call]  # granian's
+        if start.status >= 400:
+            discard_body(scope)
         return start.status
 
     return call
@@ -116,7 +116,7 @@ def install_shutdown(shutdown: WorkerShutdown) -> None:
 
     def set_sync_signals() -> WorkerSignal:
         event = WorkerSignal()
-        shutdown.serve_until_told(event.set)
+        shutdown.when_stopped(event.set)
         return event
 
     setattr(_signals, _SIGNALS_ATTRIBUTE, set_sync_signals)

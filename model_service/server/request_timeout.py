@@ -37,9 +37,10 @@ _SWEEP_SECONDS: Final = 1.0
 
 
 class OpenRequest(Protocol):
-    """A request in progress."""
+    """A request in progress; `started` in the nanoseconds of ``time.perf_counter_ns``."""
 
     remote_addr: str
+    started: int
     timed_out: bool
 
 
@@ -66,7 +67,11 @@ class _Waiting(NamedTuple):
 
 
 def start_request_timeout(
-    port: int, seconds: float, requests: Sequence[OpenRequests[R]], respond: Callable[[Sequence[R], int], Response]
+    port: int,
+    seconds: float,
+    requests: OpenRequests[R],
+    unread: OpenRequests[R],
+    respond: Callable[[Sequence[R], int], Response],
 ) -> None:
     """Start a thread that closes connections to `port` that are not answered for `seconds`.
 
@@ -76,22 +81,22 @@ def start_request_timeout(
         The port of the service.
     seconds : float
         The timeout. The thread checks once a second, so a little more may pass.
-    requests : sequence of OpenRequests
-        The groups of requests in progress.
+    requests : OpenRequests
+    unread : OpenRequests
+        Those that were answered, but whose body is not received yet.
     respond : callable
         Returns the response; see `SlowRequestReaper`.
     """
     if sys.platform != "linux":
         log.warning("the request timeout is not enforced on this system: it needs Linux")
         return
-    reaper = SlowRequestReaper(port, seconds, requests, respond)
+    reaper = SlowRequestReaper(port, seconds, requests, unread, respond)
 
     def watch() -> None:
         pause, interval = threading.Event(), min(_SWEEP_SECONDS, seconds / 4)
         while not pause.wait(interval):
-            if any(
-                each.oldest_age() > interval for each in requests
-            ):  # otherwise no connection waits long, and checking this is cheap
+            # Otherwise no connection waits long, and checking this is cheap.
+            if max(requests.oldest_age(), unread.oldest_age()) > interval:
                 try:
                     reaper.sweep()
                 except Exception as error:  # noqa: BLE001  # the thread must survive any failure of one sweep
@@ -108,8 +113,10 @@ class SlowRequestReaper(Generic[R]):
     port : int
     seconds : float
         How long a connection may wait.
-    requests : sequence of OpenRequests
+    requests : OpenRequests
         Among which the request of a connection is searched.
+    unread : OpenRequests
+        Those that were answered, but whose body is not received yet.
     respond : callable
         Takes the requests in progress from the connection's address, and the number of connections that wait for a
         response from there; returns the response. Request and connection belong together only if both are one.
@@ -119,20 +126,28 @@ class SlowRequestReaper(Generic[R]):
         self,
         port: int,
         seconds: float,
-        requests: Sequence[OpenRequests[R]],
+        requests: OpenRequests[R],
+        unread: OpenRequests[R],
         respond: Callable[[Sequence[R], int], Response],
     ) -> None:
-        self._port, self._seconds, self._requests, self._respond = port, seconds, requests, respond
+        self._port, self._seconds, self._respond = port, seconds, respond
+        self._requests, self._unread = requests, unread
         self._waiting: dict[str, _Waiting] = {}
 
     def sweep(self) -> int:
         """Close the connections that wait too long, and return how many."""
         # Before the connections: the connection of each of these requests is found below, or the request has ended.
-        requests = [context for each in self._requests for context in each.contexts()]
+        requests = self._requests.contexts()
+        silent_from = self._silent_addresses()
         now, waiting = time.monotonic(), {}
         for connection, (remote_addr, port) in open_connections(self._port):
             activity = tcp_activity(connection)
-            if activity is None or not activity.is_waiting:
+            if activity is None:
+                continue
+            if not activity.is_waiting:
+                if remote_addr in silent_from and activity.last_sent > self._seconds - _SWEEP_SECONDS:
+                    with suppress(OSError):  # the client closed it
+                        connection.shutdown(socket.SHUT_RDWR)
                 continue
             segments = activity.segments_sent
             name = f"{remote_addr} {port}"
@@ -142,6 +157,14 @@ class SlowRequestReaper(Generic[R]):
         self._waiting = waiting
         late = {name: each for name, each in waiting.items() if now - each.since > self._seconds}
         return self._close(late, requests) if late else 0
+
+    def _silent_addresses(self) -> set[str]:
+        """Return from where a client was answered long ago and still has not sent its body.
+
+        Its connection looks like an idle one: idle ones from there are closed with it.
+        """
+        before = time.perf_counter_ns() - round(1e9 * self._seconds)
+        return {each.remote_addr for each in self._unread.contexts() if each.started < before}
 
     def _close(self, late: Mapping[str, _Waiting], requests: Sequence[R]) -> int:
         waiting_from = Counter(each.remote_addr for each in self._waiting.values())

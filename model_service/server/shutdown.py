@@ -78,8 +78,8 @@ class WorkerShutdown:
         self._signals = _signal_pipe()
         threading.Thread(target=self._wait, name="shutdown", daemon=True).start()
 
-    def serve_until_told(self, stop: Callable[[], object]) -> None:
-        """From now on, call `stop` when the worker is told to stop, and let it finish its requests.
+    def when_stopped(self, stop: Callable[[], object]) -> None:
+        """Call `stop` when the worker is told to stop, which lets it finish its requests.
 
         Until this call, a worker that is told to stop simply exits: it serves nothing yet.
 
