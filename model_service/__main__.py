@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
 import sys
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from flask import Flask
 
@@ -17,15 +17,19 @@ from include.errors import SettingsError, SluiceError
 from include.ports import try_bind
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
-from model_service.app import serving_app
+from model_service.app import UNREAD_BODIES, serving_app
 from model_service.auth import check_exposure
+from model_service.http.unread_body import MAX_UNREAD_BODIES
 from model_service.observability.multiprocess import prepare_multiprocess_dir
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
-from model_service.server.descriptors import raise_descriptor_limit
-from model_service.server.parent_death import ParentDeathPipe
+from model_service.server.descriptors import affordable_connections, raise_descriptor_limit
+from model_service.server.shutdown import ParentDeathPipe, WorkerShutdown, on_stop_signal
+from model_service.server.watchdog import Heartbeats
 
 log = logging.getLogger("model_service")
+
+MAX_HEADER_BYTES: Final = 65_536  # of a connection that sends no end of its header; granian's default: 417,792
 
 # Modules that workers need: imported before the fork, their memory is shared. The first one must not be imported before
 # `prepare_multiprocess_dir`; the others are imported dynamically.
@@ -64,11 +68,11 @@ def serve(settings: Settings) -> None:
     limit_malloc_arenas()
     limit_tcache()
     raise_descriptor_limit()
+    max_connections = affordable_connections(settings.service_max_connections)
+    settings = settings.model_copy(update={"service_max_connections": max_connections})
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
-
-    from model_service.server import granian_patch
 
     server = Granian(
         "model_service",
@@ -78,28 +82,33 @@ def serve(settings: Settings) -> None:
         # In HTTP/2 a connection that ends while its body is awaited keeps its place for good. See docs/security.md.
         http=HTTPModes.http1,
         # From the connection, or the last response, to the end of the header; in milliseconds.
-        http1_settings=HTTP1Settings(header_read_timeout=round(1000 * settings.service_idle_timeout_seconds)),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(1000 * settings.service_idle_timeout_seconds), max_buffer_size=MAX_HEADER_BYTES
+        ),
+        # So many connections are accepted; some beyond the limit, until idle ones are closed.
+        backpressure=max_connections + max_connections // 2,
         workers=settings.service_workers,
-        # One more than the maximum concurrency: a thread must be free to refuse requests.
-        blocking_threads=settings.service_max_concurrency + 1,
+        # One more than can wait for bodies: a thread must be free to refuse requests.
+        blocking_threads=settings.service_max_concurrency + MAX_UNREAD_BODIES + 1,
         blocking_threads_idle_timeout=5,  # each thread takes a third of a MiB
         respawn_failed_workers=True,
         workers_kill_timeout=settings.service_shutdown_timeout_seconds,
     )
     parent_death = ParentDeathPipe()
     pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
+    heartbeats = Heartbeats(settings.service_workers)
     metrics_folder = prepare_multiprocess_dir(settings)
     for each in PRELOADED:
         import_module(each)
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         parent_death.close()
         server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian's is not annotated
 
     @server.on_startup
     def started() -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):  # granian has set its own just before
-            signal.signal(each, stop)
+        on_stop_signal(stop)  # granian has set its own handlers just before
+        heartbeats.watch(lambda: [getattr(each.inner, "pid", 0) for each in server.wrks])
         log.info(
             "listening on http://%s:%s with %s worker(s); the default model is '%s'",
             settings.service_host,
@@ -108,7 +117,6 @@ def serve(settings: Settings) -> None:
             settings.default_model,
         )
 
-    granian_patch.install()
     # Imported modules live as long as the process. If the garbage collector ignores them, it neither stops requests for
     # tens of milliseconds nor copies memory pages that workers share.
     gc.collect()
@@ -117,7 +125,8 @@ def serve(settings: Settings) -> None:
     # Each worker creates its own application after the fork: threads and connections do not survive it.
     try:
         server.serve(
-            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder), wrap_loader=False
+            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder, heartbeats),
+            wrap_loader=False,
         )
     except SystemExit:
         # Granian treats a worker as failed if it ended before granian stopped it.
@@ -125,10 +134,19 @@ def serve(settings: Settings) -> None:
             raise
 
 
-def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, metrics_folder: Path) -> Flask:
+def _in_worker(
+    settings: Settings,
+    parent_death: ParentDeathPipe,
+    pinner: CpuPinner,
+    metrics_folder: Path,
+    heartbeats: Heartbeats,
+) -> Flask:
+    from model_service.server import granian_patch
+
     pinner.pin()
-    parent_death.watch()
-    app = serving_app(settings, metrics_folder)
+    granian_patch.install_shutdown(WorkerShutdown(parent_death))
+    app = serving_app(settings, metrics_folder, heartbeats)
+    granian_patch.install(app.extensions[UNREAD_BODIES].discard)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app
 

@@ -18,6 +18,7 @@ from model_service.http.fast_path import FastPathMiddleware
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import RequestMiddleware, register_middleware
 from model_service.http.problems import register_problems, timeout_response
+from model_service.http.unread_body import UnreadBodies
 from model_service.jobs.repository import ClaimedJob, JobFilter
 from model_service.jobs.service import JobService
 from model_service.jobs.worker import JobWorker
@@ -35,13 +36,16 @@ from model_service.routes.openapi import openapi_routes
 from model_service.routes.predict import predict_routes
 from model_service.routes.scores import score_routes
 from model_service.routes.versions import version_routes
+from model_service.server.connections import ConnectionPruner, start_connection_limits
 from model_service.server.request_timeout import start_request_timeout
+from model_service.server.watchdog import STUCK_MARGIN_SECONDS, Heartbeats
 
 FIRST_POLL_SECONDS = 10
 TIMEOUT_MARGIN = 0.3
 JOB_SECONDS = 2.0
 JOB_WORKER = "sluice.job_worker"
 MIDDLEWARE = "sluice.middleware"
+UNREAD_BODIES = "sluice.unread_bodies"
 
 
 def create_app(
@@ -63,6 +67,8 @@ def create_app(
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
+    # A redirect from //v1/... to /v1/... would name the host that the caller wrote into the header Host.
+    app.url_map.merge_slashes = False
     reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
@@ -71,6 +77,7 @@ def create_app(
         settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
+    app.extensions[UNREAD_BODIES] = UnreadBodies()
     job_service, job_worker = _jobs(settings, registry, version_cache)
     if job_worker is not None:
         app.extensions[JOB_WORKER] = job_worker  # `serving_app` starts it
@@ -138,7 +145,7 @@ def _job_filter(registry: ModelRegistry, *, pinned: bool) -> JobFilter:
     return JobFilter([each.model for each in loaded], digests)
 
 
-def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
+def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbeats: Heartbeats | None = None) -> Flask:
     """Return the service with its threads. Call it in the worker, after the fork.
 
     Parameters
@@ -146,6 +153,8 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     settings : Settings
     metrics_folder : Path, optional
         Where the workers share their metrics.
+    heartbeats : Heartbeats, optional
+        Where the main process sees that this worker can answer.
     """
     url = settings.service_database_url or settings.database_url
     if url is None and not settings.service_pinned_versions:
@@ -160,7 +169,15 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
     seconds = settings.service_request_timeout_seconds
     middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
     respond = partial(timeout_response, seconds)
-    start_request_timeout(settings.service_port, seconds, middleware.concurrency, respond)
+    unread_bodies: UnreadBodies = app.extensions[UNREAD_BODIES]
+    start_request_timeout(settings.service_port, seconds, middleware.concurrency, unread_bodies.concurrency, respond)
+    _limit_connections(settings, recorder)
+    if heartbeats is not None:
+        longest = seconds + STUCK_MARGIN_SECONDS
+        heartbeats.start(
+            lambda: middleware.concurrency.is_stuck(longest),
+            lambda reason: recorder.prometheus.worker_restarts.labels(reason).inc(),
+        )
     Finalize(None, recorder.stop, exitpriority=10)  # writes the last records when the worker ends
     job_worker: JobWorker | None = app.extensions.get(JOB_WORKER)
     if job_worker is not None:
@@ -168,6 +185,19 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
         # Another worker can then claim the job immediately, not only when its lease has expired.
         Finalize(None, job_worker.stop, exitpriority=20)
     return app
+
+
+def _limit_connections(settings: Settings, recorder: RequestRecorder) -> None:
+    """Start the thread that closes idle connections beyond the limits."""
+    limit = settings.service_max_connections
+    pruner = ConnectionPruner(
+        settings.service_port,
+        limit,
+        settings.service_max_connections_per_address,
+        settings.service_request_timeout_seconds,
+        lambda reason, count: recorder.prometheus.closed_connections.labels(reason).inc(count),
+    )
+    start_connection_limits(pruner, limit, recorder.prometheus.connections.set)
 
 
 def _start_watcher(settings: Settings, registry: ModelRegistry, engine: Engine, recorder: RequestRecorder) -> None:

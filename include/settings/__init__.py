@@ -142,6 +142,18 @@ class Settings(BaseSettings):
         description="Time without a complete request header after which a connection is closed, in seconds. More than "
         "a proxy in front keeps its idle connections (nginx: 60).",
     )
+    service_max_connections: int = Field(
+        1_000,
+        ge=16,
+        le=100_000,
+        description="Number of connections of a worker beyond which idle ones are closed.",
+    )
+    service_max_connections_per_address: int = Field(
+        200,
+        ge=0,
+        description="Number of connections of a worker from one address beyond which idle ones are closed; loopback "
+        "addresses are exempt. Set 0 (no limit) if a proxy on another host forwards all requests.",
+    )
     service_shutdown_timeout_seconds: int = Field(
         10, ge=1, le=3600, description="Seconds to finish in-flight requests after SIGTERM."
     )

@@ -13,13 +13,14 @@ from werkzeug.exceptions import BadRequest
 
 from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
-from model_service.http.errors import MalformedBodyError, PayloadTooLargeError
+from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
 from model_service.http.json_structure import count_members
 
 ROOT: Final = "$.features"
 # An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
 # in the whole body, that each is reported; beyond that, they are counted only.
 MAX_MEMBERS: Final = 1_000
+MAX_LENGTH_DIGITS: Final = 20  # of a Content-Length
 # What Python's parser accepts and msgspec does not.
 _LENIENT: Final = (b"NaN", b"Infinity", b"\\u")
 _EXPECTED = 'an object with the one member "features"'
@@ -29,20 +30,31 @@ _decode = msgspec.json.Decoder().decode
 def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
     """Return the body, which may have at most `limit` bytes; `setting` is the name of the limit.
 
+    A body with a length is complete, or it is refused. One in chunks whose client ends the connection is cut off
+    where the connection ended: granian does not report it. Every format that the service reads has an end of its own
+    (JSON, the declared sizes of tensors, gzip), so a body of which anything is missing is refused when it is parsed.
+
     Raises
     ------
     PayloadTooLargeError
         If the body is larger; no more than `limit` bytes are read.
+    IncompleteBodyError
+        If the connection ended before the end of the body.
     """
     declared = environ.get("CONTENT_LENGTH")
     if declared:
-        if not declared.isdigit():
+        if not (declared.isascii() and declared.isdigit() and len(declared) < MAX_LENGTH_DIGITS):
             raise BadRequest("Content-Length must be a number of bytes.")
-        if int(declared) > limit:
+        size = int(declared)
+        if size > limit:
             raise PayloadTooLargeError("bytes", limit, setting)
-    elif not environ.get("wsgi.input_terminated"):
+        body: bytes = environ["wsgi.input"].read(size)
+        if len(body) != size:
+            raise IncompleteBodyError(len(body), size)
+        return body
+    if not environ.get("wsgi.input_terminated"):
         return b""
-    body: bytes = environ["wsgi.input"].read(limit + 1 if not declared else int(declared))
+    body = environ["wsgi.input"].read(limit + 1)
     if len(body) > limit:
         raise PayloadTooLargeError("bytes", limit, setting)
     return body

@@ -69,6 +69,30 @@ class MalformedBodyError(HTTPError):
         )
 
 
+class IncompleteBodyError(HTTPError):
+    """The connection ended before the end of the body."""
+
+    status, type, title = 400, "incomplete-body", "The body is incomplete"
+
+    def __init__(self, received: int, declared: int) -> None:
+        super().__init__(
+            f"expected {declared} bytes of body, as in Content-Length; found {received} before the connection ended. "
+            "Send the complete body."
+        )
+
+
+class InvalidHostError(HTTPError):
+    """The request has no header ``Host``, or more than one."""
+
+    status, type, title = 400, "invalid-host", "The header Host is missing or repeated"
+
+    def __init__(self, host: str) -> None:
+        found = f"{host[:100]!r}" if host else "none"
+        super().__init__(
+            f"expected one header Host, as HTTP/1.1 requires; found {found}. Send the host name of the service's URL."
+        )
+
+
 class InvalidParameterError(HTTPError):
     """A query parameter is unknown or has an invalid value."""
 

@@ -62,6 +62,14 @@ class ConcurrencyLimiter:
             started = min((each.started for each in self._contexts), default=None)
         return 0.0 if started is None else (perf_counter_ns() - started) / 1e9
 
+    def is_stuck(self, seconds: float) -> bool:
+        """Return whether the limit is reached and every request lasts longer than `seconds`."""
+        with self._lock:
+            if len(self._contexts) < self._limit:
+                return False
+            newest = max(each.started for each in self._contexts)
+        return (perf_counter_ns() - newest) / 1e9 > seconds
+
 
 class LargeBodySemaphore:
     """Limits how many large bodies are processed at the same time; small bodies never wait.

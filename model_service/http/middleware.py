@@ -21,7 +21,7 @@ from flask import Flask, Response, g, request
 
 from include import tokens
 from include.settings import Settings
-from model_service.http.errors import HTTPError, PermissionDeniedError
+from model_service.http.errors import HTTPError, InvalidHostError, PermissionDeniedError
 from model_service.http.limits import ConcurrencyLimiter, RateLimiter
 from model_service.http.principal import Principal
 from model_service.http.request_context import RequestContext
@@ -126,6 +126,7 @@ class RequestMiddleware:
         HTTPError
             The subclass tells the reason.
         """
+        check_host(environ)
         # First, so that refused requests count for the model too. Names that are not declared are left out: anybody
         # can make them up, and each would become a label value of its own.
         if model is not None and model in self._models:
@@ -182,6 +183,7 @@ def register_middleware(app: Flask, middleware: RequestMiddleware, default_model
         context = g.context = RequestContext(environ, rule.rule if rule else "unmatched")
         g.request_id = context.request_id
         if rule is None:  # no such path: 404, whatever the token
+            check_host(environ)
             return
         view = app.view_functions[rule.endpoint]
         arguments = request.view_args or {}
@@ -196,6 +198,21 @@ def register_middleware(app: Flask, middleware: RequestMiddleware, default_model
             response.headers["traceparent"] = context.traceparent
         middleware.after_request(context, response.status_code)
         return response
+
+
+def check_host(environ: dict[str, Any]) -> None:
+    """Refuse a request of HTTP/1.1 that has no header ``Host`` or several, as RFC 9112, section 3.2, requires.
+
+    A proxy and the service could otherwise disagree on the host that the request is for. Granian joins repeated
+    headers with commas, and sets an empty host if there is none.
+
+    Raises
+    ------
+    InvalidHostError
+    """
+    host = environ.get("HTTP_HOST", "")
+    if (not host or "," in host) and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        raise InvalidHostError(host)
 
 
 def model_from_route(route: str, arguments: Mapping[str, Any], default_model: str) -> str | None:

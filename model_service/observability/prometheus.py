@@ -50,6 +50,16 @@ class PrometheusMetrics:
             ("log",),
             registry=own,
         )
+        self.worker_restarts = Counter(
+            "sluice_worker_restarts",
+            "Workers that replaced one that crashed, was stuck or was unresponsive",
+            ("reason",),
+            registry=own,
+        )
+        self.closed_connections = Counter(
+            "sluice_connections_closed", "Idle connections closed beyond a limit", ("reason",), registry=own
+        )
+        self.connections = Gauge("sluice_connections", "Open connections", multiprocess_mode="livesum", registry=own)
         self._in_flight = Gauge(
             "sluice_http_requests_in_flight", "HTTP requests in progress", multiprocess_mode="livesum", registry=own
         )

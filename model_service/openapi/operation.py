@@ -10,6 +10,7 @@ from include.errors import SluiceError
 from include.inference import ModelSignature
 from model_service.http.errors import (
     AuthenticationRequiredError,
+    IncompleteBodyError,
     InvalidTokenError,
     JWKSUnavailableError,
     OverloadedError,
@@ -38,7 +39,7 @@ PROTECTED_PROBLEMS: Final[tuple[Problem, ...]] = (
 # A path variable with a slash, for example, can match another route or none.
 PATH_PROBLEMS: Final[tuple[Problem, ...]] = (404, 405)
 # Reading a body can fail so on every route.
-BODY_PROBLEMS: Final[tuple[Problem, ...]] = (400, RequestTimeoutError, PayloadTooLargeError)
+BODY_PROBLEMS: Final[tuple[Problem, ...]] = (400, IncompleteBodyError, RequestTimeoutError, PayloadTooLargeError)
 
 
 @dataclass(frozen=True, slots=True)

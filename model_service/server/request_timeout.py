@@ -17,36 +17,30 @@ connection is known only if it is the only one in progress from its address; the
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import struct
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from flask import Response
 
+from model_service.server.connections import open_connections, tcp_activity
 from model_service.server.log_unexpected import log_unexpected
 
 log = logging.getLogger(__name__)
 
-# Offsets in Linux' struct tcp_info (include/uapi/linux/tcp.h) of tcpi_last_data_sent and tcpi_last_data_recv, both
-# in milliseconds ago, tcpi_bytes_received, and tcpi_data_segs_out.
-_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED, _SEGMENTS_SENT = 44, 52, 128, 156
-_TCP_INFO: Final = 11
-_LENGTH: Final = 160
 _SWEEP_SECONDS: Final = 1.0
 
 
 class OpenRequest(Protocol):
-    """A request in progress."""
+    """A request in progress; `started` in the nanoseconds of ``time.perf_counter_ns``."""
 
     remote_addr: str
+    started: int
     timed_out: bool
 
 
@@ -73,7 +67,11 @@ class _Waiting(NamedTuple):
 
 
 def start_request_timeout(
-    port: int, seconds: float, requests: OpenRequests[R], respond: Callable[[Sequence[R], int], Response]
+    port: int,
+    seconds: float,
+    requests: OpenRequests[R],
+    unread: OpenRequests[R],
+    respond: Callable[[Sequence[R], int], Response],
 ) -> None:
     """Start a thread that closes connections to `port` that are not answered for `seconds`.
 
@@ -84,18 +82,21 @@ def start_request_timeout(
     seconds : float
         The timeout. The thread checks once a second, so a little more may pass.
     requests : OpenRequests
+    unread : OpenRequests
+        Those that were answered, but whose body is not received yet.
     respond : callable
         Returns the response; see `SlowRequestReaper`.
     """
     if sys.platform != "linux":
         log.warning("the request timeout is not enforced on this system: it needs Linux")
         return
-    reaper = SlowRequestReaper(port, seconds, requests, respond)
+    reaper = SlowRequestReaper(port, seconds, requests, unread, respond)
 
     def watch() -> None:
         pause, interval = threading.Event(), min(_SWEEP_SECONDS, seconds / 4)
         while not pause.wait(interval):
-            if requests.oldest_age() > interval:  # otherwise no connection waits long, and checking this is cheap
+            # Otherwise no connection waits long, and checking this is cheap.
+            if max(requests.oldest_age(), unread.oldest_age()) > interval:
                 try:
                     reaper.sweep()
                 except Exception as error:  # noqa: BLE001  # the thread must survive any failure of one sweep
@@ -114,26 +115,41 @@ class SlowRequestReaper(Generic[R]):
         How long a connection may wait.
     requests : OpenRequests
         Among which the request of a connection is searched.
+    unread : OpenRequests
+        Those that were answered, but whose body is not received yet.
     respond : callable
         Takes the requests in progress from the connection's address, and the number of connections that wait for a
         response from there; returns the response. Request and connection belong together only if both are one.
     """
 
     def __init__(
-        self, port: int, seconds: float, requests: OpenRequests[R], respond: Callable[[Sequence[R], int], Response]
+        self,
+        port: int,
+        seconds: float,
+        requests: OpenRequests[R],
+        unread: OpenRequests[R],
+        respond: Callable[[Sequence[R], int], Response],
     ) -> None:
-        self._port, self._seconds, self._requests, self._respond = port, seconds, requests, respond
+        self._port, self._seconds, self._respond = port, seconds, respond
+        self._requests, self._unread = requests, unread
         self._waiting: dict[str, _Waiting] = {}
 
     def sweep(self) -> int:
         """Close the connections that wait too long, and return how many."""
         # Before the connections: the connection of each of these requests is found below, or the request has ended.
         requests = self._requests.contexts()
+        silent_from = self._silent_addresses()
         now, waiting = time.monotonic(), {}
-        for connection, (remote_addr, port) in _connections(self._port):
-            segments = _segments_sent(connection)
-            if segments is None:
+        for connection, (remote_addr, port) in open_connections(self._port):
+            activity = tcp_activity(connection)
+            if activity is None:
                 continue
+            if not activity.is_waiting:
+                if remote_addr in silent_from and activity.last_sent > self._seconds - _SWEEP_SECONDS:
+                    with suppress(OSError):  # the client closed it
+                        connection.shutdown(socket.SHUT_RDWR)
+                continue
+            segments = activity.segments_sent
             name = f"{remote_addr} {port}"
             known = self._waiting.get(name)
             since = known.since if known is not None and known.segments == segments else now
@@ -141,6 +157,14 @@ class SlowRequestReaper(Generic[R]):
         self._waiting = waiting
         late = {name: each for name, each in waiting.items() if now - each.since > self._seconds}
         return self._close(late, requests) if late else 0
+
+    def _silent_addresses(self) -> set[str]:
+        """Return from where a client was answered long ago and still has not sent its body.
+
+        Its connection looks like an idle one: idle ones from there are closed with it.
+        """
+        before = time.perf_counter_ns() - round(1e9 * self._seconds)
+        return {each.remote_addr for each in self._unread.contexts() if each.started < before}
 
     def _close(self, late: Mapping[str, _Waiting], requests: Sequence[R]) -> int:
         waiting_from = Counter(each.remote_addr for each in self._waiting.values())
@@ -150,9 +174,11 @@ class SlowRequestReaper(Generic[R]):
             if 0 < late_from[request.remote_addr] == waiting_from[request.remote_addr]:
                 request.timed_out = True
         request_ids = []
-        for connection, (remote_addr, port) in _connections(self._port):
-            known = late.get(f"{remote_addr} {port}")
-            if known is None or known.segments != _segments_sent(connection):  # in time, or answered just now
+        for connection, (remote_addr, port) in open_connections(self._port):
+            known, activity = late.get(f"{remote_addr} {port}"), tcp_activity(connection)
+            if known is None or activity is None or not activity.is_waiting:  # in time, or answered just now
+                continue
+            if known.segments != activity.segments_sent:
                 continue
             same_addr = [request for request in requests if request.remote_addr == remote_addr]
             response = self._respond(same_addr, waiting_from[remote_addr])
@@ -175,41 +201,3 @@ def _to_http(response: Response) -> bytes:
         "Connection: close",
     )
     return "\r\n".join((*head, "", "")).encode("latin-1") + response.get_data()
-
-
-def _connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
-    """Yield a duplicate of each connection to `port` with its client's address and port; close it afterwards."""
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        try:
-            copy = os.dup(int(entry.name))
-        except OSError:  # closed meanwhile
-            continue
-        try:
-            connection = socket.socket(fileno=copy)
-        except OSError:  # not a socket
-            os.close(copy)
-            continue
-        with connection:
-            try:
-                ours = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
-                remote = connection.getpeername()[:2] if ours else ("", 0)  # the listening socket has none
-            except OSError:
-                continue
-            if ours:
-                yield connection, remote
-
-
-def _segments_sent(connection: socket.socket) -> int | None:
-    """Return the number of segments sent on a connection that may wait for a response; None if it does not."""
-    try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _LENGTH)
-    except OSError:
-        return None
-    if len(info) < _LENGTH:  # a kernel before 4.6
-        return None
-    (sent,), (received,) = struct.unpack_from("I", info, _LAST_SENT), struct.unpack_from("I", info, _LAST_RECEIVED)
-    (octets,), (segments,) = (
-        struct.unpack_from("Q", info, _BYTES_RECEIVED),
-        struct.unpack_from("I", info, _SEGMENTS_SENT),
-    )
-    return int(segments) if octets and received <= sent else None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -298,7 +298,14 @@ def run_service(harness: Harness, tmp_path: Path) -> Iterator[Callable[..., Runn
     """Starts the service over `harness`, and stops it at the end of the test."""
     started: list[Running] = []
 
-    def run(port: int | None = None, workers: int = 1, **more: str | None) -> Running:
+    def run(
+        port: int | None = None,
+        workers: int = 1,
+        *,
+        command: Sequence[str] = ("-m", "model_service"),
+        own_group: bool = False,
+        **more: str | None,
+    ) -> Running:
         port = port or any_free_port()
         log = tmp_path / f"service-{len(started)}.log"
         environment = os.environ | {
@@ -314,7 +321,7 @@ def run_service(harness: Harness, tmp_path: Path) -> Iterator[Callable[..., Runn
                 del environment[name]
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "model_service"], env=environment, stderr=file, stdout=file
+                [sys.executable, *command], env=environment, stderr=file, stdout=file, start_new_session=own_group
             )
         started.append(Running(process, port, log))
         return started[-1]

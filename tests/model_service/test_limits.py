@@ -383,7 +383,7 @@ def test_a_client_that_is_cut_off_alone_is_told_in_its_protocols_form_under_its_
 
 
 def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
-    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1), partial(timeout_response, 1.0))
+    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1), ConcurrencyLimiter(1), partial(timeout_response, 1.0))
     descriptors = Path("/proc/self/fd")
     with socket.socket(), Path(os.devnull).open():
         before = len(list(descriptors.iterdir()))
