@@ -18,6 +18,7 @@ from model_service.http.fast_path import FastPathMiddleware
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import RequestMiddleware, register_middleware
 from model_service.http.problems import register_problems, timeout_response
+from model_service.jobs.quotas import quotas_of
 from model_service.jobs.repository import ClaimedJob, JobFilter
 from model_service.jobs.service import JobService
 from model_service.jobs.worker import JobWorker
@@ -83,7 +84,7 @@ def create_app(
         version_routes(registry, reader),
         oip_routes(settings, registry, version_cache, large_bodies),
         score_routes(settings, registry, reader),
-        job_routes(settings, registry, job_service, notify),
+        job_routes(settings, registry, job_service, large_bodies, notify),
         openapi_routes(settings, registry, middleware),
     ):
         app.register_blueprint(routes)
@@ -106,9 +107,9 @@ def _jobs(
     settings: Settings, registry: ModelRegistry, version_cache: VersionCache
 ) -> tuple[JobService, JobWorker | None]:
     """Return the service of jobs and their worker; without a database there is no worker, and the service refuses."""
-    hours, max_jobs = settings.service_job_ttl_hours, settings.service_job_queue_limit
+    hours, quotas = settings.service_job_ttl_hours, quotas_of(settings)
     if settings.database_url is None:
-        return JobService(None, ttl_hours=hours, max_jobs=max_jobs), None
+        return JobService(None, ttl_hours=hours, quotas=quotas), None
     engine = open_jobs(settings.database_url, JOB_SECONDS)
     executor = QueryExecutor(engine, timeout=JOB_SECONDS + TIMEOUT_MARGIN)
     worker = JobWorker(
@@ -119,7 +120,7 @@ def _jobs(
         poll_seconds=settings.service_poll_seconds,
         values=settings.service_errors_include_values,
     )
-    return JobService(executor, ttl_hours=hours, max_jobs=max_jobs), worker
+    return JobService(executor, ttl_hours=hours, quotas=quotas), worker
 
 
 def _version_of(job: ClaimedJob, registry: ModelRegistry, version_cache: VersionCache) -> LoadedModel:

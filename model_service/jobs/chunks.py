@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,12 +16,16 @@ from include.inference import FieldError, RowEncoder
 from model_service.http.body import parse_features
 from model_service.http.errors import PayloadTooLargeError
 from model_service.http.json import encode
-from model_service.http.responses import to_predictions
+from model_service.http.responses import ClassPrediction, ValuePrediction, to_predictions
 from model_service.jobs.repository import JobChunk
 from model_service.models.registry import LoadedModel
 
 # Small, so that other requests wait only briefly; large enough to be worth a transaction.
 CHUNK_ROWS: Final = 500
+# A response with a part of the result holds about as many bytes in memory, also while its client reads slowly.
+PAGE_BYTES: Final = 1024 * 1024
+# No float has more characters in JSON.
+_LONGEST_NUMBER: Final = -2.2250738585072014e-308
 _FIRST_ROW: Final = re.compile(r"\$\.features\[(\d+)\]")
 
 
@@ -32,38 +37,72 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def split_chunks(body: bytes, max_rows: int, encoder: RowEncoder | None = None) -> list[JobChunk]:
+def max_prediction_bytes(classes: Sequence[str]) -> int:
+    """Return the most bytes that the prediction of one row takes in a list of them, for a model with these classes."""
+    if not classes:
+        return len(encode(ValuePrediction(_LONGEST_NUMBER))) + 1
+    probabilities = dict.fromkeys(classes, _LONGEST_NUMBER)
+    last = len(classes) - 1
+    return max(len(encode(ClassPrediction(label, last, probabilities))) for label in classes) + 1
+
+
+def chunk_rows(prediction_bytes: int) -> int:
+    """Return how many rows a chunk has at most: fewer if the predictions are long, so that a page holds a chunk."""
+    return max(1, min(CHUNK_ROWS, PAGE_BYTES // prediction_bytes))
+
+
+def split_chunks(
+    body: bytes,
+    max_rows: int,
+    encoder: RowEncoder | None = None,
+    *,
+    rows_per_chunk: int = CHUNK_ROWS,
+    max_other_bytes: int | None = None,
+) -> list[JobChunk]:
     """Split the body of a prediction request into chunks, without decoding its values.
+
+    Parameters
+    ----------
+    body : bytes
+    max_rows : int
+    encoder : RowEncoder, optional
+        Names the errors of a body that has errors of structure.
+    rows_per_chunk : int
+    max_other_bytes : int, optional
+        Maximum size of a body that is anything but a list of rows, which has to be parsed as a whole.
 
     Raises
     ------
     MalformedBodyError, RowsRejectedError, PayloadTooLargeError
         As `parse_features` does. The values themselves are not checked yet.
     """
-    rows = _rows_of(body, max_rows, encoder)
-    if rows is None:
-        return [JobChunk(0, 1, body)]
+    chunks = _chunks_of(body, max_rows, rows_per_chunk)
+    if chunks is not None:
+        return chunks
+    if max_other_bytes is not None and len(body) > max_other_bytes:
+        what = 'bytes for a body that is not {"features": [...]} with a list of rows alone'
+        raise PayloadTooLargeError(what, max_other_bytes, "SLUICE_SERVICE_MAX_BYTES")
+    parse_features(body, max_rows, encoder)  # a single row, or an error, which this raises
+    return [JobChunk(0, 1, body)]
+
+
+def _chunks_of(body: bytes, max_rows: int, rows_per_chunk: int) -> list[JobChunk] | None:
+    """Return the chunks of a body that is a list of rows and nothing else; None for any other."""
+    try:
+        rows = _decode_rows(_decode_body(body).features)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+    if not rows or bytes(rows[0]).lstrip()[:1] not in (b"[", b"{"):
+        return None
     if len(rows) > max_rows:
         raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
     chunks = []
-    for first in range(0, len(rows), CHUNK_ROWS):
-        some = rows[first : first + CHUNK_ROWS]
+    for first in range(0, len(rows), rows_per_chunk):
+        some = rows[first : first + rows_per_chunk]
         chunks.append(JobChunk(first, len(some), b'{"features":[' + b",".join(some) + b"]}"))
-    return chunks
-
-
-def _rows_of(body: bytes, max_rows: int, encoder: RowEncoder | None) -> list[bytes] | None:
-    """Return the JSON of each row, or None if the body has a single row."""
-    try:
-        features = _decode_body(body).features
-        rows = [bytes(row).strip() for row in _decode_rows(features)] if bytes(features).lstrip()[:1] == b"[" else []
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        rows = []
-    many = bool(rows) and rows[0][:1] in (b"[", b"{")
     # All members but "features" belong to rows. If the number of colons matches, "features" is not repeated.
-    if not many or body.count(b":") != 1 + sum(row.count(b":") for row in rows):
-        parse_features(body, max_rows, encoder)  # a single row, or an error, which this raises
-    return rows if many else None
+    colons = sum(chunk.body.count(b":") - 1 for chunk in chunks)
+    return chunks if body.count(b":") == 1 + colons else None
 
 
 def validate_chunk(loaded: LoadedModel, chunk: JobChunk) -> None:

@@ -88,11 +88,11 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
 
     def read(query: Callable[[Connection], T]) -> T:
         if executor is None:
-            raise ScoresUnavailableError
+            raise ScoresUnavailableError("no database is configured")
         try:
             return executor.run(query)
         except DatabaseUnavailableError as error:
-            raise ScoresUnavailableError from error
+            raise ScoresUnavailableError(str(error)) from error
 
     @routes.get("/v1/models/<name>/scores/<path:key>")
     @requires_scope("scores")

@@ -60,17 +60,33 @@ def job_of(service: Any, answer: Any) -> Any:
     return service.client.get(answer.headers["Location"]).get_json()
 
 
+def predictions_of(service: Any, answer: Any) -> Any:
+    """Return all predictions of a job, part by part."""
+    return all_parts(lambda path: service.client.get(path).get_json(), answer.headers["Location"])
+
+
+def all_parts(get: Callable[[str], Any], where: str) -> list[Any]:
+    found: list[Any] = []
+    offset: int | None = 0
+    while offset is not None:
+        part = get(f"{where}/predictions?offset={offset}")
+        assert part["offset"] == offset == len(found)
+        found += part["predictions"]
+        offset = part["next_offset"]
+    return found
+
+
 def test_a_job_is_accepted_worked_off_and_fetched(jobs: Any) -> None:
     accepted = submit(jobs, [SETOSA, VIRGINICA])
     assert accepted.status_code == 202
     queued = accepted.get_json()
     assert accepted.headers["Location"] == f"/v1/jobs/{queued['id']}"
     assert (queued["state"], queued["rows"], queued["rows_done"]) == ("queued", 2, 0)
-    assert "predictions" not in queued
+    assert jobs.client.get(f"{accepted.headers['Location']}/predictions").status_code == 409
     assert turn(jobs)
     done = job_of(jobs, accepted)
     assert (done["state"], done["rows_done"], done["version"]) == ("done", 2, 1)
-    assert done["predictions"] == jobs.predict("iris", [SETOSA, VIRGINICA]).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", [SETOSA, VIRGINICA]).get_json()["predictions"]
     assert datetime.fromisoformat(done["finished_at"]) < datetime.fromisoformat(done["expires_at"])
     assert not turn(jobs), "there is nothing more to do"
 
@@ -80,7 +96,7 @@ def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, coun
     rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(count)]
     accepted = submit(jobs, rows)
     turn(jobs)
-    assert job_of(jobs, accepted)["predictions"] == jobs.predict("iris", rows).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", rows).get_json()["predictions"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +105,7 @@ def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, coun
 def test_a_single_row_is_a_job_too(jobs: Any, row: Any) -> None:
     accepted = submit(jobs, row)
     turn(jobs)
-    (prediction,) = job_of(jobs, accepted)["predictions"]
+    (prediction,) = predictions_of(jobs, accepted)
     assert prediction["label"] == "setosa"
 
 
@@ -101,7 +117,7 @@ def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(j
     assert jobs.predict("iris", [BORDER]).get_json()["version"] == 2
     turn(jobs)
     done = job_of(jobs, accepted)
-    assert (done["version"], done["predictions"]) == (1, before)
+    assert (done["version"], predictions_of(jobs, accepted)) == (1, before)
 
 
 def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, harness: Any) -> None:
@@ -126,7 +142,9 @@ def test_what_is_wrong_further_on_fails_the_job_and_names_the_rows(jobs: Any) ->
     assert failed["error"]["errors"][0] == {
         "path": f"$.features[{CHUNK_ROWS + 1}][1]", "expected": "a number from 0 to 100 (cm)", "found": "null",
     }  # fmt: skip
-    assert "predictions" not in failed
+    refused = jobs.client.get(f"{accepted.headers['Location']}/predictions")
+    assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:sluice:problem:job-not-done")
+    assert failed["stored_bytes"] == 0
 
 
 def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
@@ -160,46 +178,43 @@ def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
     assert client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code == 202
 
 
-def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, harness: Any) -> None:
-    accepted = submit(jobs, [SETOSA])
-    cancelled = jobs.client.delete(accepted.headers["Location"])
-    assert (cancelled.status_code, cancelled.get_json()["state"]) == (200, "cancelled")
-    assert jobs.client.delete(accepted.headers["Location"]).status_code == 200, "cancelling again is no error"
+@pytest.mark.parametrize("state", ["queued", "done", "failed"])
+def test_a_job_is_deleted_with_its_rows_and_predictions_whatever_its_state(jobs: Any, harness: Any, state: str) -> None:
+    rows = [SETOSA] * (CHUNK_ROWS + 1)
+    if state == "failed":
+        rows[-1] = [None, 1, 1, 1]
+    accepted = submit(jobs, rows)
+    if state != "queued":
+        turn(jobs)
+    deleted = jobs.client.delete(accepted.headers["Location"])
+    assert (deleted.status_code, deleted.get_json()["state"]) == (200, state)
+    for method in (jobs.client.get, jobs.client.delete):
+        assert method(accepted.headers["Location"]).status_code == 404
     assert not turn(jobs)
-    assert job_of(jobs, accepted)["state"] == "cancelled"
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
+        for table in ("job", "job_chunk"):
+            assert connection.execute(text(f"SELECT count(*) FROM sluice_jobs.{table}")).scalar_one() == 0
 
 
-def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, monkeypatch: Any) -> None:
+def test_a_job_that_runs_stops_at_the_next_part_when_it_is_deleted(jobs: Any, monkeypatch: Any) -> None:
     from model_service.jobs import worker as job_worker
 
     accepted = submit(jobs, [SETOSA] * (3 * CHUNK_ROWS))
     worked: list[int] = []
 
-    def cancelled_meanwhile(loaded: Any, part: Any) -> bytes:
+    def deleted_meanwhile(loaded: Any, part: Any) -> bytes:
         worked.append(part.first_row)
         jobs.client.delete(accepted.headers["Location"])
         return original(loaded, part)
 
     original = job_worker.predict_chunk
-    monkeypatch.setattr(job_worker, "predict_chunk", cancelled_meanwhile)
+    monkeypatch.setattr(job_worker, "predict_chunk", deleted_meanwhile)
     turn(jobs)
     assert worked == [0]
-    after = job_of(jobs, accepted)
-    assert (after["state"], after["rows_done"]) == ("cancelled", 0)
+    assert jobs.client.get(accepted.headers["Location"]).status_code == 404
 
 
-def test_a_job_that_is_over_is_not_cancelled(jobs: Any) -> None:
-    accepted = submit(jobs, SETOSA)
-    turn(jobs)
-    refused = jobs.client.delete(accepted.headers["Location"])
-    assert refused.status_code == 409
-    assert refused.get_json()["type"] == "urn:sluice:problem:job-finished"
-    assert job_of(jobs, accepted)["state"] == "done"
-
-
-@pytest.mark.parametrize("job", ["x", "2f1c9a52-6f0e-4c57-9d1f-5a1f3f0b8a11", "1;DROP TABLE sluice.job", "%00"])
+@pytest.mark.parametrize("job", ["x", "2f1c9a52-6f0e-4c57-9d1f-5a1f3f0b8a11", "1;DROP TABLE sluice_jobs.job", "%00"])
 def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
     for method in (jobs.client.get, jobs.client.delete):
         assert method(f"/v1/jobs/{job}").status_code == 404
@@ -208,7 +223,7 @@ def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
 def test_a_job_is_unknown_to_everybody_else(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET subject = 'somebody else'"))
+        connection.execute(text("UPDATE sluice_jobs.job SET subject = 'somebody else'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     assert jobs.client.delete(accepted.headers["Location"]).status_code == 404
     assert turn(jobs), "it is worked off all the same"
@@ -239,13 +254,13 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: An
     accepted = submit(jobs, SETOSA)
     turn(jobs)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET expires_at = now() - interval '1 second'"))
+        connection.execute(text("UPDATE sluice_jobs.job SET expires_at = now() - interval '1 second'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     jobs.client.application.extensions[JOB_WORKER]._next_removal = 0
     turn(jobs)
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice_jobs.job")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice_jobs.job_chunk")).scalar_one() == 0
 
 
 # -- workers ---------------------------------------------------------------------------------------
@@ -282,7 +297,8 @@ def test_a_job_whose_worker_died_is_taken_again_and_goes_on_where_it_was(jobs: A
     assert worker_of(jobs).run_once()
     assert worked == [0, CHUNK_ROWS, CHUNK_ROWS, 2 * CHUNK_ROWS], "the part that was done is not done again"
     done = job_of(jobs, accepted)
-    assert (done["state"], done["rows_done"], len(done["predictions"])) == ("done", 3 * CHUNK_ROWS, 3 * CHUNK_ROWS)
+    assert (done["state"], done["rows_done"]) == ("done", 3 * CHUNK_ROWS)
+    assert len(predictions_of(jobs, accepted)) == 3 * CHUNK_ROWS
 
 
 def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(jobs: Any, monkeypatch: Any) -> None:
@@ -301,7 +317,7 @@ def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(job
     worker_of(jobs, lease=0.1).run_once()
     done = job_of(jobs, accepted)
     assert (done["state"], done["rows_done"]) == ("done", 2)
-    assert done["predictions"] == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
 
 
 def test_a_job_that_kills_its_workers_is_given_up(jobs: Any) -> None:
@@ -345,7 +361,7 @@ def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
     assert turns == [True] * 20
     assert {job_of(jobs, each)["state"] for each in accepted} == {"done"}
     with jobs.harness.engine.connect() as connection:
-        assert set(connection.execute(text("SELECT attempt FROM sluice.job")).scalars()) == {1}
+        assert set(connection.execute(text("SELECT attempt FROM sluice_jobs.job")).scalars()) == {1}
 
 
 def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> None:
@@ -433,9 +449,10 @@ def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(j
     assert not turn(pinned)
     assert job_of(jobs, of_the_champion)["state"] == "queued"
     done = job_of(jobs, of_the_pin)
-    assert (done["version"], done["predictions"]) == (2, pinned.predict("iris", [BORDER]).get_json()["predictions"])
+    assert done["version"] == 2
+    assert predictions_of(jobs, of_the_pin) == pinned.predict("iris", [BORDER]).get_json()["predictions"]
     assert turn(jobs)
-    assert job_of(jobs, of_the_champion)["predictions"] == jobs.predict("iris", [BORDER]).get_json()["predictions"]
+    assert predictions_of(jobs, of_the_champion) == jobs.predict("iris", [BORDER]).get_json()["predictions"]
 
 
 def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any, harness: Any) -> None:
@@ -448,13 +465,15 @@ def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any,
 def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET artifact_digest = repeat('f', 64)"))
+        connection.execute(text("UPDATE sluice_jobs.job SET artifact_digest = repeat('f', 64)"))
     assert turn(jobs)
     failed = job_of(jobs, accepted)
     assert (failed["state"], failed["rows_done"]) == ("failed", 0)
     assert f"expected the artifact {'f' * 64}" in failed["error"]["detail"]
     assert f"found {jobs.registry['iris'].require_loaded().artifact_digest}" in failed["error"]["detail"]
-    assert "predictions" not in failed
+    refused = jobs.client.get(f"{accepted.headers['Location']}/predictions")
+    assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:sluice:problem:job-not-done")
+    assert failed["stored_bytes"] == 0
 
 
 def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, harness: Any) -> None:
@@ -514,7 +533,7 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     (worker,) = psutil.Process(service.process.pid).children()
     os.kill(worker.pid, signal.SIGKILL)
     with harness.engine.connect() as connection:
-        done_at_death = connection.execute(text("SELECT rows_done FROM sluice.job")).scalar_one()
+        done_at_death = connection.execute(text("SELECT rows_done FROM sluice_jobs.job")).scalar_one()
     assert 0 < done_at_death < len(rows), "it died in the middle"
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200, seconds=30)
     service.wait_until(lambda: rows_done() > done_at_death)
@@ -525,9 +544,10 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     again.wait_until(lambda: again.ask("GET", where)[1]["state"] == "done", seconds=60)
     done = again.ask("GET", where)[1]
     assert done["rows_done"] == len(rows)
-    assert [each["label"] for each in done["predictions"]] == ["setosa", "virginica"] * 30_000
+    predicted = all_parts(lambda path: again.ask("GET", path)[1], where)
+    assert [each["label"] for each in predicted] == ["setosa", "virginica"] * 30_000
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT attempt FROM sluice.job")).scalar_one() >= 3
+        assert connection.execute(text("SELECT attempt FROM sluice_jobs.job")).scalar_one() >= 3
 
 
 def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_service: Callable[..., Any]) -> None:
@@ -539,4 +559,4 @@ def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_ser
     service.wait_until(lambda: service.ask("GET", f"/v1/jobs/{job['id']}")[1]["rows_done"] > 0)
     assert service.stop() == 0
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT state FROM sluice.job")).scalar_one() == "queued"
+        assert connection.execute(text("SELECT state FROM sluice_jobs.job")).scalar_one() == "queued"
