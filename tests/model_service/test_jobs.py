@@ -10,10 +10,11 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import psutil
@@ -263,6 +264,55 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: An
         assert connection.execute(text("SELECT count(*) FROM sluice_jobs.job_chunk")).scalar_one() == 0
 
 
+# -- the result ------------------------------------------------------------------------------------
+
+
+def result(service: Any, answer: Any, query: str = "") -> Any:
+    return service.client.get(f"{answer.headers['Location']}/predictions{query}")
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit"), [(0, 1), (1, 2), (CHUNK_ROWS - 1, 2), (CHUNK_ROWS, CHUNK_ROWS), (3, 3 * CHUNK_ROWS)]
+)
+def test_a_part_of_the_result_begins_and_ends_at_any_row(jobs: Any, offset: int, limit: int) -> None:
+    rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(2 * CHUNK_ROWS + 7)]
+    accepted = submit(jobs, rows)
+    turn(jobs)
+    whole = jobs.predict("iris", rows).get_json()["predictions"]
+    part = result(jobs, accepted, f"?offset={offset}&limit={limit}").get_json()
+    end = min(offset + limit, len(rows))
+    assert part["predictions"] == whole[offset:end]
+    assert (part["offset"], part["rows"]) == (offset, len(rows))
+    assert part["next_offset"] == (end if end < len(rows) else None)
+
+
+def test_behind_the_last_row_there_is_nothing(jobs: Any) -> None:
+    accepted = submit(jobs, [SETOSA])
+    turn(jobs)
+    part = result(jobs, accepted, "?offset=1").get_json()
+    assert (part["predictions"], part["next_offset"]) == ([], None)
+
+
+def test_a_part_of_a_large_result_is_small(jobs: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("model_service.jobs.service.PAGE_BYTES", 150_000)
+    accepted = submit(jobs, [SETOSA] * (9 * CHUNK_ROWS))
+    turn(jobs)
+    part = result(jobs, accepted)
+    assert len(part.data) < 151_000
+    assert 0 < part.get_json()["next_offset"] < 9 * CHUNK_ROWS
+    assert len(predictions_of(jobs, accepted)) == 9 * CHUNK_ROWS
+    monkeypatch.setattr("model_service.jobs.service.PAGE_BYTES", 1)
+    assert len(result(jobs, accepted).get_json()["predictions"]) == CHUNK_ROWS, "never less than a chunk"
+
+
+def test_a_result_that_is_deleted_between_two_parts_does_not_look_complete(jobs: Any, harness: Any) -> None:
+    accepted = submit(jobs, [SETOSA] * 2)
+    turn(jobs)
+    with harness.engine.begin() as connection:
+        connection.execute(text("DELETE FROM sluice_jobs.job_chunk"))
+    assert result(jobs, accepted, "?offset=1").status_code == 404
+
+
 # -- workers ---------------------------------------------------------------------------------------
 
 
@@ -352,8 +402,6 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(jobs: Any, monkeypatch
 
 
 def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     accepted = [submit(jobs, SETOSA) for _ in range(20)]
     workers = [worker_of(jobs) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -548,6 +596,30 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     assert [each["label"] for each in predicted] == ["setosa", "virginica"] * 30_000
     with harness.engine.connect() as connection:
         assert connection.execute(text("SELECT attempt FROM sluice_jobs.job")).scalar_one() >= 3
+
+
+def test_many_clients_that_read_one_large_result_at_once_leave_the_circuit_closed(
+    harness: Any, run_service: Callable[..., Any]
+) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    _, job = service.ask("POST", "/v1/models/iris/predict_async", {"features": [SETOSA] * 90_000})
+    where = f"/v1/jobs/{job['id']}"
+    service.wait_until(lambda: service.ask("GET", where)[1]["state"] == "done", seconds=120)
+
+    def read(_: int) -> tuple[int, Any]:
+        return cast(tuple[int, Any], service.ask("GET", f"{where}/predictions"))
+
+    with ThreadPoolExecutor(120) as pool:
+        answers = list(pool.map(read, range(120)))
+    kinds = {answer["type"].rpartition(":")[2] for status, answer in answers if status != 200}
+    assert {status for status, _ in answers} <= {200, 503}
+    assert kinds <= {"overloaded", "jobs-unavailable"}, "the worker's own limits"
+    assert "circuit" not in service.log.read_text(), "no failure was counted"
+    assert service.ask("GET", where)[0] == 200
+    assert len(all_parts(lambda path: service.ask("GET", path)[1], where)) == 90_000
 
 
 def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_service: Callable[..., Any]) -> None:
