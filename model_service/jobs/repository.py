@@ -4,14 +4,15 @@ A worker holds a job by a lease, which each finished chunk renews. If the worker
 another worker claims the job with the next attempt number and continues with the unfinished chunks. A worker that was
 only slow finds that its attempt number is outdated and writes nothing.
 
-A submission takes two transactions. The first reserves the job's space while it holds a lock, so that of many
-submissions at the same time no two count on the same space; it writes one small row. The second writes the rows of the
-job, without a lock. If the process dies between them, the reservation is removed when its lease has expired.
+A submission takes several short transactions. The first reserves the job's space while it holds a lock, so that of many
+submissions at the same time no two count on the same space; it writes one small row. The next ones write the rows of
+the job in batches, without a lock, and the last one queues it. If the process dies between them, the reservation is
+removed with what was stored when its lease has expired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -26,6 +27,7 @@ JobState = Literal["queued", "running", "done", "failed"]
 MAX_ATTEMPTS: Final = 5
 QUOTA_LOCK: Final = 7_305_318_275
 SUBMIT_SECONDS: Final = 60
+BATCH_BYTES: Final = 2 * 1024 * 1024
 REMOVE_EXPIRED_SECONDS: Final = 10.0
 # Expired jobs are removed in batches, so that no transaction is long: about as many chunks as a large job has.
 REMOVE_CHUNKS: Final = 200
@@ -194,29 +196,48 @@ def reserve(connection: Connection, job: NewJob, quotas: Quotas) -> Shortage | N
     return lacking
 
 
-def store(connection: Connection, job: NewJob) -> Job | None:
-    """Store the rows of a job that was reserved and queue it; None if the reservation has expired meanwhile."""
-    row = (
-        connection.execute(
-            text(
-                "UPDATE sluice_jobs.job SET state = 'queued', lease_until = NULL "  # noqa: S608
-                f"WHERE id = :id AND state = 'submitting' RETURNING {_COLUMNS}"
-            ),
-            {"id": job.id},
-        )
-        .mappings()
-        .one_or_none()
-    )
-    if row is None:
-        return None
+def batches(chunks: Sequence[JobChunk]) -> Iterator[list[JobChunk]]:
+    """Split chunks into batches of about `BATCH_BYTES`, for one transaction each."""
+    batch: list[JobChunk] = []
+    size = 0
+    for chunk in chunks:
+        if batch and size + len(chunk.body) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(chunk)
+        size += len(chunk.body)
+    yield batch
+
+
+def store(connection: Connection, job: UUID, chunks: Sequence[JobChunk]) -> bool:
+    """Store rows of a job that was reserved; False if the reservation has expired meanwhile."""
+    renewed = connection.execute(
+        text(
+            "UPDATE sluice_jobs.job SET lease_until = clock_timestamp() + make_interval(secs => :lease) "
+            "WHERE id = :id AND state = 'submitting'"
+        ),
+        {"id": job, "lease": SUBMIT_SECONDS},
+    ).rowcount
+    if not renewed:
+        return False
     connection.execute(
         text(
             "INSERT INTO sluice_jobs.job_chunk (job, first_row, row_count, body)"
             " VALUES (:job, :first_row, :row_count, :body)"
         ),
-        [{"job": job.id, **msgspec.structs.asdict(chunk)} for chunk in job.chunks],
+        [{"job": job, **msgspec.structs.asdict(chunk)} for chunk in chunks],
     )
-    return _job(row)
+    return True
+
+
+def enqueue(connection: Connection, job: UUID) -> Job | None:
+    """Queue a job whose rows are stored, and return it; None if the reservation has expired meanwhile."""
+    statement = text(
+        "UPDATE sluice_jobs.job SET state = 'queued', lease_until = NULL "  # noqa: S608
+        f"WHERE id = :id AND state = 'submitting' RETURNING {_COLUMNS}"
+    )
+    row = connection.execute(statement, {"id": job}).mappings().one_or_none()
+    return None if row is None else _job(row)
 
 
 def find(connection: Connection, job: UUID, subject: str) -> Job | None:

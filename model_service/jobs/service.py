@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -33,6 +34,7 @@ T = TypeVar("T")
 QUEUE_RETRY_SECONDS: Final = 5
 
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_TOO_SLOW: Final = f"storing the rows took more than {repository.SUBMIT_SECONDS} s. Submit the job again"
 _SUBMIT_NOTHING: Final = Usage(1, 1, 1)
 
 
@@ -104,10 +106,13 @@ class JobService:
         lacking = self._run(lambda connection: repository.reserve(connection, job, self.quotas))
         if lacking is not None:
             raise _refusal(lacking)
-        stored = self._run(lambda connection: repository.store(connection, job))
-        if stored is None:
-            raise JobsUnavailableError(f"storing the job took more than {repository.SUBMIT_SECONDS} s. Submit it again")
-        return stored
+        for batch in repository.batches(chunks):
+            if not self._run(partial(repository.store, job=job.id, chunks=batch)):
+                raise JobsUnavailableError(_TOO_SLOW)
+        queued = self._run(partial(repository.enqueue, job=job.id))
+        if queued is None:
+            raise JobsUnavailableError(_TOO_SLOW)
+        return queued
 
     def find(self, job: str, subject: str) -> Job:
         """Return the caller's job with this id.

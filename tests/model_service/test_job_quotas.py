@@ -258,6 +258,32 @@ def test_rows_that_were_never_stored_are_removed_when_their_time_is_over(jobs: A
     assert stored(harness) == (0, 0)
 
 
+def test_rows_are_stored_in_batches_and_a_reservation_that_ends_meanwhile_ends_the_submission(
+    jobs: Any, harness: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(repository, "BATCH_BYTES", 1)
+    client = jobs()
+    batches: list[int] = []
+    store = repository.store
+
+    def note(connection: Any, job: Any, chunks: Any) -> bool:
+        batches.append(len(chunks))
+        if len(batches) == 5:
+            with harness.engine.begin() as other:
+                other.execute(text("DELETE FROM sluice_jobs.job WHERE state = 'submitting'"))
+        return store(connection, job, chunks)
+
+    monkeypatch.setattr(repository, "store", note)
+    accepted = submit(client, "shop", 2 * CHUNK_ROWS + 1)
+    assert (accepted.status_code, batches) == (202, [1, 1, 1])
+    assert turn(client)
+    assert client.get(accepted.headers["Location"], headers=bearer("shop")).get_json()["state"] == "done"
+    refused = submit(client, "shop", 3 * CHUNK_ROWS)
+    assert (refused.status_code, batches) == (503, [1] * 5)
+    assert "Submit the job again" in refused.get_json()["detail"]
+    assert len(client.get("/v1/jobs", headers=bearer("shop")).get_json()["jobs"]) == 1
+
+
 def test_expired_jobs_are_removed_in_small_batches(jobs: Any, harness: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(repository, "REMOVE_CHUNKS", 2)
     client = jobs()
