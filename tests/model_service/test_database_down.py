@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 from tests.builders import keep_port
@@ -56,6 +57,14 @@ class OwnServer:
         postmaster = psutil.Process(self.pid)
         os.kill(postmaster.pid, signal.SIGQUIT)
         psutil.wait_procs([postmaster], timeout=10)
+
+    def kill(self) -> None:
+        """Kill the postmaster, which its other processes notice and follow; they must be gone before the next start."""
+        postmaster = psutil.Process(self.pid)
+        others = postmaster.children()
+        postmaster.kill()
+        _, alive = psutil.wait_procs([postmaster, *others], timeout=30)
+        assert not alive
 
     def freeze(self, *, thaw: bool = False) -> None:
         """Have it answer nothing while it accepts connections: what no driver's timeout is made for."""
@@ -190,6 +199,60 @@ def test_a_database_that_hangs_is_left_alone_just_so(
     harness: Any, run_service: Callable[..., Any], own_server: OwnServer
 ) -> None:
     outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 1)
+
+
+@pytest.mark.slow
+def test_a_database_that_hangs_for_longer_than_every_timeout(
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer
+) -> None:
+    # The longest is that of a connection: 2 s to connect, then TCP's own 2 s, which a stopped process does not break.
+    outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 20)
+
+
+def promote(harness: Any, sequence: int, version: int) -> None:
+    """Make the promotion number `sequence`, however often the database fails meanwhile."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            champion = harness.ledger.champion("iris")
+            if champion.sequence == sequence:  # committed, although its answer was lost
+                return
+            harness.promote("iris", version)
+        except SQLAlchemyError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("promotions", "kills"), [(10, 1), pytest.param(100, 5, marks=pytest.mark.slow)], ids=["10 and 1", "100 and 5"]
+)
+def test_a_postmaster_killed_again_and_again_while_champions_change_fails_no_prediction(
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer, promotions: int, kills: int
+) -> None:
+    harness.declare("iris")
+    for seed in (0, 1):
+        harness.register("iris", seed)
+    harness.promote("iris", 1)
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.log.read_text().count("(sequence 1)") == 2)
+    workers = {each.pid for each in psutil.Process(service.process.pid).children()}
+    step = promotions // kills
+    with Load(service.port) as load:
+        for number in range(1, promotions + 1):
+            sequence = number + 1
+            promote(harness, sequence, 1 + number % 2)
+            if number % step == step // 2:  # at once, while the workers load the new champion
+                own_server.kill()
+                own_server.start()
+            service.wait_until(lambda count=sequence: service.log.read_text().count(f"(sequence {count})") == 2)
+    for seen in load.predictions:
+        assert {status for _, _, status in seen.answers} == {200}
+        assert len(seen.answers) >= ANSWERS
+    assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
+    with harness.engine.connect() as connection:
+        made = connection.execute(text("SELECT count(*), max(sequence) FROM sluice.promotion")).one()
+    assert tuple(made) == (promotions + 1, promotions + 1)
+    assert service.ask("POST", "/predict", SETOSA)[1]["version"] == 1 + promotions % 2
 
 
 def test_an_open_circuit_keeps_no_request_waiting(own_server: OwnServer) -> None:
