@@ -26,6 +26,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
+def check_encoding(path: str) -> None:
+    """Refuse a key that is not UTF-8, which Flask would replace by another key.
+
+    Parameters
+    ----------
+    path : str
+        ``PATH_INFO``: the bytes of the path, each as a character (PEP 3333).
+
+    Raises
+    ------
+    RowsRejectedError
+    """
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise rows_rejected([FieldError("key", "percent-encoded UTF-8", "bytes that are no UTF-8")]) from None
+
+
 def parse_key(text: str, kind: KeyKind) -> Key:
     """Return the key in a path, converted to the type of the table's column.
 

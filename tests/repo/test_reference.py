@@ -116,7 +116,7 @@ def routes() -> Iterator[str]:
     app = create_app(Settings(), ModelRegistry())
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            yield f"{method} {rule.rule.replace('<path:', '<')}"
+            yield f"{method} {re.sub('<[a-z]+:', '<', rule.rule)}"
 
 
 def test_every_route_has_a_section_and_every_section_a_route() -> None:
