@@ -28,7 +28,6 @@ from model_service.http.errors import (
     TooManyJobsError,
 )
 from model_service.http.json import json_response
-from model_service.http.json_structure import check_depth
 from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import authorize_model, current_request_context, requires_scope
 from model_service.http.responses import Prediction
@@ -209,14 +208,13 @@ def job_routes(
 
 def _chunks(body: bytes, settings: Settings, loaded: LoadedModel) -> list[JobChunk]:
     """Return the chunks of a decompressed body; an error in every row is reported immediately."""
-    max_rows = settings.service_job_max_rows
-    check_depth(body, settings.service_max_depth, max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
     chunks = split_chunks(
         body,
-        max_rows,
+        settings.service_job_max_rows,
         loaded.encoder,
         rows_per_chunk=chunk_rows(max_prediction_bytes(loaded.classes)),
         max_other_bytes=settings.service_max_bytes,
+        max_depth=settings.service_max_depth,
     )
     validate_chunk(loaded, chunks[0])
     return chunks

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from include.registry import open_artifact_store
 from include.settings import Pin
 from model_service import ModelRegistry, create_app
 from model_service.app import JOB_WORKER
-from model_service.jobs.chunks import CHUNK_ROWS, split_chunks
+from model_service.jobs.chunks import CHUNK_BYTES, CHUNK_ROWS, split_chunks
 from model_service.jobs.repository import JobFilter
 from model_service.jobs.worker import JobWorker
 from model_service.models.champion_watcher import ChampionWatcher
@@ -555,6 +556,47 @@ def test_a_body_is_cut_without_changing_a_row() -> None:
     assert [part.first_row for part in parts] == [0, 500, 1000]
     assert [row for part in parts for row in json.loads(part.body)["features"]] == rows
     assert [part.row_count for part in parts] == [500, 500, 203]
+
+
+def test_chunks_are_small_in_bytes_too_unless_a_row_is_long() -> None:
+    lengths = [10] * 3_000 + [CHUNK_BYTES * 3 // 2] * 3 + [10] * 3_000 + [5 * CHUNK_BYTES]
+    rows = [["x" * length] for length in lengths]
+    parts = split_chunks(json.dumps({"features": rows}).encode(), 10_000)
+    assert [row for part in parts for row in json.loads(part.body)["features"]] == rows
+    assert [part.first_row for part in parts] == list(accumulate((part.row_count for part in parts), initial=0))[:-1]
+    assert all(len(part.body) <= 2 * CHUNK_BYTES for part in parts if part.row_count > 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"features":[' + b"1," * 3000 + b"1]}", "a list of rows alone"),
+        (b'{"x":1,"features":[[1,2,3,4],' + b"[1,2,3,4]," * 600 + b"[1,2,3,4]]}", "a list of rows alone"),
+        (b"x" * 5000, "a list of rows alone"),
+        (b'{"features":[[1,2,3,4],[' + b"1," * 3000 + b"1]]}", "bytes in one row"),
+    ],
+)
+def test_what_has_to_be_parsed_as_a_whole_may_be_no_larger_than_a_prediction_request(
+    jobs: Any, body: bytes, what: str
+) -> None:
+    few = jobs.harness.settings.model_copy(update={"service_max_bytes": 4096})
+    client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
+    refused = client.post("/v1/models/iris/predict_async", data=body)
+    assert refused.status_code == 413
+    assert what in refused.get_json()["detail"]
+    assert "SLUICE_SERVICE_MAX_BYTES" in refused.get_json()["detail"]
+    assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 500}).status_code == 202
+
+
+def test_nesting_beyond_the_limit_is_refused_in_the_first_rows_and_fails_the_job_in_later_ones(jobs: Any) -> None:
+    deep = json.loads("[" * 70 + "]" * 70)
+    assert submit(jobs, [deep]).status_code == 400
+    accepted = submit(jobs, [SETOSA] * CHUNK_ROWS + [[*SETOSA[:3], deep]])
+    assert accepted.status_code == 202
+    assert turn(jobs)
+    failed = job_of(jobs, accepted)
+    assert failed["state"] == "failed"
+    assert failed["error"]["errors"][0]["path"] == f"$.features[{CHUNK_ROWS}][3]"
 
 
 # -- the service as it really runs -----------------------------------------------------------------
