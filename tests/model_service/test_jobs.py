@@ -577,8 +577,9 @@ def test_chunks_are_small_in_bytes_too_unless_a_row_is_long() -> None:
     ],
 )
 def test_what_has_to_be_parsed_as_a_whole_may_be_no_larger_than_a_prediction_request(
-    jobs: Any, body: bytes, what: str
+    jobs: Any, monkeypatch: Any, body: bytes, what: str
 ) -> None:
+    monkeypatch.setattr("model_service.jobs.chunks.CHUNK_BYTES", 1000)
     few = jobs.harness.settings.model_copy(update={"service_max_bytes": 4096})
     client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
     refused = client.post("/v1/models/iris/predict_async", data=body)
