@@ -135,6 +135,18 @@ class Settings(BaseSettings):
         description="Maximum size of the stored jobs of one caller, rows and predictions, in bytes; further "
         "submissions get 429.",
     )
+    service_job_hourly_bytes: int = Field(
+        16 * 1024**3,
+        ge=1024,
+        description="Maximum size of all jobs submitted in an hour (UTC), deleted ones included, in bytes; further "
+        "submissions get 503.",
+    )
+    service_job_hourly_bytes_per_caller: int = Field(
+        4 * 1024**3,
+        ge=1024,
+        description="Maximum size of the jobs that one caller submits in an hour (UTC), deleted ones included, in "
+        "bytes; further submissions get 429.",
+    )
     service_job_ttl_hours: float = Field(
         24, gt=0, le=24 * 365, description="Time for which a job and its result are kept, in hours."
     )

@@ -1,7 +1,8 @@
 """What the jobs of one caller, and of all callers together, may take: a number in the queue, a number kept, and bytes.
 
 Finished jobs count until they expire or are deleted. A job counts from its submission with the bytes that it takes at
-most, so that no later step can exceed a quota: predicting only lowers the number.
+most, so that no later step can exceed a quota: predicting only lowers the number. Deleted jobs free their space, but
+the database had to write it: what is submitted in an hour has a quota too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from include.settings import Settings
 
-QuotaKind = Literal["queued_jobs", "stored_jobs", "stored_bytes"]
+QuotaKind = Literal["queued_jobs", "stored_jobs", "stored_bytes", "hourly_bytes"]
 
 
 class Usage(NamedTuple):
@@ -20,6 +21,7 @@ class Usage(NamedTuple):
     queued_jobs: int
     stored_jobs: int
     stored_bytes: int
+    hourly_bytes: int
 
     def of(self, kind: QuotaKind) -> int:
         """Return the amount that a quota of `kind` limits."""
@@ -31,6 +33,7 @@ class Usage(NamedTuple):
             "queued_jobs": self.queued_jobs,
             "stored_jobs": self.stored_jobs,
             "stored_bytes": self.stored_bytes,
+            "hourly_bytes": self.hourly_bytes,
         }
 
 
@@ -90,6 +93,7 @@ _FIELDS: dict[QuotaKind, str] = {
     "stored_bytes": "storage_bytes",
     "stored_jobs": "storage_limit",
     "queued_jobs": "queue_limit",
+    "hourly_bytes": "hourly_bytes",
 }
 
 

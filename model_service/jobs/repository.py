@@ -36,6 +36,7 @@ _COLUMNS: Final = (
     "id, model, version, artifact_digest, state, row_count AS rows, rows_done, error, "
     "reserved_bytes AS stored_bytes, submitted_at, started_at, finished_at, expires_at"
 )
+_THIS_HOUR: Final = "date_trunc('hour', now(), 'UTC')"
 _VISIBLE: Final = "subject = :subject AND expires_at > now() AND state <> 'submitting'"
 _CLAIMABLE: Final = (
     "job.expires_at > now() AND (job.state = 'queued' OR (job.state = 'running' AND job.lease_until < now())) "
@@ -136,15 +137,15 @@ def _max_bytes(chunk: JobChunk, prediction_bytes: int) -> int:
 
 def usage(connection: Connection, subject: str) -> tuple[Usage, Usage]:
     """Return what the jobs of `subject` take, and what all jobs take."""
-    unfinished, own = "state IN ('submitting', 'queued', 'running')", "subject = :subject"
     columns = ", ".join(
-        f"count(*) FILTER (WHERE {unfinished} AND {of}), count(*) FILTER (WHERE {of}), "
-        f"coalesce(sum(reserved_bytes) FILTER (WHERE {of}), 0)"
-        for of in (own, "true")
+        f"count(*) FILTER (WHERE state IN ('submitting', 'queued', 'running') AND {of}), count(*) FILTER (WHERE {of}), "  # noqa: S608
+        f"coalesce(sum(reserved_bytes) FILTER (WHERE {of}), 0), "
+        f"(SELECT coalesce(sum(hour_bytes), 0) FROM sluice_jobs.job_caller WHERE hour = {_THIS_HOUR} AND {of})"
+        for of in ("subject = :subject", "true")
     )
     numbers = connection.execute(text(f"SELECT {columns} FROM sluice_jobs.job"), {"subject": subject}).one()  # noqa: S608
     counted = [int(each) for each in numbers]
-    return Usage(*counted[:3]), Usage(*counted[3:])
+    return Usage(*counted[:4]), Usage(*counted[4:])
 
 
 def shortage(connection: Connection, subject: str, quotas: Quotas, added: Usage) -> Shortage | None:
@@ -161,21 +162,32 @@ def _available_at(connection: Connection, subject: str, quota: Quota, lacking: i
     if quota.kind == "queued_jobs":
         return None
     weight = "reserved_bytes" if quota.kind == "stored_bytes" else "1"
-    statement = text(
-        "SELECT min(expires_at) FROM (SELECT expires_at, "  # noqa: S608
+    statement = (
+        f"SELECT {_THIS_HOUR} + interval '1 hour'"
+        if quota.kind == "hourly_bytes"
+        else "SELECT min(expires_at) FROM (SELECT expires_at, "  # noqa: S608
         f"sum({weight}) OVER (ORDER BY expires_at, id) AS freed FROM sluice_jobs.job "
         "WHERE :total OR subject = :subject) AS expiring WHERE freed >= :lacking"
     )
     parameters = {"total": not quota.per_caller, "subject": subject, "lacking": lacking}
-    at: datetime | None = connection.execute(statement, parameters).scalar_one()
+    at: datetime | None = connection.execute(text(statement), parameters).scalar_one()
     return at
 
 
 def reserve(connection: Connection, job: NewJob, quotas: Quotas) -> Shortage | None:
     """Reserve the space of a job, in a transaction of its own; return the quota that it would exceed, or None."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUOTA_LOCK})
-    lacking = shortage(connection, job.subject, quotas, Usage(1, 1, job.max_bytes))
+    lacking = shortage(connection, job.subject, quotas, Usage(1, 1, job.max_bytes, job.max_bytes))
     if lacking is None:
+        connection.execute(
+            text(
+                "INSERT INTO sluice_jobs.job_caller AS caller (subject, hour, hour_bytes) "  # noqa: S608
+                f"VALUES (:subject, {_THIS_HOUR}, :bytes) ON CONFLICT (subject) DO UPDATE SET hour = excluded.hour, "
+                "hour_bytes = excluded.hour_bytes + "
+                "CASE caller.hour WHEN excluded.hour THEN caller.hour_bytes ELSE 0 END"
+            ),
+            {"subject": job.subject, "bytes": job.max_bytes},
+        )
         connection.execute(
             text(
                 "INSERT INTO sluice_jobs.job (id, model, version, artifact_digest, subject, state, row_count, "
@@ -308,9 +320,9 @@ def claim(connection: Connection, job_filter: JobFilter, lease_seconds: float) -
             "LEFT JOIN (SELECT subject, count(*) AS jobs FROM sluice_jobs.job "
             "WHERE state = 'running' AND lease_until >= now() GROUP BY subject) AS running "
             "ON running.subject = job.subject "
-            "LEFT JOIN sluice_jobs.job_turn AS turn ON turn.subject = job.subject "
+            "LEFT JOIN sluice_jobs.job_caller AS caller ON caller.subject = job.subject "
             f"WHERE {_CLAIMABLE} "
-            "ORDER BY coalesce(running.jobs, 0) + waiting.place, turn.served_at NULLS FIRST, job.submitted_at "
+            "ORDER BY coalesce(running.jobs, 0) + waiting.place, caller.served_at NULLS FIRST, job.submitted_at "
             "LIMIT 1 FOR UPDATE OF job SKIP LOCKED) "
             "RETURNING id, model, version, artifact_digest, attempt, prediction_bytes, subject"
         ),
@@ -319,10 +331,7 @@ def claim(connection: Connection, job_filter: JobFilter, lease_seconds: float) -
     if row is None:
         return None
     connection.execute(
-        text(
-            "INSERT INTO sluice_jobs.job_turn VALUES (:subject, clock_timestamp()) "
-            "ON CONFLICT (subject) DO UPDATE SET served_at = excluded.served_at"
-        ),
+        text("UPDATE sluice_jobs.job_caller SET served_at = clock_timestamp() WHERE subject = :subject"),
         {"subject": row.subject},
     )
     return ClaimedJob(*row[:6])
@@ -403,8 +412,8 @@ def remove_expired(connection: Connection) -> bool:
     if job is None:
         connection.execute(
             text(
-                "DELETE FROM sluice_jobs.job_turn AS turn WHERE served_at < now() - interval '1 hour' "
-                "AND NOT EXISTS (SELECT FROM sluice_jobs.job WHERE subject = turn.subject)"
+                f"DELETE FROM sluice_jobs.job_caller AS caller WHERE hour < {_THIS_HOUR} "  # noqa: S608
+                "AND NOT EXISTS (SELECT FROM sluice_jobs.job WHERE subject = caller.subject)"
             )
         )
         return False

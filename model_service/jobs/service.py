@@ -35,7 +35,7 @@ QUEUE_RETRY_SECONDS: Final = 5
 
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _TOO_SLOW: Final = f"storing the rows took more than {repository.SUBMIT_SECONDS} s. Submit the job again"
-_SUBMIT_NOTHING: Final = Usage(1, 1, 1)
+_SUBMIT_NOTHING: Final = Usage(1, 1, 1, 1)
 
 
 class ResultPage(NamedTuple):
@@ -101,7 +101,7 @@ class JobService:
             chunks=chunks,
         )
         for quota in self.quotas:
-            if quota.kind == "stored_bytes" and job.max_bytes > quota.limit:
+            if quota.kind in ("stored_bytes", "hourly_bytes") and job.max_bytes > quota.limit:
                 raise PayloadTooLargeError("bytes of rows and predictions of a job", quota.limit, quota.setting)
         lacking = self._run(lambda connection: repository.reserve(connection, job, self.quotas))
         if lacking is not None:
@@ -213,6 +213,7 @@ _WHAT: Final = {
     "queued_jobs": "queued or running jobs",
     "stored_jobs": "stored jobs, finished ones included",
     "stored_bytes": "bytes of stored jobs, finished ones included",
+    "hourly_bytes": "bytes of jobs submitted in this hour (UTC), deleted ones included",
 }
 
 
@@ -239,6 +240,8 @@ def _refusal(lacking: Shortage) -> HTTPError:
 def _what_to_do(lacking: Shortage) -> str:
     if lacking.quota.kind == "queued_jobs":
         return "Wait until one of them has finished, or delete one of yours: DELETE /v1/jobs/<job>."
+    if lacking.quota.kind == "hourly_bytes":
+        return f"Wait until the next hour begins, at {lacking.available_at}."
     expiry = f", or wait until enough have expired, at {lacking.available_at}" if lacking.available_at else ""
     return f"Delete jobs of yours whose result you have read (DELETE /v1/jobs/<job>; GET /v1/jobs lists them){expiry}."
 

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from model_service import create_app
 from model_service.app import JOB_WORKER
+from model_service.db.connections import open_jobs
 from model_service.http.json import encode
 from model_service.http.responses import ClassPrediction, ValuePrediction
 from model_service.jobs import repository
@@ -148,6 +149,62 @@ def test_the_bytes_of_all_callers_have_a_quota_too(jobs: Any) -> None:
     assert "SLUICE_SERVICE_JOB_STORAGE_BYTES." in refused.get_json()["detail"]
 
 
+@pytest.mark.parametrize(("setting", "status"), [("hourly_bytes_per_caller", 429), ("hourly_bytes", 503)])
+def test_submitting_and_deleting_again_and_again_ends_with_what_may_be_submitted_in_an_hour(
+    jobs: Any, harness: Any, setting: str, status: int
+) -> None:
+    client = jobs(**{f"service_job_{setting}": 250_000})
+    answers = []
+    for _ in range(3):
+        answers.append(submit(client, "shop", 500))
+        if answers[-1].status_code == 202:
+            assert client.delete(answers[-1].headers["Location"], headers=bearer("shop")).status_code == 200
+    assert [each.status_code for each in answers] == [202, 202, status]
+    quota = answers[-1].get_json()["quota"]
+    assert (quota["kind"], quota["setting"]) == ("hourly_bytes", f"SLUICE_SERVICE_JOB_{setting.upper()}")
+    room = datetime.fromisoformat(quota["available_at"])
+    assert (room.minute, room.second, room.microsecond) == (0, 0, 0)
+    assert timedelta(0) < room - datetime.now(UTC) <= timedelta(hours=1)
+    assert "the next hour" in answers[-1].get_json()["detail"]
+    assert submit(client, "another shop", 500).status_code == (202 if status == 429 else 503)
+    with harness.engine.begin() as connection:
+        connection.execute(text("UPDATE sluice_jobs.job_caller SET hour = hour - interval '1 hour'"))
+    assert submit(client, "shop", 500).status_code == 202
+
+
+def test_callers_without_jobs_are_forgotten_an_hour_later(jobs: Any, harness: Any) -> None:
+    client = jobs()
+    for subject in ("shop", "another shop"):
+        accepted = submit(client, subject)
+    client.delete(accepted.headers["Location"], headers=bearer("another shop"))
+    worker = client.application.extensions[JOB_WORKER]
+
+    def known() -> list[str]:
+        worker._next_removal = 0
+        worker.run_once()
+        with harness.engine.connect() as connection:
+            return sorted(connection.execute(text("SELECT subject FROM sluice_jobs.job_caller")).scalars())
+
+    assert known() == ["another shop", "shop"]
+    with harness.engine.begin() as connection:
+        connection.execute(text("UPDATE sluice_jobs.job_caller SET hour = hour - interval '1 hour'"))
+    assert known() == ["shop"]
+
+
+def test_a_process_that_is_stopped_while_it_holds_the_lock_of_submissions_loses_it(jobs: Any, harness: Any) -> None:
+    client = jobs()
+    frozen = open_jobs(harness.settings.database_url, 0.5)
+    with frozen.connect() as holder:
+        holder.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": repository.QUOTA_LOCK})
+        # From here on it does nothing more, as a process that got SIGSTOP.
+        deadline = time.monotonic() + 60
+        while (answer := submit(client, "shop")).status_code != 202:
+            assert answer.get_json()["type"] == "urn:sluice:problem:jobs-unavailable"
+            assert time.monotonic() < deadline
+        holder.invalidate()
+    frozen.dispose()
+
+
 def test_a_job_that_no_quota_could_hold_is_413_and_names_the_quota(jobs: Any) -> None:
     refused = submit(jobs(service_job_storage_bytes_per_caller=2000), "shop", 700)
     assert refused.status_code == 413
@@ -173,12 +230,14 @@ def test_the_list_of_jobs_has_the_caller_s_own_with_what_they_take(jobs: Any) ->
         return answer.get_json()
 
     whole = listed()
+    size = sum(each["stored_bytes"] for each in whole["jobs"])
     assert [each["id"] for each in whole["jobs"]] == mine[::-1]
     assert whole["next_offset"] is None
     assert whole["used"] == {
         "queued_jobs": 3,
         "stored_jobs": 3,
-        "stored_bytes": sum(each["stored_bytes"] for each in whole["jobs"]),
+        "stored_bytes": size,
+        "hourly_bytes": size,
     }
     assert whole["limits"]["stored_jobs"] == 7
     first = listed("/v1/jobs?limit=2")

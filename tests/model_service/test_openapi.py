@@ -32,7 +32,7 @@ SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
 def settled(settled: Any) -> Iterator[Any]:
     """The settled service with room for as many jobs as are thought of: nobody works them off here."""
     room = dict.fromkeys(
-        (name for name in Settings.model_fields if re.match("service_job_(queue|storage)", name)), 10**9
+        (name for name in Settings.model_fields if re.match("service_job_(queue|storage|hourly)", name)), 10**9
     )
     settings = settled.harness.settings.model_copy(update=room)
     with pytest.MonkeyPatch.context() as patch:

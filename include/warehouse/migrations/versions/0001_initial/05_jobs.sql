@@ -74,12 +74,20 @@ ALTER TABLE sluice_jobs.job_chunk SET (
     autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_scale_factor = 0.02
 );
 
--- Apart from the jobs, because a caller may delete those and would then always be the next.
-CREATE TABLE sluice_jobs.job_turn (
-    subject    text        PRIMARY KEY,
-    served_at  timestamptz NOT NULL
+-- Apart from the jobs, because a caller may delete those: it would then always be the next, and could write as much as it
+-- wants by submitting and deleting.
+CREATE TABLE sluice_jobs.job_caller (
+    subject     text        PRIMARY KEY,
+    served_at   timestamptz,
+    hour        timestamptz NOT NULL,
+    hour_bytes  bigint      NOT NULL CHECK (hour_bytes >= 0)
 );
-COMMENT ON TABLE sluice_jobs.job_turn IS
-    'When a job of a subject was last taken: the subject that was served least recently comes next.';
-COMMENT ON COLUMN sluice_jobs.job_turn.subject IS 'Who submitted the job.';
-COMMENT ON COLUMN sluice_jobs.job_turn.served_at IS 'When a worker took a job of the subject for the last time.';
+COMMENT ON TABLE sluice_jobs.job_caller IS
+    'The callers that submitted jobs: whose turn it is, and how much each has submitted in this hour.';
+COMMENT ON COLUMN sluice_jobs.job_caller.subject IS 'Who submitted the jobs.';
+COMMENT ON COLUMN sluice_jobs.job_caller.served_at IS
+    'When a worker took a job of the subject for the last time: of those with as few running jobs, the subject that was '
+    'served least recently comes next.';
+COMMENT ON COLUMN sluice_jobs.job_caller.hour IS 'The start of the hour of the newest submission, in UTC.';
+COMMENT ON COLUMN sluice_jobs.job_caller.hour_bytes IS
+    'The bytes that the jobs of that hour took at most, deleted ones included.';
