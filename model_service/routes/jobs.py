@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import BoundedSemaphore
 from typing import Final, cast
 from uuid import UUID
 
@@ -71,6 +72,9 @@ class JobPredictionsResponse(msgspec.Struct):
     request_id: str
 
 
+# Jobs that are decompressed and split at the same time, until the database has them: each takes several times
+# SLUICE_SERVICE_JOB_MAX_BYTES. More than the database's executor has threads would only wait for it.
+MAX_IN_MEMORY: Final = 4
 MAX_LISTED: Final = 100
 MAX_RESULT_ROWS: Final = 10_000
 _MAX_BYTES_SETTING: Final = "SLUICE_SERVICE_JOB_MAX_BYTES"
@@ -109,6 +113,7 @@ def job_routes(
         Called after a job was submitted.
     """
     routes = Blueprint("jobs", __name__)
+    in_memory = BoundedSemaphore(MAX_IN_MEMORY)
     max_bytes = settings.service_job_max_bytes
 
     @routes.post("/v1/models/<name>/predict_async")
@@ -121,10 +126,11 @@ def job_routes(
         context.version = loaded.version
         body = read_body(environ, max_bytes, _MAX_BYTES_SETTING)
         job_service.check_room(context.subject)  # before any work on the body
-        with large_bodies.limit(body):
-            body = decompress(body, environ.get("HTTP_CONTENT_ENCODING"), max_bytes, _MAX_BYTES_SETTING)
-            chunks = _chunks(body, settings, loaded)
-        job = job_service.submit(loaded, chunks, context.subject)
+        with in_memory:
+            with large_bodies.limit(body):
+                body = decompress(body, environ.get("HTTP_CONTENT_ENCODING"), max_bytes, _MAX_BYTES_SETTING)
+                chunks = _chunks(body, settings, loaded)
+            job = job_service.submit(loaded, chunks, context.subject)
         notify()
         response = _json(job, 202)
         response.headers["Location"] = f"/v1/jobs/{job.id}"

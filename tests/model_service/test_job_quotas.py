@@ -25,6 +25,8 @@ from model_service.http.json import encode
 from model_service.http.responses import ClassPrediction, ValuePrediction
 from model_service.jobs import repository
 from model_service.jobs.chunks import CHUNK_ROWS, PAGE_BYTES, chunk_rows, max_prediction_bytes
+from model_service.jobs.service import JobService
+from model_service.routes import jobs as job_routes
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  # of these tests
@@ -299,6 +301,35 @@ def test_rows_with_long_predictions_are_in_smaller_chunks() -> None:
     many = max_prediction_bytes([f"class {number}" for number in range(5_000)])
     assert many * chunk_rows(many) <= PAGE_BYTES
     assert chunk_rows(10 * PAGE_BYTES) == 1
+
+
+def test_few_submissions_are_in_memory_at_the_same_time(jobs: Any, monkeypatch: Any) -> None:
+    client = jobs()
+    split = job_routes.split_chunks
+
+    def split_and_count(*given: Any, **more: Any) -> Any:
+        held.append(1)
+        most.append(len(held))
+        return split(*given, **more)
+
+    held: list[int] = []
+    most: list[int] = []
+    submit_ = JobService.submit
+
+    def submitted(self: Any, *given: Any) -> Any:
+        time.sleep(0.05)
+        try:
+            return submit_(self, *given)
+        finally:
+            held.pop()
+
+    monkeypatch.setattr(job_routes, "split_chunks", split_and_count)
+    monkeypatch.setattr(JobService, "submit", submitted)
+    with ThreadPoolExecutor(16) as pool:
+        statuses = set(pool.map(lambda _: submit(client.application.test_client(), "shop").status_code, range(16)))
+    assert statuses == {202}
+    assert len(most) == 16
+    assert max(most) <= job_routes.MAX_IN_MEMORY
 
 
 def test_rows_that_were_never_stored_are_removed_when_their_time_is_over(jobs: Any, harness: Any) -> None:
