@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import Engine
 
-from include.registry import Ledger, open_artifact_store
+from include.registry import open_artifact_store
 from include.settings import Settings
 from model_service.auth import build_authenticator, open_scopes
 from model_service.db.connections import open_jobs, open_log_writer, open_reader, open_scores
@@ -64,7 +64,7 @@ def create_app(
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
-    reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
+    reader = None if url is None else _reader(settings, url, engine)
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
     recorder = recorder or build_recorder(settings, registry, None, None)
@@ -97,10 +97,10 @@ def create_app(
     return app
 
 
-def _reader(settings: Settings, url: str, ledger: Ledger | None) -> QueryExecutor:
+def _reader(settings: Settings, url: str, ledger_engine: Engine | None) -> QueryExecutor:
     seconds = settings.service_query_timeout_seconds
     # The server cancels a slow statement itself. The executor's timeout is for a server that does not respond at all.
-    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN, ledger=ledger)
+    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN, ledger_engine=ledger_engine)
 
 
 def _jobs(

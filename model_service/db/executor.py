@@ -7,9 +7,9 @@ below two seconds). After several failures in a row the circuit breaker opens. W
 all: the executor's own threads probe the database until it responds.
 
 Only failures of the database count: it cannot be reached, or does not respond to a query for a whole timeout. A
-request that waited in vain for a thread, a query that the server itself cancelled, or a lock that others held are
-reported to the client and say nothing about the database: one caller with many or slow queries must not open the
-circuit for all.
+request that waited in vain for a thread, a query that the server itself cancelled, a lock that others held, or what
+Python does with the rows are reported to the client and say nothing about the database: one caller with many or slow
+queries must not open the circuit for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -66,8 +66,8 @@ class QueryExecutor:
         With a pool of at least `threads` connections.
     timeout : float
         Seconds after which a request stops waiting.
-    ledger : Ledger, optional
-        The ledger for `run_with_ledger`.
+    ledger_engine : sqlalchemy.Engine, optional
+        For the ledger of `run_with_ledger`.
     breaker : CircuitBreaker, optional
     threads : int
         Maximum number of concurrent queries.
@@ -78,19 +78,24 @@ class QueryExecutor:
         engine: Engine,
         *,
         timeout: float,
-        ledger: Ledger | None = None,
+        ledger_engine: Engine | None = None,
         breaker: CircuitBreaker | None = None,
         threads: int = 4,
     ) -> None:
         self._engine = engine
         self._timeout = timeout
-        self._ledger = ledger
+        self._ledger = None if ledger_engine is None else Ledger(ledger_engine)
         self._breaker = breaker or CircuitBreaker()
         self._threads = threads
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._start_lock = threading.Lock()
         self._started = False
-        self._running: dict[int, float] = {}  # by thread: when its query began; written under the GIL
+        # By thread that waits for the database: since when. Each entry is written by its own thread, under the GIL.
+        self._waiting: dict[int, float] = {}
+        self._members: set[int] = set()
+        for each in {engine, ledger_engine or engine}:
+            event.listen(each, "before_cursor_execute", self._on_statement)
+            event.listen(each, "after_cursor_execute", self._on_response)
 
     @property
     def breaker(self) -> CircuitBreaker:
@@ -123,7 +128,7 @@ class QueryExecutor:
         try:
             return self._run(lambda: query(ledger))
         except DatabaseUnavailableError as error:
-            raise LedgerUnavailableError from error
+            raise LedgerUnavailableError(str(error)) from error
 
     def _run(self, work: Callable[[], T]) -> T:
         permit = self._breaker.acquire()
@@ -151,7 +156,8 @@ class QueryExecutor:
 
     def _unanswered(self) -> DatabaseUnavailableError:
         """Return the error of a request that waited in vain, and record whether the database is to blame."""
-        longest = time.monotonic() - min(tuple(self._running.values()), default=time.monotonic())
+        now = time.monotonic()
+        longest = now - min(tuple(self._waiting.values()), default=now)
         if longest < _WHOLE_TIMEOUT * self._timeout:
             return DatabaseBusyError()
         self._record_failure("no response in time")
@@ -191,13 +197,13 @@ class QueryExecutor:
 
         def task() -> None:
             if future.set_running_or_notify_cancel():
-                self._running[threading.get_ident()] = time.monotonic()
+                self._on_statement()  # connecting, first of all
                 try:
                     future.set_result(work())
                 except BaseException as error:  # noqa: BLE001  # raised again by `Future.result`
                     future.set_exception(error)
                 finally:
-                    del self._running[threading.get_ident()]
+                    self._on_response()
 
         self._start()
         self._tasks.put(task)
@@ -214,7 +220,15 @@ class QueryExecutor:
                     threading.Thread(target=self._serve, name=f"query-executor-{number}", daemon=True).start()
                 self._started = True
 
+    def _on_statement(self, *_: object) -> None:
+        if (thread := threading.get_ident()) in self._members:
+            self._waiting[thread] = time.monotonic()
+
+    def _on_response(self, *_: object) -> None:
+        self._waiting.pop(threading.get_ident(), None)
+
     def _serve(self) -> None:
+        self._members.add(threading.get_ident())
         while True:
             self._tasks.get()()
 

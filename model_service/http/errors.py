@@ -238,9 +238,9 @@ class LedgerUnavailableError(HTTPError):
 
     status, type, title = 503, "ledger-unavailable", "The ledger cannot be read"
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "the database does not respond") -> None:
         super().__init__(
-            "the ledger cannot be read now: the database does not respond. "
+            f"the ledger cannot be read now: {reason}. "
             "Champions and versions in memory continue to answer. Try again later."
         )
 

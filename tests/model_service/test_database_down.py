@@ -101,15 +101,16 @@ class Seen:
 
 
 class Load:
-    """Two clients that predict and one that looks up, each on a connection of its own that it keeps."""
+    """Two clients that predict, one that looks up, one that lists jobs, each on a connection of its own that it keeps."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.predictions, self.look_ups = [Seen(), Seen()], Seen()
+        self.predictions, self.look_ups, self.jobs = [Seen(), Seen()], Seen(), Seen()
         self._stopping = threading.Event()
-        jobs: list[tuple[Seen, str, str, Any]] = [(each, "POST", "/predict", SETOSA) for each in self.predictions]
-        jobs.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
-        self._threads = [threading.Thread(target=self._ask_on_and_on, args=job) for job in jobs]
+        clients: list[tuple[Seen, str, str, Any]] = [(each, "POST", "/predict", SETOSA) for each in self.predictions]
+        clients.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
+        clients.append((self.jobs, "GET", "/v1/jobs", None))
+        self._threads = [threading.Thread(target=self._ask_on_and_on, args=each) for each in clients]
 
     @property
     def seen(self) -> tuple[Seen, ...]:
@@ -163,6 +164,7 @@ def outage(
         cure()
         service.wait_until(lambda: [each[2] for each in load.look_ups.answers[-20:]] == [200] * 20, seconds=10)
         recovered = time.monotonic() - cured
+        service.wait_until(lambda: [each[2] for each in load.jobs.answers[-20:]] == [200] * 20, seconds=10)
         time.sleep(0.5)
     assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
     for seen in load.predictions:
@@ -172,6 +174,10 @@ def outage(
     assert {status for _, _, status in during} == {503}
     assert {status for _, _, status in load.look_ups.answers} == {200, 503}
     assert load.look_ups.without_retry_after == 0
+    # Their time-out is longer, so that they may be answered few times only before the circuit opens.
+    assert {status for _, _, status in load.jobs.answers} == {200, 503}
+    assert {status for _, _, status in load.jobs.between(broken, cured)} <= {503}
+    assert load.jobs.without_retry_after == 0
     assert len(during) >= ANSWERS
     log.info(
         "predictions %d, longest %.0f ms; look-ups in the outage %d, longest %.0f ms; recovered after %.1f s",
@@ -235,6 +241,7 @@ def test_a_postmaster_killed_again_and_again_while_champions_change_fails_no_pre
     harness.promote("iris", 1)
     service = run_service(workers=2)
     service.wait_until(lambda: service.log.read_text().count("(sequence 1)") == 2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)  # it listens a little later
     workers = {each.pid for each in psutil.Process(service.process.pid).children()}
     step = promotions // kills
     with Load(service.port) as load:

@@ -474,6 +474,7 @@ def test_quotas_hold_exactly_however_many_submit_to_many_workers_at_once(
     service = run_service(workers=3, SLUICE_AUTH_SECRET=SECRET, **limits)
     # A request before all are ready may meet a worker without a model.
     service.wait_until(lambda: service.log.read_text().count("serving version 1") == 3)
+    service.wait_until(lambda: service.ask("GET", "/health")[0] == 200)
     with harness.engine.begin() as connection:  # nothing is worked off: what is counted stays what was reserved
         connection.execute(
             text(

@@ -95,6 +95,18 @@ def test_queries_that_hang_open_it_also_when_all_requests_only_waited_for_a_thre
         time.sleep(0.1)
 
 
+def test_what_python_does_with_the_rows_is_no_failure_of_the_database(engine: Engine) -> None:
+    executor = QueryExecutor(engine, timeout=0.3)
+
+    def slow_to_read(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        time.sleep(1)
+
+    for _ in range(4):
+        assert outcome(executor, slow_to_read) == "DatabaseBusyError"
+    assert executor.breaker.state is CircuitState.CLOSED
+
+
 def test_the_error_of_a_full_queue_is_an_unavailable_database_for_who_asks_for_no_more() -> None:
     assert issubclass(DatabaseBusyError, DatabaseUnavailableError)
     assert "too many queries" in str(DatabaseBusyError())
