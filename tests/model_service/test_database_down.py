@@ -101,7 +101,7 @@ class Seen:
 
 
 class Load:
-    """Two clients that predict, one that looks up, one that lists jobs, each on a connection of its own that it keeps."""
+    """Clients that predict (two), look up and list jobs, each on a connection of its own that it keeps."""
 
     def __init__(self, port: int) -> None:
         self.port = port
