@@ -293,7 +293,7 @@ class JobNotDoneError(HTTPError):
 
     def __init__(self, job: str, state: str) -> None:
         todo = (
-            f"GET /v1/jobs/{job} has the reason. Correct the rows and submit them again"
+            f"GET /v1/jobs/{job} has the reason. Correct it and submit the rows again"
             if state == "failed"
             else f"Request them again when GET /v1/jobs/{job} reports the state done"
         )

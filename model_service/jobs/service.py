@@ -210,10 +210,10 @@ def _in_transaction(connection: Connection, query: Callable[[Connection], T]) ->
 
 
 _WHAT: Final = {
-    "queued_jobs": "queued or running jobs",
-    "stored_jobs": "stored jobs, finished ones included",
-    "stored_bytes": "bytes of stored jobs, finished ones included",
-    "hourly_bytes": "bytes of jobs submitted in this hour (UTC), deleted ones included",
+    "queued_jobs": "places of queued and running jobs",
+    "stored_jobs": "places of stored jobs (finished ones included)",
+    "stored_bytes": "bytes of storage (finished jobs included)",
+    "hourly_bytes": "bytes that may be submitted in this hour of UTC (deleted jobs included)",
 }
 
 
@@ -222,8 +222,8 @@ def _refusal(lacking: Shortage) -> HTTPError:
     quota = lacking.quota
     whose = "your jobs" if quota.per_caller else "the jobs of all callers"
     reason = (
-        f"{whose} take {lacking.used} of {quota.limit} {_WHAT[quota.kind]}, and this one needs at least "
-        f"{lacking.requested}. {_what_to_do(lacking)} Or ask the operator to raise {quota.setting}."
+        f"{whose} use {lacking.used} of {quota.limit} {_WHAT[quota.kind]}; this one needs at least "
+        f"{lacking.requested} more. {_what_to_do(lacking)} Or ask the operator to raise {quota.setting}."
     )
     members = {
         "kind": quota.kind,
@@ -238,11 +238,12 @@ def _refusal(lacking: Shortage) -> HTTPError:
 
 
 def _what_to_do(lacking: Shortage) -> str:
+    at = f"{lacking.available_at:%Y-%m-%dT%H:%M:%SZ}" if lacking.available_at else ""
     if lacking.quota.kind == "queued_jobs":
         return "Wait until one of them has finished, or delete one of yours: DELETE /v1/jobs/<job>."
     if lacking.quota.kind == "hourly_bytes":
-        return f"Wait until the next hour begins, at {lacking.available_at}."
-    expiry = f", or wait until enough have expired, at {lacking.available_at}" if lacking.available_at else ""
+        return f"Wait until the next hour begins, at {at}."
+    expiry = f", or wait until enough have expired, at {at}" if at else ""
     return f"Delete jobs of yours whose result you have read (DELETE /v1/jobs/<job>; GET /v1/jobs lists them){expiry}."
 
 

@@ -92,7 +92,7 @@ def test_a_caller_whose_bytes_are_used_up_is_told_what_is_used_and_when_and_how_
         "available_at": accepted.get_json()["expires_at"],
         "setting": "SLUICE_SERVICE_JOB_STORAGE_BYTES_PER_CALLER",
     }
-    for said in (f"take {used} of 200000 bytes", "DELETE /v1/jobs/<job>", "GET /v1/jobs", problem["quota"]["setting"]):
+    for said in (f"use {used} of 200000 bytes", "DELETE /v1/jobs/<job>", "GET /v1/jobs", problem["quota"]["setting"]):
         assert said in problem["detail"]
     back = datetime.fromisoformat(problem["quota"]["available_at"]) - datetime.now(UTC)
     assert timedelta(0) < back <= timedelta(seconds=int(refused.headers["Retry-After"]))
