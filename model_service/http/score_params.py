@@ -40,7 +40,7 @@ def check_encoding(path: str) -> None:
     """
     try:
         path.encode("latin-1").decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise rows_rejected([FieldError("key", "percent-encoded UTF-8", "bytes that are no UTF-8")]) from None
 
 

@@ -129,12 +129,12 @@ def test_a_key_with_a_newline_can_be_asked_for_from_the_service_as_it_runs(
     harness.champion("trip")
     with harness.engine.begin() as connection:
         connection.execute(text(IRIS))
-        for key in ("a\nb", "/x"):
+        for key in ("a\nb", "/x", "ä→𝄞"):
             row = {"key": key, "day": DAY_1}
             connection.execute(text("INSERT INTO scores.trip VALUES (:day, :key, :day, 2.5, 1, :day)"), row)
     service = run_service()
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
-    for path, key in (("a%0Ab", "a\nb"), ("%2Fx", "/x")):
+    for path, key in (("a%0Ab", "a\nb"), ("%2Fx", "/x"), (quote("ä→𝄞"), "ä→𝄞")):
         status, answer = service.ask("GET", f"/v1/models/trip/scores/{path}")
         assert (status, answer["key"]) == (200, key)
     assert service.ask("GET", "/v1/models/trip/scores/a%FFb")[0] == 422
