@@ -37,7 +37,7 @@ T = TypeVar("T")
 Task = Callable[[], None]
 
 # A query that took this share of the timeout was not kept from running by others: the database did not respond to it.
-_WHOLE_TIMEOUT: Final = 0.9
+_WHOLE_TIMEOUT: Final = 0.8
 # SQLSTATEs with which a server that is well ends a query: cancelled (its statement timeout), lock not available,
 # serialization failure and deadlock.
 _RESPONSES: Final = frozenset({"57014", "55P03", "40001", "40P01"})

@@ -266,7 +266,7 @@ def test_an_open_circuit_keeps_no_request_waiting(own_server: OwnServer) -> None
     from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
 
     engine = open_engine(own_server.url)
-    executor = QueryExecutor(engine, timeout=0.2)
+    executor = QueryExecutor(engine, timeout=0.5)
     assert executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
     own_server.freeze()
     try:
