@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import Engine
 
-from include.registry import Ledger, open_artifact_store
+from include.registry import open_artifact_store
 from include.settings import Settings
 from model_service.auth import build_authenticator, open_scopes
 from model_service.db.connections import open_jobs, open_log_writer, open_reader, open_scores
@@ -19,6 +19,7 @@ from model_service.http.limits import LargeBodySemaphore
 from model_service.http.middleware import RequestMiddleware, register_middleware
 from model_service.http.problems import register_problems, timeout_response
 from model_service.http.unread_body import UnreadBodies
+from model_service.jobs.quotas import quotas_of
 from model_service.jobs.repository import ClaimedJob, JobFilter
 from model_service.jobs.service import JobService
 from model_service.jobs.worker import JobWorker
@@ -69,7 +70,7 @@ def create_app(
     app = Flask("model_service", static_folder=None)
     # A redirect from //v1/... to /v1/... would name the host that the caller wrote into the header Host.
     app.url_map.merge_slashes = False
-    reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
+    reader = None if url is None else _reader(settings, url, engine)
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
     recorder = recorder or build_recorder(settings, registry, None, None)
@@ -90,7 +91,7 @@ def create_app(
         version_routes(registry, reader),
         oip_routes(settings, registry, version_cache, large_bodies),
         score_routes(settings, registry, reader),
-        job_routes(settings, registry, job_service, notify),
+        job_routes(settings, registry, job_service, large_bodies, notify),
         openapi_routes(settings, registry, middleware),
     ):
         app.register_blueprint(routes)
@@ -103,19 +104,19 @@ def create_app(
     return app
 
 
-def _reader(settings: Settings, url: str, ledger: Ledger | None) -> QueryExecutor:
+def _reader(settings: Settings, url: str, ledger_engine: Engine | None) -> QueryExecutor:
     seconds = settings.service_query_timeout_seconds
     # The server cancels a slow statement itself. The executor's timeout is for a server that does not respond at all.
-    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN, ledger=ledger)
+    return QueryExecutor(open_scores(url, seconds), timeout=seconds + TIMEOUT_MARGIN, ledger_engine=ledger_engine)
 
 
 def _jobs(
     settings: Settings, registry: ModelRegistry, version_cache: VersionCache
 ) -> tuple[JobService, JobWorker | None]:
     """Return the service of jobs and their worker; without a database there is no worker, and the service refuses."""
-    hours, max_jobs = settings.service_job_ttl_hours, settings.service_job_queue_limit
+    hours, quotas = settings.service_job_ttl_hours, quotas_of(settings)
     if settings.database_url is None:
-        return JobService(None, ttl_hours=hours, max_jobs=max_jobs), None
+        return JobService(None, ttl_hours=hours, quotas=quotas), None
     engine = open_jobs(settings.database_url, JOB_SECONDS)
     executor = QueryExecutor(engine, timeout=JOB_SECONDS + TIMEOUT_MARGIN)
     worker = JobWorker(
@@ -126,7 +127,7 @@ def _jobs(
         poll_seconds=settings.service_poll_seconds,
         values=settings.service_errors_include_values,
     )
-    return JobService(executor, ttl_hours=hours, max_jobs=max_jobs), worker
+    return JobService(executor, ttl_hours=hours, quotas=quotas), worker
 
 
 def _version_of(job: ClaimedJob, registry: ModelRegistry, version_cache: VersionCache) -> LoadedModel:

@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "model_service/test_observability.py",
     "model_service/test_limits.py",
     "model_service/test_jobs.py",
+    "model_service/test_job_quotas.py",
     "model_service/test_database_down.py",
     "scoring/test_shadow_requests.py",
     "scoring/test_shadow.py",

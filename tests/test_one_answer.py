@@ -163,8 +163,8 @@ def online(client: FlaskClient, rows: list[dict[str, Any]]) -> dict[str, Answers
 
     job = ask(rows, "predict_async")
     assert client.application.extensions[JOB_WORKER].run_once()
-    done = client.get(job.headers["Location"]).get_json()
-    assert done["state"] == "done", done
+    done = client.get(f"{job.headers['Location']}/predictions").get_json()
+    assert done["next_offset"] is None, done
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     kinds = {"weight": "FP64", "distance": "FP64", "carrier": "BYTES", "fragile": "BOOL"}
     body = {

@@ -142,8 +142,14 @@ class Ledger:
         with self._engine.connect() as connection:
             found = self._one_version(connection, "version = :key", model, version)
         if found is None:
-            raise UnknownVersionError(model, version, [each.version for each in self.versions(model)])
+            raise UnknownVersionError(model, version, self.version_numbers(model))
         return found
+
+    def version_numbers(self, model: str) -> list[int]:
+        """Return the number of every version of `model`, in ascending order, without the rest of their records."""
+        statement = text("SELECT version FROM sluice.model_version WHERE model = :model ORDER BY version")
+        with self._engine.connect() as connection:
+            return list(connection.execute(statement, {"model": model}).scalars())
 
     # -- promotions -------------------------------------------------------------------------------
 

@@ -113,6 +113,40 @@ class Settings(BaseSettings):
     service_job_queue_limit: int = Field(
         100, ge=1, description="Maximum number of queued and running jobs; further submissions get 503."
     )
+    service_job_queue_limit_per_caller: int = Field(
+        50, ge=1, description="Maximum number of queued and running jobs of one caller; further submissions get 429."
+    )
+    service_job_storage_limit: int = Field(
+        10_000, ge=1, description="Maximum number of stored jobs, finished ones included; further submissions get 503."
+    )
+    service_job_storage_limit_per_caller: int = Field(
+        1_000,
+        ge=1,
+        description="Maximum number of stored jobs of one caller, finished ones included; further submissions get 429.",
+    )
+    service_job_storage_bytes: int = Field(
+        2 * 1024**3,
+        ge=1024,
+        description="Maximum size of all stored jobs, rows and predictions, in bytes; further submissions get 503.",
+    )
+    service_job_storage_bytes_per_caller: int = Field(
+        512 * 1024**2,
+        ge=1024,
+        description="Maximum size of the stored jobs of one caller, rows and predictions, in bytes; further "
+        "submissions get 429.",
+    )
+    service_job_hourly_bytes: int = Field(
+        16 * 1024**3,
+        ge=1024,
+        description="Maximum size of all jobs submitted in an hour (UTC), deleted ones included, in bytes; further "
+        "submissions get 503.",
+    )
+    service_job_hourly_bytes_per_caller: int = Field(
+        4 * 1024**3,
+        ge=1024,
+        description="Maximum size of the jobs that one caller submits in an hour (UTC), deleted ones included, in "
+        "bytes; further submissions get 429.",
+    )
     service_job_ttl_hours: float = Field(
         24, gt=0, le=24 * 365, description="Time for which a job and its result are kept, in hours."
     )

@@ -46,8 +46,15 @@ def open_scores(url: str, seconds: float) -> Engine:
 
 
 def open_jobs(url: str, seconds: float) -> Engine:
-    """Return a pool that may write, for jobs; a statement is cancelled after `seconds`."""
-    options = f"-c statement_timeout={round(seconds * 1000)}"
+    """Return a pool that may write, for jobs; a statement is cancelled after `seconds`.
+
+    Submissions wait for each other's short lock. A process that is stopped while it holds the lock loses it.
+    """
+    milliseconds = round(seconds * 1000)
+    options = (
+        f"-c statement_timeout={milliseconds} -c lock_timeout={max(1, milliseconds // 2)}"
+        f" -c idle_in_transaction_session_timeout={2 * milliseconds}"
+    )
     return open_engine(url, pool_size=5, max_overflow=0, pool_timeout=1, connect_args=_session(options))
 
 

@@ -262,9 +262,9 @@ class LedgerUnavailableError(HTTPError):
 
     status, type, title = 503, "ledger-unavailable", "The ledger cannot be read"
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "the database does not respond") -> None:
         super().__init__(
-            "the ledger cannot be read now: the database does not respond. "
+            f"the ledger cannot be read now: {reason}. "
             "Champions and versions in memory continue to answer. Try again later."
         )
 
@@ -292,10 +292,9 @@ class ScoresUnavailableError(HTTPError):
 
     status, type, title = 503, "scores-unavailable", "The score tables cannot be read"
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "the database does not respond") -> None:
         super().__init__(
-            "the score tables cannot be read now: the database does not respond. "
-            "Predictions are not affected. Try again later."
+            f"the score tables cannot be read now: {reason}. Predictions are not affected. Try again later."
         )
 
 
@@ -311,25 +310,40 @@ class JobNotFoundError(HTTPError):
         super().__init__(f"job '{job[:40]}' not found: it does not exist, has expired, or belongs to another caller.")
 
 
-class JobFinishedError(HTTPError):
-    """A finished job cannot be cancelled."""
+class JobNotDoneError(HTTPError):
+    """The predictions of a job were requested that has none yet, or never will."""
 
-    status, type, title = 409, "job-finished", "The job has already finished"
+    status, type, title = 409, "job-not-done", "The job has no predictions"
 
     def __init__(self, job: str, state: str) -> None:
-        super().__init__(f"job '{job[:40]}' is {state} and cannot be cancelled. It is removed when it expires.")
+        todo = (
+            f"GET /v1/jobs/{job} has the reason. Correct it and submit the rows again"
+            if state == "failed"
+            else f"Request them again when GET /v1/jobs/{job} reports the state done"
+        )
+        super().__init__(f"expected a job that is done; job '{job}' is {state}. {todo}.")
+
+
+class JobQuotaExceededError(HTTPError):
+    """The caller's own jobs use up one of its quotas."""
+
+    status, type, title = 429, "job-quota-exceeded", "The caller's quota of jobs is used up"
+
+    def __init__(self, reason: str, quota: Mapping[str, Any], seconds: int) -> None:
+        super().__init__(reason)
+        self.members = {"quota": quota}
+        self.headers = {"Retry-After": str(seconds)}
 
 
 class TooManyJobsError(HTTPError):
-    """The queue of jobs is full."""
+    """The jobs of all callers together use up a quota."""
 
-    status, type, title = 503, "too-many-jobs", "The job queue is full"
+    status, type, title = 503, "too-many-jobs", "There is no room for another job"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"{limit} jobs are queued or running, the maximum. Submit the job again later, "
-            "or ask the operator to raise SLUICE_SERVICE_JOB_QUEUE_LIMIT."
-        )
+    def __init__(self, reason: str, quota: Mapping[str, Any], seconds: int) -> None:
+        super().__init__(reason)
+        self.members = {"quota": quota}
+        self.headers = {"Retry-After": str(seconds)}
 
 
 class JobsUnavailableError(HTTPError):

@@ -26,6 +26,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
+def check_encoding(path: str) -> None:
+    """Refuse a key that is not UTF-8, which Flask would replace by another key.
+
+    Parameters
+    ----------
+    path : str
+        ``PATH_INFO``: the bytes of the path, each as a character (PEP 3333).
+
+    Raises
+    ------
+    RowsRejectedError
+    """
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeError:
+        raise rows_rejected([FieldError("key", "percent-encoded UTF-8", "bytes that are no UTF-8")]) from None
+
+
 def parse_key(text: str, kind: KeyKind) -> Key:
     """Return the key in a path, converted to the type of the table's column.
 
@@ -100,13 +118,24 @@ def reject_unknown_parameters(given: Mapping[str, str], allowed: Sequence[str]) 
             raise InvalidParameterError(name[:60], expected, value)
 
 
+def parse_integer(name: str, text: str | None, *, default: int, minimum: int, maximum: int) -> int:
+    """Return the value of a parameter that is a whole number.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is not one from `minimum` to `maximum`.
+    """
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum:
+        return int(text)
+    raise InvalidParameterError(name, f"a whole number from {minimum} to {maximum}", text)
+
+
 def parse_limit(text: str | None) -> int:
     """Return the maximum number of scores on a page of the history."""
-    if text is None:
-        return DEFAULT_PAGE
-    if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE:
-        return int(text)
-    raise InvalidParameterError("limit", f"a whole number from 1 to {MAX_PAGE}", text)
+    return parse_integer("limit", text, default=DEFAULT_PAGE, minimum=1, maximum=MAX_PAGE)
 
 
 def parse_bool(name: str, text: str | None) -> bool:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-REMOVE_EXPIRED_SECONDS: Final = 60.0
+REMOVE_BATCHES: Final = 20
 MAX_BACKOFF_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 2.0
 
@@ -89,14 +89,19 @@ class JobWorker:
     def run_once(self) -> bool:
         """Process one job, if there is one; return whether there was."""
         if time.monotonic() >= self._next_removal:
-            self._next_removal = time.monotonic() + REMOVE_EXPIRED_SECONDS
-            while removed := self._run(repository.remove_expired):
-                log.info("removed %s expired job(s)", removed)
+            self._remove_expired()
         job = self._run(lambda connection: repository.claim(connection, self._job_filter(), self._lease_seconds))
         if job is None:
             return False
         self._process(job)
         return True
+
+    def _remove_expired(self) -> None:
+        """Remove expired jobs in small transactions; what is left after some of them, after the next job."""
+        for _ in range(REMOVE_BATCHES):
+            if not self._run(repository.remove_expired):
+                self._next_removal = time.monotonic() + repository.REMOVE_EXPIRED_SECONDS
+                return
 
     def _work(self) -> None:
         pause = self._poll_seconds
@@ -151,7 +156,7 @@ class JobWorker:
             predictions = predict_chunk(loaded, chunk)
             busy = time.thread_time() - started
             if not self._finish(job, chunk, predictions):
-                return  # cancelled, or claimed by another worker
+                return  # deleted, or claimed by another worker
             time.sleep(busy)  # leaves half of the interpreter's time to requests
         self._run(lambda connection: repository.finish(connection, job))
 

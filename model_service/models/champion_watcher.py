@@ -20,7 +20,7 @@ from include.errors import SluiceError
 from include.models import declared_models
 from include.records import Promotion
 from include.registry import ArtifactStore, Ledger
-from model_service.models.loading import load_version
+from model_service.models.loading import load_version, verify_version
 from model_service.models.registry import LoadedModel, ModelRegistry, ServedModel
 from model_service.server.allocator import trim_heap
 from model_service.server.backoff import Backoff
@@ -160,6 +160,7 @@ class ChampionWatcher:
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
         registered = self._ledger.version(champion.model, champion.to_version)
         if current is not None and current.artifact_digest == registered.artifact_digest:
+            verify_version(self._artifacts, registered)
             return LoadedModel(current.scorer, registered, champion)
         return LoadedModel(load_version(self._artifacts, registered), registered, champion)
 

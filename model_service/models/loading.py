@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from include.errors import ArtifactError, SluiceError
 from include.inference import Scorer, check_golden, load_golden, load_scorer
@@ -27,8 +29,36 @@ def load_version(artifacts: ArtifactStore, version: ModelVersion) -> Scorer:
 
 def load_artifact(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
     """Return the scorer of the artifact with `artifact_digest`; raises what `load_version` raises."""
+    with _as_artifact_error(artifacts, model, version):
+        artifact = artifacts.open(model, version, artifact_digest)
+        scorer = load_scorer(artifact)
+        if scorer.signature.model != model:
+            raise ArtifactError(
+                f"{artifact.location}: expected an artifact of '{model}'; found '{scorer.signature.model}'"
+            )
+        check_golden(scorer, load_golden(artifact))
+        return scorer
+
+
+def verify_version(artifacts: ArtifactStore, version: ModelVersion) -> None:
+    """Check every file of a version's artifact against the ledger's digest and the signature, without loading it.
+
+    For a version whose digest is that of a scorer in memory: that its rows get the same answers says nothing of its
+    folder, which may not exist.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing, changed or unreadable, or the signature is not trusted.
+    """
+    with _as_artifact_error(artifacts, version.model, version.version):
+        artifacts.open(version.model, version.version, version.artifact_digest)
+
+
+@contextmanager
+def _as_artifact_error(artifacts: ArtifactStore, model: str, version: int) -> Iterator[None]:
     try:
-        return _verified_scorer(artifacts, model, version, artifact_digest)
+        yield
     except ArtifactError:
         raise
     except SluiceError as error:  # such as a key that cannot be read: its message tells what to do
@@ -40,12 +70,3 @@ def load_artifact(artifacts: ArtifactStore, model: str, version: int, artifact_d
             f"{type(error).__name__}: {error}. Make sure that {artifacts.locate(model, version)} is complete and "
             "readable, or roll back to another version."
         ) from error
-
-
-def _verified_scorer(artifacts: ArtifactStore, model: str, version: int, artifact_digest: str) -> Scorer:
-    artifact = artifacts.open(model, version, artifact_digest)
-    scorer = load_scorer(artifact)
-    if scorer.signature.model != model:
-        raise ArtifactError(f"{artifact.location}: expected an artifact of '{model}'; found '{scorer.signature.model}'")
-    check_golden(scorer, load_golden(artifact))
-    return scorer

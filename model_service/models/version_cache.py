@@ -73,7 +73,7 @@ class VersionCache:
             return sorted(current | {each.version for each in self if each.model == served.name})
 
     def _registered(self, model: str) -> list[int]:
-        return [each.version for each in self._reader().run_with_ledger(lambda ledger: ledger.versions(model))]
+        return self._reader().run_with_ledger(lambda ledger: ledger.version_numbers(model))
 
     def _reader(self) -> QueryExecutor:
         if self._executor is None:

@@ -10,6 +10,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec.structs import astuple
 from sqlalchemy import Connection
+from werkzeug.routing import PathConverter
 
 from include.errors import RowsRejectedError, UnknownModelError
 from include.settings import Settings
@@ -18,7 +19,9 @@ from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
 from model_service.db.score_repository import Score
 from model_service.http import score_params as params
 from model_service.http.body import read_body
+from model_service.http.compression import decompress
 from model_service.http.errors import (
+    ContentEncodingError,
     InvalidParameterError,
     MalformedBodyError,
     NotLoadedError,
@@ -35,6 +38,16 @@ from model_service.models.registry import ModelRegistry, ServedModel
 from model_service.openapi import Operation, Parameter, RequestBody, documented
 
 T = TypeVar("T")
+
+
+class KeyConverter(PathConverter):
+    """The rest of a path, whatever it is: keys may have newlines and may begin with a slash.
+
+    Flask's own ``path`` matches neither. A second slash at the beginning would then be a redirect to another key.
+    """
+
+    regex = "(?s:.+)"
+    part_isolating = False  # as Flask's: it matches slashes
 
 
 class ScoreResponse(Score, kw_only=True):
@@ -68,7 +81,9 @@ class ScoreLookupRequest(msgspec.Struct):
     keys: list[Key]
 
 
-_KEY = Parameter("key", {"type": "string", "minLength": 1}, "The entity key. Slashes need no escape.")
+_KEY = Parameter(
+    "key", {"type": "string", "minLength": 1}, "The entity key, percent-encoded UTF-8. Slashes need no escape."
+)
 _QUERY = (
     Parameter("partition", {"type": "string"}, "Start of the partition: YYYY-MM-DD (UTC) or RFC 3339."),
     Parameter("history", {"type": "boolean"}, "true: return all scores of the key, newest first, in pages."),
@@ -85,16 +100,17 @@ _PROBLEMS = (UnknownModelError, RowsRejectedError, NotLoadedError, ScoresUnavail
 def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExecutor | None) -> Blueprint:
     """Return the blueprint of ``GET /v1/models/<name>/scores/<key>`` and ``POST /v1/models/<name>/scores:lookup``."""
     routes = Blueprint("scores", __name__)
+    routes.record(lambda state: state.app.url_map.converters.update(key=KeyConverter))
 
     def read(query: Callable[[Connection], T]) -> T:
         if executor is None:
-            raise ScoresUnavailableError
+            raise ScoresUnavailableError("no database is configured")
         try:
             return executor.run(query)
         except DatabaseUnavailableError as error:
-            raise ScoresUnavailableError from error
+            raise ScoresUnavailableError(str(error)) from error
 
-    @routes.get("/v1/models/<name>/scores/<path:key>")
+    @routes.get("/v1/models/<name>/scores/<key:key>")
     @requires_scope("scores")
     @documented(
         Operation(
@@ -108,6 +124,7 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
     )
     def scores_of_key(name: str, key: str) -> Response:
         served = registry[name]
+        params.check_encoding(request.environ["PATH_INFO"])
         bound = params.parse_key(key, _kind(served))
         given = request.args.to_dict()
         if params.parse_bool("history", given.pop("history", None)):
@@ -136,7 +153,10 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
             summary="Get the newest scores of many keys",
             tag="scores",
             responses={200: ScoreLookupResponse},
-            problems=(*_PROBLEMS, InvalidParameterError, MalformedBodyError, PayloadTooLargeError),
+            problems=(
+                *(*_PROBLEMS, InvalidParameterError, MalformedBodyError, PayloadTooLargeError),
+                *(ContentEncodingError, 415),
+            ),
             body=RequestBody(ScoreLookupRequest, example={"keys": ["9E2900-JFK-20261122T1550"]}),
         )
     )
@@ -145,6 +165,7 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
         params.reject_unknown_parameters(request.args.to_dict(), ())
         kind = _kind(served)
         body = read_body(request.environ, settings.service_max_bytes)
+        body = decompress(body, request.environ.get("HTTP_CONTENT_ENCODING"), settings.service_max_bytes)
         check_depth(body, settings.service_max_depth, 1)
         keys = params.parse_keys(body, kind, settings.service_max_keys)
         classes = _classes(served)

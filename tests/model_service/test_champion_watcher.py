@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from include.inference import Scorer
 from include.records import ModelVersion, Promotion
@@ -247,6 +249,89 @@ def test_a_ledger_that_fails_while_a_version_is_loaded_is_no_fault_of_the_artifa
     service.watcher.poll_once()
     assert "OperationalError" in service.registry["iris"].load_error
     assert told.refusals == []
+
+
+# -- a promotion that nobody checked ---------------------------------------------------------------
+
+REGISTERED_BY_HAND = """
+INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation,
+    decision, evidence_digest)
+SELECT model, :version, coalesce(CAST(:digest AS text), artifact_digest), spec_digest, data_digest, 'by hand',
+    evaluation, decision, evidence_digest
+FROM sluice.model_version WHERE model = 'iris' AND version = 1;
+"""
+PROMOTED_BY_HAND = """
+INSERT INTO sluice.promotion (model, sequence, from_version, to_version, actor, reason, evidence_digest)
+VALUES ('iris', 2, 1, :version, 'psql', 'by hand', 'none')
+"""
+
+
+def promote_by_hand(harness: Any, digest: str | None = None) -> None:
+    """Register and promote version 2 of iris with SQL alone; by default with the digest of version 1."""
+    with harness.engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # no trigger, as a superuser may
+        connection.execute(text(REGISTERED_BY_HAND), {"version": 2, "digest": digest})
+        connection.execute(text(PROMOTED_BY_HAND), {"version": 2})
+
+
+def copied_artifact(harness: Any) -> Path:
+    """Copy the folder of version 1 to that of version 2."""
+    first = Path(harness.store.locate("iris", 1))
+    return Path(shutil.copytree(first, first.with_name("2")))
+
+
+@pytest.mark.parametrize("digest", [None, "f" * 64], ids=["the digest that is served", "another digest"])
+@pytest.mark.parametrize("folder", ["none", "a copy of version 1"])
+def test_a_version_promoted_by_sql_is_served_only_if_its_own_folder_is_what_the_ledger_says(
+    service: Any, harness: Any, told: Told, caplog: pytest.LogCaptureFixture, digest: str | None, folder: str
+) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    service.watcher.poll_once()
+    told.swaps.clear()
+    if folder != "none":
+        copied_artifact(harness)
+    promote_by_hand(harness, digest)
+    service.watcher.poll_once()
+    assert version_of(service) == 1
+    state = service.client.get("/ready").get_json()["models"]["iris"]
+    assert state["message"] == "serving version 1; the champion, version 2, could not be loaded"
+    assert "continuing to serve version 1" in state["load_error"]
+    assert told.refusals == [("iris", 2, state["load_error"])], "an alert is raised"
+    assert told.swaps == []
+    assert "version 2 could not be loaded" in caplog.text
+
+
+def test_a_version_that_does_not_exist_promoted_by_sql_changes_nothing(service: Any, harness: Any, told: Told) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    service.watcher.poll_once()
+    with harness.engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(PROMOTED_BY_HAND), {"version": 7})
+    service.watcher.poll_once()
+    assert version_of(service) == 1
+    assert [each[:2] for each in told.refusals] == [("iris", 7)]
+
+
+def test_a_folder_that_was_changed_is_looked_at_before_its_version_is_served_again(
+    service: Any, harness: Any, told: Told
+) -> None:
+    """A rollback to what is in memory needs no new scorer, and its files are checked all the same."""
+    harness.declare("iris")
+    harness.champion("iris")
+    service.watcher.poll_once()
+    graph = Path(harness.store.locate("iris", 1)) / "model.onnx"
+    content = graph.read_bytes()
+    graph.write_bytes(content[:-1])
+    harness.promote("iris", 1)
+    service.watcher.poll_once()
+    assert [each[:2] for each in told.refusals] == [("iris", 1)]
+    assert version_of(service) == 1, "what is in memory was checked when it was loaded"
+    graph.write_bytes(content)
+    service.watcher._retries.clear()  # its pause is over
+    service.watcher.poll_once()
+    assert service.client.get("/ready").get_json()["models"]["iris"]["message"] == "serving the champion, version 1"
 
 
 class Bomb:

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 from tests.builders import keep_port
@@ -57,6 +58,14 @@ class OwnServer:
         os.kill(postmaster.pid, signal.SIGQUIT)
         psutil.wait_procs([postmaster], timeout=10)
 
+    def kill(self) -> None:
+        """Kill the postmaster, which its other processes notice and follow; they must be gone before the next start."""
+        postmaster = psutil.Process(self.pid)
+        others = postmaster.children()
+        postmaster.kill()
+        _, alive = psutil.wait_procs([postmaster, *others], timeout=30)
+        assert not alive
+
     def freeze(self, *, thaw: bool = False) -> None:
         """Have it answer nothing while it accepts connections: what no driver's timeout is made for."""
         postmaster = psutil.Process(self.pid)
@@ -92,15 +101,16 @@ class Seen:
 
 
 class Load:
-    """Two clients that predict and one that looks up, each on a connection of its own that it keeps."""
+    """Clients that predict (two), look up and list jobs, each on a connection of its own that it keeps."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.predictions, self.look_ups = [Seen(), Seen()], Seen()
+        self.predictions, self.look_ups, self.jobs = [Seen(), Seen()], Seen(), Seen()
         self._stopping = threading.Event()
-        jobs: list[tuple[Seen, str, str, Any]] = [(each, "POST", "/predict", SETOSA) for each in self.predictions]
-        jobs.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
-        self._threads = [threading.Thread(target=self._ask_on_and_on, args=job) for job in jobs]
+        clients: list[tuple[Seen, str, str, Any]] = [(each, "POST", "/predict", SETOSA) for each in self.predictions]
+        clients.append((self.look_ups, "GET", "/v1/models/iris/scores/7", None))
+        clients.append((self.jobs, "GET", "/v1/jobs", None))
+        self._threads = [threading.Thread(target=self._ask_on_and_on, args=each) for each in clients]
 
     @property
     def seen(self) -> tuple[Seen, ...]:
@@ -154,6 +164,7 @@ def outage(
         cure()
         service.wait_until(lambda: [each[2] for each in load.look_ups.answers[-20:]] == [200] * 20, seconds=10)
         recovered = time.monotonic() - cured
+        service.wait_until(lambda: [each[2] for each in load.jobs.answers[-20:]] == [200] * 20, seconds=10)
         time.sleep(0.5)
     assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
     for seen in load.predictions:
@@ -163,6 +174,10 @@ def outage(
     assert {status for _, _, status in during} == {503}
     assert {status for _, _, status in load.look_ups.answers} == {200, 503}
     assert load.look_ups.without_retry_after == 0
+    # Their time-out is longer, so that they may be answered few times only before the circuit opens.
+    assert {status for _, _, status in load.jobs.answers} == {200, 503}
+    assert {status for _, _, status in load.jobs.between(broken, cured)} <= {503}
+    assert load.jobs.without_retry_after == 0
     assert len(during) >= ANSWERS
     log.info(
         "predictions %d, longest %.0f ms; look-ups in the outage %d, longest %.0f ms; recovered after %.1f s",
@@ -192,11 +207,66 @@ def test_a_database_that_hangs_is_left_alone_just_so(
     outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 1)
 
 
+@pytest.mark.slow
+def test_a_database_that_hangs_for_longer_than_every_timeout(
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer
+) -> None:
+    # The longest is that of a connection: 2 s to connect, then TCP's own 2 s, which a stopped process does not break.
+    outage(harness, run_service, own_server.freeze, lambda: own_server.freeze(thaw=True), 20)
+
+
+def promote(harness: Any, sequence: int, version: int) -> None:
+    """Make the promotion number `sequence`, however often the database fails meanwhile."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            champion = harness.ledger.champion("iris")
+            if champion.sequence == sequence:  # committed, although its answer was lost
+                return
+            harness.promote("iris", version)
+        except SQLAlchemyError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("promotions", "kills"), [(10, 1), pytest.param(100, 5, marks=pytest.mark.slow)], ids=["10 and 1", "100 and 5"]
+)
+def test_a_postmaster_killed_again_and_again_while_champions_change_fails_no_prediction(
+    harness: Any, run_service: Callable[..., Any], own_server: OwnServer, promotions: int, kills: int
+) -> None:
+    harness.declare("iris")
+    for seed in (0, 1):
+        harness.register("iris", seed)
+    harness.promote("iris", 1)
+    service = run_service(workers=2)
+    service.wait_until(lambda: service.log.read_text().count("(sequence 1)") == 2)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)  # it listens a little later
+    workers = {each.pid for each in psutil.Process(service.process.pid).children()}
+    step = promotions // kills
+    with Load(service.port) as load:
+        for number in range(1, promotions + 1):
+            sequence = number + 1
+            promote(harness, sequence, 1 + number % 2)
+            if number % step == step // 2:  # at once, while the workers load the new champion
+                own_server.kill()
+                own_server.start()
+            service.wait_until(lambda count=sequence: service.log.read_text().count(f"(sequence {count})") == 2)
+    for seen in load.predictions:
+        assert {status for _, _, status in seen.answers} == {200}
+        assert len(seen.answers) >= ANSWERS
+    assert {each.pid for each in psutil.Process(service.process.pid).children()} == workers, "no worker was restarted"
+    with harness.engine.connect() as connection:
+        made = connection.execute(text("SELECT count(*), max(sequence) FROM sluice.promotion")).one()
+    assert tuple(made) == (promotions + 1, promotions + 1)
+    assert service.ask("POST", "/predict", SETOSA)[1]["version"] == 1 + promotions % 2
+
+
 def test_an_open_circuit_keeps_no_request_waiting(own_server: OwnServer) -> None:
     from model_service.db.executor import DatabaseUnavailableError, QueryExecutor
 
     engine = open_engine(own_server.url)
-    executor = QueryExecutor(engine, timeout=0.2)
+    executor = QueryExecutor(engine, timeout=0.5)
     assert executor.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
     own_server.freeze()
     try:

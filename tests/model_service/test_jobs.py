@@ -10,10 +10,12 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import psutil
@@ -26,7 +28,7 @@ from include.registry import open_artifact_store
 from include.settings import Pin
 from model_service import ModelRegistry, create_app
 from model_service.app import JOB_WORKER
-from model_service.jobs.chunks import CHUNK_ROWS, split_chunks
+from model_service.jobs.chunks import CHUNK_BYTES, CHUNK_ROWS, split_chunks
 from model_service.jobs.repository import JobFilter
 from model_service.jobs.worker import JobWorker
 from model_service.models.champion_watcher import ChampionWatcher
@@ -60,17 +62,33 @@ def job_of(service: Any, answer: Any) -> Any:
     return service.client.get(answer.headers["Location"]).get_json()
 
 
+def predictions_of(service: Any, answer: Any) -> Any:
+    """Return all predictions of a job, part by part."""
+    return all_parts(lambda path: service.client.get(path).get_json(), answer.headers["Location"])
+
+
+def all_parts(get: Callable[[str], Any], where: str) -> list[Any]:
+    found: list[Any] = []
+    offset: int | None = 0
+    while offset is not None:
+        part = get(f"{where}/predictions?offset={offset}")
+        assert part["offset"] == offset == len(found)
+        found += part["predictions"]
+        offset = part["next_offset"]
+    return found
+
+
 def test_a_job_is_accepted_worked_off_and_fetched(jobs: Any) -> None:
     accepted = submit(jobs, [SETOSA, VIRGINICA])
     assert accepted.status_code == 202
     queued = accepted.get_json()
     assert accepted.headers["Location"] == f"/v1/jobs/{queued['id']}"
     assert (queued["state"], queued["rows"], queued["rows_done"]) == ("queued", 2, 0)
-    assert "predictions" not in queued
+    assert jobs.client.get(f"{accepted.headers['Location']}/predictions").status_code == 409
     assert turn(jobs)
     done = job_of(jobs, accepted)
     assert (done["state"], done["rows_done"], done["version"]) == ("done", 2, 1)
-    assert done["predictions"] == jobs.predict("iris", [SETOSA, VIRGINICA]).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", [SETOSA, VIRGINICA]).get_json()["predictions"]
     assert datetime.fromisoformat(done["finished_at"]) < datetime.fromisoformat(done["expires_at"])
     assert not turn(jobs), "there is nothing more to do"
 
@@ -80,7 +98,7 @@ def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, coun
     rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(count)]
     accepted = submit(jobs, rows)
     turn(jobs)
-    assert job_of(jobs, accepted)["predictions"] == jobs.predict("iris", rows).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", rows).get_json()["predictions"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +107,7 @@ def test_whatever_the_number_of_rows_their_answers_come_in_order(jobs: Any, coun
 def test_a_single_row_is_a_job_too(jobs: Any, row: Any) -> None:
     accepted = submit(jobs, row)
     turn(jobs)
-    (prediction,) = job_of(jobs, accepted)["predictions"]
+    (prediction,) = predictions_of(jobs, accepted)
     assert prediction["label"] == "setosa"
 
 
@@ -101,7 +119,7 @@ def test_a_job_is_bound_to_the_version_that_was_champion_when_it_was_submitted(j
     assert jobs.predict("iris", [BORDER]).get_json()["version"] == 2
     turn(jobs)
     done = job_of(jobs, accepted)
-    assert (done["version"], done["predictions"]) == (1, before)
+    assert (done["version"], predictions_of(jobs, accepted)) == (1, before)
 
 
 def test_what_is_wrong_at_the_start_is_told_at_once(jobs: Any, harness: Any) -> None:
@@ -126,7 +144,9 @@ def test_what_is_wrong_further_on_fails_the_job_and_names_the_rows(jobs: Any) ->
     assert failed["error"]["errors"][0] == {
         "path": f"$.features[{CHUNK_ROWS + 1}][1]", "expected": "a number from 0 to 100 (cm)", "found": "null",
     }  # fmt: skip
-    assert "predictions" not in failed
+    refused = jobs.client.get(f"{accepted.headers['Location']}/predictions")
+    assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:sluice:problem:job-not-done")
+    assert failed["stored_bytes"] == 0
 
 
 def test_more_rows_or_bytes_than_the_settings_allow_are_413(jobs: Any) -> None:
@@ -160,46 +180,43 @@ def test_only_so_many_jobs_may_wait(jobs: Any) -> None:
     assert client.post("/v1/models/iris/predict_async", json={"features": SETOSA}).status_code == 202
 
 
-def test_a_job_that_waits_is_cancelled_and_its_rows_are_forgotten(jobs: Any, harness: Any) -> None:
-    accepted = submit(jobs, [SETOSA])
-    cancelled = jobs.client.delete(accepted.headers["Location"])
-    assert (cancelled.status_code, cancelled.get_json()["state"]) == (200, "cancelled")
-    assert jobs.client.delete(accepted.headers["Location"]).status_code == 200, "cancelling again is no error"
+@pytest.mark.parametrize("state", ["queued", "done", "failed"])
+def test_a_job_is_deleted_with_its_rows_and_predictions_whatever_its_state(jobs: Any, harness: Any, state: str) -> None:
+    rows = [SETOSA] * (CHUNK_ROWS + 1)
+    if state == "failed":
+        rows[-1] = [None, 1, 1, 1]
+    accepted = submit(jobs, rows)
+    if state != "queued":
+        turn(jobs)
+    deleted = jobs.client.delete(accepted.headers["Location"])
+    assert (deleted.status_code, deleted.get_json()["state"]) == (200, state)
+    for method in (jobs.client.get, jobs.client.delete):
+        assert method(accepted.headers["Location"]).status_code == 404
     assert not turn(jobs)
-    assert job_of(jobs, accepted)["state"] == "cancelled"
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
+        for table in ("job", "job_chunk"):
+            assert connection.execute(text(f"SELECT count(*) FROM sluice_jobs.{table}")).scalar_one() == 0
 
 
-def test_a_job_that_runs_stops_at_the_next_part_when_it_is_cancelled(jobs: Any, monkeypatch: Any) -> None:
+def test_a_job_that_runs_stops_at_the_next_part_when_it_is_deleted(jobs: Any, monkeypatch: Any) -> None:
     from model_service.jobs import worker as job_worker
 
     accepted = submit(jobs, [SETOSA] * (3 * CHUNK_ROWS))
     worked: list[int] = []
 
-    def cancelled_meanwhile(loaded: Any, part: Any) -> bytes:
+    def deleted_meanwhile(loaded: Any, part: Any) -> bytes:
         worked.append(part.first_row)
         jobs.client.delete(accepted.headers["Location"])
         return original(loaded, part)
 
     original = job_worker.predict_chunk
-    monkeypatch.setattr(job_worker, "predict_chunk", cancelled_meanwhile)
+    monkeypatch.setattr(job_worker, "predict_chunk", deleted_meanwhile)
     turn(jobs)
     assert worked == [0]
-    after = job_of(jobs, accepted)
-    assert (after["state"], after["rows_done"]) == ("cancelled", 0)
+    assert jobs.client.get(accepted.headers["Location"]).status_code == 404
 
 
-def test_a_job_that_is_over_is_not_cancelled(jobs: Any) -> None:
-    accepted = submit(jobs, SETOSA)
-    turn(jobs)
-    refused = jobs.client.delete(accepted.headers["Location"])
-    assert refused.status_code == 409
-    assert refused.get_json()["type"] == "urn:sluice:problem:job-finished"
-    assert job_of(jobs, accepted)["state"] == "done"
-
-
-@pytest.mark.parametrize("job", ["x", "2f1c9a52-6f0e-4c57-9d1f-5a1f3f0b8a11", "1;DROP TABLE sluice.job", "%00"])
+@pytest.mark.parametrize("job", ["x", "2f1c9a52-6f0e-4c57-9d1f-5a1f3f0b8a11", "1;DROP TABLE sluice_jobs.job", "%00"])
 def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
     for method in (jobs.client.get, jobs.client.delete):
         assert method(f"/v1/jobs/{job}").status_code == 404
@@ -208,7 +225,7 @@ def test_a_job_that_never_was_is_404(jobs: Any, job: str) -> None:
 def test_a_job_is_unknown_to_everybody_else(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET subject = 'somebody else'"))
+        connection.execute(text("UPDATE sluice_jobs.job SET subject = 'somebody else'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     assert jobs.client.delete(accepted.headers["Location"]).status_code == 404
     assert turn(jobs), "it is worked off all the same"
@@ -239,13 +256,62 @@ def test_an_expired_job_is_gone_with_its_rows_and_answers(jobs: Any, harness: An
     accepted = submit(jobs, SETOSA)
     turn(jobs)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET expires_at = now() - interval '1 second'"))
+        connection.execute(text("UPDATE sluice_jobs.job SET expires_at = now() - interval '1 second'"))
     assert jobs.client.get(accepted.headers["Location"]).status_code == 404
     jobs.client.application.extensions[JOB_WORKER]._next_removal = 0
     turn(jobs)
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sluice.job")).scalar_one() == 0
-        assert connection.execute(text("SELECT count(*) FROM sluice.job_chunk")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice_jobs.job")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sluice_jobs.job_chunk")).scalar_one() == 0
+
+
+# -- the result ------------------------------------------------------------------------------------
+
+
+def result(service: Any, answer: Any, query: str = "") -> Any:
+    return service.client.get(f"{answer.headers['Location']}/predictions{query}")
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit"), [(0, 1), (1, 2), (CHUNK_ROWS - 1, 2), (CHUNK_ROWS, CHUNK_ROWS), (3, 3 * CHUNK_ROWS)]
+)
+def test_a_part_of_the_result_begins_and_ends_at_any_row(jobs: Any, offset: int, limit: int) -> None:
+    rows = [[4 + row % 40 / 10, 3.0, 1 + row % 50 / 10, 0.2] for row in range(2 * CHUNK_ROWS + 7)]
+    accepted = submit(jobs, rows)
+    turn(jobs)
+    whole = jobs.predict("iris", rows).get_json()["predictions"]
+    part = result(jobs, accepted, f"?offset={offset}&limit={limit}").get_json()
+    end = min(offset + limit, len(rows))
+    assert part["predictions"] == whole[offset:end]
+    assert (part["offset"], part["rows"]) == (offset, len(rows))
+    assert part["next_offset"] == (end if end < len(rows) else None)
+
+
+def test_behind_the_last_row_there_is_nothing(jobs: Any) -> None:
+    accepted = submit(jobs, [SETOSA])
+    turn(jobs)
+    part = result(jobs, accepted, "?offset=1").get_json()
+    assert (part["predictions"], part["next_offset"]) == ([], None)
+
+
+def test_a_part_of_a_large_result_is_small(jobs: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("model_service.jobs.service.PAGE_BYTES", 150_000)
+    accepted = submit(jobs, [SETOSA] * (9 * CHUNK_ROWS))
+    turn(jobs)
+    part = result(jobs, accepted)
+    assert len(part.data) < 151_000
+    assert 0 < part.get_json()["next_offset"] < 9 * CHUNK_ROWS
+    assert len(predictions_of(jobs, accepted)) == 9 * CHUNK_ROWS
+    monkeypatch.setattr("model_service.jobs.service.PAGE_BYTES", 1)
+    assert len(result(jobs, accepted).get_json()["predictions"]) == CHUNK_ROWS, "never less than a chunk"
+
+
+def test_a_result_that_is_deleted_between_two_parts_does_not_look_complete(jobs: Any, harness: Any) -> None:
+    accepted = submit(jobs, [SETOSA] * 2)
+    turn(jobs)
+    with harness.engine.begin() as connection:
+        connection.execute(text("DELETE FROM sluice_jobs.job_chunk"))
+    assert result(jobs, accepted, "?offset=1").status_code == 404
 
 
 # -- workers ---------------------------------------------------------------------------------------
@@ -282,7 +348,8 @@ def test_a_job_whose_worker_died_is_taken_again_and_goes_on_where_it_was(jobs: A
     assert worker_of(jobs).run_once()
     assert worked == [0, CHUNK_ROWS, CHUNK_ROWS, 2 * CHUNK_ROWS], "the part that was done is not done again"
     done = job_of(jobs, accepted)
-    assert (done["state"], done["rows_done"], len(done["predictions"])) == ("done", 3 * CHUNK_ROWS, 3 * CHUNK_ROWS)
+    assert (done["state"], done["rows_done"]) == ("done", 3 * CHUNK_ROWS)
+    assert len(predictions_of(jobs, accepted)) == 3 * CHUNK_ROWS
 
 
 def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(jobs: Any, monkeypatch: Any) -> None:
@@ -301,7 +368,7 @@ def test_a_worker_that_was_only_slow_writes_nothing_once_another_has_the_job(job
     worker_of(jobs, lease=0.1).run_once()
     done = job_of(jobs, accepted)
     assert (done["state"], done["rows_done"]) == ("done", 2)
-    assert done["predictions"] == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
+    assert predictions_of(jobs, accepted) == jobs.predict("iris", [SETOSA] * 2).get_json()["predictions"]
 
 
 def test_a_job_that_kills_its_workers_is_given_up(jobs: Any) -> None:
@@ -336,8 +403,6 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(jobs: Any, monkeypatch
 
 
 def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     accepted = [submit(jobs, SETOSA) for _ in range(20)]
     workers = [worker_of(jobs) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -345,7 +410,7 @@ def test_two_workers_never_take_the_same_job(jobs: Any) -> None:
     assert turns == [True] * 20
     assert {job_of(jobs, each)["state"] for each in accepted} == {"done"}
     with jobs.harness.engine.connect() as connection:
-        assert set(connection.execute(text("SELECT attempt FROM sluice.job")).scalars()) == {1}
+        assert set(connection.execute(text("SELECT attempt FROM sluice_jobs.job")).scalars()) == {1}
 
 
 def test_an_artifact_that_was_altered_fails_the_job(jobs: Any, harness: Any) -> None:
@@ -433,9 +498,10 @@ def test_a_pinned_service_takes_only_jobs_of_the_artifact_that_it_is_pinned_to(j
     assert not turn(pinned)
     assert job_of(jobs, of_the_champion)["state"] == "queued"
     done = job_of(jobs, of_the_pin)
-    assert (done["version"], done["predictions"]) == (2, pinned.predict("iris", [BORDER]).get_json()["predictions"])
+    assert done["version"] == 2
+    assert predictions_of(jobs, of_the_pin) == pinned.predict("iris", [BORDER]).get_json()["predictions"]
     assert turn(jobs)
-    assert job_of(jobs, of_the_champion)["predictions"] == jobs.predict("iris", [BORDER]).get_json()["predictions"]
+    assert predictions_of(jobs, of_the_champion) == jobs.predict("iris", [BORDER]).get_json()["predictions"]
 
 
 def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any, harness: Any) -> None:
@@ -448,13 +514,15 @@ def test_a_pin_of_the_same_number_and_another_artifact_answers_no_job(jobs: Any,
 def test_another_artifact_than_the_jobs_own_fails_it_and_never_answers(jobs: Any, harness: Any) -> None:
     accepted = submit(jobs, SETOSA)
     with harness.engine.begin() as connection:
-        connection.execute(text("UPDATE sluice.job SET artifact_digest = repeat('f', 64)"))
+        connection.execute(text("UPDATE sluice_jobs.job SET artifact_digest = repeat('f', 64)"))
     assert turn(jobs)
     failed = job_of(jobs, accepted)
     assert (failed["state"], failed["rows_done"]) == ("failed", 0)
     assert f"expected the artifact {'f' * 64}" in failed["error"]["detail"]
     assert f"found {jobs.registry['iris'].require_loaded().artifact_digest}" in failed["error"]["detail"]
-    assert "predictions" not in failed
+    refused = jobs.client.get(f"{accepted.headers['Location']}/predictions")
+    assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:sluice:problem:job-not-done")
+    assert failed["stored_bytes"] == 0
 
 
 def test_a_pin_that_no_ledger_knows_takes_no_jobs_and_says_why(jobs: Any, harness: Any) -> None:
@@ -490,6 +558,48 @@ def test_a_body_is_cut_without_changing_a_row() -> None:
     assert [part.row_count for part in parts] == [500, 500, 203]
 
 
+def test_chunks_are_small_in_bytes_too_unless_a_row_is_long() -> None:
+    lengths = [10] * 3_000 + [CHUNK_BYTES * 3 // 2] * 3 + [10] * 3_000 + [5 * CHUNK_BYTES]
+    rows = [["x" * length] for length in lengths]
+    parts = split_chunks(json.dumps({"features": rows}).encode(), 10_000)
+    assert [row for part in parts for row in json.loads(part.body)["features"]] == rows
+    assert [part.first_row for part in parts] == list(accumulate((part.row_count for part in parts), initial=0))[:-1]
+    assert all(len(part.body) <= 2 * CHUNK_BYTES for part in parts if part.row_count > 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"features":[' + b"1," * 3000 + b"1]}", "a list of rows alone"),
+        (b'{"x":1,"features":[[1,2,3,4],' + b"[1,2,3,4]," * 600 + b"[1,2,3,4]]}", "a list of rows alone"),
+        (b"x" * 5000, "a list of rows alone"),
+        (b'{"features":[[1,2,3,4],[' + b"1," * 3000 + b"1]]}", "bytes in one row"),
+    ],
+)
+def test_what_has_to_be_parsed_as_a_whole_may_be_no_larger_than_a_prediction_request(
+    jobs: Any, monkeypatch: Any, body: bytes, what: str
+) -> None:
+    monkeypatch.setattr("model_service.jobs.chunks.CHUNK_BYTES", 1000)
+    few = jobs.harness.settings.model_copy(update={"service_max_bytes": 4096})
+    client = create_app(few, jobs.registry, jobs.harness.engine).test_client()
+    refused = client.post("/v1/models/iris/predict_async", data=body)
+    assert refused.status_code == 413
+    assert what in refused.get_json()["detail"]
+    assert "SLUICE_SERVICE_MAX_BYTES" in refused.get_json()["detail"]
+    assert client.post("/v1/models/iris/predict_async", json={"features": [SETOSA] * 500}).status_code == 202
+
+
+def test_nesting_beyond_the_limit_is_refused_in_the_first_rows_and_fails_the_job_in_later_ones(jobs: Any) -> None:
+    deep = json.loads("[" * 70 + "]" * 70)
+    assert submit(jobs, [deep]).status_code == 400
+    accepted = submit(jobs, [SETOSA] * CHUNK_ROWS + [[*SETOSA[:3], deep]])
+    assert accepted.status_code == 202
+    assert turn(jobs)
+    failed = job_of(jobs, accepted)
+    assert failed["state"] == "failed"
+    assert failed["error"]["errors"][0]["path"] == f"$.features[{CHUNK_ROWS}][3]"
+
+
 # -- the service as it really runs -----------------------------------------------------------------
 
 
@@ -514,7 +624,7 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     (worker,) = psutil.Process(service.process.pid).children()
     os.kill(worker.pid, signal.SIGKILL)
     with harness.engine.connect() as connection:
-        done_at_death = connection.execute(text("SELECT rows_done FROM sluice.job")).scalar_one()
+        done_at_death = connection.execute(text("SELECT rows_done FROM sluice_jobs.job")).scalar_one()
     assert 0 < done_at_death < len(rows), "it died in the middle"
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200, seconds=30)
     service.wait_until(lambda: rows_done() > done_at_death)
@@ -525,9 +635,34 @@ def test_jobs_survive_the_death_of_their_worker_and_of_the_service(
     again.wait_until(lambda: again.ask("GET", where)[1]["state"] == "done", seconds=60)
     done = again.ask("GET", where)[1]
     assert done["rows_done"] == len(rows)
-    assert [each["label"] for each in done["predictions"]] == ["setosa", "virginica"] * 30_000
+    predicted = all_parts(lambda path: again.ask("GET", path)[1], where)
+    assert [each["label"] for each in predicted] == ["setosa", "virginica"] * 30_000
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT attempt FROM sluice.job")).scalar_one() >= 3
+        assert connection.execute(text("SELECT attempt FROM sluice_jobs.job")).scalar_one() >= 3
+
+
+def test_many_clients_that_read_one_large_result_at_once_leave_the_circuit_closed(
+    harness: Any, run_service: Callable[..., Any]
+) -> None:
+    harness.declare("iris")
+    harness.champion("iris")
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    _, job = service.ask("POST", "/v1/models/iris/predict_async", {"features": [SETOSA] * 90_000})
+    where = f"/v1/jobs/{job['id']}"
+    service.wait_until(lambda: service.ask("GET", where)[1]["state"] == "done", seconds=120)
+
+    def read(_: int) -> tuple[int, Any]:
+        return cast(tuple[int, Any], service.ask("GET", f"{where}/predictions"))
+
+    with ThreadPoolExecutor(120) as pool:
+        answers = list(pool.map(read, range(120)))
+    kinds = {answer["type"].rpartition(":")[2] for status, answer in answers if status != 200}
+    assert {status for status, _ in answers} <= {200, 503}
+    assert kinds <= {"overloaded", "jobs-unavailable"}, "the worker's own limits"
+    assert "circuit" not in service.log.read_text(), "no failure was counted"
+    assert service.ask("GET", where)[0] == 200
+    assert len(all_parts(lambda path: service.ask("GET", path)[1], where)) == 90_000
 
 
 def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_service: Callable[..., Any]) -> None:
@@ -539,4 +674,4 @@ def test_a_service_that_is_told_to_stop_gives_its_job_back(harness: Any, run_ser
     service.wait_until(lambda: service.ask("GET", f"/v1/jobs/{job['id']}")[1]["rows_done"] > 0)
     assert service.stop() == 0
     with harness.engine.connect() as connection:
-        assert connection.execute(text("SELECT state FROM sluice.job")).scalar_one() == "queued"
+        assert connection.execute(text("SELECT state FROM sluice_jobs.job")).scalar_one() == "queued"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -69,6 +74,70 @@ def test_a_key_of_text_may_hold_slashes_and_quotes_and_a_score_may_be_a_value(cl
     answer = client.get("/v1/models/trip/scores/N1%2F2 'x").get_json()
     assert answer["key"] == "N1/2 'x"
     assert answer["prediction"] == {"value": 1.5}
+
+
+ANY_TEXT = (
+    "a\nb",
+    "\r",
+    "tab\there",
+    "\x01\x7f",
+    "/first",
+    "//",
+    "a//b",
+    "last/",
+    "a/../b",
+    ".",
+    "?x=1&y",
+    "100%",
+    "#",
+    "ä→𝄞",
+)
+
+
+@pytest.mark.parametrize("key", ANY_TEXT)
+def test_any_text_is_a_key_that_can_be_asked_for(client: Any, settled: Any, key: str) -> None:
+    with settled.harness.engine.begin() as connection:
+        row = {"key": key, "day": DAY_1}
+        connection.execute(text("INSERT INTO scores.trip VALUES (:day, :key, :day, 2.5, 1, :day)"), row)
+    try:
+        answer = client.get(f"/v1/models/trip/scores/{quote(key, safe='')}")
+        assert (answer.status_code, answer.get_json().get("key")) == (200, key)
+        assert client.get(f"/v1/models/trip/scores/{quote(key, safe='')}?history=true").get_json()["key"] == key
+        (found,) = client.post("/v1/models/trip/scores:lookup", json={"keys": [key]}).get_json()["scores"]
+        assert found["key"] == key
+    finally:
+        with settled.harness.engine.begin() as connection:
+            connection.execute(text("DELETE FROM scores.trip WHERE entity_key = :key"), {"key": key})
+
+
+def test_a_key_that_was_never_scored_is_not_mistaken_for_a_similar_one(client: Any) -> None:
+    for key in ("/N1%2F2 'x", "N1%2F%2F2 'x", "N1%2F2 'x%0A", "N1%2F2 'x%2F"):
+        assert client.get(f"/v1/models/trip/scores/{key}").status_code == 404, key
+
+
+def test_a_key_that_is_no_utf_8_is_refused_and_not_replaced(client: Any) -> None:
+    path = {"PATH_INFO": "/v1/models/trip/scores/a\xffb"}  # as a server passes %FF; the client here would replace it
+    response = client.get("/", environ_overrides=path)
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["path"] == "key"
+
+
+def test_a_key_with_a_newline_can_be_asked_for_from_the_service_as_it_runs(
+    harness: Any, run_service: Callable[..., Any]
+) -> None:
+    harness.declare("trip")
+    harness.champion("trip")
+    with harness.engine.begin() as connection:
+        connection.execute(text(IRIS))
+        for key in ("a\nb", "/x", "ä→𝄞"):
+            row = {"key": key, "day": DAY_1}
+            connection.execute(text("INSERT INTO scores.trip VALUES (:day, :key, :day, 2.5, 1, :day)"), row)
+    service = run_service()
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    for path, key in (("a%0Ab", "a\nb"), ("%2Fx", "/x"), (quote("ä→𝄞"), "ä→𝄞")):
+        status, answer = service.ask("GET", f"/v1/models/trip/scores/{path}")
+        assert (status, answer["key"]) == (200, key)
+    assert service.ask("GET", "/v1/models/trip/scores/a%FFb")[0] == 422
 
 
 def test_a_key_never_scored_is_404_with_the_newest_partition(client: Any) -> None:
@@ -241,6 +310,29 @@ def test_keys_of_another_type_or_shape_are_422_and_name_the_place(client: Any, b
 def test_text_that_the_database_cannot_hold_is_422(client: Any, key: str) -> None:
     response = client.post("/v1/models/trip/scores:lookup", data=f'{{"keys": ["{key}"]}}')
     assert response.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
+)
+def test_the_keys_may_be_packed(client: Any, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    body, headers = pack(json.dumps({"keys": [7]}).encode()), {"Content-Encoding": encoding}
+    answer = client.post("/v1/models/iris/scores:lookup", data=body, headers=headers)
+    assert answer.status_code == 200
+    assert answer.get_json()["scores"][0]["key"] == 7
+
+
+def test_keys_that_are_packed_wrong_too_large_or_unknown_are_refused_as_predictions_are(
+    client: Any, settled: Any
+) -> None:
+    most = settled.harness.settings.service_max_bytes
+    for body, encoding, status in (
+        (gzip.compress(b'{"keys": [7]}')[:-3], "gzip", 400),
+        (gzip.compress(b" " * (most + 1) + b'{"keys": [7]}'), "gzip", 413),
+        (b'{"keys": [7]}', "br", 415),
+    ):
+        for path in ("/v1/models/iris/scores:lookup", "/predict"):
+            assert client.post(path, data=body, headers={"Content-Encoding": encoding}).status_code == status
 
 
 def test_a_look_up_that_is_no_json_is_400(client: Any) -> None:

@@ -88,7 +88,7 @@ def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None
 
 
 def cache_of(service: Any, capacity: int) -> VersionCache:
-    executor = QueryExecutor(service.harness.engine, timeout=5, ledger=service.harness.ledger)
+    executor = QueryExecutor(service.harness.engine, timeout=5, ledger_engine=service.harness.engine)
     return VersionCache(executor, service.harness.store, capacity)
 
 

@@ -47,7 +47,7 @@ def test_without_the_right_to_make_roles_the_schema_is_made_all_the_same(server:
         made = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'sluice_%'").fetchall()
     assert made == []
     with psycopg.connect(on(server, "first", "owner")) as connection:
-        assert connection.execute("SELECT count(*) FROM sluice.job").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM sluice_jobs.job").fetchone() == (0,)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_what_the_service_notes_goes_through_functions_only(service: str) -> Non
 
 def test_a_worker_writes_jobs_but_not_through_the_connections_that_read(service: str) -> None:
     with psycopg.connect(service) as connection:
-        assert connection.execute("DELETE FROM sluice.job").rowcount == 0
+        assert connection.execute("DELETE FROM sluice_jobs.job").rowcount == 0
     engine = open_scores(service, 1)
     with engine.connect() as connection, pytest.raises(Exception, match="read-only transaction") as refused:
-        connection.exec_driver_sql("DELETE FROM sluice.job")
+        connection.exec_driver_sql("DELETE FROM sluice_jobs.job")
     assert isinstance(refused.value.orig, ReadOnlySqlTransaction)
     engine.dispose()
 

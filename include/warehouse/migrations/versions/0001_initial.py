@@ -18,4 +18,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove Sluice's own schemas. The users' tables and the scores stay; so do the roles, which others may use."""
-    op.execute("DROP SCHEMA sluice_scratch, staging, sluice CASCADE")
+    op.execute("DROP SCHEMA sluice_scratch, staging, sluice_jobs, sluice CASCADE")

@@ -3,11 +3,13 @@
 CREATE SCHEMA IF NOT EXISTS source;
 CREATE SCHEMA IF NOT EXISTS scores;
 CREATE SCHEMA IF NOT EXISTS sluice;
+CREATE SCHEMA IF NOT EXISTS sluice_jobs;
 CREATE SCHEMA IF NOT EXISTS staging;
 CREATE SCHEMA IF NOT EXISTS sluice_scratch;
 COMMENT ON SCHEMA source IS 'The tables that models read. Sluice writes only its samples here.';
 COMMENT ON SCHEMA scores IS 'The published scores: for each model a table, and a view of the newest score of each key.';
 COMMENT ON SCHEMA sluice IS 'The ledger of versions and promotions, and the records of the steps.';
+COMMENT ON SCHEMA sluice_jobs IS 'Asynchronous predictions until they expire. Their quotas bound its size.';
 COMMENT ON SCHEMA staging IS 'Scores that are not published yet. Nobody reads them; Sluice removes what is left over.';
 COMMENT ON SCHEMA sluice_scratch IS 'Rows that are being validated. They are removed when the validation ends.';
 

@@ -43,8 +43,8 @@ BEGIN
     END IF;
     -- The online service works on jobs.
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_worker') THEN
-        GRANT USAGE ON SCHEMA sluice TO sluice_worker;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON sluice.job, sluice.job_chunk TO sluice_worker;
+        GRANT USAGE ON SCHEMA sluice_jobs TO sluice_worker;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sluice_jobs TO sluice_worker;
     END IF;
     -- Analysts read the scores, and where they come from.
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_analyst') THEN
@@ -62,7 +62,7 @@ BEGIN
         ALTER DEFAULT PRIVILEGES IN SCHEMA source GRANT SELECT ON TABLES TO sluice_trainer;
         GRANT SELECT ON sluice.model_version, sluice.promotion, sluice.champion, sluice.champion_history,
             sluice.partition_publication, sluice.score_attempt, sluice.partition_removal, sluice.published_partition,
-            sluice.score_lineage, sluice.prediction_log, sluice.job, sluice.job_chunk, sluice.approval,
+            sluice.score_lineage, sluice.prediction_log, sluice.approval,
             sluice.approval_waiver, sluice.shadow_assignment, sluice.shadow_divergence, sluice.validation_result,
             sluice.parity_check, sluice.attestation, sluice.alert TO sluice_trainer;
         GRANT INSERT ON sluice.model_version, sluice.validation_result, sluice.alert TO sluice_trainer;
