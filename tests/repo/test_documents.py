@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 from werkzeug.exceptions import HTTPException
 
-from include.cli.main import build_parser
+from include.cli.command_line import build_parser
 from include.settings import REPOSITORY, Settings
 from model_service import ModelRegistry, create_app
 from tests.repo.tree import tracked
