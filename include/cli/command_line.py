@@ -14,7 +14,7 @@ from include.cli import audit, commands, exit_status, partitions, scorecard
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
-from include.errors import DatabaseError, SluiceError
+from include.errors import UNUSABLE_FILE, DatabaseError, SluiceError
 from include.models import declared_models
 from include.schedule import parse_moment
 from include.settings import Settings, load_settings
@@ -43,6 +43,16 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         return _failed(sentence)
+    except OSError as error:
+        if error.errno not in UNUSABLE_FILE or error.filename is None:
+            raise
+        found = f"{error.filename}: {error.strerror}"
+        return _failed(
+            SluiceError(
+                f"expected a file or folder that can be read and written; found: {found}. Correct its rights, free "
+                "some space, or set SLUICE_HOME, SLUICE_ARTIFACTS_URL or SLUICE_MODELS_DIR to another folder."
+            )
+        )
 
 
 def _call(command: Callable[..., int], parsed: argparse.Namespace, settings: Settings) -> int:
