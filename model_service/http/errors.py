@@ -228,8 +228,13 @@ class ArtifactVerificationError(HTTPError):
 
     status, type, title = 503, "artifact-verification-failed", "The artifact does not match its registered digest"
 
-    def __init__(self, model: str, version: int, reason: str) -> None:
-        super().__init__(f"version {version} of '{model}' cannot be loaded: {reason}")
+    def __init__(self, model: str, version: int) -> None:
+        # The cause contains paths and hosts, so it is in the log only.
+        super().__init__(
+            f"version {version} of '{model}' cannot be loaded: its artifact could not be read, or is not what was "
+            f"registered. Ask the operator, who finds the cause in the service's log and by `sluice verify {model} "
+            f"{version}`."
+        )
         self.model, self.version = model, version
 
 
