@@ -6,6 +6,7 @@ without a parser. Of text that is no JSON the counts mean nothing; the parser re
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from model_service.http.errors import MalformedBodyError, PayloadTooLargeError
 
+MAX_DIGITS: Final = 400  # of a number; the largest that double precision has takes 309
+_LARGE: Final = 64 * 1024  # smaller documents cannot hold enough digits to matter
 _QUOTE: Final = 0x22
 _MEMBERS: Final = b':"'
 _OBJECTS: Final = b'{"'
@@ -64,6 +67,31 @@ def check_depth(
         )
     if max_rows is not None and len(brackets) > 2 * (max_rows + max_depth):
         raise PayloadTooLargeError("rows (lists and objects)", max_rows, setting)
+
+
+def check_digits(body: bytes) -> None:
+    """Refuse a number of more than `MAX_DIGITS` digits: to parse it takes a time that grows with their square.
+
+    Raises
+    ------
+    MalformedBodyError
+    """
+    if len(body) < _LARGE:
+        return
+    zeros = body.translate(_DIGITS_TO_ZERO)
+    start = end = quotes = 0
+    while (start := zeros.find(_TOO_LONG, end)) >= 0:
+        before = body[end:start].replace(b"\\\\", b"")
+        quotes += before.count(b'"') - before.count(b'\\"')
+        if quotes % 2 == 0:  # outside of strings
+            raise MalformedBodyError(f"expected numbers of at most {MAX_DIGITS} digits; found a longer one")
+        after = _NO_DIGIT.search(body, start)
+        end = after.start() if after else len(body)
+
+
+_TOO_LONG: Final = b"0" * (MAX_DIGITS + 1)
+_DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_NO_DIGIT: Final = re.compile(rb"[^0-9]")
 
 
 def _outside_strings(body: bytes, marks: bytes) -> NDArray[np.uint8]:

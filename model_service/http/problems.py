@@ -22,6 +22,7 @@ from model_service.server.log_unexpected import log_unexpected
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+SEE_ERRORS: Final = "; see errors."
 OIP_ROOT: Final = "/v2"  # the Open Inference Protocol has an error format of its own: {"error": "..."}
 
 
@@ -77,7 +78,7 @@ def _sluice_problem(error: Exception, kind: ProblemKind, where: tuple[str, str],
     if isinstance(error, HTTPError):
         members = error.members
     elif isinstance(error, RowsRejectedError):
-        detail = f"{len(error.faults)} value(s) do not match the model's signature; see errors."
+        detail = f"{len(error.faults)} value(s) do not match the model's signature{SEE_ERRORS}"
         members = {"errors": render_errors(error.faults, values=values)}
     elif isinstance(error, UnknownModelError):
         members = {"declared": error.declared}
@@ -109,7 +110,9 @@ def _problem(
     path, request_id = where
     if path.startswith(OIP_ROOT):
         sentences = "; ".join(format_error(each) for each in members.get("errors", ()))
-        return _response(encode({"error": f"{detail} {sentences}".rstrip()}), status, "application/json", request_id)
+        if sentences:  # this format has no member for them
+            detail = f"{detail.removesuffix(SEE_ERRORS)}: {sentences}"
+        return _response(encode({"error": detail}), status, "application/json", request_id)
     document = {
         "type": type_uri,
         "title": title,
