@@ -6,8 +6,9 @@ from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, request
 from sqlalchemy import Engine
+from werkzeug.exceptions import NotFound
 
 from include.registry import Ledger, open_artifact_store
 from include.settings import Settings
@@ -63,6 +64,8 @@ def create_app(
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
+    # A path with // is another path, so it is answered 404. A redirection would name the host that the caller names.
+    app.url_map.merge_slashes = False
     reader = None if url is None else _reader(settings, url, None if engine is None else Ledger(engine))
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
@@ -71,6 +74,7 @@ def create_app(
         settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
+    app.before_request(_refuse_leading_slashes)
     job_service, job_worker = _jobs(settings, registry, version_cache)
     if job_worker is not None:
         app.extensions[JOB_WORKER] = job_worker  # `serving_app` starts it
@@ -94,6 +98,12 @@ def create_app(
         )
         app.wsgi_app = fast_path  # type: ignore[method-assign]  # as Flask documents it
     return app
+
+
+def _refuse_leading_slashes() -> None:
+    """Answer a path that begins with // with 404; Flask's router ignores that it is another path."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
 
 
 def _reader(settings: Settings, url: str, ledger: Ledger | None) -> QueryExecutor:
