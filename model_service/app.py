@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, request
 from sqlalchemy import Engine
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
 from include.registry import Ledger, open_artifact_store
 from include.settings import Settings
@@ -74,7 +74,7 @@ def create_app(
         settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
-    app.before_request(_refuse_leading_slashes)
+    app.before_request(_check_target)
     job_service, job_worker = _jobs(settings, registry, version_cache)
     if job_worker is not None:
         app.extensions[JOB_WORKER] = job_worker  # `serving_app` starts it
@@ -100,10 +100,15 @@ def create_app(
     return app
 
 
-def _refuse_leading_slashes() -> None:
-    """Answer a path that begins with // with 404; Flask's router ignores that it is another path."""
+def _check_target() -> None:
+    """Answer a path that begins with // with 404, and a query that is not percent-encoded with 400.
+
+    Flask's router takes the first for another path, and its parser of queries fails at the second.
+    """
     if request.environ["PATH_INFO"].startswith("//"):
         raise NotFound
+    if not request.environ.get("QUERY_STRING", "").isascii():
+        raise BadRequest("The query has bytes that are not ASCII. Percent-encode them as UTF-8.")
 
 
 def _reader(settings: Settings, url: str, ledger: Ledger | None) -> QueryExecutor:

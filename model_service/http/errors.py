@@ -336,7 +336,7 @@ def problem_kind(error: type[SluiceError]) -> ProblemKind | None:
     """Return status, type and title of an error class; None if it is not meant for clients."""
     if issubclass(error, HTTPError):
         return ProblemKind(error.status, error.type, error.title)
-    return _LIBRARY_ERRORS.get(error)
+    return next((_LIBRARY_ERRORS[each] for each in error.__mro__ if each in _LIBRARY_ERRORS), None)
 
 
 def problem_kinds() -> list[ProblemKind]:
