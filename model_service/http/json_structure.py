@@ -19,6 +19,7 @@ _LARGE: Final = 64 * 1024  # smaller documents cannot hold enough digits to matt
 _QUOTE: Final = 0x22
 _MEMBERS: Final = b':"'
 _OBJECTS: Final = b'{"'
+_COMMAS: Final = b',"'
 _LEVELS: Final = b'[]{}"'
 
 
@@ -40,6 +41,12 @@ def count_objects(body: bytes, expected: int) -> int:
     """Return how many objects a document has; see `count_members`."""
     braces = body.count(b"{")
     return braces if braces <= expected else len(_outside_strings(body, _OBJECTS))
+
+
+def count_commas(body: bytes, expected: int) -> int:
+    """Return how many values a document has beside the first ones of its lists and objects; see `count_members`."""
+    commas = body.count(b",")
+    return commas if commas <= expected else len(_outside_strings(body, _COMMAS))
 
 
 def check_depth(
@@ -108,5 +115,5 @@ def _outside_strings(body: bytes, marks: bytes) -> NDArray[np.uint8]:
 
 
 _OTHERS: Final = {
-    marks: bytes(each for each in range(256) if each not in marks) for marks in (_MEMBERS, _OBJECTS, _LEVELS)
+    marks: bytes(each for each in range(256) if each not in marks) for marks in (_MEMBERS, _OBJECTS, _COMMAS, _LEVELS)
 }

@@ -26,7 +26,6 @@ def client(settled: Any) -> FlaskClient:
         "//v1/models",
         "/v1//models",
         "/v1/models/iris//predict",
-        "/v1/models/iris/scores//key",
         "/v1/models/",
         "/v1/models/../models",
         "/v1/../health",
