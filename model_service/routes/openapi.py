@@ -114,7 +114,8 @@ def openapi_routes(settings: Settings, registry: ModelRegistry, middleware: Requ
         response.headers["Vary"] = "Accept-Encoding, Authorization"
         response.headers["Cache-Control"] = "private, no-cache"  # to be kept, and asked for again
         response.set_etag(digest, weak=True)  # the same for each encoding
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
     @routes.get("/docs")
     @requires_scope("open")
