@@ -171,7 +171,7 @@ def _check_members(body: bytes, width: int) -> None:
     """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each object, before it is parsed."""
     limit = MAX_MEMBERS + width * body.count(b"{")
     if (members := count_members(body, limit)) > limit:
-        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members}")])
+        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members} or more")])
 
 
 def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bool]:
