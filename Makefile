@@ -2,7 +2,7 @@
 # The first target that needs it creates .venv from the hash-pinned requirements (deploy/bootstrap/setup.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help run distributed test test-stack test-all bench bench-compare sweep lint lock migration clean setup setup-tests
+.PHONY: help run distributed test test-stack test-all bench bench-compare sweep fuzz lint lock migration clean setup setup-tests
 MAKEFLAGS += --no-print-directory
 
 py := .venv/bin/python
@@ -58,11 +58,17 @@ bench-compare: setup-tests ## another revision beside this checkout, in one run:
 sweep: setup-tests ## every estimator of scikit-learn against its own answers; continues what was interrupted
 	@$(py) -m tests.sweep --write-docs $(SWEEP)
 
+# Atheris guides it by coverage; where it has no wheel, the fuzzer looks at the kinds of responses only.
+fuzz: setup-tests ## fuzz every parser of the service: make fuzz SECONDS=3600
+	@.venv/bin/uv pip install --python $(py) -q --require-hashes --no-deps -r tests/fuzz/requirements.txt || \
+	  echo "fuzz: Atheris cannot be installed here; continuing without it" >&2
+	@$(py) -m tests.fuzz --seconds $(or $(SECONDS),3600)
+
 lint: setup-tests ## style, types, import contracts, Dockerfile, compose file, YAML
 	@deploy/bootstrap/lint.sh
 
 lock: setup-tests ## pin the newest versions that the requirements.in files allow
-	@for folder in . tests model_service deploy/bootstrap deploy/helm deploy/extras/boosters; do \
+	@for folder in . tests tests/fuzz model_service deploy/bootstrap deploy/helm deploy/extras/boosters; do \
 	  echo "== $$folder/requirements.txt"; \
 	  (up=$$PWD && cd "$$folder" && "$$up/.venv/bin/uv" pip compile requirements.in --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt) || exit 1; \

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from include.errors import ArtifactError
@@ -18,6 +19,21 @@ from include.errors import ArtifactError
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scikit-learn", "skl2onnx")
 OPTIONAL_LIBRARIES = ("catboost", "lightgbm", "xgboost", "xgboost-cpu")
 """Those of deploy/extras/, which are recorded where they are installed."""
+
+_MIB = 1 << 20
+MAX_FILE_BYTES = MappingProxyType(
+    {
+        "manifest.json": _MIB,
+        "manifest.sig": _MIB,
+        "features.sql": _MIB,
+        "signature.json": 16 * _MIB,
+        "golden.json": 64 * _MIB,
+        "card.html": 64 * _MIB,
+        "evidence.json": 64 * _MIB,
+        "model.onnx": 2048 * _MIB,  # a message of Protocol Buffers cannot be larger
+    }
+)
+"""Maximum sizes of an artifact's files that are read into memory as a whole, by name."""
 
 
 def file_digest(path: Path) -> str:
@@ -137,7 +153,7 @@ def read_regular_file(path: Path, *, digest: str | None = None, size: int | None
     ------
     ArtifactError
         When it is missing or not a regular file (a link, a folder), or when its SHA-256 is not `digest` or its
-        length is not `size`, where these are known.
+        length is not `size`, where these are known; and when it is to be kept and larger than `MAX_FILE_BYTES`.
     """
     try:
         # Non-blocking: opening a pipe would wait for whoever writes into it.
@@ -154,11 +170,28 @@ def read_regular_file(path: Path, *, digest: str | None = None, size: int | None
             raise _not_plain(path)
         if size is not None and status.st_size != size:
             raise wrong_size(path, digest, size, status.st_size)
+        if keep:
+            check_memory(path, path.name, status.st_size)
         content = file.read() if keep else b""
         found = (hashlib.sha256(content) if keep else hashlib.file_digest(file, "sha256")).hexdigest()
     if digest is not None and found != digest:
         raise digest_mismatch(path, digest, found)
     return content
+
+
+def check_memory(place: Path | str, name: str, found: int) -> None:
+    """Refuse a file before it is read into memory if it is larger than any file of this name may be.
+
+    Raises
+    ------
+    ArtifactError
+    """
+    limit = MAX_FILE_BYTES.get(name)
+    if limit is not None and found > limit:
+        raise ArtifactError(
+            f"{place}: expected at most {limit:,} bytes; found {found:,}, which were not read. "
+            "Restore it from a backup, roll back to another version, or train a smaller model."
+        )
 
 
 def missing(place: Path | str) -> ArtifactError:

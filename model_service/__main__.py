@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import sys
 from contextlib import nullcontext
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Final
 
 from flask import Flask
 
-from include.errors import SettingsError, SluiceError
+from include.errors import UNUSABLE_FILE, SettingsError, SluiceError
+from include.models import declared_models
 from include.ports import try_bind
 from include.settings import Settings, load_settings
 from include.warehouse import embedded_server
@@ -47,7 +50,9 @@ def main() -> int:
     try:
         settings = load_settings()
         log.setLevel(settings.service_log_level.upper())
+        settings = settings.model_copy(update={"service_host": _resolved(settings.service_host)})
         check_exposure(settings)
+        _check_default_model(settings)
         _check_port(settings)
         url = settings.database_url
         # A pinned service needs no database, so it starts none.
@@ -59,6 +64,16 @@ def main() -> int:
             serve(settings.model_copy(update={"database_url": database_url}))
     except SluiceError as error:
         log.error("%s", error)  # noqa: TRY400  # the message is complete; a traceback would hide it
+        return 1
+    except OSError as error:
+        if error.errno not in UNUSABLE_FILE or error.filename is None:
+            raise
+        log.error(  # noqa: TRY400  # as above
+            "expected files under SLUICE_HOME that can be written; found: %s: %s. Correct the rights, free some space, "
+            "or set SLUICE_HOME to another folder.",
+            error.filename,
+            error.strerror,
+        )
         return 1
     return 0
 
@@ -149,6 +164,35 @@ def _in_worker(
     granian_patch.install(app.extensions[UNREAD_BODIES].discard)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app
+
+
+def _resolved(host: str) -> str:
+    """Return the address of `host`, preferably of IPv4: granian takes no names."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"SLUICE_SERVICE_HOST: expected an address of this machine, such as 127.0.0.1 or 0.0.0.0, or a name of it; "
+            f"found {host[:100]!r} ({getattr(error, 'strerror', None) or 'no host name'}). Correct the variable."
+        ) from error
+    addresses = {family: str(address[0]) for family, *_, address in reversed(found)}
+    return addresses.get(socket.AF_INET) or addresses[socket.AF_INET6]
+
+
+def _check_default_model(settings: Settings) -> None:
+    """Refuse a default model that is set and neither declared nor pinned: every POST /predict would be answered 404."""
+    if "default_model" not in settings.model_fields_set:
+        return
+    declared = declared_models(settings.models_dir)
+    names = {*declared.specs, *(error.file.parent.name for error in declared.broken)}
+    known = sorted(settings.service_pinned_versions or names)
+    if settings.default_model not in known:
+        near = get_close_matches(settings.default_model, known, n=1)
+        meant = f"Is {near[0]!r} meant? " if near else ""
+        raise SettingsError(
+            f"SLUICE_DEFAULT_MODEL: expected one of {', '.join(known) or '(no model is declared)'}; found "
+            f"{settings.default_model[:100]!r}. {meant}Correct or unset the variable."
+        )
 
 
 def _check_port(settings: Settings) -> None:

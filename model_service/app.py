@@ -6,8 +6,9 @@ from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, request
 from sqlalchemy import Engine
+from werkzeug.exceptions import BadRequest, NotFound
 
 from include.registry import open_artifact_store
 from include.settings import Settings
@@ -68,7 +69,7 @@ def create_app(
     if engine is None and url is not None:
         engine = open_reader(url)
     app = Flask("model_service", static_folder=None)
-    # A redirect from //v1/... to /v1/... would name the host that the caller wrote into the header Host.
+    # A path with // is another path, so it is answered 404. A redirection would name the host that the caller names.
     app.url_map.merge_slashes = False
     reader = None if url is None else _reader(settings, url, engine)
     large_bodies = LargeBodySemaphore(settings.service_workers)
@@ -78,6 +79,7 @@ def create_app(
         settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
+    app.before_request(_check_target)
     app.extensions[UNREAD_BODIES] = UnreadBodies()
     job_service, job_worker = _jobs(settings, registry, version_cache)
     if job_worker is not None:
@@ -102,6 +104,17 @@ def create_app(
         )
         app.wsgi_app = fast_path  # type: ignore[method-assign]  # as Flask documents it
     return app
+
+
+def _check_target() -> None:
+    """Answer a path that begins with // with 404, and a query that is not percent-encoded with 400.
+
+    Flask's router takes the first for another path, and its parser of queries fails at the second.
+    """
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
+    if not request.environ.get("QUERY_STRING", "").isascii():
+        raise BadRequest("The query has bytes that are not ASCII. Percent-encode them as UTF-8.")
 
 
 def _reader(settings: Settings, url: str, ledger_engine: Engine | None) -> QueryExecutor:

@@ -2,7 +2,7 @@
 
 import sys
 
-from include.cli.main import main
+from include.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +11,12 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Final
 
 from sqlalchemy import make_url
 
 from include import pipeline
-from include.cli import person
+from include.cli import exit_status, person
 from include.errors import NoChampionError, SluiceError
 from include.flows import Step
 from include.models import DeclaredModels
@@ -26,7 +28,7 @@ from include.settings import Settings, child_environment
 from include.spec import ModelSpec
 from include.warehouse.embedded import binary
 
-REJECTED = 3
+_PSQL_LOST_CONNECTION: Final = 2  # psql's exit status; it has written the reason
 
 
 def migrate(_arguments: Namespace, settings: Settings) -> int:
@@ -78,7 +80,7 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     _show_gates(version)
     if not version.decision.accepted:
         _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
-        return REJECTED
+        return exit_status.REJECTED
     if arguments.no_promote:
         _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted (--no-promote).")
         return 0
@@ -168,7 +170,13 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
         command += [] if value is None else [flag, str(value)]
     command += [] if arguments.statement is None else ["-c", arguments.statement]
     environment = child_environment({"PGPASSWORD": str(address.password or "")})
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # arguments, no shell
+    # Ctrl-C interrupts the statement in psql, not this process. (An ignored signal would be inherited.)
+    former = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # arguments, no shell
+    finally:
+        signal.signal(signal.SIGINT, former)
+    return exit_status.DATABASE_FAILED if status == _PSQL_LOST_CONNECTION else status
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
@@ -188,7 +196,9 @@ def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
 def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
     spec = models.specs.get(model)
     promotion = pipeline.move_champion(model, version, person.who(), reason, resources, spec)
-    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}).")
+    confirmed = promotion.from_version == promotion.to_version
+    note = ", as before; the reason is recorded" if confirmed else ""
+    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
     return 0
 
 

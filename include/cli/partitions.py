@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from include import pipeline
 from include.cli import person
-from include.errors import SluiceError
+from include.errors import DatabaseError, SluiceError
 from include.models import DeclaredModels
 from include.records import Period, ScoreMode
 from include.resources import Resources
@@ -35,19 +35,20 @@ def backfill(arguments: Namespace, models: DeclaredModels, resources: Resources)
     Raises
     ------
     SluiceError
-        At the end, with the reason of each partition that failed.
+        At the end, with the partitions that failed; DatabaseError if the database failed each time.
     """
     spec = models[arguments.model]
     periods = parse_partitions(spec.score_schedule, arguments.first, arguments.last, timezone=spec.score_timezone)
-    failed = []
+    failed: dict[str, SluiceError] = {}
     for period in periods:
         try:
             _publish(spec, period, resources, arguments.version, "champion_then")
         except SluiceError as error:
             sys.stderr.write(f"{spec.name} {period}: {error}\n")
-            failed.append(f"{period.start:%Y-%m-%dT%H:%M}")
+            failed[f"{period.start:%Y-%m-%dT%H:%M}"] = error
     if failed:
-        raise SluiceError(
+        all_by_database = all(isinstance(error, DatabaseError) and error.retryable for error in failed.values())
+        raise (DatabaseError if all_by_database else SluiceError)(
             f"backfill of '{spec.name}': {len(failed)} of {len(periods)} partitions failed: {', '.join(failed)}. "
             "The reasons are above; the other partitions are published. Correct the cause and backfill these again."
         )

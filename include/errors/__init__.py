@@ -16,7 +16,7 @@ from include.errors.approval import (
     ApprovalVoidError,
     ApproverNotAllowedError,
 )
-from include.errors.base import NoChampionError, SluiceError, permanent_errors
+from include.errors.base import UNUSABLE_FILE, NoChampionError, SluiceError, permanent_errors
 from include.errors.database import DatabaseError, QueryError, is_transient
 from include.errors.scoring import (
     AssetNotUpdatedError,
@@ -36,6 +36,7 @@ from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
 
 __all__ = [
+    "UNUSABLE_FILE",
     "ApprovalRequiredError",
     "ApprovalTimedOutError",
     "ApprovalVoidError",

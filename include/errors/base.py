@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import copyreg
+import errno
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+UNUSABLE_FILE: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG}
+)
+"""Numbers of an OSError that a person mends: rights, space, or a path that cannot be one. No fault of Sluice."""
 
 
 class SluiceError(Exception):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
+from include.settings.checks import fault_of_database_url, unknown_variables
 from include.settings.environment import child_environment, set_for_libraries
 
 __all__ = [
@@ -25,6 +28,19 @@ __all__ = [
     "worker_hostname",
 ]
 
+# Values that a message must not show: they contain passwords or tokens.
+_SECRET = frozenset(
+    {
+        "alert_channels",
+        "approver_database_url",
+        "auth_secret",
+        "database_url",
+        "service_database_url",
+        "service_token",
+        "signing_key",
+        "trainer_database_url",
+    }
+)
 _CORRECT = "Correct or unset the variable and start again."
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -294,6 +310,14 @@ class Settings(BaseSettings):
         description="Dates of the sample flights: shifted, so that their year ends today, or true, as in 2013.",
     )
 
+    @field_validator("database_url", "trainer_database_url", "approver_database_url", "service_database_url")
+    @classmethod
+    def _is_postgresql(cls, url: str | None) -> str | None:
+        fault = None if url is None else fault_of_database_url(url)
+        if fault is not None:
+            raise PydanticCustomError("database_url", "{fault}", {"fault": fault})
+        return url
+
     @property
     def database_pool_size(self) -> int:
         """Maximum number of tasks that use the database at once: the slots of `DATABASE_POOL`."""
@@ -335,18 +359,37 @@ def load_settings() -> Settings:
     Raises
     ------
     SettingsError
-        The message names the variable, the expected and the found value.
+        The message names the variable, the expected and the found value, which is left out if it may be secret.
     """
+    for unknown, near in unknown_variables(os.environ, Settings.model_fields):
+        meant = f"Is {near} meant? " if near else "docs/reference/settings.md lists all. "
+        raise SettingsError(
+            f"{unknown}: expected a variable that Sluice reads; found an unknown name. {meant}{_CORRECT}"
+        )
     try:
-        return Settings()
+        settings = Settings()
     except UnreadableSetting as error:
         # Its message ends with: error parsing value for field "<name>" from source "EnvSettingsSource"
         name = str(error).split('"')[1].upper()
-        raise SettingsError(f"SLUICE_{name}: expected JSON; found something else. {_CORRECT}") from error
+        raise SettingsError(f"SLUICE_{name}: expected JSON; found something else. {_CORRECT}") from None
     except ValidationError as error:
         fault = error.errors()[0]
-        name = "SLUICE_" + str(fault["loc"][0] if fault["loc"] else "?").upper()
-        raise SettingsError(f"{name}: {fault['msg']}; found {str(fault['input'])[:100]!r}. {_CORRECT}") from error
+        field = str(fault["loc"][0] if fault["loc"] else "?")
+        found = "" if field in _SECRET else f"; found {str(fault['input'])[:100]!r}"
+        raise SettingsError(f"SLUICE_{field.upper()}: {fault['msg']}{found}. {_CORRECT}") from None
+    _check_folders(settings)
+    return settings
+
+
+def _check_folders(settings: Settings) -> None:
+    """Refuse a folder that is a file, and a folder of models that does not exist."""
+    for name, folder in (("SLUICE_HOME", settings.home), ("SLUICE_MODELS_DIR", settings.models_dir)):
+        if folder.exists() and not folder.is_dir():
+            raise SettingsError(f"{name}: expected a folder; found the file {folder}. {_CORRECT}")
+    if not settings.models_dir.is_dir():
+        raise SettingsError(
+            f"SLUICE_MODELS_DIR: expected the folder of the model folders; found no {settings.models_dir}. {_CORRECT}"
+        )
 
 
 def worker_hostname() -> str:

@@ -40,7 +40,9 @@ def move_champion(
         if spec.approval is not None:
             check_declaration(spec, registered)
         check_shadow_bounds(spec, version, resources)
-    return promote(registered, champion, champion.sequence if champion else 0, actor, reason, resources, spec)
+    if champion is not None and (champion.to_version, champion.actor, champion.reason) == (version, actor, reason):
+        return champion
+    return _promote(registered, champion.sequence if champion else 0, actor, reason, resources, spec)
 
 
 def promote(
@@ -66,6 +68,17 @@ def promote(
     """
     if champion is not None and champion.to_version == version.version:
         return champion
+    return _promote(version, expected_sequence, actor, reason, resources, spec)
+
+
+def _promote(
+    version: ModelVersion,
+    expected_sequence: int,
+    actor: str,
+    reason: str,
+    resources: Resources,
+    spec: ModelSpec | None,
+) -> Promotion:
     model = version.model
     opened = open_version(model, version.version, resources, version.artifact_digest)
     if spec is not None:

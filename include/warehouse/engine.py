@@ -95,7 +95,7 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> None:
     except OperationalError as error:
         shown = make_url(url).render_as_string(hide_password=True)
         raise DatabaseError(
-            f"the database at {shown} does not answer: {str(error.orig).strip()}. "
+            f"the database at {shown} does not answer: {str(error.orig).splitlines()[0].rstrip('.')}. "
             "Start it, or correct SLUICE_DATABASE_URL. Without this variable the embedded server is used."
         ) from error
     finally:

@@ -14,13 +14,14 @@ from werkzeug.exceptions import BadRequest
 from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
-from model_service.http.json_structure import count_members
+from model_service.http.json_structure import check_digits, count_members
 
 ROOT: Final = "$.features"
 # An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
 # in the whole body, that each is reported; beyond that, they are counted only.
 MAX_MEMBERS: Final = 1_000
 MAX_LENGTH_DIGITS: Final = 20  # of a Content-Length
+MAX_ANALYSED_BYTES: Final = 1024 * 1024  # of a body with numbers beyond double precision: then only the first is named
 # What Python's parser accepts and msgspec does not.
 _LENIENT: Final = (b"NaN", b"Infinity", b"\\u")
 _EXPECTED = 'an object with the one member "features"'
@@ -72,6 +73,7 @@ def parse_json(body: bytes) -> Any:
     """
     if len(body) > MAX_MEMBERS:
         _check_members(body, 1)
+        check_digits(body)
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
@@ -100,6 +102,7 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
     width = encoder.width if encoder else MAX_MEMBERS
     if len(body) > MAX_MEMBERS:  # a shorter one has fewer members
         _check_members(body, width)
+        check_digits(body)
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
@@ -180,11 +183,14 @@ def _check_members(body: bytes, width: int) -> None:
     """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each object, before it is parsed."""
     limit = MAX_MEMBERS + width * body.count(b"{")
     if (members := count_members(body, limit)) > limit:
-        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members}")])
+        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members} or more")])
 
 
 def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bool]:
     """Parse what msgspec refused with `error`, if Python's parser may accept it: NaN, 1e400, half a surrogate pair."""
+    if isinstance(error, msgspec.ValidationError) and len(body) > MAX_ANALYSED_BYTES:
+        # The one such error without a type is a number beyond double precision; its path is in the message.
+        raise rows_rejected([FieldError(str(error).partition("`")[2].rstrip("`"), "a finite number", "a larger one")])
     lenient = isinstance(error, msgspec.ValidationError) or any(each in body for each in _LENIENT)
     if isinstance(error, msgspec.DecodeError) and not lenient:
         raise MalformedBodyError(str(error).removeprefix("JSON is malformed: ")) from None

@@ -252,8 +252,13 @@ class ArtifactVerificationError(HTTPError):
 
     status, type, title = 503, "artifact-verification-failed", "The artifact does not match its registered digest"
 
-    def __init__(self, model: str, version: int, reason: str) -> None:
-        super().__init__(f"version {version} of '{model}' cannot be loaded: {reason}")
+    def __init__(self, model: str, version: int) -> None:
+        # The cause contains paths and hosts, so it is in the log only.
+        super().__init__(
+            f"version {version} of '{model}' cannot be loaded: its artifact could not be read, or is not what was "
+            f"registered. Ask the operator, who finds the cause in the service's log and by `sluice verify {model} "
+            f"{version}`."
+        )
         self.model, self.version = model, version
 
 
@@ -369,7 +374,7 @@ def problem_kind(error: type[SluiceError]) -> ProblemKind | None:
     """Return status, type and title of an error class; None if it is not meant for clients."""
     if issubclass(error, HTTPError):
         return ProblemKind(error.status, error.type, error.title)
-    return _LIBRARY_ERRORS.get(error)
+    return next((_LIBRARY_ERRORS[each] for each in error.__mro__ if each in _LIBRARY_ERRORS), None)
 
 
 def problem_kinds() -> list[ProblemKind]:

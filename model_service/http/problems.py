@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from include.errors import RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError
+from include.errors import RowsRejectedError, SluiceError, UnknownModelError, UnknownVersionError, UnscorableRowsError
 from include.inference.field_errors import format_error, render_errors
 from model_service.http.errors import HTTPError, ProblemKind, RequestTimeoutError, problem_kind
 from model_service.http.json import encode
@@ -22,6 +22,8 @@ from model_service.server.log_unexpected import log_unexpected
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+_NO_MATCH: Final = "value(s) do not match the model's signature"
+SEE_ERRORS: Final = "; see errors."
 OIP_ROOT: Final = "/v2"  # the Open Inference Protocol has an error format of its own: {"error": "..."}
 
 
@@ -77,7 +79,8 @@ def _sluice_problem(error: Exception, kind: ProblemKind, where: tuple[str, str],
     if isinstance(error, HTTPError):
         members = error.members
     elif isinstance(error, RowsRejectedError):
-        detail = f"{len(error.faults)} value(s) do not match the model's signature; see errors."
+        what = "row(s) have no answer from the model" if isinstance(error, UnscorableRowsError) else _NO_MATCH
+        detail = f"{len(error.faults)} {what}{SEE_ERRORS}"
         members = {"errors": render_errors(error.faults, values=values)}
     elif isinstance(error, UnknownModelError):
         members = {"declared": error.declared}
@@ -109,7 +112,9 @@ def _problem(
     path, request_id = where
     if path.startswith(OIP_ROOT):
         sentences = "; ".join(format_error(each) for each in members.get("errors", ()))
-        return _response(encode({"error": f"{detail} {sentences}".rstrip()}), status, "application/json", request_id)
+        if sentences:  # this format has no member for them
+            detail = f"{detail.removesuffix(SEE_ERRORS)}: {sentences}"
+        return _response(encode({"error": detail}), status, "application/json", request_id)
     document = {
         "type": type_uri,
         "title": title,

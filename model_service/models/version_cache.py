@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from model_service.http.errors import ArtifactVerificationError, LedgerUnavailab
 from model_service.models.loading import load_version
 from model_service.models.registry import LoadedModel, ServedModel
 from model_service.server.allocator import trim_heap
+
+log = logging.getLogger(__name__)
 
 MAX_VERSION = 2**31 - 1
 
@@ -112,7 +115,8 @@ class VersionCache:
         try:
             return LoadedModel(load_version(self._artifacts, version), version)
         except ArtifactError as error:
-            raise ArtifactVerificationError(model, number, str(error)) from error
+            log.error("version %s of '%s' was requested and cannot be loaded: %s", number, model, error)  # noqa: TRY400
+            raise ArtifactVerificationError(model, number) from error
 
 
 def parse_version(text: str) -> int | None:

@@ -8,9 +8,11 @@ import msgspec
 
 from model_service.http.body import check_duplicate_keys
 from model_service.http.errors import TensorsRejectedError
-from model_service.http.json_structure import check_depth, count_members, count_objects
+from model_service.http.json_structure import check_depth, check_digits, count_members, count_objects
 
 _NO_DATA: Final = msgspec.Raw()
+MAX_QUOTES: Final = 100_000  # in a JSON part with NaN or Infinity
+INFINITY: Final = b"1e99999"
 MAX_HEAD_MEMBERS: Final = 10  # of an object, on average: a tensor has five members, its parameters mostly one
 
 
@@ -20,7 +22,7 @@ class TensorHead(msgspec.Struct):
     name: str
     datatype: str
     shape: list[int]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = {}
     data: msgspec.Raw = _NO_DATA
 
 
@@ -28,7 +30,7 @@ class OutputHead(msgspec.Struct):
     """A requested output."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = {}
 
 
 class RequestHead(msgspec.Struct):
@@ -36,8 +38,8 @@ class RequestHead(msgspec.Struct):
 
     inputs: list[TensorHead]
     id: str | None = None
-    outputs: list[OutputHead] = []
-    parameters: dict[str, Any] = {}
+    outputs: list[OutputHead] | None = []
+    parameters: dict[str, Any] | None = {}
 
 
 _decode_head = msgspec.json.Decoder(RequestHead).decode
@@ -67,12 +69,22 @@ def read_head(text: bytes, max_depth: int, max_objects: int) -> RequestHead:
         If a member is repeated.
     """
     check_depth(text, max_depth)
+    check_digits(text)
     if (objects := count_objects(text, max_objects)) > max_objects:
         raise TensorsRejectedError([f"expected at most {max_objects} objects in the JSON part; found {objects}"])
+    max_members = MAX_HEAD_MEMBERS * (max_objects + 1)
+    if len(text) > max_members and (count := count_members(text, max_members)) > max_members:
+        raise TensorsRejectedError([f"expected at most {max_members} members in the JSON part; found {count}"])
     try:
         head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise TensorsRejectedError([f"the JSON part is not an inference request: {error}"]) from None
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise _no_request(error) from None
+        text = _with_literals_replaced(text)
+        try:
+            head = _decode_head(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as still:
+            raise _no_request(still) from None
     # Every member has a colon: if there are as many colons as members, none is repeated.
     members = _members(head)
     if count_members(text, expected=members) != members:
@@ -80,12 +92,34 @@ def read_head(text: bytes, max_depth: int, max_objects: int) -> RequestHead:
     return head
 
 
+def _no_request(error: Exception) -> TensorsRejectedError:
+    return TensorsRejectedError([f"the JSON part is not an inference request: {error}"])
+
+
+def _with_literals_replaced(text: bytes) -> bytes:
+    """Return the JSON part with NaN as null, and with Infinity as a number beyond double precision, outside of strings.
+
+    JSON has neither, but Python's ``json.dumps`` writes them, and clients use it: tritonclient for one.
+    """
+    plain = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # as long as before, without quotes in strings
+    if plain.count(b'"') > MAX_QUOTES:
+        return text
+    parts: list[bytes] = []
+    at = 0
+    for position, part in enumerate(plain.split(b'"')):
+        piece = text[at : at + len(part)]
+        at += len(part) + 1
+        parts.append(piece if position % 2 else piece.replace(b"NaN", b"null").replace(b"Infinity", INFINITY))
+    return b'"'.join(parts)
+
+
 def _members(head: RequestHead) -> int:
     """Return the number of members of an ordinary request; others are checked thoroughly."""
-    count = 1 + (head.id is not None) + bool(head.outputs)
-    parts: list[RequestHead | TensorHead | OutputHead] = [head, *head.inputs, *head.outputs]
+    count = 1 + (head.id is not None) + (head.outputs is None or bool(head.outputs))
+    outputs = head.outputs or []
+    parts: list[RequestHead | TensorHead | OutputHead] = [head, *head.inputs, *outputs]
     for each in parts:
-        count += 1 + len(each.parameters) if each.parameters else 0
+        count += 1 + len(each.parameters) if each.parameters else each.parameters is None
     for tensor in head.inputs:
         count += 4 if tensor.data else 3
-    return count + len(head.outputs)
+    return count + len(outputs)

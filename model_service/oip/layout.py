@@ -20,7 +20,8 @@ from model_service.oip.tensors import DATATYPES
 
 _MAX_TENSOR_BYTES: Final = 2**40
 Types = Sequence[FeatureType[Any]]
-MATRIX_NAMES: Final = ("X", "features")  # names of the single tensor that models with only numeric features also accept
+# The single tensor that models with only numeric features also accept: as in our examples, KServe's and MLServer's.
+MATRIX_NAMES: Final = ("X", "features", "input-0", "predict")
 
 
 class TensorSlice(NamedTuple):
@@ -104,7 +105,10 @@ def build_layout(head: RequestHead, signature: ModelSignature, types: Types, max
 
 def _check_counts(head: RequestHead, signature: ModelSignature) -> None:
     """Refuse far more inputs or outputs than the model has: each of them would be looked at, and none be reported."""
-    counts = (("input", head.inputs, len(signature.features)), ("output", head.outputs, len(outputs_of(signature))))
+    counts = (
+        ("input", head.inputs, len(signature.features)),
+        ("output", head.outputs or (), len(outputs_of(signature))),
+    )
     faults = [
         f"expected at most {known} {what}(s); found {len(given)}"
         for what, given, known in counts
@@ -137,19 +141,30 @@ def _requested(head: RequestHead, signature: ModelSignature) -> tuple[tuple[str,
     binary = _flag(head.parameters, "binary_data_output", default=False, where="parameters")
     requested = tuple(
         (each.name, _flag(each.parameters, "binary_data", default=binary, where=f"output '{each.name[:60]}'"))
-        for each in head.outputs
+        for each in head.outputs or ()
     )
     known = tuple(each.name for each in outputs_of(signature))
     names = [name for name, _ in requested]
-    faults = [f"output '{name[:60]}' is none of {', '.join(known)}" for name in names if name not in known]
+    faults = list(_classification_faults(head))
+    faults += [f"output '{name[:60]}' is none of {', '.join(known)}" for name in names if name not in known]
     faults += [f"output '{name}' is requested more than once" for name in known if names.count(name) > 1]
     if faults:
         raise TensorsRejectedError(faults)
     return requested or tuple((name, binary) for name in known)
 
 
-def _flag(parameters: Mapping[str, Any], name: str, *, default: bool, where: str) -> bool:
-    value = parameters.get(name, default)
+def _classification_faults(head: RequestHead) -> Iterator[str]:
+    """Refuse Triton's extension that answers the best classes as strings: to ignore it would answer something else."""
+    for each in head.outputs or ():
+        if each.parameters and each.parameters.get("classification"):
+            yield (
+                f"output '{each.name[:60]}': the classification extension (class_count) is not supported; request the "
+                "outputs label, class_index and probabilities instead"
+            )
+
+
+def _flag(parameters: Mapping[str, Any] | None, name: str, *, default: bool, where: str) -> bool:
+    value = parameters.get(name, default) if parameters else default
     if type(value) is not bool:
         raise TensorsRejectedError([f"{where}: {name} must be true or false"])
     return value
@@ -161,7 +176,7 @@ def _placed(heads: list[TensorHead]) -> tuple[tuple[TensorSlice, ...], int]:
     faults: list[str] = []
     at = 0
     for head in heads:
-        size = head.parameters.get("binary_data_size")
+        size = head.parameters.get("binary_data_size") if head.parameters else None
         faults += [f"input '{head.name[:60]}': {fault}" for fault in _faults_of_head(head, size)]
         if size is None or faults:
             tensors.append(TensorSlice(head, None))
@@ -182,7 +197,7 @@ def _faults_of_head(head: TensorHead, size: Any) -> Iterator[str]:
         yield "shape must have one to eight sizes, none of them negative"
     if size is not None and (type(size) is not int or not 0 <= size <= _MAX_TENSOR_BYTES):
         yield f"binary_data_size must be a number of bytes that follow; found {str(size)[:20]}"
-    if size is not None and head.data:
+    if size is not None and bytes(head.data) not in (b"", b"null"):
         yield "found both data and parameters.binary_data_size; expected one of them"
     if size is None and not head.data:
         yield "expected data, or parameters.binary_data_size"

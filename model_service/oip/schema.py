@@ -61,7 +61,7 @@ def request_schema(signature: ModelSignature) -> dict[str, Any]:
         "required": ["inputs"],
         "properties": {
             "id": {"type": ["string", "null"]},
-            "parameters": {"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
+            "parameters": {"type": ["object", "null"], "properties": {"binary_data_output": {"type": "boolean"}}},
             "inputs": {
                 "type": "array",
                 "prefixItems": tensors,
@@ -84,6 +84,6 @@ def _tensor_schema(feature: Feature) -> dict[str, Any]:
             "shape": {"const": [1]},
             "data": {"type": "array", "items": of_type.json_schema(), "minItems": 1, "maxItems": 1},
             # A binary tensor has its size here, and no data; no schema can describe the bytes after the JSON.
-            "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "null"}}},
+            "parameters": {"type": ["object", "null"], "properties": {"binary_data_size": {"type": "null"}}},
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from math import prod
@@ -21,6 +22,7 @@ from include.inference import (
     length_prefixed,
 )
 from include.inference.tensor_types import BYTES, NUMPY_TYPES
+from model_service.oip.head import INFINITY
 
 DATATYPES: Final = (*NUMPY_TYPES, BYTES)
 
@@ -34,6 +36,7 @@ _FLAT: Final = {name: _LISTS[dtype.kind] for name, dtype in NUMPY_TYPES.items()}
 _DECODERS: Final = {name: msgspec.json.Decoder(flat) for name, flat in _FLAT.items()}
 _JSON_ERRORS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 MAX_MARKED: Final = 8
+_EXPONENT: Final = re.compile(rb"-?[0-9.]{1,20}[eE]\+?[0-9]{3,}")
 
 
 class InvalidTensorError(Exception):
@@ -47,7 +50,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
     """
     try:
         values: list[Any] = _DECODERS[datatype].decode(data)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        _refuse_too_large(error, data)
         values = _nested(data, datatype, shape)
     except _JSON_ERRORS as error:
         raise InvalidTensorError(f"its data are not JSON: {error}") from None
@@ -65,9 +69,23 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> Column:
         raise InvalidTensorError(f"an element is beyond {datatype}") from None
 
 
+def _refuse_too_large(error: Exception, data: msgspec.Raw) -> None:
+    """Raise an error that names the number, if `error` is about one beyond double precision."""
+    if not str(error).startswith("Number out of range"):
+        return
+    place = str(error).partition("`$")[2].rstrip("`")
+    found = _EXPONENT.search(bytes(data))
+    literal = found[0][:30].decode() if found else ""
+    shown = "Infinity" if INFINITY.decode() in literal else f"a number beyond double precision, such as {literal}"
+    raise InvalidTensorError(f"expected finite numbers; found {shown} at data{place}")
+
+
 def _nested(data: msgspec.Raw, datatype: str, shape: Sequence[int]) -> list[Any]:
     try:
         level = [msgspec.json.decode(data)]
+    except msgspec.ValidationError as error:
+        _refuse_too_large(error, data)
+        raise InvalidTensorError(f"its data are not {datatype}: {error}") from None
     except _JSON_ERRORS as error:  # `data` was skipped when the head was decoded, and is checked here
         raise InvalidTensorError(f"its data are not JSON: {error}") from None
     for size in shape:

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from model_service.http.json import json_response
 from model_service.http.middleware import RequestMiddleware, requires_scope
+from model_service.http.redaction import without_paths
 from model_service.models.registry import ModelRegistry
 from model_service.models.status import ModelStatus, status_of
 from model_service.openapi import Operation, ResponseSpec, documented
@@ -73,13 +74,15 @@ def health_routes(registry: ModelRegistry, middleware: RequestMiddleware) -> Blu
 
 
 def _readiness_of(registry: ModelRegistry, is_visible: Callable[[str], bool] | None) -> ReadinessResponse:
-    """Return the status of all models. Errors contain paths, digests and hosts, so not every caller may see them."""
+    """Return the status of all models. Errors contain digests and hosts, so not every caller may see them."""
     readiness = ReadinessResponse(registry.ready, {})
     for served in registry:
         readiness.models[served.name] = status = status_of(served)
         if is_visible is not None and is_visible(served.name):
-            status.load_error = served.load_error
+            status.load_error = served.load_error and without_paths(served.load_error)
     if is_visible is not None:
-        readiness.ledger_error = registry.ledger_error
-        readiness.invalid_specs = {name: reason for name, reason in registry.invalid_specs.items() if is_visible(name)}
+        readiness.ledger_error = registry.ledger_error and without_paths(registry.ledger_error)
+        readiness.invalid_specs = {
+            name: without_paths(reason) for name, reason in registry.invalid_specs.items() if is_visible(name)
+        }
     return readiness

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from include.errors import UnknownModelError
 from model_service.http.json import json_response
 from model_service.http.middleware import current_request_context, requires_scope
+from model_service.http.redaction import without_paths
 from model_service.models.registry import LoadedModel, ModelRegistry, ServedModel
 from model_service.models.status import ModelState, status_of
 from model_service.openapi import Operation, documented
@@ -106,7 +107,7 @@ def _summarize(served: ServedModel, current: LoadedModel | None) -> dict[str, An
         "state": status.state,
         "message": status.message,
         "champion": status.champion,
-        "load_error": served.load_error,
+        "load_error": served.load_error and without_paths(served.load_error),
     }
     if current is not None:
         signature = current.scorer.signature

@@ -55,18 +55,22 @@ def test_a_version_of_an_unknown_model_is_404_too(three: Any) -> None:
     assert ask(three, 1, "empty_one").get_json()["existing"] == []
 
 
-def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(three: Any) -> None:
+def test_a_version_whose_artifact_was_altered_is_refused_and_the_others_answer(
+    three: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     onnx = Path(three.harness.store.locate("iris", 3)) / "model.onnx"
     onnx.write_bytes(onnx.read_bytes()[:-1] + b"x")
     response = ask(three, 3)
     assert response.status_code == 503
     assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
+    assert "/" not in response.get_json()["detail"], "the path is for the log, not for callers"
+    assert str(onnx) in caplog.text
     assert ask(three, 1).status_code == 200
 
 
 @pytest.mark.parametrize("known", [0, 50], ids=["at its golden rows", "at any row"])
 def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one(
-    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, known: int
 ) -> None:
     graph = failing_graph(4, 3, known=known)
     failing = with_graph(three.harness.candidates("iris", 0), tmp_path / "failing", graph)
@@ -75,7 +79,8 @@ def test_a_version_whose_graph_fails_when_it_runs_is_refused_like_an_altered_one
     response = ask(three, 4)
     assert response.status_code == 503
     assert response.get_json()["type"] == "urn:sluice:problem:artifact-verification-failed"
-    assert "ONNX Runtime fails when it runs" in response.get_json()["detail"]
+    assert "version 4 of 'iris' cannot be loaded" in response.get_json()["detail"]
+    assert "ONNX Runtime fails when it runs" in caplog.text
 
 
 def test_a_version_whose_files_cannot_be_read_is_refused_too(three: Any) -> None:

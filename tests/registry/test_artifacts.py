@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -277,3 +278,28 @@ def test_a_candidate_s_files_are_read_by_their_digests(source: Path) -> None:
     change(source)
     with pytest.raises(ArtifactError, match="expected SHA-256"):
         files.read("model.onnx")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "golden.json", "signature.json"])
+def test_a_huge_file_is_refused_before_it_is_read(store: ArtifactStore, digest: str, name: str) -> None:
+    folder = Path(store.locate("parcels", 1))
+    with (folder / name).open("ab") as file:
+        file.truncate(3_000_000_000)  # sparse: it takes no space
+    with pytest.raises(ArtifactError) as caught:
+        store.open("parcels", 1, digest)
+    assert len(str(caught.value).splitlines()) == 1
+    if name.startswith("manifest"):
+        assert "expected at most 1,048,576 bytes; found 3,000,000,000, which were not read" in str(caught.value)
+
+
+def test_a_golden_file_that_was_huge_when_it_was_signed_is_refused_before_it_is_read(
+    store: ArtifactStore, source: Path
+) -> None:
+    with (source / "golden.json").open("wb") as file:
+        file.truncate(65 << 20)
+    digest = store.put(source, manifest_of(source), 1)
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match="expected at most 67,108,864 bytes; found 68,157,440"):
+        store.open("parcels", 1, digest)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()

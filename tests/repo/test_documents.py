@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import Engine, text
 from werkzeug.exceptions import HTTPException
 
-from include.cli.main import build_parser
+from include.cli.command_line import build_parser
 from include.settings import REPOSITORY, Settings
+from include.settings.checks import OTHER_VARIABLES
 from model_service import ModelRegistry, create_app
 from tests.repo.tree import tracked
 
@@ -53,8 +54,7 @@ def test_every_setting_mentioned_exists() -> None:
     settings = {f"SLUICE_{name.upper()}" for name in Settings.model_fields}
     written = [REPOSITORY / "docker-compose.yaml", REPOSITORY / "deploy" / "compose" / "distributed.yaml"]
     compose = {name for file in written for name in re.findall(r"\bSLUICE_[A-Z_]+\b", file.read_text())}
-    internal = {"SLUICE_LOCAL_STACK", "SLUICE_SETUP_LOCKED"}  # marks of our own processes, nobody's to set
-    assert unknown(r"\b(SLUICE_[A-Z_]*[A-Z])\b(?!_)", SOURCES, settings | compose | internal) == []
+    assert unknown(r"\b(SLUICE_[A-Z_]*[A-Z])\b(?!_)", SOURCES, settings | compose | set(OTHER_VARIABLES)) == []
 
 
 def test_every_make_target_mentioned_exists() -> None:

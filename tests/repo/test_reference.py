@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from include import spec
-from include.cli.main import build_parser
+from include.cli.command_line import build_parser
 from include.models import read_spec
 from include.scoring.tables import ensure_score_table
 from include.settings import REPOSITORY, Settings

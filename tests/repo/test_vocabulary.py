@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sqlalchemy import Engine, text
 
 from include import spec
-from include.cli.main import build_parser
+from include.cli.command_line import build_parser
 from include.settings import REPOSITORY, Settings
 from tests.repo.tree import tracked
 

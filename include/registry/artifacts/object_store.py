@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from include.errors import ArtifactError, ArtifactStoreError, SettingsError, SluiceError
-from include.provenance import FileSource, digest_mismatch, missing, read_regular_file, wrong_size
+from include.provenance import FileSource, check_memory, digest_mismatch, missing, read_regular_file, wrong_size
 from include.registry.artifacts.manifest import MANIFEST, SIGNATURE, Manifest
 from include.registry.artifacts.read_cache import ReadCache
 from include.registry.artifacts.verification import VerifiedArtifact, verify_artifact
@@ -189,7 +189,7 @@ class _Objects:
         path = self._path(name)
         found = hashlib.sha256()
         kept = []
-        for piece in self._pieces(path, digest, size):
+        for piece in self._pieces(path, digest, size, name if keep else ""):
             found.update(piece)
             if keep:
                 kept.append(piece)
@@ -199,13 +199,14 @@ class _Objects:
             raise digest_mismatch(path, digest, found.hexdigest())
         return b"".join(kept)
 
-    def _pieces(self, path: str, digest: str | None, size: int | None) -> Iterator[bytes]:
-        """Read an object of the expected length and no more bytes; a large one in pieces."""
+    def _pieces(self, path: str, digest: str | None, size: int | None, kept: str) -> Iterator[bytes]:
+        """Read an object of the expected length and no more bytes; a large one in pieces. `kept`: its name, if kept."""
         length = self._length(path)
         if size is None and length > MAX_UNSIZED_BYTES:
             raise wrong_size(path, digest, MAX_UNSIZED_BYTES, length)
         if size is not None and length != size:
             raise wrong_size(path, digest, size, length)
+        check_memory(path, kept, length)
         for start in range(0, length, PIECE_BYTES):
             with _answers(path):
                 piece: bytes = self._files.cat_file(path, start=start, end=min(start + PIECE_BYTES, length))

@@ -53,12 +53,13 @@ CREATE TABLE sluice.promotion (
     FOREIGN KEY (model, from_version) REFERENCES sluice.model_version
 );
 COMMENT ON TABLE sluice.promotion IS
-    'Every change of a champion. The row with the highest sequence number of a model names its champion. Append-only.';
+    'Every decision on a champion. The row with the highest sequence number of a model names its champion. Append-only.';
 COMMENT ON COLUMN sluice.promotion.model IS 'The name of the model.';
 COMMENT ON COLUMN sluice.promotion.sequence IS
     'The number of the promotion: 1, 2, 3, ... within the model, without gaps. '
     'Of two promotions at the same time, only one can get the next number; the other fails.';
-COMMENT ON COLUMN sluice.promotion.from_version IS 'The champion before; null for the first promotion.';
+COMMENT ON COLUMN sluice.promotion.from_version IS
+    'The champion before; null for the first promotion. The same as to_version if a person confirmed the champion.';
 COMMENT ON COLUMN sluice.promotion.to_version IS 'The champion from then on.';
 COMMENT ON COLUMN sluice.promotion.actor IS 'Who promoted: a person or a DAG.';
 COMMENT ON COLUMN sluice.promotion.reason IS 'Why the champion was changed.';

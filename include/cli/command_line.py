@@ -1,4 +1,4 @@
-"""The command line: parses the arguments, runs one command and returns its exit code."""
+"""The command line: parses the arguments, runs one command and returns its exit status."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from include.cli import approve as approval
-from include.cli import audit, commands, partitions, scorecard
+from include.cli import audit, commands, exit_status, partitions, scorecard
+from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
-from include.errors import SluiceError
+from include.errors import UNUSABLE_FILE, DatabaseError, SluiceError
 from include.models import declared_models
 from include.schedule import parse_moment
-from include.settings import load_settings
+from include.settings import Settings, load_settings
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
@@ -26,24 +27,46 @@ REASON: Final = "reason; the ledger keeps it permanently"
 DATE: Final = "a day, such as 2026-01-31, or a time, such as 2026-01-31T15:00"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, by default that of ``sys.argv``, and return the exit code."""
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, by default that of ``sys.argv``, and return the exit status."""
     parsed = build_parser().parse_args(arguments)
     command: Callable[..., int] = parsed.command
+    url = None
     try:
         settings = load_settings()
-        if command in (commands.new, commands.migrate, mint, keys):  # these open their resources themselves
-            return command(parsed, settings)
-        from include.resources import open_resources  # opened by commands that need it, not by --help
-
-        with open_resources(settings) as resources:
-            return command(parsed, declared_models(settings.models_dir), resources)
+        url = settings.database_url
+        return _call(command, parsed, settings)
     except SluiceError as error:
-        sys.stderr.write(f"sluice: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("sluice: interrupted; no partial result was published\n")
-        return 130
+        return _failed(error)
+    except DRIVER_ERRORS as error:
+        sentence = translated(error, url)
+        if sentence is None:
+            raise
+        return _failed(sentence)
+    except OSError as error:
+        if error.errno not in UNUSABLE_FILE or error.filename is None:
+            raise
+        found = f"{error.filename}: {error.strerror}"
+        return _failed(
+            SluiceError(
+                f"expected a file or folder that can be read and written; found: {found}. Correct its rights, free "
+                "some space, or set SLUICE_HOME, SLUICE_ARTIFACTS_URL or SLUICE_MODELS_DIR to another folder."
+            )
+        )
+
+
+def _call(command: Callable[..., int], parsed: argparse.Namespace, settings: Settings) -> int:
+    if command in (commands.new, commands.migrate, mint, keys):  # these open their resources themselves
+        return command(parsed, settings)
+    from include.resources import open_resources  # opened by commands that need it, not by --help
+
+    with open_resources(settings) as resources:
+        return command(parsed, declared_models(settings.models_dir), resources)
+
+
+def _failed(error: SluiceError) -> int:
+    sys.stderr.write(f"sluice: {error}\n")
+    return exit_status.DATABASE_FAILED if isinstance(error, DatabaseError) and error.retryable else exit_status.FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",
-        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected.",
+        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
+        "4: the database cannot be reached or failed.",
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(parsers)
