@@ -9,17 +9,16 @@ import sys
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 
 from flask import Flask
 
 from include.errors import SettingsError, SluiceError
 from include.ports import try_bind
-from include.settings import Settings, load_settings
+from include.settings import Settings, load_settings, unset_for_libraries
 from include.warehouse import embedded_server
 from model_service.app import serving_app
 from model_service.auth import check_exposure
-from model_service.observability.multiprocess import prepare_multiprocess_dir
+from model_service.observability.shared_metrics import SharedMetrics
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
 from model_service.server.descriptors import raise_descriptor_limit
@@ -27,8 +26,7 @@ from model_service.server.parent_death import ParentDeathPipe
 
 log = logging.getLogger("model_service")
 
-# Modules that workers need: imported before the fork, their memory is shared. The first one must not be imported before
-# `prepare_multiprocess_dir`; the others are imported dynamically.
+# Modules that workers need: imported before the fork, their memory is shared.
 PRELOADED = (
     "model_service.observability.prometheus",
     "sqlalchemy.dialects.postgresql.psycopg",
@@ -88,7 +86,9 @@ def serve(settings: Settings) -> None:
     )
     parent_death = ParentDeathPipe()
     pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
-    metrics_folder = prepare_multiprocess_dir(settings)
+    # With it, Prometheus's client would keep its values in mapped files, and a full disk would kill the workers.
+    unset_for_libraries("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+    shared_metrics = SharedMetrics(settings.service_workers)
     for each in PRELOADED:
         import_module(each)
 
@@ -117,7 +117,7 @@ def serve(settings: Settings) -> None:
     # Each worker creates its own application after the fork: threads and connections do not survive it.
     try:
         server.serve(
-            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder), wrap_loader=False
+            target_loader=partial(_in_worker, settings, parent_death, pinner, shared_metrics), wrap_loader=False
         )
     except SystemExit:
         # Granian treats a worker as failed if it ended before granian stopped it.
@@ -125,10 +125,12 @@ def serve(settings: Settings) -> None:
             raise
 
 
-def _in_worker(settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, metrics_folder: Path) -> Flask:
+def _in_worker(
+    settings: Settings, parent_death: ParentDeathPipe, pinner: CpuPinner, shared_metrics: SharedMetrics
+) -> Flask:
     pinner.pin()
     parent_death.watch()
-    app = serving_app(settings, metrics_folder)
+    app = serving_app(settings, shared_metrics)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from multiprocessing.util import Finalize
-from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import Engine
@@ -26,6 +25,7 @@ from model_service.models.pinned import pinned_registry
 from model_service.models.registry import LoadedModel, ModelRegistry
 from model_service.models.version_cache import VersionCache
 from model_service.observability import RequestRecorder, build_recorder
+from model_service.observability.shared_metrics import SharedMetrics
 from model_service.routes.health import health_routes
 from model_service.routes.jobs import job_routes
 from model_service.routes.metrics import metrics_routes
@@ -138,13 +138,13 @@ def _job_filter(registry: ModelRegistry, *, pinned: bool) -> JobFilter:
     return JobFilter([each.model for each in loaded], digests)
 
 
-def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask:
+def serving_app(settings: Settings, shared_metrics: SharedMetrics | None = None) -> Flask:
     """Return the service with its threads. Call it in the worker, after the fork.
 
     Parameters
     ----------
     settings : Settings
-    metrics_folder : Path, optional
+    shared_metrics : SharedMetrics, optional
         Where the workers share their metrics.
     """
     url = settings.service_database_url or settings.database_url
@@ -152,7 +152,7 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None) -> Flask
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
     engine, log_writer = (None, None) if url is None else (open_reader(url), open_log_writer(url))
     registry = pinned_registry(settings) if settings.service_pinned_versions else ModelRegistry()
-    recorder = build_recorder(settings, registry, log_writer, metrics_folder)
+    recorder = build_recorder(settings, registry, log_writer, shared_metrics)
     if engine is not None and not settings.service_pinned_versions:
         _start_watcher(settings, registry, engine, recorder)
     app = create_app(settings, registry, engine, recorder)

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
-from include.settings.environment import child_environment, set_for_libraries
+from include.settings.environment import child_environment, set_for_libraries, unset_for_libraries
 
 __all__ = [
     "DATABASE_POOL",
@@ -22,6 +22,7 @@ __all__ = [
     "child_environment",
     "load_settings",
     "set_for_libraries",
+    "unset_for_libraries",
     "worker_hostname",
 ]
 
