@@ -209,6 +209,12 @@ class Settings(BaseSettings):
         le=3600,
         description="Minimum interval between JWKS refreshes triggered by an unknown key ID, in seconds.",
     )
+    auth_jwks_max_age_seconds: float = Field(
+        3600,
+        ge=300,
+        le=7 * 86_400,
+        description="Age up to which the keys of the JWK Set are used while the issuer cannot be read, in seconds.",
+    )
     signing_key: SecretStr | None = Field(
         None,
         description="Private Ed25519 key that signs artifacts: a PEM file, or its base64 line. Default, if "

@@ -29,6 +29,7 @@ class BearerAuthenticator:
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._tokens = TokenCache(verifier.verify)
+        self.start = verifier.start
 
     def authenticate(self, authorization: str | None, scope: str, model: str | None) -> Principal:
         """Return the caller.
@@ -93,7 +94,9 @@ def build_authenticator(settings: Settings) -> BearerAuthenticator | None:
     elif settings.auth_public_key is not None:
         keys = PublicKey(settings.auth_public_key)
     elif settings.auth_jwks_url is not None:
-        keys = RotatingKeys(settings.auth_jwks_url, settings.auth_jwks_cooldown_seconds)
+        keys = RotatingKeys(
+            settings.auth_jwks_url, settings.auth_jwks_cooldown_seconds, settings.auth_jwks_max_age_seconds
+        )
     else:
         return None
     return BearerAuthenticator(

@@ -9,8 +9,8 @@ from time import time
 from model_service.http.principal import Principal
 
 MAX_TOKENS = 4096
-# Even a token that is valid for a day is verified again after this time: its key may have been withdrawn. Together with
-# the time for which a key set is cached (`keys.JWKS_SECONDS`) it is less than five minutes, as the reference promises.
+# Even a token that is valid for a day is verified again after this time: its key may have been withdrawn. With the time
+# until a key set is read again (`keys.REFRESH_SECONDS`) it is less than five minutes, as the reference promises.
 MAX_SECONDS = 60.0
 # Longer tokens are not cached, so that the cache stays below 8 MiB.
 MAX_TOKEN_LENGTH = 2048

@@ -162,13 +162,20 @@ class PermissionDeniedError(HTTPError):
 
 
 class JWKSUnavailableError(HTTPError):
-    """The issuer's keys, which tokens are verified with, cannot be read."""
+    """The issuer's keys, which tokens are verified with, cannot be read.
+
+    Parameters
+    ----------
+    seconds : float
+        Seconds until they are known, or are read again.
+    """
 
     status, type, title = 503, "jwks-unavailable", "The issuer's keys cannot be read"
-    headers = MappingProxyType({"Retry-After": "5"})
 
-    def __init__(self) -> None:
-        super().__init__("the token cannot be verified now: the issuer's keys cannot be read. Try again in 5 s.")
+    def __init__(self, seconds: float) -> None:
+        wait = max(1, math.ceil(seconds))
+        super().__init__(f"the token cannot be verified now: its key is not read yet. Try again in {wait} s.")
+        self.headers = {"Retry-After": str(wait)}
 
 
 class OverloadedError(HTTPError):
