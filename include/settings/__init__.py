@@ -203,6 +203,11 @@ class Settings(BaseSettings):
     auth_leeway_seconds: float = Field(
         10, ge=0, le=120, description="Maximum difference between the clocks of issuer and service, in seconds."
     )
+    auth_invalid_token_rate_limit: float = Field(
+        100,
+        ge=0,
+        description="Invalid tokens per second of one address that are verified, over all workers. 0: no limit.",
+    )
     auth_jwks_cooldown_seconds: float = Field(
         30,
         ge=0,

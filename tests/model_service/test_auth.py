@@ -22,14 +22,17 @@ from include.errors import SettingsError
 from include.settings import Settings
 from model_service import ModelRegistry, create_app
 from model_service.auth import BearerAuthenticator, Principal, TokenCache, build_authenticator, check_exposure
+from model_service.auth.invalid_tokens import InvalidTokenLimiter
 from model_service.auth.jwks import FETCH_SECONDS
 from model_service.auth.keys import REFRESH_SECONDS, WAIT_MARGIN, RotatingKeys
 from model_service.auth.token_cache import MAX_SECONDS
 from model_service.http.errors import (
     AuthenticationRequiredError,
+    HTTPError,
     InvalidTokenError,
     JWKSUnavailableError,
     PermissionDeniedError,
+    TooManyInvalidTokensError,
 )
 
 SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
@@ -385,6 +388,73 @@ def test_very_long_tokens_are_not_kept() -> None:
     remembered = TokenCache(lambda _: Principal("shop", frozenset(), None, 1e12))
     remembered.principal_of("a" * 5000)
     assert len(remembered) == 0
+
+
+# -- invalid tokens of one address -----------------------------------------------------------------
+
+
+def many_invalid(at: BearerAuthenticator, address: str, count: int) -> list[int]:
+    statuses = []
+    for number in range(count):
+        with pytest.raises(HTTPError) as refused:
+            at.authenticate(f"Bearer {token(SECRET + '!', jti=str(number))}", "predict", None, address)
+        statuses.append(refused.value.status)
+    return statuses
+
+
+def test_invalid_tokens_of_an_address_are_verified_up_to_a_limit() -> None:
+    clock = [100.0]
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=20, service_workers=2)
+    at._invalid_tokens._clock = lambda: clock[0]
+    verified: list[str] = []
+    verify = at._tokens._verify
+    at._tokens._verify = lambda bearer: verified.append(bearer) or verify(bearer)
+    assert many_invalid(at, "192.0.2.1", 1000) == [401] * 10 + [429] * 990, "half of the limit on each of two workers"
+    assert len(verified) == 10
+    assert many_invalid(at, "192.0.2.2", 1) == [401], "another address is not concerned"
+    assert many_invalid(at, "2001:db8::1", 10) + many_invalid(at, "2001:db8::2", 1) == [401] * 10 + [429]
+    assert many_invalid(at, "2001:db8:0:1::1", 1) == [401]
+    clock[0] += 1.0
+    assert many_invalid(at, "192.0.2.1", 1) == [401]
+
+
+def test_a_flood_of_invalid_tokens_concerns_no_token_that_was_valid_before() -> None:
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=1)
+    known, new = token(jti="known"), token(jti="new")
+    at.authenticate(f"Bearer {known}", "predict", None, "192.0.2.1")
+    at._tokens._clock = lambda: time.time() + MAX_SECONDS + 1  # it must be verified again
+    many_invalid(at, "192.0.2.1", 3)
+    assert at.authenticate(f"Bearer {known}", "predict", None, "192.0.2.1").subject == "shop"
+    with pytest.raises(TooManyInvalidTokensError) as refused:
+        at.authenticate(f"Bearer {new}", "predict", None, "192.0.2.1")
+    assert refused.value.headers["Retry-After"] == "1"
+    assert "SLUICE_AUTH_INVALID_TOKEN_RATE_LIMIT" in str(refused.value)
+    assert at.authenticate(f"Bearer {new}", "predict", None, "192.0.2.2").subject == "shop"
+
+
+def test_a_token_that_has_expired_is_no_longer_one_that_was_valid_before() -> None:
+    at = authenticator(auth_secret=SECRET, auth_leeway_seconds=0, auth_invalid_token_rate_limit=1)
+    short = token(exp=int(time.time()) + 2)
+    at.authenticate(f"Bearer {short}", "predict", None, "192.0.2.1")
+    time.sleep(2.1)
+    statuses = []
+    for _ in range(5):
+        with pytest.raises(HTTPError) as refused:
+            at.authenticate(f"Bearer {short}", "predict", None, "192.0.2.1")
+        statuses.append(refused.value.status)
+    assert statuses == [401, 429, 429, 429, 429]
+
+
+def test_the_addresses_that_are_counted_are_bounded() -> None:
+    limiter = InvalidTokenLimiter(10, clock=lambda: 0.0, max_addresses=100)
+    for number in range(10_000):
+        limiter.add(f"10.0.{number // 256}.{number % 256}")
+    assert len(limiter) == 100
+
+
+def test_a_limit_of_zero_is_none() -> None:
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=0)
+    assert set(many_invalid(at, "192.0.2.1", 300)) == {401}
 
 
 # -- scopes and models -----------------------------------------------------------------------------
