@@ -1,16 +1,20 @@
-"""Metrics that are sent to a StatsD server over UDP, if one is configured. A failure to send never fails a run."""
+"""Metrics that are sent to a StatsD server over UDP, if one is configured, and warnings of faults that last.
+
+A failure to send never fails a run.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 PREFIX = "sluice"
+REPEAT_SECONDS = 60.0
 
 
 class Telemetry:
@@ -67,6 +71,38 @@ class Telemetry:
         finally:
             self.seconds(f"{model}.{step}.seconds", time.monotonic() - started)
             self.count(f"{model}.{step}.{outcome}")
+
+
+class FaultLog:
+    """Reports a fault that may last, such as a full disk: when it begins, then once a minute, and when it has ended.
+
+    Parameters
+    ----------
+    log : logging.Logger
+    what : str
+        What does not work while the fault lasts, with the consequence: the begin of the sentence that is logged.
+    clock : callable
+        Returns seconds that never decrease.
+    """
+
+    def __init__(self, log: logging.Logger, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._what, self._clock = log, what, clock
+        self._next_at = float("-inf")
+        self._reported = False
+
+    def failed(self, cause: str) -> None:
+        """Report that it does not work because of `cause`, which must contain no data of a caller."""
+        now = self._clock()
+        if now >= self._next_at:  # not sooner after an end either: a nearly full disk fails every other time
+            self._next_at = now + REPEAT_SECONDS
+            self._reported = True
+            self._log.warning("%s: %s", self._what, cause)
+
+    def worked(self) -> None:
+        """Report that it works again, if a fault was reported before."""
+        if self._reported:
+            self._reported = False
+            self._log.warning("%s: this has ended", self._what)
 
 
 def _client(host: str, port: int) -> Any:  # the statsd package ships no types

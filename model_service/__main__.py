@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 from flask import Flask
@@ -18,12 +17,12 @@ from flask import Flask
 from include.errors import UNUSABLE_FILE, SettingsError, SluiceError
 from include.models import declared_models
 from include.ports import try_bind
-from include.settings import Settings, load_settings
+from include.settings import Settings, load_settings, unset_for_libraries
 from include.warehouse import embedded_server
 from model_service.app import UNREAD_BODIES, serving_app
 from model_service.auth import check_exposure
 from model_service.http.unread_body import MAX_UNREAD_BODIES
-from model_service.observability.multiprocess import prepare_multiprocess_dir
+from model_service.observability.shared_metrics import SharedMetrics
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
 from model_service.server.descriptors import affordable_connections, raise_descriptor_limit
@@ -34,8 +33,7 @@ log = logging.getLogger("model_service")
 
 MAX_HEADER_BYTES: Final = 65_536  # of a connection that sends no end of its header; granian's default: 417,792
 
-# Modules that workers need: imported before the fork, their memory is shared. The first one must not be imported before
-# `prepare_multiprocess_dir`; the others are imported dynamically.
+# Modules that workers need: imported before the fork, their memory is shared.
 PRELOADED = (
     "model_service.observability.prometheus",
     "sqlalchemy.dialects.postgresql.psycopg",
@@ -112,7 +110,9 @@ def serve(settings: Settings) -> None:
     parent_death = ParentDeathPipe()
     pinner = CpuPinner(settings.service_workers if settings.service_cpu_affinity else 0)
     heartbeats = Heartbeats(settings.service_workers)
-    metrics_folder = prepare_multiprocess_dir(settings)
+    # With it, Prometheus's client would keep its values in mapped files, and a full disk would kill the workers.
+    unset_for_libraries("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+    shared_metrics = SharedMetrics(settings.service_workers)
     for each in PRELOADED:
         import_module(each)
 
@@ -140,7 +140,7 @@ def serve(settings: Settings) -> None:
     # Each worker creates its own application after the fork: threads and connections do not survive it.
     try:
         server.serve(
-            target_loader=partial(_in_worker, settings, parent_death, pinner, metrics_folder, heartbeats),
+            target_loader=partial(_in_worker, settings, parent_death, pinner, shared_metrics, heartbeats),
             wrap_loader=False,
         )
     except SystemExit:
@@ -153,14 +153,14 @@ def _in_worker(
     settings: Settings,
     parent_death: ParentDeathPipe,
     pinner: CpuPinner,
-    metrics_folder: Path,
+    shared_metrics: SharedMetrics,
     heartbeats: Heartbeats,
 ) -> Flask:
     from model_service.server import granian_patch
 
     pinner.pin()
     granian_patch.install_shutdown(WorkerShutdown(parent_death))
-    app = serving_app(settings, metrics_folder, heartbeats)
+    app = serving_app(settings, shared_metrics, heartbeats)
     granian_patch.install(app.extensions[UNREAD_BODIES].discard)
     gc.freeze()  # as in `serve`: these objects live as long as the worker
     return app

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from multiprocessing.util import Finalize
-from pathlib import Path
 
 from flask import Flask, request
 from sqlalchemy import Engine
@@ -12,7 +11,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 
 from include.registry import open_artifact_store
 from include.settings import Settings
-from model_service.auth import build_authenticator, open_scopes
+from model_service.auth import BearerAuthenticator, build_authenticator, open_scopes
 from model_service.db.connections import open_jobs, open_log_writer, open_reader, open_scores
 from model_service.db.executor import QueryExecutor
 from model_service.http.fast_path import FastPathMiddleware
@@ -29,6 +28,7 @@ from model_service.models.pinned import pinned_registry
 from model_service.models.registry import LoadedModel, ModelRegistry
 from model_service.models.version_cache import VersionCache
 from model_service.observability import RequestRecorder, build_recorder
+from model_service.observability.shared_metrics import SharedMetrics
 from model_service.routes.health import health_routes
 from model_service.routes.jobs import job_routes
 from model_service.routes.metrics import metrics_routes
@@ -48,6 +48,7 @@ JOB_SECONDS = 2.0
 JOB_WORKER = "sluice.job_worker"
 MIDDLEWARE = "sluice.middleware"
 UNREAD_BODIES = "sluice.unread_bodies"
+AUTHENTICATOR = "sluice.authenticator"
 
 
 def create_app(
@@ -75,8 +76,9 @@ def create_app(
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
     recorder = recorder or build_recorder(settings, registry, None, None)
+    authenticator = app.extensions[AUTHENTICATOR] = build_authenticator(settings)
     middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(
-        settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
+        settings, recorder, registry, authenticator, open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
     app.before_request(_check_target)
@@ -159,13 +161,15 @@ def _job_filter(registry: ModelRegistry, *, pinned: bool) -> JobFilter:
     return JobFilter([each.model for each in loaded], digests)
 
 
-def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbeats: Heartbeats | None = None) -> Flask:
+def serving_app(
+    settings: Settings, shared_metrics: SharedMetrics | None = None, heartbeats: Heartbeats | None = None
+) -> Flask:
     """Return the service with its threads. Call it in the worker, after the fork.
 
     Parameters
     ----------
     settings : Settings
-    metrics_folder : Path, optional
+    shared_metrics : SharedMetrics, optional
         Where the workers share their metrics.
     heartbeats : Heartbeats, optional
         Where the main process sees that this worker can answer.
@@ -175,11 +179,14 @@ def serving_app(settings: Settings, metrics_folder: Path | None = None, heartbea
         raise ValueError("settings.database_url must be resolved before a worker starts; found None")
     engine, log_writer = (None, None) if url is None else (open_reader(url), open_log_writer(url))
     registry = pinned_registry(settings) if settings.service_pinned_versions else ModelRegistry()
-    recorder = build_recorder(settings, registry, log_writer, metrics_folder)
+    recorder = build_recorder(settings, registry, log_writer, shared_metrics)
     if engine is not None and not settings.service_pinned_versions:
         _start_watcher(settings, registry, engine, recorder)
     app = create_app(settings, registry, engine, recorder)
     recorder.start()
+    authenticator: BearerAuthenticator | None = app.extensions[AUTHENTICATOR]
+    if authenticator is not None:
+        authenticator.start()  # as with the watcher: the first requests should not have to wait, nor be refused
     seconds = settings.service_request_timeout_seconds
     middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
     respond = partial(timeout_response, seconds)

@@ -15,7 +15,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from include.errors import SettingsError
 from include.settings.checks import fault_of_database_url, unknown_variables
-from include.settings.environment import child_environment, set_for_libraries
+from include.settings.environment import child_environment, set_for_libraries, unset_for_libraries
 
 __all__ = [
     "DATABASE_POOL",
@@ -25,6 +25,7 @@ __all__ = [
     "child_environment",
     "load_settings",
     "set_for_libraries",
+    "unset_for_libraries",
     "worker_hostname",
 ]
 
@@ -264,11 +265,22 @@ class Settings(BaseSettings):
     auth_leeway_seconds: float = Field(
         10, ge=0, le=120, description="Maximum difference between the clocks of issuer and service, in seconds."
     )
+    auth_invalid_token_rate_limit: float = Field(
+        100,
+        ge=0,
+        description="Invalid tokens per second of one address that are verified, over all workers. 0: no limit.",
+    )
     auth_jwks_cooldown_seconds: float = Field(
         30,
         ge=0,
         le=3600,
         description="Minimum interval between JWKS refreshes triggered by an unknown key ID, in seconds.",
+    )
+    auth_jwks_max_age_seconds: float = Field(
+        3600,
+        ge=300,
+        le=7 * 86_400,
+        description="Age up to which the keys of the JWK Set are used while the issuer cannot be read, in seconds.",
     )
     signing_key: SecretStr | None = Field(
         None,

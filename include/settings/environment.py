@@ -11,6 +11,12 @@ def set_for_libraries(name: str, value: str) -> None:
     os.environ[name] = value
 
 
+def unset_for_libraries(*names: str) -> None:
+    """Remove variables that a library reads from the environment of this process, if they are set."""
+    for name in names:
+        os.environ.pop(name, None)
+
+
 def child_environment(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
     """Return this process's environment for a child, with `changes`, and no variable named ``<without>...``.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +15,7 @@ import msgspec
 MAX_QUEUED: Final = 100_000
 BACKUP_COUNT: Final = 5
 BATCH_LINES: Final = 250
+_NEWLINE: Final = ord("\n")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -28,6 +28,7 @@ class AccessLogEntry(msgspec.Struct, omit_defaults=True):
     route: str
     status: int
     microseconds: int
+    address: str
     subject: str
     model: str = ""
     version: int = 0
@@ -92,14 +93,26 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def to_stdout(lines: bytes) -> None:
-    """Write `lines` in one piece to standard output, which processes share."""
-    sys.stdout.buffer.write(lines)
-    sys.stdout.buffer.flush()
+class StandardOutput:
+    """Writes lines to standard output, which processes share: each piece by one system call, if the system takes it."""
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self._descriptor = descriptor
+        self._torn = False
+
+    def write(self, lines: bytes) -> None:
+        """Append `lines`. What a full disk cuts off is a line of its own: the next one begins on a new line."""
+        left = memoryview(b"\n" + lines if self._torn else lines)
+        while left:  # not `sys.stdout`: what that could not write stays in its buffer
+            written = os.write(self._descriptor, left)
+            self._torn = left[written - 1] != _NEWLINE
+            left = left[written:]
 
 
 class RotatingFile:
     """A file that several processes append to and rotate.
+
+    It is open while it is written only, so that it keeps no file system busy; its folder is created if it is missing.
 
     Parameters
     ----------
@@ -111,38 +124,61 @@ class RotatingFile:
 
     def __init__(self, file: Path, max_bytes: int) -> None:
         self._file, self._max_bytes = file, max_bytes
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = self._open()
 
     def write(self, lines: bytes) -> None:
-        """Append `lines`."""
-        self._reopen_if_rotated()
-        os.write(self._descriptor, lines)
-        if os.fstat(self._descriptor).st_size >= self._max_bytes:
-            self._rotate()
+        """Append `lines`: all of them or, if that fails, none.
+
+        Raises
+        ------
+        OSError
+            If the file system does not take them.
+        """
+        descriptor = self._locked()
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, lines)
+            except OSError:
+                os.ftruncate(descriptor, size)  # a full disk may have taken half a line
+                raise
+        finally:
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Return a descriptor of the current file, which no other process writes or rotates until it is closed."""
+        while True:
+            descriptor = self._open()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                found = os.fstat(descriptor)
+                if os.path.samestat(self._file.stat(), found):  # otherwise another process has just rotated it
+                    if found.st_size < self._max_bytes:
+                        return descriptor
+                    self._rotate()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
 
     def _open(self) -> int:
-        return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-
-    def _reopen_if_rotated(self) -> None:
-        """Open the file again if another process rotated it."""
-        if not self._is_current():
-            os.close(self._descriptor)
-            self._descriptor = self._open()
-
-    def _is_current(self) -> bool:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         try:
-            return os.path.samestat(self._file.stat(), os.fstat(self._descriptor))
-        except FileNotFoundError:
-            return False
+            return os.open(self._file, flags, 0o640)
+        except FileNotFoundError:  # the first time, or somebody has removed the folder
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._file, flags, 0o640)
 
     def _rotate(self) -> None:
-        with Path(f"{self._file}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_current():  # another process was first
-                return
-            for number in range(BACKUP_COUNT - 1, 0, -1):
-                older = Path(f"{self._file}.{number}")
-                if older.exists():
-                    older.replace(f"{self._file}.{number + 1}")
-            self._file.replace(f"{self._file}.1")
+        for number in range(BACKUP_COUNT - 1, 0, -1):
+            older = Path(f"{self._file}.{number}")
+            if older.exists():
+                older.replace(f"{self._file}.{number + 1}")
+        self._file.replace(f"{self._file}.1")
+
+
+def _write_all(descriptor: int, lines: bytes) -> None:
+    left = memoryview(lines)
+    while left:
+        left = left[os.write(descriptor, left) :]

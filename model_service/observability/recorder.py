@@ -6,17 +6,17 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from random import random
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
 from include.settings import Settings
+from include.telemetry import FaultLog
 from model_service.http.request_context import RequestContext
 from model_service.models.registry import ModelRegistry
-from model_service.observability.access_log import AccessLog, AccessLogEntry, RotatingFile, to_stdout
+from model_service.observability.access_log import AccessLog, AccessLogEntry, RotatingFile, StandardOutput
 from model_service.observability.metrics_buffer import MetricsBuffer
 from model_service.observability.prediction_log import PredictionLog
 from model_service.observability.statsd import StatsD
@@ -24,10 +24,12 @@ from model_service.server.log_unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from model_service.observability.prometheus import PrometheusMetrics
+    from model_service.observability.shared_metrics import SharedMetrics
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.5
+STOP_SECONDS: Final = 2.0
 FLUSH_LINES: Final = 1_000  # so many queued lines are written immediately, so that memory stays low under load
 
 
@@ -66,10 +68,17 @@ class RequestRecorder:
         self._log_payloads = settings.service_access_log_payloads and access is not None
         self._buffer = MetricsBuffer()
         self._buffer_lock = threading.Lock()
-        self._flush_lock = threading.Lock()
+        self._metrics_lock = threading.Lock()
+        self._access_lock = threading.Lock()
         self._predictions_lock = threading.Lock()
         self._stopping = threading.Event()
         self._wakeup = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._faults = {
+            self.flush_metrics: FaultLog(log, "the metrics of this worker are not updated; they lose nothing"),
+            self.flush_access: FaultLog(log, "the access log cannot be written, its lines are dropped and counted"),
+            self.flush_predictions: FaultLog(log, "the prediction log cannot be written"),
+        }
         self.concurrency: Callable[[], int] = lambda: 0
 
     def on_start(self, context: RequestContext) -> None:
@@ -94,6 +103,7 @@ class RequestRecorder:
                 context.route,
                 status,
                 spent // 1000,
+                context.remote_addr,
                 context.subject,
                 context.model,
                 context.version,
@@ -118,15 +128,25 @@ class RequestRecorder:
 
     def flush(self) -> None:
         """Write the buffered records to the metrics and the access log."""
-        with self._flush_lock:
+        self.flush_metrics()
+        self.flush_access()
+
+    def flush_metrics(self) -> None:
+        """Add the buffered records to the metrics, and share them with the other workers."""
+        with self._metrics_lock:
             with self._buffer_lock:
                 buffer, self._buffer = self._buffer, MetricsBuffer()
-            self.prometheus.add(buffer)
+            self.prometheus.add(buffer, self._registry)
             self.prometheus.set_gauges(self._registry, self.concurrency())
             if self._statsd is not None:
                 self._statsd.flush(buffer)
                 self._count_dropped("statsd", self._statsd)
-            if self._access is not None:
+            self.prometheus.publish()
+
+    def flush_access(self) -> None:
+        """Write the queued lines to the access log. It waits as long as the disk or the pipe does."""
+        if self._access is not None:
+            with self._access_lock:
                 try:
                     self._access.flush()
                 finally:
@@ -142,35 +162,53 @@ class RequestRecorder:
                 self.prometheus.logged.inc(self.predictions.written - written)
                 self._count_dropped("prediction", self.predictions)
 
-    def metrics(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the metrics of all workers, this one's to the last request, and their media type."""
-        _try(self.flush)  # so that counts are exported even if a log cannot be written
-        return self.prometheus.text(accept)
+    def metrics(self, accept: str = "", encoding: str | None = None) -> tuple[bytes, str]:
+        """Return the metrics of all workers, this one's to the last request, and their media type.
+
+        It waits for no log; see `PrometheusMetrics.text` for the parameters.
+        """
+        self._try(self.flush_metrics)
+        return self.prometheus.text(accept, encoding)
 
     def start(self) -> None:
         """Start the writing threads. Call it in the worker: threads do not survive a fork."""
         for name, flush, wakeup in (
-            ("recorder", self.flush, self._wakeup),
+            ("metrics", self.flush_metrics, self._stopping),
+            ("access-log", self.flush_access, self._wakeup),
             ("prediction-log", self.flush_predictions, self._stopping),
         ):
-            threading.Thread(target=self._flush_loop, args=(flush, wakeup), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._flush_loop, args=(flush, wakeup), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """Write what is left and end the threads."""
+        """Write what is left and end the threads; a log that cannot be written is given up after `STOP_SECONDS`."""
         self._stopping.set()
         self._wakeup.set()
-        _try(self.flush)
-        _try(self.flush_predictions)
+        deadline = monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
         if self._statsd is not None:
             self._statsd.close()
 
     def _flush_loop(self, flush: Callable[[], None], wakeup: threading.Event) -> None:
-        while True:
+        while not self._stopping.is_set():
             wakeup.wait(FLUSH_SECONDS)
-            if self._stopping.is_set():
-                return
-            wakeup.clear()
-            _try(flush)
+            if wakeup is not self._stopping:
+                wakeup.clear()
+            self._try(flush)
+        self._try(flush)  # what came while the last one ran
+
+    def _try(self, flush: Callable[[], None]) -> None:
+        fault = self._faults[flush]
+        try:
+            flush()
+        except OSError as error:  # such as a full disk or a closed pipe: it is retried
+            fault.failed(f"{error.strerror or type(error).__name__}. It is tried again every half second")
+        except Exception as error:  # noqa: BLE001  # a log or a metric must not end the thread
+            log_unexpected(log, "metrics or logs could not be written; it is retried", error)
+        else:
+            fault.worked()
 
     def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
         dropped, source.dropped = source.dropped, 0
@@ -178,17 +216,10 @@ class RequestRecorder:
             self.prometheus.dropped.labels(name).inc(dropped)
 
 
-def _try(flush: Callable[[], None]) -> None:
-    try:
-        flush()
-    except Exception as error:  # noqa: BLE001  # such as a full disk or a closed pipe: it is retried
-        log_unexpected(log, "metrics or logs could not be written; it is retried", error)
-
-
 def build_recorder(
-    settings: Settings, registry: ModelRegistry, engine: Engine | None, folder: Path | None
+    settings: Settings, registry: ModelRegistry, engine: Engine | None, shared: SharedMetrics | None
 ) -> RequestRecorder:
-    """Return an recorder with the configuration in `settings`.
+    """Return a recorder with the configuration in `settings`.
 
     Parameters
     ----------
@@ -196,21 +227,21 @@ def build_recorder(
     registry : ModelRegistry
     engine : sqlalchemy.Engine or None
         Writes sampled predictions and alerts.
-    folder : Path or None
+    shared : SharedMetrics or None
         Where the workers share their metrics; None: this process only.
     """
-    # Imported after `prepare_multiprocess_dir` has set the folder, which the client reads on import.
+    # Imported here: on import, the client decides by a variable whether it maps files, and `serve` unsets that first.
     from model_service.observability.prometheus import PrometheusMetrics
 
     access = None
     if settings.service_access_log == "stdout":
-        access = AccessLog(to_stdout)
+        access = AccessLog(StandardOutput().write)
     elif settings.service_access_log == "file":
         access = AccessLog(RotatingFile(settings.log_dir / "access.log", settings.service_access_log_bytes).write)
     return RequestRecorder(
         settings,
         registry,
-        PrometheusMetrics(folder),
+        PrometheusMetrics(shared),
         PredictionLog(engine, days=settings.service_sample_days),
         access,
         StatsD(host, settings.statsd_port, settings.service_statsd_rate) if (host := settings.statsd_host) else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from model_service.http.compression import negotiate_encoding
 from model_service.http.middleware import requires_scope
 from model_service.observability.recorder import RequestRecorder
 from model_service.openapi import Operation, ResponseSpec, documented
@@ -23,7 +24,12 @@ def metrics_routes(recorder: RequestRecorder) -> Blueprint:
         )
     )
     def metrics() -> Response:
-        text, media_type = recorder.metrics(request.headers.get("Accept", ""))
-        return Response(text, content_type=media_type)
+        encoding = negotiate_encoding(request.headers.get("Accept-Encoding"))
+        text, media_type = recorder.metrics(request.headers.get("Accept", ""), encoding)
+        response = Response(text, content_type=media_type)
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+        if encoding is not None:
+            response.headers["Content-Encoding"] = encoding
+        return response
 
     return routes

@@ -18,12 +18,13 @@ import mmap
 import os
 import signal
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
+
+from model_service.server.memory_file import open_memory_file
 
 log = logging.getLogger("model_service")
 
@@ -62,9 +63,9 @@ class Heartbeats:
 
     def __init__(self, workers: int) -> None:
         self._count = 2 * workers  # a worker can start before the one that it replaces has ended
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the process lives
-        self._file.truncate(self._count * _ROW_BYTES)
-        self._memory = mmap.mmap(self._file.fileno(), self._count * _ROW_BYTES)
+        self._file = open_memory_file("sluice-heartbeats")  # open as long as the process lives
+        os.ftruncate(self._file, self._count * _ROW_BYTES)
+        self._memory = mmap.mmap(self._file, self._count * _ROW_BYTES)
         self._unchanged: dict[int, tuple[int, int]] = {}
 
     def start(self, is_stuck: Callable[[], bool], on_restart: Callable[[Reason], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -28,9 +29,10 @@ from model_service.http.request_context import RequestContext
 from model_service.models.champion_watcher import ChampionWatcher
 from model_service.observability import build_recorder
 from model_service.observability.access_log import AccessLog, AccessLogEntry, RotatingFile
-from model_service.observability.exemplars import ExemplarStore
 from model_service.observability.metrics_buffer import MetricsBuffer
 from model_service.observability.prediction_log import PredictionLog
+from model_service.observability.request_totals import MAX_VERSIONS, OTHER, RequestTotals, merged
+from model_service.observability.shared_metrics import SharedMetrics, UnreadableMetricsError
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 CLAIMS = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": 4_000_000_000, "scope": "predict"}
@@ -55,16 +57,19 @@ def value(metrics: str, name: str, **labels: Any) -> float:
 
 
 class Lines:
-    """Takes what an access log writes."""
+    """Takes what an access log writes; shows it without the scrapes of a test."""
 
     def __init__(self) -> None:
         self.written = b""
+        self.flush: Callable[[], None] = lambda: None
 
     def __call__(self, lines: bytes) -> None:
         self.written += lines
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (json.loads(line) for line in self.written.splitlines())
+        self.flush()
+        lines = (json.loads(line) for line in self.written.splitlines())
+        return (line for line in lines if line["route"] != "/metrics")
 
 
 class Watched:
@@ -76,6 +81,7 @@ class Watched:
         self.lines = Lines()
         if self.recorder._access is not None:
             self.recorder._access = AccessLog(self.lines)
+            self.lines.flush = self.recorder.flush_access
         self.client = create_app(self.settings, settled.registry, settled.harness.engine, self.recorder).test_client()
 
     def metrics(self) -> str:
@@ -333,17 +339,113 @@ def test_exemplars_name_a_request_of_each_bucket_in_openmetrics(settled: Any) ->
     assert "order-17" not in watched.metrics()
 
 
-def test_the_latest_request_of_all_workers_is_the_exemplar(tmp_path: Path) -> None:
-    workers = [ExemplarStore(tmp_path) for _ in range(2)]
+def buffer_of(version: int, request_id: str = "r") -> MetricsBuffer:
+    buffer, context = MetricsBuffer(), context_of(1)
+    context.version, context.request_id, context.rows = version, request_id, 1
+    buffer.add(context, 200, 60_000)
+    return buffer
+
+
+def test_the_latest_request_of_all_workers_is_the_exemplar() -> None:
+    workers = [RequestTotals() for _ in range(2)]
     for number, worker in enumerate(workers):
-        buffer, context = MetricsBuffer(), context_of(1)
-        context.request_id = f"worker-{number}"
-        buffer.add(context, 200, 60_000)
-        worker.add(buffer)
-        (tmp_path / f"exemplars_{os.getpid()}.json").rename(tmp_path / f"exemplars_{number}.json")
-    for worker in workers:
-        (example,) = worker.latest().values()
-        assert example[2] == "worker-1"
+        worker.add(buffer_of(1, f"worker-{number}"), {})
+    for order in (workers, workers[::-1]):
+        (stats,) = merged(each.series.items() for each in order).values()
+        assert [each[2] for each in stats.request.exemplars if each] == ["worker-1"]
+        assert stats.request.count == 2
+
+
+# -- labels are bounded ----------------------------------------------------------------------------
+
+
+def test_a_thousand_champions_leave_as_many_series_as_a_few_and_lose_no_count() -> None:
+    totals = RequestTotals()
+    for version in range(1, 1001):
+        totals.add(buffer_of(version), {"iris": version})
+    versions = {version for _, _, version, _ in totals.series}
+    assert versions == {OTHER, *map(str, range(1001 - MAX_VERSIONS, 1001))}
+    assert sum(each.request.count for each in totals.series.values()) == 1000
+    assert sum(each.rows for each in totals.series.values()) == 1000
+
+
+def test_versions_that_a_caller_names_displace_no_series_of_a_champion() -> None:
+    totals = RequestTotals()
+    totals.add(buffer_of(5), {"iris": 5})
+    for version in range(10, 500):
+        totals.add(buffer_of(version), {"iris": 5})
+    versions = {version for _, _, version, _ in totals.series}
+    assert len(versions) == MAX_VERSIONS + 1
+    assert "5" in versions
+    totals.add(buffer_of(900), {"iris": 900})
+    assert "900" in {version for _, _, version, _ in totals.series}
+    assert sum(each.request.count for each in totals.series.values()) == 492
+
+
+def test_the_successor_of_a_worker_continues_its_counts_with_as_many_series() -> None:
+    before, after = RequestTotals(), RequestTotals()
+    for version in range(1, 101):
+        before.add(buffer_of(version), {"iris": version})
+    after.add_series(before.series.items())
+    assert after.series == before.series
+    after.add(buffer_of(101), {"iris": 101})
+    assert len(after.series) == len(before.series)
+
+
+# -- what the workers share ------------------------------------------------------------------------
+
+
+def test_what_a_worker_wrote_last_is_read_whatever_its_length() -> None:
+    shared = SharedMetrics(1)
+    assert shared.attach() is None
+    reader = SharedMetrics.__new__(SharedMetrics)
+    reader.__dict__ |= shared.__dict__ | {"_own": None}
+    for content in (b"a", b"b" * 100_000, b"c", b"d" * 5000):
+        shared.write(content)
+        assert list(reader.others()) == [content]
+        assert list(shared.others()) == []
+
+
+def test_a_place_that_was_overwritten_is_told_from_one_that_was_never_written() -> None:
+    shared = SharedMetrics(1)
+    shared.attach()
+    for number in range(2):
+        shared.write(b"content %d" % number)
+    first, second = shared._places[0]
+    os.pwrite(second, b"garbage", 0)
+    assert shared._newest(0) == (2, b"content 1")
+    for damage in (lambda: os.ftruncate(first, 7), lambda: os.pwrite(first, b"\xff" * 400, 0)):
+        damage()
+        with pytest.raises(UnreadableMetricsError):
+            shared._newest(0)
+    assert shared._newest(1) == (0, None)
+    shared.write(b"again")
+    assert shared._newest(0) == (3, b"again")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=x",
+        "text/plain; version=1e9",
+        "application/openmetrics-text;version=" + "9" * 5000,
+        "text/plain;version=\xb2",
+        ",;=",
+    ],
+)
+def test_any_accept_header_gets_the_metrics(settled: Any, accept: str) -> None:
+    assert Watched(settled).client.get("/metrics", headers={"Accept": accept}).status_code == 200
+
+
+def test_metrics_are_compressed_for_who_accepts_it(settled: Any) -> None:
+    watched = Watched(settled)
+    watched.predict(SETOSA)
+    plain = watched.client.get("/metrics")
+    packed = watched.client.get("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert gzip.decompress(packed.data).decode().splitlines()[0] == plain.text.splitlines()[0]
+    assert len(packed.data) < len(plain.data) / 5
 
 
 # -- the access log --------------------------------------------------------------------------------
@@ -361,6 +463,7 @@ def test_a_request_is_one_line_with_its_id_and_no_feature(settled: Any) -> None:
         "method": "POST",
         "route": "/v1/models/<name>/predict",
         "status": 200,
+        "address": "127.0.0.1",
         "subject": "anonymous",
         "model": "iris",
         "version": 1,
@@ -405,7 +508,7 @@ def test_the_subject_of_the_token_is_logged_never_the_token(settled: Any) -> Non
 def line(number: int) -> AccessLogEntry:
     from datetime import UTC, datetime
 
-    return AccessLogEntry(datetime.now(UTC), f"r{number}", "GET", "/", 200, 1, "anonymous")
+    return AccessLogEntry(datetime.now(UTC), f"r{number}", "GET", "/", 200, 1, "127.0.0.1", "anonymous")
 
 
 def test_lines_that_nobody_writes_are_dropped_and_counted() -> None:
@@ -440,6 +543,7 @@ def test_a_log_that_cannot_be_written_stops_no_scrape_and_is_counted(settled: An
     with Path("/dev/full").open("wb", buffering=0) as full:
         watched.recorder._access = AccessLog(lambda lines: full.write(lines) and None)
         watched.predict(SETOSA)
+        watched.recorder._try(watched.recorder.flush_access)
         answer = watched.client.get("/metrics")
     assert answer.status_code == 200
     shown = answer.get_data(as_text=True)
@@ -761,6 +865,7 @@ def test_metrics_are_right_over_all_workers_and_survive_the_death_of_one(
     ask_many(service, 50)
     count = "sluice_http_request_duration_seconds_count"
     service.wait_until(lambda: value(page(service), count, model="iris", status=200) == 200)
+    time.sleep(1.1)  # a worker may answer with a text that is a second old
     for _ in range(5):  # whichever worker is asked
         shown = page(service)
         assert value(shown, count, model="iris", status=200) == 200
