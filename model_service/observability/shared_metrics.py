@@ -28,6 +28,7 @@ MAX_BYTES: Final = 256 << 20  # a header that claims more was not written by a w
 _HEADER: Final = Struct("<QQI")  # number of the writing, length of the content, CRC-32 of all three
 _NUMBERS: Final = Struct("<QQ")
 _READS: Final = 3
+_NAME: Final = "sluice-metrics"
 
 
 class UnreadableMetricsError(Exception):
