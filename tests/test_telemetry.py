@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from include.telemetry import Telemetry
+from include.telemetry import FaultLog, Telemetry
 
 
 @pytest.fixture
@@ -83,3 +84,25 @@ def test_a_server_that_is_down_fails_no_run(listener: socket.socket, telemetry: 
     listener.close()
     for _ in range(3):
         telemetry.count("a")
+
+
+def test_a_fault_that_lasts_is_reported_once_a_minute_and_when_it_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    clock = [0.0]
+    fault = FaultLog(logging.getLogger("tests.fault"), "the log cannot be written", lambda: clock[0])
+    fault.worked()
+    assert caplog.messages == []
+    for clock[0] in range(150):
+        fault.failed("No space left on device")
+    assert caplog.messages == ["the log cannot be written: No space left on device"] * 3
+    fault.worked()
+    fault.worked()
+    assert caplog.messages[3:] == ["the log cannot be written: this has ended"]
+
+
+def test_a_fault_that_comes_and_goes_is_not_reported_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    clock = [0.0]
+    fault = FaultLog(logging.getLogger("tests.fault"), "the log cannot be written", lambda: clock[0])
+    for clock[0] in range(60):
+        fault.failed("No space left on device")
+        fault.worked()
+    assert len(caplog.messages) == 2

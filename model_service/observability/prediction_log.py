@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from include.telemetry import FaultLog
 from model_service.http.request_context import RequestContext
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class PredictionLog:
         self._alerts: deque[_Alert] = deque(maxlen=MAX_ALERTS)
         self._alerts_lock = threading.Lock()
         self._encode = msgspec.json.Encoder().encode
+        self._faults = {
+            what: FaultLog(log, f"writing {what} is delayed, the database does not respond")
+            for what in ("alerts", "predictions")
+        }
         self.dropped = 0
         self.written = 0
 
@@ -93,11 +98,11 @@ class PredictionLog:
             try:
                 write(self._engine)
             except SQLAlchemyError as error:
-                log.warning(
-                    "writing %s is delayed, the database does not respond: %s", what, str(error).splitlines()[0]
-                )
+                self._faults[what].failed(str(error).splitlines()[0])
                 if isinstance(error, OperationalError):  # unavailable: another attempt would wait again
                     return
+            else:
+                self._faults[what].worked()
 
     def _write_alerts(self, engine: Engine) -> None:
         while self._alerts:

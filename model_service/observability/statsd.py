@@ -22,6 +22,7 @@ from model_service.observability.metrics_buffer import MetricsBuffer, RequestKey
 log = logging.getLogger(__name__)
 
 MAX_QUEUED: Final = 20_000
+MAX_NAMES: Final = 10_000
 MAX_DATAGRAM_BYTES: Final = 1432  # what one Ethernet frame carries, as StatsD recommends
 _INVALID_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9-]+")
 
@@ -84,6 +85,8 @@ class StatsD:
             name = ".".join(
                 (PREFIX, "service", *(_INVALID_CHARACTERS.sub("_", part).strip("_") for part in parts))
             ).encode()
+            if len(self._names) >= MAX_NAMES:  # each version of a model that was requested has one
+                self._names.clear()
             self._names[key] = name
         return name
 

@@ -424,12 +424,15 @@ def store_digests(reader: ObjectArtifactStore, digest: str) -> set[str]:
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
-    counted: Counted, url: str, store: ArtifactStore, digest: str, tmp_path: Path
+    counted: Counted, url: str, store: ArtifactStore, digest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a file").write_text("where the cache's folder should be")
     reader = ObjectArtifactStore(url, store.keys, ReadCache(tmp_path / "a file"), lambda: counted)
     for _ in range(2):
         assert reader.open("parcels", 1, digest)
+    assert [each for each in caplog.messages if "artifacts are not cached" in each] == [
+        f"artifacts are not cached in {tmp_path / 'a file'}, each is read from the store: File exists"
+    ]
 
 
 def test_a_full_cache_gives_up_what_was_not_read_for_the_longest_time(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from typing import BinaryIO
 
 from include.errors import ArtifactError
 from include.provenance import read_regular_file
+from include.telemetry import FaultLog
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 << 30
 
@@ -18,7 +22,7 @@ MAX_BYTES = 4 << 30
 class ReadCache:
     """A folder of files named by their SHA-256, of bounded size.
 
-    It never fails: if it cannot be written, everything is read from the store.
+    It never fails: if it cannot be written, everything is read from the store, and a warning says so.
 
     Parameters
     ----------
@@ -30,6 +34,7 @@ class ReadCache:
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._fault = FaultLog(log, f"artifacts are not cached in {folder}, each is read from the store")
 
     def read(self, digest: str, *, size: int | None, keep: bool) -> bytes | None:
         """Return the content with this SHA-256 (nothing, if it is not to be kept), or None when it is not cached.
@@ -51,7 +56,7 @@ class ReadCache:
     @contextlib.contextmanager
     def filling(self, digest: str) -> Iterator[Filling]:
         """Add a content piece by piece; it is cached when the block ends without an error."""
-        filling = Filling(self._folder)
+        filling = Filling(self._folder, self._fault)
         try:
             yield filling
         except BaseException:
@@ -74,20 +79,23 @@ class ReadCache:
 class Filling:
     """A file of the cache while it is written. After an error of the disk, only the caching stops, not the reading."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fault: FaultLog) -> None:
         self._file: BinaryIO | None = None
-        with contextlib.suppress(OSError):
+        self._fault = fault
+        try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
             self._file, self._path = os.fdopen(descriptor, "wb"), Path(name)
+        except OSError as error:
+            self._fail(error)
 
     def write(self, piece: bytes) -> None:
         """Add a piece."""
         if self._file is not None:
             try:
                 self._file.write(piece)
-            except OSError:
-                self.drop()
+            except OSError as error:
+                self._fail(error)
 
     def become(self, path: Path) -> None:
         """Rename the file to its final name, so that another process sees all of it or nothing."""
@@ -95,8 +103,13 @@ class Filling:
             try:
                 self._file.close()
                 self._path.rename(path)
-            except OSError:
-                self.drop()
+                self._fault.worked()
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self._fault.failed(error.strerror or type(error).__name__)
+        self.drop()
 
     def drop(self) -> None:
         """Remove the file."""
