@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from include.registry import Ledger, open_artifact_store
 from include.settings import Settings
-from model_service.auth import build_authenticator, open_scopes
+from model_service.auth import BearerAuthenticator, build_authenticator, open_scopes
 from model_service.db.connections import open_jobs, open_log_writer, open_reader, open_scores
 from model_service.db.executor import QueryExecutor
 from model_service.http.fast_path import FastPathMiddleware
@@ -42,6 +42,7 @@ TIMEOUT_MARGIN = 0.3
 JOB_SECONDS = 2.0
 JOB_WORKER = "sluice.job_worker"
 MIDDLEWARE = "sluice.middleware"
+AUTHENTICATOR = "sluice.authenticator"
 
 
 def create_app(
@@ -67,8 +68,9 @@ def create_app(
     large_bodies = LargeBodySemaphore(settings.service_workers)
     version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
     recorder = recorder or build_recorder(settings, registry, None, None)
+    authenticator = app.extensions[AUTHENTICATOR] = build_authenticator(settings)
     middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(
-        settings, recorder, registry, build_authenticator(settings), open_scopes(settings)
+        settings, recorder, registry, authenticator, open_scopes(settings)
     )
     register_middleware(app, middleware, settings.default_model)
     job_service, job_worker = _jobs(settings, registry, version_cache)
@@ -157,6 +159,9 @@ def serving_app(settings: Settings, shared_metrics: SharedMetrics | None = None)
         _start_watcher(settings, registry, engine, recorder)
     app = create_app(settings, registry, engine, recorder)
     recorder.start()
+    authenticator: BearerAuthenticator | None = app.extensions[AUTHENTICATOR]
+    if authenticator is not None:
+        authenticator.start()  # as with the watcher: the first requests should not have to wait, nor be refused
     seconds = settings.service_request_timeout_seconds
     middleware: RequestMiddleware = app.extensions[MIDDLEWARE]
     respond = partial(timeout_response, seconds)

@@ -203,11 +203,22 @@ class Settings(BaseSettings):
     auth_leeway_seconds: float = Field(
         10, ge=0, le=120, description="Maximum difference between the clocks of issuer and service, in seconds."
     )
+    auth_invalid_token_rate_limit: float = Field(
+        100,
+        ge=0,
+        description="Invalid tokens per second of one address that are verified, over all workers. 0: no limit.",
+    )
     auth_jwks_cooldown_seconds: float = Field(
         30,
         ge=0,
         le=3600,
         description="Minimum interval between JWKS refreshes triggered by an unknown key ID, in seconds.",
+    )
+    auth_jwks_max_age_seconds: float = Field(
+        3600,
+        ge=300,
+        le=7 * 86_400,
+        description="Age up to which the keys of the JWK Set are used while the issuer cannot be read, in seconds.",
     )
     signing_key: SecretStr | None = Field(
         None,

@@ -8,6 +8,7 @@ from typing import Final
 
 from include.errors import SettingsError
 from include.settings import Settings
+from model_service.auth.invalid_tokens import InvalidTokenLimiter
 from model_service.auth.keys import PublicKey, RotatingKeys, SharedSecret
 from model_service.auth.token_cache import TokenCache
 from model_service.auth.tokens import KeySource, TokenVerifier
@@ -25,12 +26,15 @@ class BearerAuthenticator:
     Parameters
     ----------
     verifier : TokenVerifier
+    invalid_tokens : InvalidTokenLimiter
     """
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, invalid_tokens: InvalidTokenLimiter) -> None:
+        self._invalid_tokens = invalid_tokens
         self._tokens = TokenCache(verifier.verify)
+        self.start = verifier.start
 
-    def authenticate(self, authorization: str | None, scope: str, model: str | None) -> Principal:
+    def authenticate(self, authorization: str | None, scope: str, model: str | None, address: str = "") -> Principal:
         """Return the caller.
 
         Parameters
@@ -41,6 +45,8 @@ class BearerAuthenticator:
             The scope that the route requires.
         model : str or None
             The requested model, if any.
+        address : str
+            The address of the caller; "": not known.
 
         Raises
         ------
@@ -52,6 +58,8 @@ class BearerAuthenticator:
             If it does not grant `scope` or `model`.
         JWKSUnavailableError
             If the issuer's keys cannot be read.
+        TooManyInvalidTokensError
+            If too many tokens from `address` were invalid, and this one has not been valid before.
         """
         if authorization is None:
             raise AuthenticationRequiredError
@@ -62,12 +70,22 @@ class BearerAuthenticator:
         token = authorization[7:].strip()
         if not token:
             raise InvalidTokenError("there is no token after Bearer")
-        principal = self._tokens.principal_of(token)
+        principal = self._verified(token, address)
         if scope not in principal.scopes:
             raise PermissionDeniedError(scope, f"it requires the scope '{scope}'")
         if model is not None and not principal.can_access(model):
             raise PermissionDeniedError(scope, "its claim 'models' does not include this model")
         return principal
+
+    def _verified(self, token: str, address: str) -> Principal:
+        # A flood of invalid tokens does not concern callers who were here before, from whatever address.
+        if token not in self._tokens:
+            self._invalid_tokens.check(address)
+        try:
+            return self._tokens.principal_of(token)
+        except InvalidTokenError:
+            self._invalid_tokens.add(address)
+            raise
 
 
 def build_authenticator(settings: Settings) -> BearerAuthenticator | None:
@@ -93,11 +111,14 @@ def build_authenticator(settings: Settings) -> BearerAuthenticator | None:
     elif settings.auth_public_key is not None:
         keys = PublicKey(settings.auth_public_key)
     elif settings.auth_jwks_url is not None:
-        keys = RotatingKeys(settings.auth_jwks_url, settings.auth_jwks_cooldown_seconds)
+        keys = RotatingKeys(
+            settings.auth_jwks_url, settings.auth_jwks_cooldown_seconds, settings.auth_jwks_max_age_seconds
+        )
     else:
         return None
     return BearerAuthenticator(
-        TokenVerifier(keys, settings.auth_issuer, settings.auth_audience, settings.auth_leeway_seconds)
+        TokenVerifier(keys, settings.auth_issuer, settings.auth_audience, settings.auth_leeway_seconds),
+        InvalidTokenLimiter(settings.auth_invalid_token_rate_limit, settings.service_workers),
     )
 
 

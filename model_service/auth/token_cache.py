@@ -6,11 +6,12 @@ from collections.abc import Callable
 from threading import Lock
 from time import time
 
+from model_service.http.errors import InvalidTokenError
 from model_service.http.principal import Principal
 
 MAX_TOKENS = 4096
-# Even a token that is valid for a day is verified again after this time: its key may have been withdrawn. Together with
-# the time for which a key set is cached (`keys.JWKS_SECONDS`) it is less than five minutes, as the reference promises.
+# Even a token that is valid for a day is verified again after this time: its key may have been withdrawn. With the time
+# until a key set is read again (`keys.REFRESH_SECONDS`) it is less than five minutes, as the reference promises.
 MAX_SECONDS = 60.0
 # Longer tokens are not cached, so that the cache stays below 8 MiB.
 MAX_TOKEN_LENGTH = 2048
@@ -41,12 +42,20 @@ class TokenCache:
     def __len__(self) -> int:
         return len(self._cached)
 
+    def __contains__(self, token: str) -> bool:
+        """Whether `token` was valid before; it may have to be verified again."""
+        return token in self._cached
+
     def principal_of(self, token: str) -> Principal:
         """Return the bearer of `token`, or raise what `verify` raises. Errors are not cached."""
         found = self._cached.get(token)
         if found is not None and self._clock() < found[1]:
             return found[0]
-        principal = self._verify(token)
+        try:
+            principal = self._verify(token)
+        except InvalidTokenError:
+            self._cached.pop(token, None)
+            raise
         if len(token) <= MAX_TOKEN_LENGTH:
             self._add(token, principal)
         return principal

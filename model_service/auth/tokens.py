@@ -35,6 +35,9 @@ class KeySource(Protocol):
     def key_of(self, token: str) -> Key:
         """Return the key that the header of `token` names."""
 
+    def start(self) -> None:
+        """Read the keys, if that takes time. Call it in the worker, before its first request."""
+
 
 class _Decoder(jwt.PyJWT):
     """Checks the dates before PyJWT does, which takes the texts and booleans among them that `int` takes."""
@@ -64,6 +67,10 @@ class TokenVerifier:
     def __init__(self, keys: KeySource, issuer: str, audience: str, leeway: float) -> None:
         self._keys = keys
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
+
+    def start(self) -> None:
+        """Read the keys; see `KeySource.start`."""
+        self._keys.start()
 
     def verify(self, token: str) -> Principal:
         """Return the bearer of `token`.

@@ -162,13 +162,20 @@ class PermissionDeniedError(HTTPError):
 
 
 class JWKSUnavailableError(HTTPError):
-    """The issuer's keys, which tokens are verified with, cannot be read."""
+    """The issuer's keys, which tokens are verified with, cannot be read.
+
+    Parameters
+    ----------
+    seconds : float
+        Seconds until they are known, or are read again.
+    """
 
     status, type, title = 503, "jwks-unavailable", "The issuer's keys cannot be read"
-    headers = MappingProxyType({"Retry-After": "5"})
 
-    def __init__(self) -> None:
-        super().__init__("the token cannot be verified now: the issuer's keys cannot be read. Try again in 5 s.")
+    def __init__(self, seconds: float) -> None:
+        wait = max(1, math.ceil(seconds))
+        super().__init__(f"the token cannot be verified now: its key is not read yet. Try again in {wait} s.")
+        self.headers = {"Retry-After": str(wait)}
 
 
 class OverloadedError(HTTPError):
@@ -200,7 +207,30 @@ class RateLimitedError(HTTPError):
         share = f" ({rate / workers:g} on each of {workers} workers)" if workers > 1 else ""
         super().__init__(
             f"rate limit exceeded: at most {rate:g} requests a second from one caller{share}. "
-            "Wait for the number of seconds in Retry-After."
+            "Wait for the number of seconds in Retry-After, or ask the operator to raise SLUICE_SERVICE_RATE_LIMIT "
+            "(0: no limit)."
+        )
+        self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+class TooManyInvalidTokensError(HTTPError):
+    """An address sent too many invalid tokens, so that no further token from there is verified in this second.
+
+    Parameters
+    ----------
+    rate : float
+        Invalid tokens per second that the whole service allows for one address.
+    seconds : float
+        Seconds until the next token is verified.
+    """
+
+    status, type, title = 429, "too-many-invalid-tokens", "Too many invalid tokens from this address"
+
+    def __init__(self, rate: float, seconds: float) -> None:
+        super().__init__(
+            f"expected at most {rate:g} invalid tokens a second from this address; found more, so this token is not "
+            "verified. Wait for the number of seconds in Retry-After, or ask the operator to raise "
+            "SLUICE_AUTH_INVALID_TOKEN_RATE_LIMIT."
         )
         self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
 

@@ -35,7 +35,7 @@ UNDECLARED: Final = "undeclared"
 class Authenticator(Protocol):
     """Authenticates a request and checks what it may access."""
 
-    def authenticate(self, authorization: str | None, scope: str, model: str | None) -> Principal:
+    def authenticate(self, authorization: str | None, scope: str, model: str | None, address: str = "") -> Principal:
         """Return the caller, or raise an `HTTPError`."""
 
 
@@ -137,7 +137,7 @@ class RequestMiddleware:
         self._recorder.on_start(context)
         if self._authenticator is not None:
             context.principal = principal = self._authenticator.authenticate(
-                environ.get("HTTP_AUTHORIZATION"), scope, model
+                environ.get("HTTP_AUTHORIZATION"), scope, model, context.remote_addr
             )
             context.subject = principal.subject
         if self._rate is not None:
@@ -153,7 +153,8 @@ class RequestMiddleware:
         if self._authenticator is None:
             return lambda _model: True
         try:
-            return self._authenticator.authenticate(environ.get("HTTP_AUTHORIZATION"), scope, None).can_access
+            address = environ.get("REMOTE_ADDR", "")
+            return self._authenticator.authenticate(environ.get("HTTP_AUTHORIZATION"), scope, None, address).can_access
         except HTTPError:
             return None
 

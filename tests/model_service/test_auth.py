@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,17 @@ from include.errors import SettingsError
 from include.settings import Settings
 from model_service import ModelRegistry, create_app
 from model_service.auth import BearerAuthenticator, Principal, TokenCache, build_authenticator, check_exposure
+from model_service.auth.invalid_tokens import InvalidTokenLimiter
+from model_service.auth.jwks import FETCH_SECONDS
+from model_service.auth.keys import REFRESH_SECONDS, WAIT_MARGIN, RotatingKeys
+from model_service.auth.token_cache import MAX_SECONDS
 from model_service.http.errors import (
     AuthenticationRequiredError,
+    HTTPError,
     InvalidTokenError,
     JWKSUnavailableError,
     PermissionDeniedError,
+    TooManyInvalidTokensError,
 )
 
 SECRET = "correct horse battery staple, 32+"  # noqa: S105  # of the tests alone
@@ -286,41 +291,41 @@ def test_with_the_issuer_down_known_keys_and_known_tokens_go_on_and_it_is_asked_
     assert admit(rotating, signed("new", RSA_2)).subject == "shop"
 
 
-class Clock:
-    """What the set of keys and the remembered tokens are dated by."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-
-@pytest.mark.parametrize("first_seen", [0.0, 59.0, 149.0, 229.0, 231.0, 299.0])
-def test_a_key_that_is_withdrawn_is_good_for_five_minutes_at_most(
-    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, first_seen: float
-) -> None:
-    clock = Clock()
-    for module in ("jwk_set_cache", "api_jwk", "jwks_client"):
-        monkeypatch.setattr(f"jwt.{module}.time", clock)
+def test_a_key_that_is_withdrawn_is_good_for_five_minutes_at_most(issuer: Issuer) -> None:
+    assert REFRESH_SECONDS + FETCH_SECONDS + WAIT_MARGIN + MAX_SECONDS < 300
     issuer.keys = {"withdrawn": RSA, "kept": RSA_2}
-    rotating = authenticator(auth_jwks_url=issuer.url)
-    rotating._tokens._clock = clock.time
-    withdrawn_at = clock.now
-    admit(rotating, signed("kept", RSA_2, exp=withdrawn_at + 3600))
+    keys = RotatingKeys(issuer.url, cooldown=0, refresh=0.3)
+    assert keys.key_of(signed("withdrawn"))
     issuer.keys = {"kept": RSA_2}
-    bearers = [signed(kid, key, exp=withdrawn_at + 3600) for kid, key in (("withdrawn", RSA), ("kept", RSA_2))]
-    good_at: dict[str, list[float]] = {bearer: [] for bearer in bearers}
-    for second in range(int(first_seen), 700):
-        clock.now = withdrawn_at + second
-        for bearer in bearers:
-            with suppress(InvalidTokenError):
-                admit(rotating, bearer)
-                good_at[bearer].append(second)
-    assert max(good_at[bearers[0]], default=0) < 300
-    assert good_at[bearers[1]] == list(range(int(first_seen), 700))
+    asked = issuer.asked
+    wait_for(lambda: issuer.asked >= asked + 2)  # without a request in between
+    with pytest.raises(jwt.PyJWKClientError):
+        keys.key_of(signed("withdrawn"))
+    assert keys.key_of(signed("kept", RSA_2))
+
+
+def test_while_the_issuer_is_down_known_keys_are_used_up_to_their_maximum_age(issuer: Issuer) -> None:
+    issuer.keys = {"a": RSA}
+    keys = RotatingKeys(issuer.url, cooldown=0.1, max_age=2.5, refresh=0.1)
+    keys.start()
+    issuer.up = False
+    asked = issuer.asked
+    wait_for(lambda: issuer.asked >= asked + 2)
+    assert keys.key_of(signed("a"))
+    time.sleep(2.5)
+    with pytest.raises(JWKSUnavailableError):
+        keys.key_of(signed("a"))
+    issuer.up = True
+    asked = issuer.asked
+    wait_for(lambda: issuer.asked >= asked + 2)
+    assert keys.key_of(signed("a"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_an_issuer_that_was_never_reached_is_503_and_not_asked_on_and_on(issuer: Issuer) -> None:
@@ -383,6 +388,73 @@ def test_very_long_tokens_are_not_kept() -> None:
     remembered = TokenCache(lambda _: Principal("shop", frozenset(), None, 1e12))
     remembered.principal_of("a" * 5000)
     assert len(remembered) == 0
+
+
+# -- invalid tokens of one address -----------------------------------------------------------------
+
+
+def many_invalid(at: BearerAuthenticator, address: str, count: int) -> list[int]:
+    statuses = []
+    for number in range(count):
+        with pytest.raises(HTTPError) as refused:
+            at.authenticate(f"Bearer {token(SECRET + '!', jti=str(number))}", "predict", None, address)
+        statuses.append(refused.value.status)
+    return statuses
+
+
+def test_invalid_tokens_of_an_address_are_verified_up_to_a_limit() -> None:
+    clock = [100.0]
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=20, service_workers=2)
+    at._invalid_tokens._clock = lambda: clock[0]
+    verified: list[str] = []
+    verify = at._tokens._verify
+    at._tokens._verify = lambda bearer: verified.append(bearer) or verify(bearer)
+    assert many_invalid(at, "192.0.2.1", 1000) == [401] * 10 + [429] * 990, "half of the limit on each of two workers"
+    assert len(verified) == 10
+    assert many_invalid(at, "192.0.2.2", 1) == [401], "another address is not concerned"
+    assert many_invalid(at, "2001:db8::1", 10) + many_invalid(at, "2001:db8::2", 1) == [401] * 10 + [429]
+    assert many_invalid(at, "2001:db8:0:1::1", 1) == [401]
+    clock[0] += 1.0
+    assert many_invalid(at, "192.0.2.1", 1) == [401]
+
+
+def test_a_flood_of_invalid_tokens_concerns_no_token_that_was_valid_before() -> None:
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=1)
+    known, new = token(jti="known"), token(jti="new")
+    at.authenticate(f"Bearer {known}", "predict", None, "192.0.2.1")
+    at._tokens._clock = lambda: time.time() + MAX_SECONDS + 1  # it must be verified again
+    many_invalid(at, "192.0.2.1", 3)
+    assert at.authenticate(f"Bearer {known}", "predict", None, "192.0.2.1").subject == "shop"
+    with pytest.raises(TooManyInvalidTokensError) as refused:
+        at.authenticate(f"Bearer {new}", "predict", None, "192.0.2.1")
+    assert refused.value.headers["Retry-After"] == "1"
+    assert "SLUICE_AUTH_INVALID_TOKEN_RATE_LIMIT" in str(refused.value)
+    assert at.authenticate(f"Bearer {new}", "predict", None, "192.0.2.2").subject == "shop"
+
+
+def test_a_token_that_has_expired_is_no_longer_one_that_was_valid_before() -> None:
+    at = authenticator(auth_secret=SECRET, auth_leeway_seconds=0, auth_invalid_token_rate_limit=1)
+    short = token(exp=int(time.time()) + 2)
+    at.authenticate(f"Bearer {short}", "predict", None, "192.0.2.1")
+    time.sleep(2.1)
+    statuses = []
+    for _ in range(5):
+        with pytest.raises(HTTPError) as refused:
+            at.authenticate(f"Bearer {short}", "predict", None, "192.0.2.1")
+        statuses.append(refused.value.status)
+    assert statuses == [401, 429, 429, 429, 429]
+
+
+def test_the_addresses_that_are_counted_are_bounded() -> None:
+    limiter = InvalidTokenLimiter(10, clock=lambda: 0.0, max_addresses=100)
+    for number in range(10_000):
+        limiter.add(f"10.0.{number // 256}.{number % 256}")
+    assert len(limiter) == 100
+
+
+def test_a_limit_of_zero_is_none() -> None:
+    at = authenticator(auth_secret=SECRET, auth_invalid_token_rate_limit=0)
+    assert set(many_invalid(at, "192.0.2.1", 300)) == {401}
 
 
 # -- scopes and models -----------------------------------------------------------------------------

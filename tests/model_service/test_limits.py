@@ -149,7 +149,8 @@ def test_a_caller_is_told_the_rate_of_the_service_and_the_share_of_it_that_a_wor
     assert answers[-1].headers["Retry-After"] == "4"
     assert answers[-1].get_json()["detail"] == (
         "rate limit exceeded: at most 0.5 requests a second from one caller (0.25 on each of 2 workers). "
-        "Wait for the number of seconds in Retry-After."
+        "Wait for the number of seconds in Retry-After, or ask the operator to raise SLUICE_SERVICE_RATE_LIMIT "
+        "(0: no limit)."
     )
 
 
