@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from include.spec import ModelSpec
+from include.spec import ModelSpec, class_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +111,8 @@ def answer_columns(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _answers(classes: Sequence[str]) -> list[tuple[str, str]]:
-    return [(f"{PROBABILITY}{label}", f"Probability of class {label}") for label in classes] or [
+    columns = class_columns(classes)
+    return [(column, f"Probability of class {label}") for label, column in columns.items()] or [
         (VALUE, "The predicted value")
     ]
 

@@ -33,7 +33,7 @@ def test_it_is_trained_on_scored_each_day_and_looked_up_by_its_newest_day(
     assert version.decision.accepted
     checks = version.evaluation.data
     assert checks is not None
-    assert (checks.served_differences, checks.served_note, checks.served_rows) == ({}, None, ROWS_A_DAY)
+    assert (checks.served_differences, checks.served_note, checks.served_rows) == ({}, None, 7 * ROWS_A_DAY)
     pipeline.promote_candidate(spec, version, "somebody", resources)
     for day in DAYS:
         assert pipeline.score(spec, "run", day, resources).row_count == ROWS_A_DAY

@@ -43,8 +43,14 @@ def card_data(
         importance_rows=min(len(matrix), IMPORTANCE_ROWS),
     )
     if spec.task == "regression":
-        residuals = {model: histogram(each[:, 0] - truth) for model, each in scores.items()}
-        return drawn.model_copy(update={"residuals": residuals, "scores": histogram(scores["candidate"][:, 0])})
+        values = {model: each[:, 0].astype(np.float64) for model, each in scores.items()}
+        return drawn.model_copy(
+            update={
+                "calibration": {model: reliability(each, truth.astype(np.float64)) for model, each in values.items()},
+                "residuals": {model: histogram(each - truth) for model, each in values.items()},
+                "scores": histogram(values["candidate"]),
+            }
+        )
     classes = truth.astype(np.int64)
     scored = {model: normalised(each) for model, each in scores.items()}
     lines = dict(_positives(spec, classes, scored))
@@ -56,9 +62,17 @@ def card_data(
             "calibration": {
                 model: reliability(*predicted_and_observed(classes, each)) for model, each in scored.items()
             },
+            "confusion": confusion(classes, scorer.signature.labels(scores["candidate"]), len(spec.target.classes)),
             "scores": histogram(predicted),
         }
     )
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.intp], count: int) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of rows by true class, and by predicted class within it."""
+    table = np.zeros((count, count), dtype=np.int64)
+    np.add.at(table, (truth, predicted), 1)
+    return tuple(tuple(row) for row in table.tolist())
 
 
 def roc(positive: NDArray[np.bool_], score: Floats) -> Curve:

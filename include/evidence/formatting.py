@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -26,6 +26,17 @@ class MetricRow(NamedTuple):
     baseline: str
     against_champion: str
     against_baseline: str
+    worse_than_champion: bool
+    worse_than_baseline: bool
+
+
+class ConfusionRow(NamedTuple):
+    """The rows of one true class: their number by predicted class, and the recall and precision of the class."""
+
+    label: str
+    counts: tuple[str, ...]
+    recall: str
+    precision: str
 
 
 class FeatureRow(NamedTuple):
@@ -60,8 +71,24 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
             with_interval(evaluation.baseline.get(metric), evaluation.baseline_intervals.get(metric)),
             _difference(metric, evaluation.differences),
             _difference(metric, evaluation.baseline_differences),
+            _is_worse(metric, evaluation.differences),
+            _is_worse(metric, evaluation.baseline_differences),
         )
         for metric in sorted(evaluation.candidate, key=lambda name: _ORDER.get(name, len(_ORDER)))
+    ]
+
+
+def confusion_rows(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[ConfusionRow]:
+    """Return a row for each true class; empty where the labels were not counted."""
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
+    return [
+        ConfusionRow(
+            label,
+            tuple(f"{count:,}" for count in counts),
+            number(counts[at] / sum(counts)) if sum(counts) else "no rows",
+            number(counts[at] / predicted[at]) if predicted[at] else "never predicted",
+        )
+        for at, (label, counts) in enumerate(zip(classes, confusion, strict=False))
     ]
 
 
@@ -126,6 +153,12 @@ def length(span: timedelta) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}{'' if seconds == size else 's'}"
     return f"{seconds:g} seconds" if seconds else "none"
+
+
+def _is_worse(metric: str, differences: Mapping[str, Difference]) -> bool:
+    """Whether the whole confidence interval of the difference is on the worse side of zero."""
+    found = differences.get(metric)
+    return found is not None and (found.high < 0 if METRICS[metric].higher_is_better else found.low > 0)
 
 
 def _difference(metric: str, differences: Mapping[str, Difference]) -> str:

@@ -46,14 +46,17 @@ def draw(card: CardData, task: str) -> dict[str, str]:
     -------
     dict of str to str
         A complete ``<svg>`` element by name: ``roc``, ``precision_recall``, ``calibration``,
-        ``scores``, ``residuals``, ``importances``. A plot that was not measured is left out.
+        ``scores``, ``residuals``, ``importances``; of a regression ``predicted_observed`` in place of ``calibration``.
+        A plot that was not measured is left out.
     """
     wanted: dict[str, Callable[[Axes], None]] = {}
     if card.roc:
         wanted["roc"] = lambda axes: _curves(axes, card.roc, "false positive rate", "true positive rate", chance=True)
     if card.precision_recall:
         wanted["precision_recall"] = lambda axes: _curves(axes, card.precision_recall, "recall", "precision")
-    if card.calibration:
+    if card.calibration and task == "regression":
+        wanted["predicted_observed"] = lambda axes: _reliability(axes, card.calibration, "prediction", "mean target")
+    elif card.calibration:
         wanted["calibration"] = lambda axes: _reliability(axes, card.calibration)
     if card.scores:
         label = "predicted value" if task == "regression" else "predicted probability"
@@ -104,15 +107,19 @@ def _curves(axes: Axes, curves: Mapping[str, Curve], x: str, y: str, *, chance: 
     _finish(axes)
 
 
-def _reliability(axes: Axes, bins: Mapping[str, tuple[Bin, ...]]) -> None:
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
-    top = 0.0
+def _reliability(
+    axes: Axes, bins: Mapping[str, tuple[Bin, ...]], x: str = "predicted probability", y: str = "observed share"
+) -> None:
+    values = []
     for (who, each), look in zip(bins.items(), _looks(len(bins)), strict=False):
         points = [(b.predicted, b.observed) for b in each if b.predicted is not None and b.observed is not None]
-        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=who, **look)
-        top = max([top, *(value for point in points for value in point)])
-    top = min(1.02, top * 1.08 + 0.02)
-    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, top), ylim=(0, top))
+        axes.plot([at for at, _ in points], [at for _, at in points], marker="o", markersize=3, label=who, **look)
+        values += [value for point in points for value in point]
+    low, high = (min(values), max(values)) if y == "mean target" else (0.0, min(1.0, 1.05 * max(values, default=1.0)))
+    margin = 0.04 * (high - low) or 0.02
+    low, high = (low - margin if y == "mean target" else 0.0), high + margin
+    axes.plot([low, high], [low, high], color=FAINT, linewidth=0.8, zorder=0)
+    axes.set(xlabel=x, ylabel=y, xlim=(low, high), ylim=(low, high))
     _finish(axes)
 
 
@@ -135,7 +142,7 @@ def _importances(axes: Axes, card: CardData) -> None:
         error_kw={"ecolor": INK, "elinewidth": 0.8},
         height=0.6,
     )
-    axes.set(xlabel=f"increase of {card.importance_loss or 'the loss'} when the feature is shuffled")
+    axes.set(xlabel=f"increase of {card.importance_loss or 'the loss'}")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
 

@@ -20,7 +20,7 @@ class Bin(Record):
     """One bar of a histogram, or one point of a reliability diagram.
 
     In a reliability diagram `predicted` is the mean probability in the bin, and `observed` the share of its rows in
-    which the event occurred.
+    which the event occurred. Of a regression, they are the mean prediction and the mean target.
     """
 
     low: float
@@ -46,7 +46,11 @@ class CardData(Record):
     roc, precision_recall : dict of str to Curve
         Of a binary model; of a multiclass one, keys are ``candidate: <class>`` for each class.
     calibration : dict of str to tuple of Bin
-        Fifteen bins with equal numbers of rows. Of a multiclass model: of the probability of the predicted class.
+        Fifteen bins with equal numbers of rows. Of a multiclass model: of the probability of the predicted class; of a
+        regression: of the prediction.
+    confusion : tuple of tuple of int
+        Of a classification: for each true class, the number of rows by the label that the candidate gives them, in the
+        order of the classes. The labels are those that are served.
     scores : tuple of Bin
         Histogram of the candidate's probability of the positive class, or of its values.
     residuals : dict of str to tuple of Bin
@@ -59,6 +63,7 @@ class CardData(Record):
     roc: dict[str, Curve] = Field(default_factory=dict)
     precision_recall: dict[str, Curve] = Field(default_factory=dict)
     calibration: dict[str, tuple[Bin, ...]] = Field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
     scores: tuple[Bin, ...] = ()
     residuals: dict[str, tuple[Bin, ...]] = Field(default_factory=dict)
     importances: tuple[Importance, ...] = ()

@@ -74,12 +74,22 @@ class GroupRates(Record):
 class FeatureStrength(Record):
     """How well a table of one feature's values predicts the target, on rows later than those it was learned from.
 
-    ROC AUC for classes, R² for values: within the training period, and on the holdout.
+    ROC AUC for classes, the squared correlation for values. A constant has 0.5 and 0, and nothing has less.
+
+    Parameters
+    ----------
+    training, training_low : float or None
+        On the weakest of four windows within the training period, and its lower 95% confidence bound; None if it could
+        not be measured.
+    holdout, holdout_low : float or None
+        On the holdout, and its lower 95% confidence bound.
     """
 
     feature: str
     training: float | None = None
+    training_low: float | None = None
     holdout: float | None = None
+    holdout_low: float | None = None
 
 
 class DataChecks(Record):

@@ -130,5 +130,5 @@ def _check_key(spec: ModelSpec, table: str, existing: Mapping[str, str]) -> None
 
 def _comment(connection: Connection, columns: Sequence[ScoreColumn], relation: str) -> None:
     for column in columns:
-        escaped = column.comment.replace("'", "''")
+        escaped = column.comment.replace("'", "''").replace("%", "%%")  # the driver looks for placeholders
         connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.\"{column.name}\" IS '{escaped}'")

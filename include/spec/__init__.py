@@ -8,7 +8,8 @@ DAG file parses in milliseconds: the estimator is built by a function that a tas
 
 from include.spec import gates
 from include.spec.approval import ApprovalPolicy
-from include.spec.base import ClassLabel, Identifier, SpecModel, Task
+from include.spec.base import Identifier, SpecModel, Task
+from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
@@ -26,6 +27,7 @@ from include.spec.scoring import Bound, ClassShare, MeanScore, Scoring
 from include.spec.shadow import Shadow
 
 __all__ = [
+    "BOOLEAN_CLASSES",
     "METRICS",
     "QUERY_FILE",
     "ApprovalPolicy",
@@ -57,6 +59,7 @@ __all__ = [
     "Target",
     "Task",
     "TrainingWindow",
+    "class_columns",
     "default_gates",
 ]
 __all__ += (name for name in gates.__all__ if name not in __all__)

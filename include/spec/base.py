@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-ClassLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Task = Literal["binary", "multiclass", "regression"]
 
 # Beside scores.<model> there are the view <model>_latest, the table <model>_shadow of challengers, and the partitions
@@ -94,6 +93,13 @@ def _known_time_zone(name: str) -> str:
     return name
 
 
+def _with_a_unit(duration: object, info: ValidationInfo) -> object:
+    """Refuse a number, of which nobody knows whether it is days or seconds. JSON has durations as text (ISO 8601)."""
+    if info.mode == "python" and not isinstance(duration, timedelta):
+        raise ValueError(f"expected a duration with its unit, such as timedelta(days=7); found {duration!r}")
+    return duration
+
+
 def _positive(duration: timedelta) -> timedelta:
     if duration <= timedelta(0):
         raise ValueError(f"expected a duration above zero; found {duration}")
@@ -117,8 +123,8 @@ ModelName = Annotated[Identifier, AfterValidator(check_model_name)]
 ColumnName = Annotated[Identifier, AfterValidator(_not_of_the_system)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
 TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
-PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
-NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative)]
+PositiveDuration = Annotated[timedelta, AfterValidator(_positive), BeforeValidator(_with_a_unit)]
+NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative), BeforeValidator(_with_a_unit)]
 
 
 class SpecModel(BaseModel):

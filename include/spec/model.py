@@ -8,11 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, InstanceOf, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    InstanceOf,
+    NonNegativeInt,
+    PositiveFloat,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import (
-    ClassLabel,
     ColumnName,
     Cron,
     Identifier,
@@ -23,11 +31,13 @@ from include.spec.base import (
     Task,
     TimeZone,
 )
+from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.features_query import decode_query
 from include.spec.gates import (
+    Calibration,
     FairnessGap,
     Gate,
     MinimumLabels,
@@ -38,6 +48,7 @@ from include.spec.gates import (
     default_gates,
     default_minimum_labels,
 )
+from include.spec.metrics import METRICS
 from include.spec.query import QUERY_FILE, FeatureQuery
 from include.spec.score_start import MAX_WAITING_RUNS, ScoreStart
 from include.spec.scoring import Scoring
@@ -58,8 +69,9 @@ class EntityKey(SpecModel):
 class Target(SpecModel):
     """The column to predict.
 
-    For classification the query gives one of `classes` as text; for ``binary`` the second class is
-    the positive one. Rows whose target is null are left out of training. The true value is known
+    For classification the query gives one of `classes` as text, or as an integer such as "0" and "1";
+    for ``binary`` the second class is the positive one. A binary target without `classes` is boolean.
+    Rows whose target is null are left out of training. The true value is known
     `label_delay` after the event time.
     """
 
@@ -118,7 +130,8 @@ class ModelSpec(SpecModel):
     decision_threshold : DecisionThreshold or None
         From which probability on a binary model predicts the second class; None: a row gets its most probable class.
     gates : tuple of Gate
-        The requirements on a candidate before it is promoted; if empty, `default_gates` of the task.
+        The requirements on a candidate before it is promoted; if empty, `default_gates` of the task, of which single
+        ones can be replaced, dropped or added by name.
     evaluation : EvaluationConfig
         Confidence level, bootstrap resamples and slices.
     retrain_schedule, score_schedule : str or None
@@ -173,6 +186,13 @@ class ModelSpec(SpecModel):
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
 
+    @field_validator("target")
+    @classmethod
+    def _boolean_without_classes(cls, target: Target, info: ValidationInfo) -> Target:
+        if info.data.get("task") != "binary" or target.classes:
+            return target
+        return target.model_copy(update={"classes": BOOLEAN_CLASSES})
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         names = [self.entity_key.column, self.event_time, self.target.column, *(f.name for f in self.features)]
@@ -186,15 +206,19 @@ class ModelSpec(SpecModel):
             raise ValueError(f"a {self.task} target needs {count} classes; found {found}")
         if len(set(self.target.classes)) != found:
             raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
+        if len(set(class_columns(self.target.classes).values())) != found:
+            raise ValueError("two classes would have the same column of scores: rename one of them")
         if self.decision_threshold is not None and self.task != "binary":
             raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
         _check_score_start(self)
         _check_named_features(self)
+        for gate in self.gates:
+            _check_fits_task(gate, self.task)
         return self
 
     @model_validator(mode="after")
     def _bounds_are_of_the_answer(self) -> Self:
-        columns = [f"p_{label}" for label in self.target.classes] or ["value"]
+        columns = list(class_columns(self.target.classes).values()) or ["value"]
         for bound in self.scoring.bounds:
             named, known = (
                 (bound.column, columns) if bound.kind == "mean_score" else (bound.label, list(self.target.classes))
@@ -253,6 +277,17 @@ def _check_score_start(spec: ModelSpec) -> None:
             f"score_start: at most {MAX_WAITING_RUNS} partitions may wait at the same time; found more, with the "
             f"schedule '{spec.score_schedule}' and up to {start.longest}. Shorten the delay or the deadline"
         )
+
+
+def _check_fits_task(gate: Gate, task: Task) -> None:
+    """Refuse a gate that could never be measured on a model of this task."""
+    metric = "ece" if isinstance(gate, Calibration) else getattr(gate, "metric", None)
+    if metric is not None and task not in METRICS[metric].tasks:
+        known = [name for name, each in METRICS.items() if task in each.tasks]
+        advice = "remove it" if isinstance(gate, Calibration) else f"use one of {', '.join(known)}"
+        raise ValueError(f"the gate {gate.kind} measures {metric}, which a {task} model does not have: {advice}")
+    if isinstance(gate, MinimumLabels) and gate.per_class and task == "regression":
+        raise ValueError("the gate minimum_labels: a regression has no classes; remove per_class")
 
 
 def _check_named_features(spec: ModelSpec) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from include.spec.base import ClassLabel, Identifier, PositiveDuration, SpecModel
+from include.spec.base import Identifier, PositiveDuration, SpecModel
+from include.spec.class_labels import ClassLabel
 
 
 class MeanScore(SpecModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.versions import NOT_PROMOTED, OpenedVersion, open_version, require_declared, require_source
 
-SERVED_AGAIN = timedelta(days=1)
+DAY = timedelta(days=1)
+SERVED_AGAIN_ROWS, SERVED_AGAIN_DAYS = 500, 7
 
 
 def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Evaluation:
@@ -60,7 +61,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             baseline_scores=training.expected_scores(training.read_baseline(fitted), data.x_holdout[kept]),
             thresholds=fitted.thresholds,
             split=split,
-            served=_served_again(spec, split, resources),
+            served=_served_again(spec, split, data.holdout, resources),
             champion_rows=champion_rows,
             left_out=left_out,
         )
@@ -109,11 +110,28 @@ def _champion_rows(
     return matched.obstacle or matched
 
 
-def _served_again(spec: ModelSpec, split: Split, resources: Resources) -> pa.Table:
-    """Read the last day of the holdout in the same way as scoring: only that day, without the target."""
-    last = Period(start=max(split.holdout.start, split.holdout.end - SERVED_AGAIN), end=split.holdout.end)
-    with resources.features.read(spec.query, last, labelled=False) as rows:
-        return rows.read_all()
+def _served_again(spec: ModelSpec, split: Split, holdout: pa.Table, resources: Resources) -> pa.Table:
+    """Read the last days of the holdout that have rows in the same way as scoring: one day at a time, without target.
+
+    One day, or as many as have 500 rows together, but at most seven: some models have no rows on a Sunday.
+    """
+    read = []
+    for day in last_days(split.holdout, holdout.column(spec.event_time)):
+        with resources.features.read(spec.query, day, labelled=False) as rows:
+            read.append(rows.read_all())
+    return pa.concat_tables(read)
+
+
+def last_days(holdout: Period, times: pa.ChunkedArray) -> list[Period]:
+    """Return the newest days before the end of the holdout that have rows, until they have enough."""
+    end = np.datetime64(holdout.end.astimezone(UTC).replace(tzinfo=None), "us")
+    passed = (end - times.to_numpy().astype("datetime64[us]") - np.timedelta64(1, "us")) // np.timedelta64(DAY)
+    ago, rows = np.unique(passed, return_counts=True)
+    enough = int(np.searchsorted(rows.cumsum(), SERVED_AGAIN_ROWS)) + 1
+    return [
+        Period(start=max(holdout.start, holdout.end - (int(each) + 1) * DAY), end=holdout.end - int(each) * DAY)
+        for each in ago[: min(enough, SERVED_AGAIN_DAYS)]
+    ]
 
 
 def _evaluated_on(spec: ModelSpec, run_id: str, holdout: Period, resources: Resources) -> tuple[int, ...]:

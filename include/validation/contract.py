@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,12 +10,11 @@ from types import MappingProxyType
 from include.inference.feature_types import feature_type
 from include.inference.feature_types.column_checks import Check, in_set, not_null
 from include.records import Period, Purpose
-from include.spec import Categorical, FeatureQuery, ModelSpec, Numeric
+from include.spec import BOOLEAN_CLASSES, Boolean, Categorical, FeatureQuery, ModelSpec, Numeric, Target
 
 _TIME_TYPES = ("timestamp with time zone",)
-_KEY_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"text": Categorical.sql_types, "bigint": ("smallint", "integer", "bigint")}
-)
+_INTEGERS = ("smallint", "integer", "bigint")
+_KEY_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType({"text": Categorical.sql_types, "bigint": _INTEGERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,20 @@ def declared_columns(query: FeatureQuery, purpose: Purpose) -> tuple[DeclaredCol
     columns = [key, DeclaredColumn(query.event_time, _TIME_TYPES)]
     columns += [DeclaredColumn(feature.name, feature.sql_types) for feature in query.features]
     if purpose == "train" and query.target is not None:
-        types = Categorical.sql_types if query.target.classes else Numeric.sql_types
-        columns.append(DeclaredColumn(query.target.column, types))
+        columns.append(DeclaredColumn(query.target.column, _target_types(query.target)))
     return tuple(columns)
+
+
+def _target_types(target: Target) -> tuple[str, ...]:
+    """Return the types whose values are, as text, the labels of the classes; or those of a number."""
+    if not target.classes:
+        return Numeric.sql_types
+    types = Categorical.sql_types
+    if set(target.classes) == set(BOOLEAN_CLASSES):
+        types += Boolean.sql_types
+    if all(re.fullmatch(r"0|-?[1-9][0-9]*", label) for label in target.classes):
+        types += _INTEGERS
+    return types
 
 
 def column_differences(query: FeatureQuery, found: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from include.score_table import KEY, LABEL, PARTITION, PROBABILITY, SCORED_AT, TIME, VALUE, VERSION
+from include.spec import class_columns
 from model_service.http.responses import ClassPrediction, Prediction, ValuePrediction
 from model_service.http.score_params import Key, KeyKind
 
@@ -28,26 +29,30 @@ class Score(msgspec.Struct):
 
 # In all queries `model` is the name of a declared model, which was validated as an identifier when it was declared;
 # values from a client are bound. All columns are selected, because each class of a model has a column of its own.
+# `classes` are the labels that these columns are read as, in the order of the response.
 
 
-def newest_score(connection: Connection, model: str, key: Key) -> Score | None:
+def newest_score(connection: Connection, model: str, key: Key, classes: Sequence[str]) -> Score | None:
     """Return the key's score in the newest partition that has one."""
-    scores = score_history(connection, model, key, limit=1)
+    scores = score_history(connection, model, key, classes, limit=1)
     return scores[0] if scores else None
 
 
-def score_of_partition(connection: Connection, model: str, key: Key, partition: datetime) -> Score | None:
+def score_of_partition(
+    connection: Connection, model: str, key: Key, classes: Sequence[str], partition: datetime
+) -> Score | None:
     """Return the key's score in the partition that starts at `partition`."""
     scores = _select(
         connection,
         f'SELECT * FROM scores."{model}" WHERE entity_key = :key AND partition_start = :partition',  # noqa: S608
         {"key": key, "partition": partition},
+        classes,
     )
     return scores[0] if scores else None
 
 
 def score_history(
-    connection: Connection, model: str, key: Key, *, limit: int, before: datetime | None = None
+    connection: Connection, model: str, key: Key, classes: Sequence[str], *, limit: int, before: datetime | None = None
 ) -> list[Score]:
     """Return up to `limit` scores of the key, newest first, in partitions that start before `before`."""
     # The newest partitions are read first, and no more than the limit needs.
@@ -57,10 +62,13 @@ def score_history(
         f'SELECT * FROM scores."{model}" WHERE entity_key = :key {earlier} '  # noqa: S608
         "ORDER BY partition_start DESC LIMIT :limit",
         {"key": key, "limit": limit} | ({"before": before} if before else {}),
+        classes,
     )
 
 
-def newest_scores(connection: Connection, model: str, keys: Sequence[Key], kind: KeyKind) -> list[Score | None]:
+def newest_scores(
+    connection: Connection, model: str, keys: Sequence[Key], kind: KeyKind, classes: Sequence[str]
+) -> list[Score | None]:
     """Return the newest score of each of `keys`, in their order; None for a key without a score."""
     # A join takes half the time of the view, with a year of partitions and 1,000 keys (docs/decisions/0005).
     scores = _select(
@@ -69,6 +77,7 @@ def newest_scores(connection: Connection, model: str, keys: Sequence[Key], kind:
         f'FROM unnest(CAST(:keys AS {kind}[])) AS requested(key) JOIN scores."{model}" AS score '
         "ON score.entity_key = requested.key ORDER BY score.entity_key, score.partition_start DESC",
         {"keys": list(dict.fromkeys(keys))},
+        classes,
     )
     by_key = {score.key: score for score in scores}
     return [by_key.get(key) for key in keys]
@@ -81,7 +90,7 @@ def newest_partition(connection: Connection, model: str) -> datetime | None:
     return newest
 
 
-def _select(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Score]:
+def _select(connection: Connection, statement: str, parameters: dict[str, Any], classes: Sequence[str]) -> list[Score]:
     try:
         rows = connection.execute(text(statement), parameters).mappings().all()
     except ProgrammingError as error:
@@ -89,15 +98,16 @@ def _select(connection: Connection, statement: str, parameters: dict[str, Any]) 
             connection.rollback()
             return []
         raise
-    return [_score_of(dict(row)) for row in rows]
+    columns = class_columns(classes)
+    return [_score_of(dict(row), columns) for row in rows]
 
 
-def _score_of(row: dict[str, Any]) -> Score:
+def _score_of(row: dict[str, Any], columns: Mapping[str, str]) -> Score:
     prediction: Prediction
     if LABEL in row:
-        probabilities = {
-            name.removeprefix(PROBABILITY): value for name, value in row.items() if name.startswith(PROBABILITY)
-        }
+        if not row.keys() >= set(columns.values()):  # the table is of other classes than those that are declared now
+            columns = {name.removeprefix(PROBABILITY): name for name in row if name.startswith(PROBABILITY)}
+        probabilities = {label: row[column] for label, column in columns.items()}
         label = row[LABEL]
         prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)
     else:

@@ -112,14 +112,15 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
         given = request.args.to_dict()
         if params.parse_bool("history", given.pop("history", None)):
             params.reject_unknown_parameters(given, ("limit", "cursor"))
-            return _page(read, served.name, bound, given)
+            return _page(read, served, bound, given)
         params.reject_unknown_parameters(given, ("partition",))
         partition = parse_partition(given["partition"]) if given else None
+        classes = _classes(served)
         score = read(
             lambda connection: (
-                repository.newest_score(connection, name, bound)
+                repository.newest_score(connection, name, bound, classes)
                 if partition is None
-                else repository.score_of_partition(connection, name, bound, partition)
+                else repository.score_of_partition(connection, name, bound, classes, partition)
             )
         )
         if score is None:
@@ -146,17 +147,19 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
         body = read_body(request.environ, settings.service_max_bytes)
         check_depth(body, settings.service_max_depth, 1)
         keys = params.parse_keys(body, kind, settings.service_max_keys)
-        scores = read(lambda connection: repository.newest_scores(connection, name, keys, kind)) if keys else []
+        classes = _classes(served)
+        scores = read(lambda db: repository.newest_scores(db, name, keys, kind, classes)) if keys else []
         return json_response(ScoreLookupResponse(name, scores, current_request_context().request_id))
 
     return routes
 
 
-def _page(read: Callable[..., list[Score]], model: str, key: Key, given: dict[str, str]) -> Response:
+def _page(read: Callable[..., list[Score]], served: ServedModel, key: Key, given: dict[str, str]) -> Response:
+    model, classes = served.name, _classes(served)
     limit = params.parse_limit(given.get("limit"))
     before = params.decode_cursor(given.get("cursor"))
     # One more than the limit: it tells whether there is another page.
-    scores = read(lambda connection: repository.score_history(connection, model, key, limit=limit + 1, before=before))
+    scores = read(lambda db: repository.score_history(db, model, key, classes, limit=limit + 1, before=before))
     if not scores and before is None:
         raise _not_found(read, model, key)
     page = scores[:limit]
@@ -167,6 +170,13 @@ def _page(read: Callable[..., list[Score]], model: str, key: Key, given: dict[st
 def _not_found(read: Callable[..., Any], model: str, key: Key) -> ScoreNotFoundError:
     newest: datetime | None = read(lambda connection: repository.newest_partition(connection, model))
     return ScoreNotFoundError(model, str(key), newest.isoformat() if newest else None)
+
+
+def _classes(served: ServedModel) -> tuple[str, ...]:
+    """Return the labels of the classes in the score table, in the order of the version that answers."""
+    if served.current is not None:
+        return served.current.classes
+    return served.spec.target.classes if served.spec is not None else ()
 
 
 def _kind(served: ServedModel) -> KeyKind:

@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionError
+from include.evidence import champion_status, with_status
 from include.registry import CARD
 from include.resources import open_resources
 
@@ -37,7 +38,8 @@ def card(model: str, version: int) -> Response:
             if CARD not in artifact.digests:
                 message = f"the artifact of version {version} of '{model}' has no model card.\n"
                 return PlainTextResponse(message, status_code=404)
-            return HTMLResponse(artifact.read(CARD), headers=HEADERS)
+            status = champion_status(version, resources.ledger.promotions(model))
+            return HTMLResponse(with_status(artifact.read(CARD), status), headers=HEADERS)
     except UnknownVersionError as error:
         return PlainTextResponse(f"{error}\n", status_code=404)
     except ArtifactError as error:

@@ -308,15 +308,15 @@ CASES = [
         NoLeakage(),
         seen(data=leak(0.7, 0.68)),
         seen(data=leak(0.99, 0.995)),
-        "possible label leakage, strength of single features: refund 0.9950; limit below 0.98: failed",
+        "possible label leakage, strength of single features: refund 0.9950; limit below 0.99: failed",
     ),
     (
         NoLeakage(),
         seen(data=leak(0.7, 0.56)),
         seen(data=leak(0.9, 0.6)),
         (
-            "possible label leakage, strength of refund: 0.9000 in the training period, 0.6000 after it, drop 0.3000; "
-            "limit 0.15; the feature may be written or corrected after the event: failed"
+            "possible label leakage, strength of refund: at least 0.9000 in the training period, 0.6000 after it, "
+            "drop 0.3000; limit 0.15; the feature may be written or corrected after the event: failed"
         ),
     ),
     (

@@ -17,7 +17,7 @@ from include.evaluation.slice_finder import bin_features, row_losses, worst_slic
 from include.evaluation.slices import group_rates, parts_of, slice_metrics
 from include.inference import ModelSignature, Scorer
 from include.inference.batch import encode_batch
-from include.spec import Boolean, Categorical, DecisionThreshold, EntityKey, Numeric, Slice
+from include.spec import Boolean, Categorical, DecisionThreshold, EntityKey, Numeric, Slice, Target
 from include.training.conversion import convert
 from include.training.threshold import best_threshold
 
@@ -210,6 +210,7 @@ def test_the_card_draws_what_matters_most_first() -> None:
 
     class Spec:
         name, task, seed = "m", "binary", 0
+        target = Target(column="late", classes=SIGNATURE.classes)
 
     card = card_data(Spec(), truth, {"candidate": scorer.score(matrix), "baseline": scores}, scorer, matrix)
     assert card.importances[0].feature == "size"
@@ -217,6 +218,10 @@ def test_the_card_draws_what_matters_most_first() -> None:
     assert card.importance_rows == 5000
     assert set(card.roc) == set(card.precision_recall) == set(card.calibration) == {"candidate", "baseline"}
     assert sum(each.rows for each in card.scores) == COUNT
+    predicted = model.predict(matrix)
+    assert card.confusion == tuple(
+        tuple(int(((truth == a) & (predicted == b)).sum()) for b in (0, 1)) for a in (0, 1)
+    ), "of the labels that are served"
     assert len(card.model_dump_json()) < 100_000
 
 

@@ -147,7 +147,16 @@ def _card(task: str, rng: np.random.Generator) -> CardData:
         errors = {who: rng.normal(0, width, 4000) for who, width in (("candidate", 18), ("baseline", 22))}
         fields["residuals"] = {who: _bins(values) for who, values in errors.items()}
         fields["scores"] = _bins(rng.gamma(2, 10, 4000))
+        target = rng.gamma(2, 10, 4000) - 20
+        fields["calibration"] = {
+            who: _reliability(target, 0.6 * target + rng.normal(0, width, 4000))
+            for who, width in (("candidate", 6), ("baseline", 12))
+        }
         return CardData(model="flight_delay", **fields)
+    fields["confusion"] = tuple(
+        tuple(7000 - 60 * i if i == j else 300 + 10 * j for j in range(len(CLASSES[task])))
+        for i in range(len(CLASSES[task]))
+    )
     truth = rng.integers(0, 2, 4000)
     names = ("candidate", "champion", "baseline")
     if task == "multiclass":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 from html.parser import HTMLParser
 
 import pytest
 
-from include.evidence import card_html, draw
-from include.records import Decision
+from include.evidence import card_html, champion_status, draw, with_status
+from include.records import Decision, Difference, Promotion
+from include.spec import Numeric
 from tests.evidence.packs import CLASSES, pack_of
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -17,7 +19,7 @@ LOADING = {"src", "srcset", "data", "poster", "background", "action", "formactio
 PLOTS = {
     "binary": ["ROC", "Precision and recall", "Calibration", "Predictions", "Importances"],
     "multiclass": ["ROC", "Precision and recall", "Calibration", "Importances"],
-    "regression": ["Residuals", "Predictions", "Importances"],
+    "regression": ["Predicted and observed", "Residuals", "Predictions", "Importances"],
 }
 
 
@@ -117,6 +119,92 @@ def test_what_was_not_measured_is_said_to_be(task: str) -> None:
 def test_a_card_tells_how_far_the_answers_are_from_the_champions(task: str, flips: str) -> None:
     told = f"rank correlation 0.9731, 21.04% of rows in another decile{flips}."
     assert f"Compared with the champion's predictions on these rows: {told}" in Page(card(task)).text
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_classification_shows_its_confusion_matrix_with_recall_and_precision(task: str) -> None:
+    said = Page(card(task)).text
+    columns = " ".join(f"predicted {name}" for name in CLASSES[task])
+    assert f"True class {columns} Recall Precision" in said
+    counts = pack_of(task).card.confusion
+    for at, (name, row) in enumerate(zip(CLASSES[task], counts, strict=True)):
+        recall, precision = row[at] / sum(row), row[at] / sum(each[at] for each in counts)
+        assert f"{name} {' '.join(f'{count:,}' for count in row)} {recall:.4f} {precision:.4f}" in said
+
+
+def test_a_class_without_rows_or_never_predicted_has_no_figure() -> None:
+    pack = pack_of("multiclass")
+    pack = pack.model_copy(
+        update={"card": pack.card.model_copy(update={"confusion": ((5, 0, 0), (0, 0, 0), (1, 0, 2))})}
+    )
+    assert "versicolor 0 0 0 no rows never predicted" in Page(card_html(pack, {}).decode()).text
+
+
+def test_a_difference_that_is_significant_and_for_the_worse_is_marked() -> None:
+    for better in (True, False):
+        sign = 1 if better else -1
+        worse = Difference(value=sign * 0.02, low=sign * 0.02 - 0.01, high=sign * 0.02 + 0.01, standard_error=0.005,
+                           method="bootstrap by block")  # fmt: skip
+        pack = pack_of()
+        changed = {"roc_auc": worse, "log_loss": worse}
+        evaluation = pack.evaluation.model_copy(update={"baseline_differences": changed})
+        said = Page(card_html(pack.model_copy(update={"evaluation": evaluation}), {}).decode()).text
+        assert said.count("significantly worse") == 1, "one of the two is better when it is higher, one when lower"
+
+
+def test_features_past_thirty_are_folded() -> None:
+    pack = pack_of(bare=True)
+    many = tuple(Numeric(name=f"feature_{at}", unit="1", minimum=0, maximum=1) for at in range(31))
+    pack = pack.model_copy(update={"declaration": pack.declaration.model_copy(update={"features": many})})
+    page = Page(card_html(pack, {}).decode())
+    assert "31 features, the first 30 of them" in page.text
+    assert "The other 1 features" in page.text
+    assert [page.text.count(f"feature_{at} ") for at in (0, 29, 30)] == [1, 1, 1]
+    assert "The other" not in Page(card()).text
+
+
+def test_a_status_is_one_line_at_the_top_and_is_escaped() -> None:
+    shown = with_status(card().encode(), "Version 7 is the champion, promoted by <b>ann</b>.").decode()
+    assert "Version 7 is the champion, promoted by <b>ann</b>." in Page(shown).text
+    assert shown.index("is the champion") < shown.index("<h1>")
+    assert loads(shown) == []
+
+
+def promoted(*versions: int) -> list[Promotion]:
+    return [
+        Promotion(
+            model="m", sequence=at, to_version=version, from_version=None, actor="ann", reason="a reason of a test",
+            evidence_digest="e", promoted_at=datetime(2026, 3, at, 4, 5, tzinfo=UTC),
+        )
+        for at, version in enumerate(versions, start=1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("versions", "status"),
+    [
+        ((), "Version 2 is not the champion: no version of this model was promoted yet."),
+        ((1,), "Version 2 is not the champion. It never was. Version 1 is, since 2026-03-01 04:05 UTC."),
+        ((1, 2), "Version 2 is the champion since 2026-03-02 04:05 UTC, promoted by ann."),
+        (
+            (1, 2, 1),
+            (
+                "Version 2 is not the champion. It was until 2026-03-03 04:05 UTC. "
+                "Version 1 is, since 2026-03-03 04:05 UTC."
+            ),
+        ),
+        (
+            (2, 3, 2, 4, 5),
+            (
+                "Version 2 is not the champion. It was until 2026-03-04 04:05 UTC. "
+                "Version 5 is, since 2026-03-05 04:05 UTC."
+            ),
+        ),
+        ((2, 1, 2), "Version 2 is the champion since 2026-03-03 04:05 UTC, promoted by ann."),
+    ],
+)
+def test_the_status_tells_who_is_champion_now_and_until_when_this_was(versions: tuple[int, ...], status: str) -> None:
+    assert champion_status(2, promoted(*versions)) == status
 
 
 def test_a_card_tells_the_whole_evidence() -> None:

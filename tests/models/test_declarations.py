@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from croniter import croniter
@@ -16,8 +17,29 @@ from include.errors import SpecError, UnknownModelError
 from include.models import declared_models, read_spec
 from include.models.skeleton import write_skeleton
 from include.schedule import partition_containing
+from include.spec import (
+    METRICS,
+    BetterThanBaseline,
+    Gate,
+    MetricThreshold,
+    MinimumLabels,
+    NoLeakage,
+    NonInferiority,
+    Reproducible,
+    Superiority,
+    Task,
+    WithinHistory,
+    default_gates,
+)
 from include.spec.base import Cron
 from tests.builders import QUERY, SPEC, declare_model
+
+BARE = re.sub(r"gates=\(.*?\n    \),", "gates=(),", SPEC, flags=re.DOTALL)
+OF_TASK: dict[Task, str] = {
+    "binary": BARE,
+    "multiclass": BARE.replace('"binary"', '"multiclass"').replace('"late")', '"late", "lost")'),
+    "regression": BARE.replace('"binary"', '"regression"').replace(', classes=("on_time", "late")', ""),
+}
 
 FAULTS = {
     # what is replaced, by what: the field named, and what is said of it
@@ -144,6 +166,70 @@ def test_a_divergence_needs_a_bound_and_a_regression_has_no_labels_to_flip(tmp_p
     value = SPEC.replace('"binary"', '"regression"').replace(', classes=("on_time", "late")', "")
     with pytest.raises(SpecError, match="a regression has no labels; remove max_label_flips"):
         declare_model(tmp_path, spec=value.replace("gates=(", "gates=(PredictionChurn(max_label_flips=0.1),"))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_single_defaults_are_replaced_dropped_and_added_by_name(task: Task) -> None:
+    plain = default_gates(task)
+    changed = default_gates(
+        task,
+        replace=(NoLeakage(allowed=("balance",)), MinimumLabels(rows=7)),
+        drop=("within_history", "non_inferiority"),
+        add=(Reproducible(),),
+    )
+    kept = [gate for gate in plain if gate.kind not in ("within_history", "non_inferiority")]
+    assert [gate.name for gate in changed] == [*(gate.name for gate in kept), "reproducible"]
+    assert NoLeakage(allowed=("balance",)) in changed
+    assert MinimumLabels(rows=7) in changed
+    assert len({gate.name for gate in plain}) == len(plain), "each has a name of its own"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"drop": ("leakage",)},
+            "drop expects one of minimum_labels, better_than_baseline:log_loss, .*found 'leakage'",
+        ),
+        ({"replace": (NonInferiority(metric="brier"),)}, "replace expects one of .*; found 'non_inferiority:brier'"),
+        ({"drop": ("minimum_labels",)}, "minimum_labels cannot be dropped; replace it"),
+        ({"drop": ("non_inferiority:roc_auc", "non_inferiority:roc_auc")}, "found 'non_inferiority:roc_auc'"),
+    ],
+)
+def test_a_default_that_does_not_exist_is_refused_with_the_names_of_all(change: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        default_gates("binary", **change)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("gate", [BetterThanBaseline, NonInferiority, Superiority, MetricThreshold, WithinHistory])
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_a_gate_fits_the_task_or_the_declaration_is_refused(
+    tmp_path: Path, task: Task, gate: type[Gate], metric: str
+) -> None:
+    limits = ", minimum=0.1" if gate is MetricThreshold else ""
+    spec = OF_TASK[task].replace("gates=(", f'gates=({gate.__name__}(metric="{metric}"{limits}),', 1)
+    if task in METRICS[metric].tasks:
+        assert declare_model(tmp_path, spec=spec).gates[0].name.endswith(f":{metric}")
+    else:
+        with pytest.raises(SpecError, match=f"measures {metric}, which a {task} model does not have: use one of "):
+            declare_model(tmp_path, spec=spec)
+
+
+@pytest.mark.parametrize("gate", ["Calibration()", "MinimumLabels(rows=1, per_class=2)"])
+def test_a_regression_has_neither_calibration_nor_classes(tmp_path: Path, gate: str) -> None:
+    with pytest.raises(SpecError, match=r"ece, which a regression model does not have: remove it|remove per_class"):
+        declare_model(tmp_path, spec=OF_TASK["regression"].replace("gates=(", f"gates=({gate},", 1))
+
+
+@pytest.mark.parametrize("duration", ["365", "'365'", "'P7D'", "30.5", "True"])
+@pytest.mark.parametrize("field", ["train", "holdout", "gap", "freshness"])
+def test_a_duration_without_a_unit_is_refused(tmp_path: Path, duration: str, field: str) -> None:
+    spec = re.sub(rf"{field}=timedelta\(days=\d+\)", f"{field}={duration}", SPEC)
+    if field == "gap":
+        spec = SPEC.replace("TrainingWindow(", f"TrainingWindow(gap={duration}, ")
+    with pytest.raises(SpecError, match=rf"{field}.*a duration with its unit, such as timedelta\(days=7\); found"):
+        declare_model(tmp_path, spec=spec)
 
 
 cron = TypeAdapter(Cron)

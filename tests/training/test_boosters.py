@@ -403,7 +403,13 @@ REGRESSORS = {
 @pytest.mark.parametrize("library", list(PREFIX))
 def test_a_classifier_inside_another_estimator(library: str, task: Task, composition: str) -> None:
     rows = make_rows(task)
-    require_parity(CLASSIFIERS[composition](make(library, task)).fit(*rows.train), rows, 1e-5)
+    estimator = CLASSIFIERS[composition](make(library, task)).fit(*rows.train)
+    if (library, task, composition) == ("xgboost", "multiclass", "isotonic"):
+        # Its probabilities are of single precision, and the steps behind them are steep: their last bits decide.
+        with pytest.raises(ConversionError, match=r"(?s)CalibratedClassifierCV.*last bits.*method='sigmoid'"):
+            require_parity(estimator, rows, 1e-5)
+    else:
+        require_parity(estimator, rows, 1e-5)
 
 
 @pytest.mark.parametrize("composition", list(REGRESSORS))

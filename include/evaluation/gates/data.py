@@ -66,7 +66,7 @@ def _no_leakage(gate: NoLeakage, evidence: Evidence) -> GateResult:
     if data is None or not data.strengths:
         return not_measured(gate.kind, metric, gate.max_strength, NOT_CHECKED)
     checked = [each for each in data.strengths if each.feature not in gate.allowed]
-    leaking = [each for each in checked if _strength(each) >= gate.max_strength]
+    leaking = [each for each in checked if _is_too_strong(each, gate.max_strength)]
     dropping = max((each for each in checked if _drop(each) > gate.max_drop), key=_drop, default=None)
     strongest = max(checked, key=_strength, default=None)
     value = _strength(strongest) if strongest else 0.0
@@ -76,12 +76,14 @@ def _no_leakage(gate: NoLeakage, evidence: Evidence) -> GateResult:
         found = f"possible label leakage, strength of single features: {names}"
     elif dropping is not None:
         found = (
-            f"possible label leakage, strength of {dropping.feature}: {dropping.training:.4f} in the training period, "
-            f"{dropping.holdout:.4f} after it, drop {_drop(dropping):.4f}"
+            f"possible label leakage, strength of {dropping.feature}: at least {_low(dropping):.4f} in the training "
+            f"period, {dropping.holdout:.4f} after it, drop {_drop(dropping):.4f}"
         )
         limits = f"limit {gate.max_drop:g}; the feature may be written or corrected after the event"
     else:
         found = f"strongest single feature: {strongest.feature if strongest else 'none'} {value:.4f}"
+        if strongest and value >= gate.max_strength:
+            found += f" (95% lower bound {strongest.holdout_low:.4f})"
     passed = not leaking and dropping is None
     return result(gate.kind, metric, value, gate.max_strength, passed=passed, found=found, limits=limits)
 
@@ -125,11 +127,21 @@ def _holdout_reuse(gate: HoldoutReuse, evidence: Evidence) -> GateResult:
     )  # fmt: skip
 
 
+def _is_too_strong(each: FeatureStrength, limit: float) -> bool:
+    """Whether a feature is strong at all times, or so strong on the holdout that chance does not explain it."""
+    low = each.holdout if each.holdout_low is None else each.holdout_low
+    return any(value is not None and value >= limit for value in (each.training, low))
+
+
 def _strength(each: FeatureStrength) -> float:
     return max((value for value in (each.training, each.holdout) if value is not None), default=0.0)
 
 
+def _low(each: FeatureStrength) -> float | None:
+    return each.training if each.training_low is None else each.training_low
+
+
 def _drop(each: FeatureStrength) -> float:
-    if each.training is None or each.holdout is None:
-        return 0.0
-    return each.training - each.holdout
+    """Return by how much a feature is weaker on the holdout than it was, with 95% confidence, at any time before."""
+    low = _low(each)
+    return 0.0 if low is None or each.holdout is None else low - each.holdout

@@ -32,6 +32,12 @@ class Gate(SpecModel):
             raise TypeError(f"the kind '{kind}' of gate {cls.__name__} is taken by {Gate.kinds[kind].__name__}")
 
     @property
+    def name(self) -> str:
+        """The kind, and the metric if it has one: what tells the gates of a policy apart."""
+        metric = getattr(self, "metric", None)
+        return self.kind if metric is None else f"{self.kind}:{metric}"
+
+    @property
     @abstractmethod
     def requirement(self) -> str:
         """What the gate requires, as a phrase."""

@@ -61,15 +61,16 @@ class NoConstantFeature(Gate):
 class NoLeakage(Gate):
     """No single feature may predict the target almost alone, or stop predicting it after the training period.
 
-    The strength of a feature is what a table of its values, learned on training rows, reaches on
-    later rows: ROC AUC for classes (0.5 is no strength), R² for values. `max_strength` limits the
-    strength on the holdout; a feature must stay below it. `max_drop` limits the loss of strength from
-    the training period to the holdout: a feature that is written or corrected after the event is
+    The strength of a feature is what a table of its values, learned on earlier rows, reaches on
+    later rows: ROC AUC for classes (0.5 is no strength), the squared correlation for values (0 is no
+    strength). A feature must stay below `max_strength`, with a confidence of 95% on the holdout.
+    `max_drop` limits the loss of strength from the weakest of four windows of the training period, with
+    a confidence of 95%, to the holdout: a feature that is written or corrected after the event is
     complete only in old rows. Features in `allowed` are not checked.
     """
 
     kind: Literal["no_leakage"] = "no_leakage"
-    max_strength: Share = 0.98
+    max_strength: Share = 0.99
     max_drop: Share = 0.15
     allowed: tuple[Identifier, ...] = ()
 
@@ -97,9 +98,10 @@ class ForbiddenColumns(Gate):
 class TrainingServingSkew(Gate):
     """A row must have the same features in training and in serving.
 
-    The last day of the holdout is read again as scoring reads it: one day at a time, without the
-    target, and encoded as the service encodes. At most a share of `max_share` of its rows may differ
-    in any feature. The gate rejects a query whose features depend on the period that is read.
+    The last day of the holdout that has rows is read again as scoring reads it, without the target, and
+    encoded as the service encodes; more days, up to seven, until 500 rows are read. At most a share of
+    `max_share` of these rows may differ in any feature. The gate rejects a query whose features depend
+    on the period that is read.
     """
 
     kind: Literal["training_serving_skew"] = "training_serving_skew"

@@ -265,8 +265,8 @@ def _require_gentle_steps(conversion: Conversion, isotonic: Any, last_bit: float
     if change > _STEEPEST_CHANGE:
         conversion.refuse(
             f"the last bits of its input, which are not reproducible, change its answer by {change:.1g}",
-            "Use method='sigmoid', or let the estimator inside compute in double: put FunctionTransformer(np.float64) "
-            "before it.",
+            "Use method='sigmoid'; or, if the estimator inside can compute in double (XGBoost cannot), put "
+            "FunctionTransformer(np.float64) before it.",
         )
 
 

@@ -116,7 +116,8 @@ def waiting(private: Stack) -> Waiting:
             text = text.replace(old, new)
         specs[spec] = text
         spec.write_text(text.replace('    score_schedule="0 0 * * *",', "    score_schedule=None,"))
-    wait_for(lambda: {f"score_{name}" for name in STARTS} <= set(private.api.dags()), 2 * MINUTE, "the DAGs")
+    expected = {f"{kind}_{name}" for name in STARTS for kind in ("retrain", "score")}
+    wait_for(lambda: expected <= set(private.api.dags()), 2 * MINUTE, "the DAGs")
     runs = {name: private.api.trigger(f"retrain_{name}", {}, "Started by a test.") for name in STARTS}
     for name, run in runs.items():
         wait_for(lambda dag=f"retrain_{name}", run=run: private.api.run_state(dag, run) == "success", 10 * MINUTE, name)
@@ -175,5 +176,7 @@ def test_the_run_of_the_day_before_found_no_champion_of_its_time_and_was_skipped
     """At its first boot Airflow makes a run of the last interval: its deadline is long over, and nothing alerts."""
     for name in STARTS:
         found = waiting.stack.api.get(f"/api/v2/dags/score_{name}/dagRuns", limit=100)["dag_runs"]
-        for each in (each for each in found if not waiting.is_of_interval(each)):
+        before = [each for each in found if not waiting.is_of_interval(each)]
+        assert [each["run_type"] for each in before] == ["scheduled"], name
+        for each in before:
             assert waiting.task_states(name, each["dag_run_id"])["validate"] == "skipped"
