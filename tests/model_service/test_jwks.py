@@ -239,8 +239,9 @@ def test_an_issuer_that_drips_and_80_tokens_with_unknown_keys_delay_no_known_tok
     service = run_service(workers=2, SLUICE_AUTH_JWKS_URL=issuer.url, SLUICE_AUTH_JWKS_COOLDOWN_SECONDS="5")
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
     known = signed("a")
+    service.wait_until(lambda: issuer.connections == 2)  # each worker reads it once, before its first request
     service.wait_until(lambda: {Caller(service.port).ask(known)[0] for _ in range(12)} == {200})
-    assert issuer.connections == 2, "each worker has read it once, before its first request"
+    assert issuer.connections == 2
     issuer.send = dripping(response(GOOD), pause=0.5)
     time.sleep(5.2)  # the cooldown
     stopping = threading.Event()
