@@ -55,8 +55,6 @@ class ParentDeathPipe:
     def _after_fork(self) -> None:
         self.close()  # this process's copy only
         signal.set_wakeup_fd(-1)  # the main process's
-        for each in _SIGNALS:
-            signal.signal(each, _exit)
 
 
 class WorkerShutdown:
@@ -71,43 +69,26 @@ class WorkerShutdown:
 
     def __init__(self, parent_death: ParentDeathPipe) -> None:
         self._parent_death = parent_death
-        self._lock = threading.Lock()
-        self._told = False
         self._stop: Callable[[], object] | None = None
-        self._main_thread = threading.main_thread().ident or 0
         self._signals = _signal_pipe()
         threading.Thread(target=self._wait, name="shutdown", daemon=True).start()
 
     def when_stopped(self, stop: Callable[[], object]) -> None:
         """Call `stop` when the worker is told to stop, which lets it finish its requests.
 
-        Until this call, a worker that is told to stop simply exits: it serves nothing yet.
-
-        Raises
-        ------
-        SystemExit
-            If it was told before.
+        Until this call, a worker that is told to stop simply ends: it serves nothing yet.
         """
-        with self._lock:
-            if self._told:
-                raise SystemExit(0)
-            self._stop = stop
-            for each in _SIGNALS:
-                signal.signal(each, _do_nothing)
+        self._stop = stop
 
     def _wait(self) -> None:
         told = False
         while not told:
             ready, _, _ = select.select([self._signals, self._parent_death.fileno()], [], [])
             told = self._parent_death.fileno() in ready or _stop_among(os.read(self._signals, 64))
-        with self._lock:
-            self._told = True
-            stop = self._stop
-        if stop is not None:
-            stop()
-        while stop is None:  # until the main thread leaves what it does, and ends this process
-            signal.pthread_kill(self._main_thread, signal.SIGTERM)
-            time.sleep(_REPEAT_SECONDS)
+        if self._stop is None:
+            # Not by an exception in the main thread: that could leave anything half done, and others can follow it.
+            os._exit(0)
+        self._stop()
 
 
 def on_stop_signal(stop: Callable[[], object]) -> None:
@@ -144,7 +125,3 @@ def _stop_among(numbers: bytes) -> bool:
 
 def _do_nothing(*_: object) -> None:
     pass
-
-
-def _exit(*_: object) -> None:
-    raise SystemExit(0)
