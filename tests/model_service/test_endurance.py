@@ -16,11 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.model_service.soak.mutations import HEADERS, SETOSA, bodies, mutated
+
 pytestmark = pytest.mark.slow
 
-SETOSA = [5.1, 3.5, 1.4, 0.2]
-TRIP = {"distance": 10.5, "carrier": "BB", "weekend": True}
-HEADERS = {"Content-Type": "application/json"}
 CONNECTIONS = 16
 PROMOTIONS = 300
 MUTATED = 100_000
@@ -88,42 +87,6 @@ def test_300_promotions_under_load_fail_no_request_and_each_reaches_every_connec
     count = sum(map(len, asking.versions))
     print(f"\n{count} answers; all connections had a new champion after {np.percentile(waits, 50) * 1e3:.0f} ms, "
           f"p99 {np.percentile(waits, 99) * 1e3:.0f} ms")  # fmt: skip  # read with -s
-
-
-# Routes that need no database: what a slow one does to the others is test_database_down's.
-PATHS = (
-    "/predict",
-    "/v1/models/trip/predict",
-    "/v1/models/iris/versions/1/predict",
-    "/v2/models/iris/infer",
-    "/v2/models/trip/infer",
-)
-TOKENS = (*b'{}[],:"-', b"null", b"NaN", b"1e400", b"\\ud800", b"\xff", b"true", b'"features"', b"9" * 30, b'"shape"')
-
-
-def bodies() -> list[bytes]:
-    tensor = {"name": "X", "shape": [1, 4], "datatype": "FP32", "data": SETOSA}
-    named = [{"name": "distance", "shape": [1], "datatype": "FP64", "data": [10.5]},
-             {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["BB"]},
-             {"name": "weekend", "shape": [1], "datatype": "BOOL", "data": [True]}]  # fmt: skip
-    made = [{"features": SETOSA}, {"features": TRIP}, {"features": [TRIP, list(TRIP.values())]},
-            {"inputs": [tensor]}, {"inputs": named, "id": "a"}, {"keys": ["1", "2"]}]  # fmt: skip
-    return [json.dumps(each).encode() for each in made]
-
-
-def mutated(chance: random.Random, valid: list[bytes]) -> tuple[str, bytes, dict[str, str]]:
-    body = bytearray(chance.choice(valid))
-    for _ in range(chance.randint(0, 4)):
-        at, token = chance.randrange(len(body) + 1), chance.choice(TOKENS)
-        body[at : at + chance.choice([0, 0, 1, 4])] = bytes([token]) if isinstance(token, int) else token
-    headers = dict(HEADERS)
-    if chance.random() < 0.1:
-        headers["Inference-Header-Content-Length"] = str(chance.choice([0, -1, 7, len(body), len(body) + 1, "x"]))
-    if chance.random() < 0.03:
-        headers["Content-Encoding"] = chance.choice(["gzip", "deflate", "br"])
-    if chance.random() < 0.03:
-        headers["Authorization"] = chance.choice(["Bearer x.y.z", "Basic eA==", "Bearer"])
-    return chance.choice(PATHS), bytes(body), headers
 
 
 def sent(port: int, seed: int, count: int) -> dict[int, int]:

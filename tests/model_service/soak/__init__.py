@@ -1,0 +1,1 @@
+"""Two processes for the soak test: one that attacks the service, and one whose requests must not notice it."""
