@@ -106,7 +106,7 @@ def _rounded(value: float, how: Callable[[float], int]) -> int:
     if value < 10:
         return int(how(value))
     step = 10 ** (math.floor(math.log10(value)) - 1)
-    return int(how(value / step)) * step
+    return int(how(value / step)) * int(step)
 
 
 def _up(length: timedelta, unit: timedelta) -> timedelta:

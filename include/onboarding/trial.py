@@ -57,14 +57,14 @@ class Trial:
 
     Attributes
     ----------
-    losses : mapping of str to float
+    losses : mapping of EstimatorKind to float
         Log loss of classes, mean squared error of values; empty if there were too few rows to try any.
     calibration_error : float or None
         Of the chosen one.
     """
 
     kind: EstimatorKind
-    losses: Mapping[str, float]
+    losses: Mapping[EstimatorKind, float]
     calibration_error: float | None = None
 
 
