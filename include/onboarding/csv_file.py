@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -57,16 +58,14 @@ def parse_time_from_order(given: str) -> TimeFromOrder:
     start, _, rest = given.partition("/")
     step, _, order = rest.partition("/")
     match = _STEP.fullmatch(step)
-    try:
-        if match is None or order not in ("", "shuffled"):
-            raise ValueError(given)
-        seconds = int(match[1]) * _STEPS[match[2]]
-        return TimeFromOrder(parse_moment(start), timedelta(seconds=seconds), order == "shuffled")
-    except (ValueError, OverflowError):
-        raise SluiceError(
-            "--time-from-order: expected START/STEP, such as 2026-01-01/1h (s, min, h, d or w), or START/STEP/shuffled; "
-            f"found '{given}'. The first row gets the time START, each further one a STEP more."
-        ) from None
+    if match is not None and order in ("", "shuffled"):
+        with contextlib.suppress(ValueError, OverflowError):
+            step_length = timedelta(seconds=int(match[1]) * _STEPS[match[2]])
+            return TimeFromOrder(parse_moment(start), step_length, order == "shuffled")
+    raise SluiceError(
+        "--time-from-order: expected START/STEP, such as 2026-01-01/1h (s, min, h, d or w), or START/STEP/shuffled; "
+        f"found '{given}'. The first row gets the time START, each further one a STEP more."
+    )
 
 
 def declare_from_csv(

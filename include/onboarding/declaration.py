@@ -256,7 +256,8 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
     roles, window, counts = proposal.roles, proposal.window, proposal.counts
     yield f"table: {table.schema}.{table.name}, {table.rows:,} rows, {len(table.columns)} columns"
     yield from roles.findings
-    yield f"features: {_feature_words(roles)}; fill in the units"
+    numbers = any(isinstance(feature, Numeric) for feature, _ in roles.features)
+    yield f"features: {_feature_words(roles)}" + ("; fill in the units of the numbers" if numbers else "")
     for each in roles.left_out[:_LISTED]:
         yield f"left out: {printable(each.column)}: {printable(each.reason)}"
     if len(roles.left_out) > _LISTED:
@@ -287,7 +288,7 @@ def _estimator_words(chosen: trial.Trial, roles: Roles) -> str:
         return f"{chosen.kind}; there are too few rows to compare several"
     metric = "log loss" if roles.classes else "mean squared error"
     losses = ", ".join(f"{kind} {loss:.4g}" for kind, loss in sorted(chosen.losses.items(), key=lambda each: each[1]))
-    return f"{chosen.kind}, the best on the newest quarter of the training rows ({metric}: {losses})"
+    return f"{chosen.kind}, the best on the newer half of the training rows ({metric}: {losses})"
 
 
 def _next_commands(proposal: Proposal, density: Density, now: datetime) -> tuple[str, ...]:

@@ -95,10 +95,10 @@ def calibration_limit(holdout: int, measured: float | None = None) -> float:
     """Return a limit of the calibration error that a calibrated model meets in spite of chance.
 
     In 15 bins of equally many rows the mean gap of a calibrated model is about 0.8 standard errors of a share:
-    0.8 * 0.5 / sqrt(rows / 15). Double of that is allowed, and what was measured on the training rows beside it.
+    0.8 * 0.5 / sqrt(rows / 15). Half as much again is allowed, or that much beside what was measured on training rows.
     """
     chance = 0.8 * 0.5 * math.sqrt(15 / max(holdout, 1))
-    return min(0.9, math.ceil(100 * max(0.05, 2 * chance, (measured or 0.0) + chance)) / 100)
+    return min(0.9, math.ceil(100 * max(0.05, 1.5 * chance, (measured or 0.0) + chance)) / 100)
 
 
 def _rounded(value: float, how: Callable[[float], int]) -> int:
@@ -136,8 +136,8 @@ def _parts_between(first: datetime, last: datetime, unit: str) -> int:
     return (last - first) // length + 1
 
 
-# Unit, cron, words, the start of the partition of an hour, the rows that half of the partitions must have, and the share
-# of them that must have any.
+# Unit, cron, words, the start of the partition of an hour, the rows that half of the partitions must have, and the
+# share of them that must have any.
 _SCHEDULES: Final = (
     ("hour", "0 * * * *", "each partition is one hour (UTC)", _hour, 100, 0.95),
     ("day", "0 0 * * *", "each partition is one UTC day", _day, 1, 0.8),

@@ -129,7 +129,7 @@ def read_profile(connection: Connection, schema: str, name: str) -> TableProfile
     if not columns:
         raise SourceTableError(f"{schema}.{name}: expected a table with columns; found none. Nothing was written.")
     key = connection.execute(text(_PRIMARY_KEY), {"oid": found.oid}).scalars().all()
-    rows = int(_run(connection, f"SELECT count(*) FROM {found.quoted}").scalar_one())  # noqa: S608 (quoted)
+    rows = int(_run(connection, f"SELECT count(*) FROM {found.quoted}").scalar_one())
     profiles = tuple(_column(connection, found.quoted, column, rows) for column in columns)
     return TableProfile(found.schema, found.name, found.quoted, rows, profiles, tuple(key))
 
@@ -137,7 +137,7 @@ def read_profile(connection: Connection, schema: str, name: str) -> TableProfile
 def count_distinct(connection: Connection, table: TableProfile, expressions: Sequence[str]) -> int:
     """Return how many different rows the `expressions` have."""
     listed = ", ".join(expressions)
-    statement = f"SELECT count(*) FROM (SELECT {listed} FROM {table.quoted} GROUP BY {listed}) AS found"  # noqa: S608 (quoted)
+    statement = f"SELECT count(*) FROM (SELECT {listed} FROM {table.quoted} GROUP BY {listed}) AS found"
     return int(_run(connection, statement).scalar_one())
 
 
@@ -148,7 +148,7 @@ def columns_like_times(connection: Connection, table: TableProfile) -> list[str]
     for column in texts:
         looks = _run(
             connection,
-            f"SELECT bool_and(value ~ '{_TEXT_TIME}') FROM (SELECT {column.quoted} AS value FROM {table.quoted} "  # noqa: S608 (quoted)
+            f"SELECT bool_and(value ~ '{_TEXT_TIME}') FROM (SELECT {column.quoted} AS value FROM {table.quoted} "
             f"WHERE {column.quoted} IS NOT NULL LIMIT 1000) AS rows",
         ).scalar_one()
         if looks:
@@ -195,7 +195,7 @@ def is_unique_within(connection: Connection, roles: Roles, cron_unit: str) -> bo
         f"{roles.common_table}SELECT {roles.key_sql.sql} AS key, "
         f"date_trunc('{cron_unit}', {roles.time.sql} AT TIME ZONE 'UTC') AS part FROM {roles.table_sql}"
     )
-    statement = f"SELECT count(*) FROM (SELECT FROM ({rows}) AS rows GROUP BY key, part HAVING count(*) > 1) AS again"  # noqa: S608 (quoted)
+    statement = f"SELECT count(*) FROM (SELECT FROM ({rows}) AS rows GROUP BY key, part HAVING count(*) > 1) AS again"
     return not _run(connection, statement).scalar_one()
 
 
@@ -205,7 +205,7 @@ def count_parts(connection: Connection, query: str, roles: Roles, window: Window
     label = f'"{roles.target.name}"'
     found = _run(
         connection,
-        f"SELECT \"{roles.time.name}\" < TIMESTAMPTZ '{border.isoformat()}' AS train, "  # noqa: S608 (our own query)
+        f"SELECT \"{roles.time.name}\" < TIMESTAMPTZ '{border.isoformat()}' AS train, "
         f"{f'{label}::text' if roles.classes else f'CASE WHEN {label} IS NOT NULL THEN {chr(39) * 2} END'} AS label, "
         f"count(*) AS rows FROM (\n{query}\n) AS rows GROUP BY 1, 2",
     ).all()
@@ -231,7 +231,7 @@ def constant_in_part(connection: Connection, query: str, roles: Roles, window: W
     for chunk in _chunks(names, 100):
         tests = ", ".join(f'count(DISTINCT "{name}") + (count("{name}") < count(*))::int AS "{name}"' for name in chunk)
         statement = (
-            f"SELECT {part} AS part, {tests} FROM (\n{query}\n) AS rows "  # noqa: S608 (our own query)
+            f"SELECT {part} AS part, {tests} FROM (\n{query}\n) AS rows "
             f'WHERE "{roles.target.name}" IS NOT NULL GROUP BY 1'
         )
         for row in _run(connection, statement).mappings():
@@ -258,7 +258,7 @@ def _column(connection: Connection, table: str, column: Row[Any], rows: int) -> 
     plain = ColumnProfile(name=column.name, quoted=column.quoted, type=column.type)
     if not rows or column.type not in _GROUPED:
         return plain
-    grouped = f"SELECT {column.quoted} AS value, count(*) AS rows FROM {table} GROUP BY 1"  # noqa: S608 (quoted)
+    grouped = f"SELECT {column.quoted} AS value, count(*) AS rows FROM {table} GROUP BY 1"
     measures = [
         "coalesce(sum(rows) FILTER (WHERE value IS NULL), 0) AS nulls",
         "count(value) AS distinct",
@@ -276,12 +276,12 @@ def _column(connection: Connection, table: str, column: Row[Any], rows: int) -> 
     if column.type in TEXTS:
         measures.append("coalesce(max(length(value::text)), 0) AS longest")
     found: Mapping[str, Any] = (
-        _run(connection, f"SELECT {', '.join(measures)} FROM ({grouped}) AS grouped").mappings().one()  # noqa: S608 (quoted)
+        _run(connection, f"SELECT {', '.join(measures)} FROM ({grouped}) AS grouped").mappings().one()
     )
     values: dict[str, int] = {}
     if 0 < found["distinct"] <= MAX_VALUES and column.type not in TIMES:
         statement = (
-            f"SELECT value::text, sum(rows)::bigint FROM ({grouped}) AS grouped WHERE value IS NOT NULL GROUP BY 1"  # noqa: S608 (quoted)
+            f"SELECT value::text, sum(rows)::bigint FROM ({grouped}) AS grouped WHERE value IS NOT NULL GROUP BY 1"
         )
         values = {str(value): int(count) for value, count in _run(connection, statement)}
     return ColumnProfile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -15,20 +16,15 @@ from include.spec import Boolean, Categorical, Feature, Numeric
 
 WIDTH: Final = 120
 _MAX_COMMENT: Final = 400
+_FEW_ROWS: Final = 1000
 _UNITS: Final = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
-_BOOSTING: Final = """def build_estimator(columns: Columns) -> Any:  # noqa: ARG001 (trees take numbers, nulls and codes as they are)
-    # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
-    from sklearn.ensemble import {name}
-
-    return {name}(max_iter=100, learning_rate={rate}, min_samples_leaf={leaf}, random_state=0)
-"""
-_FOREST: Final = """def build_estimator(columns: Columns) -> Any:  # noqa: ARG001 (trees take numbers, nulls and codes as they are)
-    # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
-    from sklearn.ensemble import {name}
-
-    return {name}(n_estimators=100, min_samples_leaf={leaf}, random_state=0)
-"""
+_TREES: Final = (
+    "def build_estimator(columns: Columns) -> Any:  # noqa: ARG001 (trees take numbers, nulls and codes as they are)\n"
+    "    # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.\n"
+    "    from sklearn.ensemble import {name}\n\n"
+    "    return {name}({arguments}, random_state=0)\n"
+)
 _LINEAR: Final = """def build_estimator(columns: Columns) -> Any:
     # Import here, not at the top: a DAG file reads this module and must not wait for scikit-learn.
     import numpy as np
@@ -60,12 +56,11 @@ def render_query(roles: Roles, command: str) -> str:
     """
     columns = [roles.key_sql, roles.time, *(column for _, column in roles.features), roles.target]
     listed = ",\n       ".join(_selected(column) for column in columns)
-    left_out = "".join(
-        f"--   {printable(each.column)}: {printable(each.reason)}\n"[:_MAX_COMMENT] for each in roles.left_out
-    )
+    left_out = "".join(_comment(f"{each.column}: {each.reason}", "--   ") for each in roles.left_out)
     parts = [
         "-- The rows of a period: key, event time, features and target; no other column.\n",
-        f"-- Written by `{command}`: check that every feature is known when the prediction is made.\n",
+        "-- Check that every feature is known when the prediction is made. Written by:\n",
+        _comment(command, "-- "),
         f"-- Left out:\n{left_out}" if left_out else "",
         f"-- {roles.time.name}: {roles.time.note}. Correct the zone where it is another.\n" if roles.time.note else "",
         roles.common_table,
@@ -109,13 +104,20 @@ def duration(length: timedelta) -> str:
     return f"{count:,} {unit if count != 1 else unit[:-1]}"
 
 
+def _comment(sentence: str, prefix: str) -> str:
+    """Return a comment of SQL, wrapped; text of the data must not end the line that it stands in."""
+    shown = printable(sentence)[:_MAX_COMMENT]
+    lines = textwrap.wrap(shown, WIDTH, initial_indent=prefix, subsequent_indent=f"{prefix}  ")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _selected(column: SourceColumn) -> str:
     return column.sql if column.sql == column.name else f"{column.sql} AS {column.name}"  # any word may follow AS
 
 
 def _docstring(proposal: Proposal) -> str:
     target = printable(proposal.roles.target.name)
-    return f"Predicts {target} from {proposal.source}. Written by `sluice new`; fill in units, description and owner."
+    return f"Predicts {target} from {proposal.source}. Written by `sluice new`: fill in what only you know."
 
 
 def _description(proposal: Proposal) -> str:
@@ -136,11 +138,12 @@ def _estimator(proposal: Proposal) -> str:
     kind = "Regressor" if regression else "Classifier"
     rows = proposal.counts.train
     if proposal.estimator == "boosting":
-        return _BOOSTING.format(
-            name=f"HistGradientBoosting{kind}", leaf=20 if rows >= 1000 else 5, rate=0.1 if rows >= 1000 else 0.05
-        )
+        small = rows < _FEW_ROWS
+        arguments = f"max_iter=100, learning_rate={0.05 if small else 0.1}, min_samples_leaf={5 if small else 20}"
+        return _TREES.format(name=f"HistGradientBoosting{kind}", arguments=arguments)
     if proposal.estimator == "forest":
-        return _FOREST.format(name=f"RandomForest{kind}", leaf=20 if rows >= 20_000 else 5 if rows >= 200 else 2)
+        leaf = 20 if rows >= 20 * _FEW_ROWS else 5 if rows >= _FEW_ROWS / 5 else 2
+        return _TREES.format(name=f"RandomForest{kind}", arguments=f"n_estimators=100, min_samples_leaf={leaf}")
     name = "Ridge" if regression else "LogisticRegression"
     return _LINEAR.format(name=name, model="Ridge()" if regression else "LogisticRegression(max_iter=1000)")
 

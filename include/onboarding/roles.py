@@ -33,7 +33,10 @@ MAX_MERGED_SHARE: Final = 0.05
 UNIT: Final = "(fill in)"
 _LARGEST: Final = "3.4e38"
 _POSITIVE: Final = frozenset(
-    "yes y true t 1 positive pos late died dead death bad churn churned default fraud spam malignant success".split()
+    (
+        *("yes", "y", "true", "t", "1", "positive", "pos", "late", "died", "dead", "death", "bad", "churn", "churned"),
+        *("default", "fraud", "spam", "malignant", "success"),
+    )
 )
 
 
@@ -132,9 +135,9 @@ def no_key(table: TableProfile, options: ProposalOptions) -> SourceTableError:
     """Return the error of a table without a key, with what there is to do."""
     if options.key:
         return SourceTableError(
-            f"{table.schema}.{table.name}: --key {','.join(options.key)}: expected columns that differ in every row, at "
-            "least at the same time; found rows with equal values. Nothing was written. Name more columns, such as "
-            "--key customer,product, or remove duplicate rows."
+            f"{table.schema}.{table.name}: --key {','.join(options.key)}: expected columns that differ in every "
+            "row, or in every row of the same time; found rows with equal values. Nothing was written. Name more "
+            "columns, such as --key customer,product, or remove duplicate rows."
         )
     candidates = [column.name for column in table.columns if column.type in (*INTEGERS, *TEXTS) and not column.nulls]
     named = f"; columns without nulls: {', '.join(map(printable, candidates[:8]))}" if candidates else ""
@@ -279,9 +282,9 @@ def _no_time(table: TableProfile, like_times: Sequence[str]) -> str:
             f"{column.quoted} TYPE timestamptz USING {column.quoted}::timestamptz; or {advice}"
         )
     return (
-        f"{table.schema}.{table.name}: expected an event time, a timestamp or a date that most rows have; found none. A "
-        "model is trained on older rows and evaluated on later ones, and scores are made for a period. Nothing was "
-        f"written. Either {advice}: --time-from-order 2026-01-01/1h."
+        f"{table.schema}.{table.name}: expected an event time, a timestamp or a date that half of the rows have; found "
+        "none. A model is trained on older rows and evaluated on later ones, and scores are made for a period. Nothing "
+        f"was written. Either {advice}: --time-from-order 2026-01-01/1h."
     )
 
 
@@ -290,14 +293,10 @@ def _ordered(table: TableProfile, key: SourceColumn, name: str, order: TimeFromO
     if order.shuffled:
         by = f'md5({key.sql}::text) COLLATE "C"'
     words = "an order that means nothing" if order.shuffled else "the order of the key"
-    return (
-        f"-- The table has no time: its rows are taken as one after the other, in {words}.\n"
-        "WITH ordered AS (\n"
-        f"    SELECT *,\n           TIMESTAMPTZ '{order.start.isoformat()}'\n"  # noqa: S608 (quoted)
-        f"               + (row_number() OVER (ORDER BY {by}) - 1) * {order.seconds} AS {name}\n"
-        f"    FROM {table.quoted}\n"
-        ")\n"
-    )
+    made = f"TIMESTAMPTZ '{order.start.isoformat()}'\n               + (row_number() OVER (ORDER BY {by}) - 1)"
+    rows = f"    SELECT *,\n           {made} * {order.seconds} AS {name}\n    FROM {table.quoted}\n"  # noqa: S608 (quoted)
+    comment = f"-- The table has no time: its rows are taken as one after the other, in {words}.\n"
+    return f"{comment}WITH ordered AS (\n{rows})\n"
 
 
 # -- key -------------------------------------------------------------------------------------------
@@ -376,8 +375,8 @@ def _target(
     where = f"{table.schema}.{table.name}: target {printable(column.name)}"
     if column.distinct < 2:
         raise SourceTableError(
-            f"{where}: expected at least 2 different values; found {column.distinct}. Nothing was written. Name another "
-            "column with --target."
+            f"{where}: expected at least 2 different values; found {column.distinct}. Nothing was written. Name "
+            "another column with --target."
         )
     if task == "regression" or (task is None and _is_quantity(column)):
         if column.type not in NUMBERS:
@@ -401,8 +400,8 @@ def _classes(
     if not column.values or (column.type in NUMBERS and (not column.whole or column.infinite)):
         raise SourceTableError(
             f"{where}: expected at most {MAX_CLASSES} classes: text, booleans or whole numbers; found "
-            f"{column.distinct:,} different values of type {column.type}. Nothing was written. Name another column with "
-            "--target, or group the values in a view."
+            f"{column.distinct:,} different values of type {column.type}. Nothing was written. Name another column "
+            "with --target, or group the values in a view."
         )
     if column.type == "boolean":
         if task == "multiclass":
