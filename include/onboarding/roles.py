@@ -32,6 +32,8 @@ MAX_CATEGORY_LENGTH: Final = 200
 MAX_MERGED_SHARE: Final = 0.05
 UNIT: Final = "(fill in)"
 _LARGEST: Final = "3.4e38"
+_MAX_BOUND: Final = 3.4e38
+_SMALLEST_STEP: Final = 1e-30
 _POSITIVE: Final = frozenset(
     (
         *("yes", "y", "true", "t", "1", "positive", "pos", "late", "died", "dead", "death", "bad", "churn", "churned"),
@@ -223,20 +225,19 @@ def propose_feature(column: ColumnProfile, rows: int, name: str) -> tuple[Featur
 
 def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     """Return round bounds about as far outside the values as these are spread; on the same side of zero."""
-    span = high - low or max(abs(high), 1.0)
+    span = max(high - low or abs(high) or 1.0, _SMALLEST_STEP)
     step = 10.0 ** math.floor(math.log10(span))
     if whole:
         step = max(step, 1.0)
     lower, upper = math.floor((low - span) / step) * step, math.ceil((high + span) / step) * step
     if low >= 0:
         lower = max(lower, 0.0)
-    if high <= 0:
+    elif high <= 0:
         upper = min(upper, 0.0)
-    return max(_round(lower), -3.3e38), min(_round(upper), 3.3e38)
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.12g}")
+    shorter_lower, shorter_upper = float(f"{lower:.12g}"), float(f"{upper:.12g}")  # 0.3, not 0.30000000000000004
+    lower = shorter_lower if shorter_lower <= low else min(lower, low)
+    upper = shorter_upper if shorter_upper >= high else max(upper, high)
+    return max(lower, -_MAX_BOUND), min(upper, _MAX_BOUND)
 
 
 def _named(table: TableProfile, name: str, option: str) -> ColumnProfile:
