@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
+from threadpoolctl import threadpool_limits
 
 from include.evaluation.calibration import calibration_errors, predicted_and_observed
 from include.evaluation.data_checks import univariate_strength
@@ -157,7 +158,8 @@ def choose_estimator(specs: Mapping[EstimatorKind, ModelSpec], sample: Sample, t
 def _predictions(
     spec: ModelSpec, rows: tuple[NDArray[np.float32], NDArray[Any]], later: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    with warnings.catch_warnings():
+    # One thread: the sample is small, and threads that wait for each other on a busy machine take many times as long.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # such as of a solver that stops early: it shows in the loss
         fitted = spec.estimator(spec.columns).fit(*rows)
         predicted = fitted.predict_proba(later) if spec.target.classes else fitted.predict(later)

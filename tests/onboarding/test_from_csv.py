@@ -23,8 +23,8 @@ def flowers(rows: int = 300, *, separator: str = ",", sort: bool = False) -> str
     chance = random.Random(5)  # noqa: S311 (no secret)
     lines = []
     for _ in range(rows):
-        kind = chance.choice(("Iris setosa", "Iris virginica", 'Iris "x"'))
-        size = {"I": 0.0}.get(kind[0], 0) + len(kind) / 5 + chance.random()
+        kind = chance.choices(("Iris setosa", "Iris virginica", 'Iris "x"'), weights=(5, 1, 4))[0]
+        size = len(kind) / 5 + chance.random()
         missing = "NA" if chance.random() < 0.05 else f"{chance.random() * 3:.2f}"
         quoted = '"' + kind.replace('"', '""') + '"'
         lines.append(separator.join((f"{size:.2f}", missing, str(chance.randrange(9)), "00123", quoted)))

@@ -63,7 +63,7 @@ def test_the_command_prints_what_it_decided_and_what_comes_next(
 
 
 def test_the_files_are_formatted_as_ours(from_table, run_sql) -> None:
-    run_sql(shop())
+    run_sql(shop(300))
     folder = from_table("source.orders").folder
     ruff = [str(REPOSITORY / ".venv" / "bin" / "ruff"), "format", "--check", "--config", "pyproject.toml", str(folder)]
     done = subprocess.run(ruff, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -74,7 +74,7 @@ def test_the_files_are_formatted_as_ours(from_table, run_sql) -> None:
     ("target", "task"), [("amount", "regression"), ("channel", "multiclass"), ("regular", "binary")]
 )
 def test_the_type_of_the_target_decides_the_task(from_table, run_sql, target: str, task: str) -> None:
-    run_sql(shop(400))
+    run_sql(shop(300))
     assert read_spec(from_table("source.orders", target=target).folder / "spec.py").task == task
 
 
@@ -98,6 +98,7 @@ def test_integers_as_labels_and_a_date_as_the_time(from_table, run_sql, train_an
     assert train_and_score(done)[1] == 12
 
 
+@pytest.mark.slow
 def test_every_type_of_postgresql_and_any_name(from_table, run_sql, train_and_score) -> None:
     run_sql(
         shop()
@@ -285,7 +286,7 @@ def test_an_option_that_does_not_fit_is_named(from_table, run_sql, options: dict
 
 
 def test_a_rare_class_is_left_out_and_said(from_table, run_sql) -> None:
-    run_sql(shop() + "UPDATE source.orders SET channel = 'fax' WHERE order_id IN ('order-5', 'order-6')")
+    run_sql(shop(300) + "UPDATE source.orders SET channel = 'fax' WHERE order_id IN ('order-5', 'order-6')")
     done = from_table("source.orders", target="channel")
     assert 'classes=("phone", "shop", "web")' in spec_text(done)
     assert any("1 more values have fewer than 10 rows or no printable name: fax" in line for line in done.findings)
