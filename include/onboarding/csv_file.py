@@ -6,6 +6,7 @@ import contextlib
 import csv
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -85,16 +86,23 @@ def declare_from_csv(
     check_new_model(models_dir, model)
     check_new_table(engine, model)
     columns, rows = read_columns(file)
-    with engine.begin() as connection, readable(str(file)):
-        key = identifier("row_id", {column.name for column in columns})
-        time = identifier("event_time", {column.name for column in columns})
-        _load(connection, model, file, columns, key, time, options.time_from_order)
-        profile = read_profile(connection, "source", model)
-        if options.time_from_order is not None and options.time is None:
-            options = replace(options, time=time, time_from_order=None)
-        profile, options, made = _with_key(connection, profile, options, key)
-        _finish(connection, profile, key, is_needed=made)
-        done = declare(connection, models_dir, model, profile, options, command=command, now=now)
+    folder: Path | None = None
+    try:
+        with engine.begin() as connection, readable(str(file)):
+            key = identifier("row_id", {column.name for column in columns})
+            time = identifier("event_time", {column.name for column in columns})
+            _load(connection, model, file, columns, key, time, options.time_from_order)
+            profile = read_profile(connection, "source", model)
+            if options.time_from_order is not None and options.time is None:
+                options = replace(options, time=time, time_from_order=None)
+            profile, options, made = _with_key(connection, profile, options, key)
+            _finish(connection, profile, key, is_needed=made)
+            done = declare(connection, models_dir, model, profile, options, command=command, now=now)
+            folder = done.folder
+    except BaseException:
+        if folder is not None:  # the rows were not committed
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     renamed = [f"{printable(each.header) or 'no name'} -> {each.name}" for each in columns if each.header != each.name]
     loaded = [f"loaded: {rows:,} rows and {len(columns)} columns of {file.name} into source.{model}"]
     loaded += [f"renamed: {', '.join(renamed[:20])}{', ...' if len(renamed) > 20 else ''}"] if renamed else []

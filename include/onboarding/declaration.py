@@ -29,7 +29,15 @@ from include.onboarding.records import (
     TableProfile,
     Window,
 )
-from include.onboarding.roles import KeyCandidate, choose_time, key_candidates, key_expressions, no_key, propose_roles
+from include.onboarding.roles import (
+    KeyCandidate,
+    choose_time,
+    key_candidates,
+    key_expressions,
+    no_key,
+    propose_roles,
+    resolve_names,
+)
 from include.spec import Boolean, Categorical, ModelSpec, Numeric
 from include.spec.features_query import bind_period
 
@@ -90,6 +98,7 @@ def declare(
 ) -> Onboarded:
     """Write a model's folder for a table that was read in the transaction of `connection`; see `declare_from_table`."""
     _require_rows(table)
+    options = resolve_names(table, options)
     time, candidate = choose_key(connection, table, options)
     roles = propose_roles(table, options, time, candidate)
     density = reading.read_density(connection, roles)
@@ -134,6 +143,7 @@ def choose_key(
     SourceTableError
         When there is none of the two.
     """
+    options = resolve_names(table, options)
     time = choose_time(table, options, _like_times(connection, table, options))
     for candidate in key_candidates(table, options, time.column if time else None):
         if candidate.is_known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from include.errors import SourceTableError
@@ -60,6 +60,22 @@ class KeyCandidate:
     is_known: bool = False
     with_time: bool = False
     joins_time: bool = False
+
+
+def resolve_names(table: TableProfile, options: ProposalOptions) -> ProposalOptions:
+    """Return the options with the columns' names as the table has them: `--target sepal_length` is Sepal.Length, too.
+
+    Raises
+    ------
+    SourceTableError
+        When there is no such column.
+    """
+    return replace(
+        options,
+        target=None if options.target is None else _named(table, options.target, "--target").name,
+        time=None if options.time is None else _named(table, options.time, "--time").name,
+        key=tuple(_named(table, name, "--key").name for name in options.key),
+    )
 
 
 def choose_time(table: TableProfile, options: ProposalOptions, like_times: Sequence[str] = ()) -> SourceColumn | None:
