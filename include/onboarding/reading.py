@@ -21,6 +21,7 @@ MAX_COLUMNS = 1000
 MAX_VALUES = 100
 MAX_WINDOW_ROWS = 500_000
 HOLDOUT_SHARE = 0.2
+_FEW_HOLDOUT_ROWS = 12
 NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
 TEXTS = ("text", "character varying", "character", "enum", "citext", "uuid")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
@@ -164,14 +165,13 @@ def read_density(connection: Connection, roles: Roles) -> Density | None:
     newest = (
         f"SELECT at FROM ({rows}) AS rows WHERE {given} AND label IS NOT NULL ORDER BY at DESC LIMIT {MAX_WINDOW_ROWS}"
     )
-    found = _run(
-        connection,
-        f"SELECT min(at), max(at), percentile_disc({1 - HOLDOUT_SHARE}) WITHIN GROUP (ORDER BY at) "
-        f"FROM ({newest}) AS newest",
-    ).one()
-    oldest, latest, border = found
+    oldest, latest, labelled = _run(connection, f"SELECT min(at), max(at), count(*) FROM ({newest}) AS newest").one()
     if oldest is None:
         return None
+    share = min(0.5, max(HOLDOUT_SHARE, _FEW_HOLDOUT_ROWS / labelled))
+    border = _run(
+        connection, f"SELECT percentile_disc({1 - share}) WITHIN GROUP (ORDER BY at) FROM ({newest}) AS newest"
+    ).scalar_one()
     if border == oldest < latest:  # one time has nearly all rows
         border = _run(
             connection, f"SELECT min(at) FROM ({newest}) AS newest WHERE at > TIMESTAMPTZ '{oldest.isoformat()}'"

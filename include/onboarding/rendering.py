@@ -171,7 +171,7 @@ def _feature(feature: Feature) -> list[str]:
     if isinstance(feature, Numeric):
         arguments += [f"unit={_text(feature.unit)}", f"minimum={_number(feature.minimum)}"]
         arguments.append(f"maximum={_number(feature.maximum)}")
-    if isinstance(feature, Categorical):
+    if isinstance(feature, Categorical) and feature.categories:  # otherwise they are learned
         arguments.append(_tuple("categories", [_text(each) for each in feature.categories]))
     if feature.nullable:
         arguments.append("nullable=True")

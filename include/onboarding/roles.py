@@ -24,6 +24,8 @@ from include.spec import BOOLEAN_CLASSES, Boolean, Categorical, EntityKey, Featu
 INTEGERS: Final = ("smallint", "integer", "bigint")
 PLAIN_TEXTS: Final = ("text", "character varying", "character")
 MAX_CATEGORIES: Final = 50
+MAX_LEARNED: Final = 250
+ROWS_A_CATEGORY: Final = 500
 MAX_CLASSES: Final = 50
 MAX_INTEGER_CLASSES: Final = 5
 MIN_CLASS_ROWS: Final = 10
@@ -532,12 +534,14 @@ def _finite(column: ColumnProfile) -> str:
 def _category(column: ColumnProfile, rows: int, name: str) -> tuple[Feature, SourceColumn] | str:
     if column.type == "uuid":
         return "an identifier"
-    if column.distinct > MAX_CATEGORIES:
-        return f"{column.distinct:,} different texts; group them into at most {MAX_CATEGORIES} in features.sql"
+    limit = min(MAX_LEARNED, max(MAX_CATEGORIES, rows // ROWS_A_CATEGORY))
+    if column.distinct > limit:
+        return f"{column.distinct:,} different texts; group them into at most {limit} in features.sql"
     if column.distinct > max(3, (rows - column.nulls) / 2):
         return "nearly every row has a text of its own: an identifier"
     if column.longest > MAX_CATEGORY_LENGTH:
         return f"texts of up to {column.longest:,} characters"
-    feature = Categorical(name=name, categories=tuple(sorted(column.values)), nullable=column.nulls > 0)
+    listed = tuple(sorted(column.values)) if column.distinct <= MAX_CATEGORIES else ()
+    feature = Categorical(name=name, categories=listed, nullable=column.nulls > 0)
     sql = column.quoted if column.type in PLAIN_TEXTS else f"{column.quoted}::text"
     return feature, SourceColumn(name, sql)

@@ -18,6 +18,7 @@ from include.evaluation.calibration import calibration_errors, predicted_and_obs
 from include.evaluation.data_checks import univariate_strength
 from include.evaluation.gates import evaluate_gate
 from include.inference.batch import encode_batch
+from include.inference.feature_types import feature_type
 from include.inference.model_signature import ModelSignature
 from include.onboarding.records import EstimatorKind, Roles
 from include.records import DataChecks, Evaluation, Evidence
@@ -94,12 +95,13 @@ def read_sample(connection: Connection, query: str, roles: Roles, border: dateti
             for feature, column in zip(features, columns, strict=False)
         }
     )
+    learned = tuple(feature_type(feature).learn(table.column(feature.name)) for feature in features)
     signature = ModelSignature(
         model="sample",
         task=roles.task,
         entity_key=roles.key,
         event_time=roles.time.name,
-        features=features,
+        features=learned,
         classes=roles.classes,
     )
     codes = {label: code for code, label in enumerate(roles.classes)}

@@ -26,7 +26,7 @@ from include.onboarding.records import (
 )
 from include.onboarding.rendering import render_query, render_spec
 from include.onboarding.roles import choose_time, key_candidates, propose_feature, propose_roles, widened
-from include.spec import Numeric
+from include.spec import Categorical, Numeric
 from include.spec.features_query import query_parameters
 from include.training import split_by_time
 
@@ -227,3 +227,10 @@ def test_a_column_that_is_no_feature_has_a_reason(column: ColumnProfile, reason:
 
 def test_no_keyword_of_python_is_in_the_way() -> None:
     assert all(identifier(word.lower()) == word.lower() for word in keyword.kwlist)
+
+
+def test_many_rows_allow_many_categories_which_are_learned() -> None:
+    column = ColumnProfile("a", "a", "text", distinct=80, longest=9)
+    found = propose_feature(column, 40_000, "a")
+    assert not isinstance(found, str)
+    assert found[0] == Categorical(name="a")
