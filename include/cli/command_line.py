@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from include.cli import approve as approval
-from include.cli import audit, commands, exit_status, partitions, scorecard
+from include.cli import audit, commands, exit_status, onboard, partitions, scorecard
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
@@ -93,6 +93,7 @@ def _add_setup(parsers: Parsers) -> None:
 
     new = _add(parsers, "new", "create a model from a template, with a small table to train it on")
     new.add_argument("model", help="name of the new model: lower-case letters, digits and _")
+    onboard.add_arguments(new)
     new.set_defaults(command=commands.new)
 
     samples = _add(parsers, "load-samples", "load the tables of the sample models iris and flight_delay")

@@ -1,0 +1,73 @@
+"""`sluice new MODEL --from-table TABLE` and `--from-csv FILE`: a model of the data that there are."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from include.resources import open_resources
+from include.settings import Settings
+
+
+def add_arguments(new: argparse.ArgumentParser) -> None:
+    """Add the options of `sluice new` that say where the data are and what they mean."""
+    source = new.add_mutually_exclusive_group()
+    source.add_argument("--from-table", metavar="TABLE", help="declare the model of this table or view: schema.table")
+    source.add_argument("--from-csv", metavar="FILE", type=Path, help="load this CSV file as source.MODEL first")
+    new.add_argument("--task", choices=("binary", "multiclass", "regression"), help="default: by the target's values")
+    new.add_argument("--target", metavar="COLUMN", help="column to predict; default: by its name, or the last one")
+    new.add_argument("--key", metavar="COLUMNS", help="columns that identify a row, separated by commas")
+    new.add_argument("--time", metavar="COLUMN", help="column of the event time; default: by type and name")
+    new.add_argument(
+        "--time-from-order",
+        metavar="START/STEP",
+        help="for rows without a time: 2026-01-01/1h gives them times, one after the other; "
+        "2026-01-01/1h/shuffled in an order that means nothing",
+    )
+
+
+def onboard(arguments: Namespace, settings: Settings) -> int:
+    """Write a model for a table or a CSV file, and print what was found and decided, and the next commands."""
+    from include.onboarding import (
+        ProposalOptions,
+        columns_of,
+        declare_from_csv,
+        declare_from_table,
+        parse_time_from_order,
+    )
+
+    order = arguments.time_from_order
+    options = ProposalOptions(
+        task=arguments.task,
+        target=arguments.target,
+        key=columns_of(arguments.key),
+        time=arguments.time,
+        time_from_order=None if order is None else parse_time_from_order(order),
+    )
+    with open_resources(settings) as resources:
+        where = (resources.engine, settings.models_dir, arguments.model)
+        command, now = _command(arguments), resources.clock()
+        if arguments.from_csv is not None:
+            done = declare_from_csv(*where, arguments.from_csv, options, command=command, now=now)
+        else:
+            done = declare_from_table(*where, arguments.from_table, options, command=command, now=now)
+    wrote = f"Wrote {done.folder / 'spec.py'} and {done.folder / 'features.sql'}. Read both, then:"
+    sys.stdout.write("\n".join([*done.findings, wrote, *(f"  {command}" for command in done.next_commands)]) + "\n")
+    return 0
+
+
+def _command(arguments: Namespace) -> str:
+    """Return the command as it was called, without the folder of the file."""
+    words = ["sluice", "new", arguments.model]
+    if arguments.from_csv is not None:
+        words += ["--from-csv", arguments.from_csv.name]
+    else:
+        words += ["--from-table", arguments.from_table]
+    for option in ("task", "target", "key", "time", "time_from_order"):
+        value = getattr(arguments, option)
+        words += [] if value is None else [f"--{option.replace('_', '-')}", value]
+    written = shlex.join(words)
+    return "".join(character if character.isprintable() else "?" for character in written)
