@@ -181,6 +181,13 @@ class Settings(BaseSettings):
     service_max_concurrency: int = Field(
         64, ge=1, le=1024, description="Maximum number of concurrent requests of a worker; further requests get 503."
     )
+    service_max_concurrency_per_caller: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Maximum number of concurrent requests of one caller (sub of the token) on a worker; further "
+        "requests get 429. Default: three quarters of SLUICE_SERVICE_MAX_CONCURRENCY.",
+    )
     service_request_timeout_seconds: float = Field(
         30,
         gt=0,
@@ -334,6 +341,12 @@ class Settings(BaseSettings):
     def database_pool_size(self) -> int:
         """Maximum number of tasks that use the database at once: the slots of `DATABASE_POOL`."""
         return self.database_max_connections // CONNECTIONS_A_TASK
+
+    @property
+    def service_concurrency_of_a_caller(self) -> int:
+        """Maximum number of concurrent requests of one caller on a worker."""
+        limit = self.service_max_concurrency
+        return min(limit, self.service_max_concurrency_per_caller or limit - limit // 4)
 
     def card_url(self, model: str, version: int) -> str:
         """Return the URL of a version's card in the Airflow UI."""

@@ -212,6 +212,19 @@ class OverloadedError(HTTPError):
         super().__init__(f"this worker already handles {limit} requests, its maximum. Try again in 1 s.")
 
 
+class CallerOverloadedError(HTTPError):
+    """A caller already has as many requests in progress as one caller may."""
+
+    status, type, title = 429, "caller-overloaded", "Too many concurrent requests of this caller"
+    headers = MappingProxyType({"Retry-After": "1"})
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"this worker already handles {limit} requests of this caller, the maximum of one caller. Wait for "
+            "responses before sending more, or ask the operator to raise SLUICE_SERVICE_MAX_CONCURRENCY_PER_CALLER."
+        )
+
+
 class RateLimitedError(HTTPError):
     """A caller exceeds its request rate.
 

@@ -8,7 +8,7 @@ from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter_ns
 from typing import Final
 
-from model_service.http.errors import OverloadedError, RateLimitedError
+from model_service.http.errors import CallerOverloadedError, OverloadedError, RateLimitedError
 from model_service.http.request_context import RequestContext
 from model_service.server.cpu_affinity import usable_cores
 
@@ -17,18 +17,24 @@ SMALL_BODY_BYTES: Final = 2_048
 
 
 class ConcurrencyLimiter:
-    """The requests that a worker processes now, up to a limit.
+    """The requests that a worker processes now, up to a limit, and up to a lower one for each caller.
+
+    One caller whose requests are slow, or never end, leaves places to the others.
 
     Parameters
     ----------
     limit : int
         A request beyond the limit is refused immediately, not queued: the client can then try another worker or wait.
+    per_caller : int, optional
+        The limit of one caller; by default none of its own.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, per_caller: int | None = None) -> None:
         self._limit = limit
+        self._per_caller = limit if per_caller is None else per_caller
         self._lock = Lock()
         self._contexts: set[RequestContext] = set()
+        self._callers: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._contexts)
@@ -46,10 +52,32 @@ class ConcurrencyLimiter:
                 raise OverloadedError(self._limit)
             self._contexts.add(context)
 
+    def assign(self, context: RequestContext, caller: str) -> None:
+        """Count a request, which was acquired, for its caller.
+
+        Raises
+        ------
+        CallerOverloadedError
+            If the caller's limit is reached. The request still has its place, until it is released.
+        """
+        with self._lock:
+            count = self._callers.get(caller, 0)
+            if count >= self._per_caller:
+                raise CallerOverloadedError(self._per_caller)
+            self._callers[caller] = count + 1
+            context.counted_for = caller
+
     def release(self, context: RequestContext) -> None:
         """Remove a request."""
         with self._lock:
             self._contexts.discard(context)
+            caller, context.counted_for = context.counted_for, None
+            if caller is not None:
+                left = self._callers[caller] - 1
+                if left:
+                    self._callers[caller] = left
+                else:
+                    del self._callers[caller]
 
     def contexts(self) -> list[RequestContext]:
         """Return the requests in progress, in no particular order."""

@@ -88,7 +88,9 @@ class RequestMiddleware:
         self._models = models
         self._authenticator = authenticator
         self.open_scopes = open_scopes
-        self._concurrency = ConcurrencyLimiter(settings.service_max_concurrency)
+        self._concurrency = ConcurrencyLimiter(
+            settings.service_max_concurrency, settings.service_concurrency_of_a_caller
+        )
         recorder.concurrency = self._concurrency.__len__
         self._rate = (
             RateLimiter(
@@ -141,6 +143,7 @@ class RequestMiddleware:
                 environ.get("HTTP_AUTHORIZATION"), scope, model, context.remote_addr
             )
             context.subject = principal.subject
+            self._concurrency.assign(context, principal.subject)
         if self._rate is not None:
             self._rate.acquire(context.subject if context.principal else context.remote_addr)
 

@@ -53,6 +53,8 @@ class RequestContext:
         Whether the prediction log records this request.
     capture_payload : bool
         Whether the view must set `inputs` and `outputs`, each a list with one element per row.
+    counted_for : str or None
+        The caller for whose limit of concurrent requests this one counts.
     timed_out : bool
         Whether the client was already answered 408, whatever the view returns later.
     timings : list of (phase, nanoseconds)
@@ -62,6 +64,7 @@ class RequestContext:
     __slots__ = (
         "admitted",
         "capture_payload",
+        "counted_for",
         "inputs",
         "method",
         "model",
@@ -101,6 +104,7 @@ class RequestContext:
         self.version = 0
         self.rows = 0
         self.admitted = self.timed_out = False
+        self.counted_for: str | None = None
         self.sampled = self.capture_payload = False
         self.inputs: Any = None
         self.outputs: Any = None

@@ -10,6 +10,7 @@ from include.errors import SluiceError
 from include.inference import ModelSignature
 from model_service.http.errors import (
     AuthenticationRequiredError,
+    CallerOverloadedError,
     IncompleteBodyError,
     InvalidTokenError,
     JWKSUnavailableError,
@@ -32,6 +33,7 @@ PROTECTED_PROBLEMS: Final[tuple[Problem, ...]] = (
     AuthenticationRequiredError,
     InvalidTokenError,
     PermissionDeniedError,
+    CallerOverloadedError,
     RateLimitedError,
     OverloadedError,
     JWKSUnavailableError,

@@ -16,6 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from jsonschema import Draft202012Validator
 
 from model_service import create_app
 from model_service.http import limits
-from model_service.http.errors import MalformedBodyError, OverloadedError, RateLimitedError
+from model_service.http.errors import CallerOverloadedError, MalformedBodyError, OverloadedError, RateLimitedError
 from model_service.http.json_structure import check_depth
 from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter
 from model_service.http.problems import timeout_response
@@ -259,6 +260,74 @@ def test_never_more_are_under_way_than_may_be(steps: list[bool], most: int) -> N
         assert len(limiter) == len(under_way)
         assert set(limiter.contexts()) == set(under_way)
         assert (limiter.oldest_age() > 0) == bool(under_way)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 9)), max_size=100),
+    st.integers(1, 6),
+    st.integers(1, 6),
+)
+def test_never_more_of_one_caller_are_under_way_than_one_may_have(
+    steps: list[tuple[bool, str, int]], most: int, of_one: int
+) -> None:
+    limiter = ConcurrencyLimiter(most, of_one)
+    under_way: list[tuple[RequestContext, str | None]] = []
+    for arrives, caller, which in steps:
+        context = RequestContext({"REQUEST_METHOD": "POST"}, "/predict")
+        if arrives and len(under_way) < most:
+            limiter.acquire(context)
+            if sum(each == caller for _, each in under_way) < of_one:
+                limiter.assign(context, caller)
+                under_way.append((context, caller))
+            else:
+                with pytest.raises(CallerOverloadedError):
+                    limiter.assign(context, caller)
+                under_way.append((context, None))  # it keeps its place until the refusal is sent
+        elif under_way:
+            limiter.release(under_way.pop(which % len(under_way))[0])
+    for context, _ in under_way:
+        limiter.release(context)
+        limiter.release(context)  # once more changes nothing
+    assert len(limiter) == 0
+    for _ in range(of_one if of_one <= most else 0):
+        context = RequestContext({"REQUEST_METHOD": "POST"}, "/predict")
+        limiter.acquire(context)
+        limiter.assign(context, "a")
+
+
+def test_a_caller_whose_requests_never_end_leaves_places_to_the_others(
+    harness: Any, run_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVICE_MAX_CONCURRENCY", "4")
+    secret = "a secret of this test, of 32 bytes or more"  # noqa: S105
+    harness.declare("iris")
+    harness.champion("iris")
+    service = run_service(SLUICE_AUTH_SECRET=secret)
+    service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
+    now = int(time.time())
+    claims = {"iss": "sluice", "aud": "sluice", "iat": now, "exp": now + 600, "scope": "predict models"}
+    greedy, other = (f"Bearer {jwt.encode(claims | {'sub': sub}, secret, 'HS256')}" for sub in ("greedy", "other"))
+    waiting = [post_head(service.port, 1_000, Authorization=greedy) for _ in range(3)]
+    service.wait_until(lambda: in_flight(service.port) == 3)
+
+    def ask(authorization: str) -> tuple[int, Any]:
+        connection = HTTPConnection("127.0.0.1", service.port, timeout=10)
+        body = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]})
+        connection.request("POST", "/predict", body, {"Authorization": authorization})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        return response.status, answer
+
+    status, problem = ask(greedy)
+    assert (status, problem["type"]) == (429, "urn:sluice:problem:caller-overloaded")
+    assert "already handles 3 requests of this caller" in problem["detail"]
+    assert "SLUICE_SERVICE_MAX_CONCURRENCY_PER_CALLER" in problem["detail"]
+    for _ in range(10):
+        assert ask(other)[0] == 200
+    for each in waiting:
+        each.close()
+    service.wait_until(lambda: ask(greedy)[0] == 200)
 
 
 def post_head(port: int, length: int, sent: bytes = b"", path: str = "/predict", **headers: str) -> socket.socket:
