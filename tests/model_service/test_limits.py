@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -460,6 +462,17 @@ def test_looking_at_the_connections_leaves_no_descriptor_open() -> None:
         for _ in range(3):
             reaper.sweep()
         assert len(list(descriptors.iterdir())) == before
+
+
+def test_looking_at_the_connections_keeps_the_locks_of_this_process(tmp_path: Path) -> None:
+    """A worker holds its core and its heartbeat by locks; closing any descriptor of a file would release them."""
+    other = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    reaper = SlowRequestReaper(1, 1.0, ConcurrencyLimiter(1), ConcurrencyLimiter(1), partial(timeout_response, 1.0))
+    with (tmp_path / "locked").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        reaper.sweep()
+        done = subprocess.run([sys.executable, "-c", other, file.name], capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in done.stderr, "the lock is still held"
 
 
 def context_of(path: str, request_id: str) -> RequestContext:
