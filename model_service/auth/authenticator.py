@@ -70,7 +70,7 @@ class BearerAuthenticator:
         token = authorization[7:].strip()
         if not token:
             raise InvalidTokenError("there is no token after Bearer")
-        principal = self._verified(token, address)
+        principal = self._tokens.fresh(token) or self._verified(token, address)
         if scope not in principal.scopes:
             raise PermissionDeniedError(scope, f"it requires the scope '{scope}'")
         if model is not None and not principal.can_access(model):

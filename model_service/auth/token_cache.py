@@ -46,11 +46,16 @@ class TokenCache:
         """Whether `token` was valid before; it may have to be verified again."""
         return token in self._cached
 
+    def fresh(self, token: str) -> Principal | None:
+        """Return the bearer of `token` if it need not be verified now."""
+        found = self._cached.get(token)
+        return found[0] if found is not None and self._clock() < found[1] else None
+
     def principal_of(self, token: str) -> Principal:
         """Return the bearer of `token`, or raise what `verify` raises. Errors are not cached."""
-        found = self._cached.get(token)
-        if found is not None and self._clock() < found[1]:
-            return found[0]
+        found = self.fresh(token)
+        if found is not None:
+            return found
         try:
             principal = self._verify(token)
         except InvalidTokenError:
