@@ -181,7 +181,7 @@ def test_a_series_without_a_key_has_its_time_as_the_key(from_table, run_sql, tra
         """
         CREATE TABLE source.weather AS
         SELECT timestamptz '2025-12-01' + d * interval '1 hour' AS at, (d % 24)::float8 + random() AS sun,
-               (d % 24)::float8 * 2 + random() AS temperature
+               (d % 24)::float8 * 2 + random() * 20 AS temperature
         FROM generate_series(0, 1999) AS d
         """
     )
