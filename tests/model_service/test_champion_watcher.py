@@ -181,7 +181,7 @@ def refused_but_the_others_are_followed(service: Any, told: Told, why: str) -> N
     assert (state["version"], state["champion"], state["state"]) == (1, 2, "serving")
     assert state["message"] == "serving version 1; the champion, version 2, could not be loaded"
     assert why in state["load_error"]
-    assert told.refusals == [("iris", 2, state["load_error"])]
+    assert told.refusals == [("iris", 2, service.registry["iris"].load_error)]
     assert told.swaps == ["trip"]
 
 
