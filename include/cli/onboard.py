@@ -45,8 +45,8 @@ def is_onboarding(arguments: Namespace) -> bool:
     for option in _MEANINGS:
         if getattr(arguments, option) is not None:
             raise SluiceError(
-                f"--{option.replace('_', '-')}: expected --from-table TABLE or --from-csv FILE beside it; found neither. "
-                "Nothing was written. Say where the rows are."
+                f"--{option.replace('_', '-')}: expected --from-table TABLE or --from-csv FILE beside it; found "
+                "neither. Nothing was written. Say where the rows are."
             )
     return False
 
