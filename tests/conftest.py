@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "cli/test_approve.py",
     "cli/test_commands.py",
     "cli/test_migrate.py",
+    "onboarding/test_from_table.py",
     "audit/test_audit.py",
     "audit/test_scorecard.py",
     "repo/test_compose_roles.py",

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from include import pipeline
 from include.cli import exit_status, person
-from include.cli.onboard import onboard
+from include.cli.onboard import is_onboarding, onboard
 from include.errors import NoChampionError, SluiceError
 from include.flows import Step
 from include.models import DeclaredModels
@@ -49,7 +49,7 @@ def new(arguments: Namespace, settings: Settings) -> int:
     from include.models.skeleton import check_new_model, write_skeleton
     from include.warehouse.samples import check_new_table, create_skeleton_table
 
-    if arguments.from_table is not None or arguments.from_csv is not None:
+    if is_onboarding(arguments):
         return onboard(arguments, settings)
     check_new_model(settings.models_dir, arguments.model)
     with open_resources(settings) as resources:

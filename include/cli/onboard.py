@@ -8,8 +8,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from include.errors import SluiceError
 from include.resources import open_resources
 from include.settings import Settings
+
+_MEANINGS = ("task", "target", "key", "time", "time_from_order")
 
 
 def add_arguments(new: argparse.ArgumentParser) -> None:
@@ -27,6 +30,25 @@ def add_arguments(new: argparse.ArgumentParser) -> None:
         help="for rows without a time: 2026-01-01/1h gives them times, one after the other; "
         "2026-01-01/1h/shuffled in an order that means nothing",
     )
+
+
+def is_onboarding(arguments: Namespace) -> bool:
+    """Return whether a model of existing data is wanted, and not a template.
+
+    Raises
+    ------
+    SluiceError
+        When an option says what the data mean, and none says where they are.
+    """
+    if arguments.from_table is not None or arguments.from_csv is not None:
+        return True
+    for option in _MEANINGS:
+        if getattr(arguments, option) is not None:
+            raise SluiceError(
+                f"--{option.replace('_', '-')}: expected --from-table TABLE or --from-csv FILE beside it; found "
+                "neither. Nothing was written. Say where the rows are."
+            )
+    return False
 
 
 def onboard(arguments: Namespace, settings: Settings) -> int:
@@ -66,7 +88,7 @@ def _command(arguments: Namespace) -> str:
         words += ["--from-csv", arguments.from_csv.name]
     else:
         words += ["--from-table", arguments.from_table]
-    for option in ("task", "target", "key", "time", "time_from_order"):
+    for option in _MEANINGS:
         value = getattr(arguments, option)
         words += [] if value is None else [f"--{option.replace('_', '-')}", value]
     written = shlex.join(words)

@@ -58,6 +58,8 @@ def test_the_command_prints_what_it_decided_and_what_comes_next(
     assert "a name that no folder has yet" in capsys.readouterr().err
     assert main(["new", "other", "--from-table", "source.nothing"]) == 1
     assert "expected a table or view of this name; found none" in capsys.readouterr().err
+    assert main(["new", "other", "--target", "outcome"]) == 1
+    assert "--target: expected --from-table TABLE or --from-csv FILE beside it" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["new", "other", "--from-table", "source.orders", "--from-csv", "x.csv"])
 
