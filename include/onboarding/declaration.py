@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -38,7 +39,7 @@ from include.onboarding.roles import (
     propose_roles,
     resolve_names,
 )
-from include.spec import Boolean, Categorical, ModelSpec, Numeric
+from include.spec import Columns, ModelSpec
 from include.spec.features_query import bind_period
 
 KINDS: Final[tuple[EstimatorKind, ...]] = ("boosting", "forest", "linear")
@@ -266,7 +267,7 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
     roles, window, counts = proposal.roles, proposal.window, proposal.counts
     yield f"table: {table.schema}.{table.name}, {table.rows:,} rows, {len(table.columns)} columns"
     yield from roles.findings
-    numbers = any(isinstance(feature, Numeric) for feature, _ in roles.features)
+    numbers = Columns(tuple(feature for feature, _ in roles.features)).numeric
     yield f"features: {_feature_words(roles)}" + ("; fill in the units of the numbers" if numbers else "")
     for each in roles.left_out[:_LISTED]:
         yield f"left out: {printable(each.column)}: {printable(each.reason)}"
@@ -288,9 +289,8 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
 
 
 def _feature_words(roles: Roles) -> str:
-    kinds = [type(feature) for feature, _ in roles.features]
-    named = (("numeric", Numeric), ("categorical", Categorical), ("boolean", Boolean))
-    return ", ".join(f"{kinds.count(kind)} {word}" for word, kind in named if kind in kinds)
+    counts = Counter(feature.kind for feature, _ in roles.features)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), reverse=True))
 
 
 def _estimator_words(chosen: trial.Trial, roles: Roles) -> str:

@@ -12,11 +12,12 @@ from include.onboarding.names import printable
 from include.onboarding.periods import baseline_margin, calibration_limit, max_partition_rows, row_range
 from include.onboarding.records import Proposal, Roles, SourceColumn
 from include.onboarding.roles import UNIT
-from include.spec import Boolean, Categorical, Feature, Numeric
+from include.spec import Columns, Feature
 
 WIDTH: Final = 120
 _MAX_COMMENT: Final = 400
 _FEW_ROWS: Final = 1000
+_ALWAYS_WRITTEN: Final = "handle_unknown"  # a comment explains it
 _UNITS: Final = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
 _TREES: Final = (
@@ -155,30 +156,34 @@ def _key(proposal: Proposal) -> str:
 
 
 def _features(proposal: Proposal) -> list[str]:
-    features = [feature for feature, _ in proposal.roles.features]
+    features = tuple(feature for feature, _ in proposal.roles.features)
     lines = ["features=("]
-    if any(isinstance(feature, Numeric) for feature in features):
+    columns = Columns(features)
+    if columns.numeric:
         lines.append(f'    # Fill in each unit="{UNIT}". The range is a guess from the data: beyond it a batch is')
         lines.append("    # stopped, a request refused.")
-    if any(isinstance(feature, Categorical) for feature in features):
+    if columns.categorical:
         lines.append('    # A category that is not listed counts as missing; handle_unknown="error" refuses it.')
     lines += [line for feature in features for line in _feature(feature)]
     return [*lines, "),"]
 
 
 def _feature(feature: Feature) -> list[str]:
-    arguments = [f"name={_text(feature.name)}"]
-    if isinstance(feature, Numeric):
-        arguments += [f"unit={_text(feature.unit)}", f"minimum={_number(feature.minimum)}"]
-        arguments.append(f"maximum={_number(feature.maximum)}")
-    if isinstance(feature, Categorical) and feature.categories:  # otherwise they are learned
-        arguments.append(_tuple("categories", [_text(each) for each in feature.categories]))
-    if feature.nullable:
-        arguments.append("nullable=True")
-    if isinstance(feature, Categorical):
-        arguments.append('handle_unknown="ignore"')
-    assert isinstance(feature, Numeric | Categorical | Boolean)  # noqa: S101  # there is no other
+    """Return the lines of a feature of any type: the fields that it needs, and those that differ from the default."""
+    arguments = []
+    for name, field in type(feature).model_fields.items():
+        value = getattr(feature, name)
+        if name != "kind" and (field.is_required() or value != field.default or name == _ALWAYS_WRITTEN):
+            arguments.append(_field(name, value))
     return _call(type(feature).__name__, arguments, indent=4, room=WIDTH - 4)
+
+
+def _field(name: str, value: object) -> str:
+    if isinstance(value, tuple):
+        return _tuple(name, [_text(each) for each in value])
+    if isinstance(value, float):
+        return f"{name}={_number(value)}"
+    return f"{name}={_text(value) if isinstance(value, str) else value}"
 
 
 def _target(proposal: Proposal) -> list[str]:

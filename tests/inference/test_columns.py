@@ -86,7 +86,8 @@ def flags(draw: st.DrawFn) -> tuple[Feature, Any, list[Any]]:
 def outcome(encode: Callable[[], np.ndarray]) -> bytes | list[tuple[str, str]]:
     """Return the matrix's bits, or which rows were refused and what was expected of them."""
     try:
-        return encode().tobytes()
+        matrix = encode()
+        return np.where(np.isnan(matrix), np.float32(np.nan), matrix).tobytes()  # NaN has a sign, which means nothing
     except RowsRejectedError as error:
         refused = [(re.findall(r"\[\d+\]", fault.path)[0], fault.expected) for fault in error.faults]
         assert refused

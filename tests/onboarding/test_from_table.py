@@ -43,6 +43,7 @@ def test_the_command_prints_what_it_decided_and_what_comes_next(
     monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLUICE_MODELS_DIR", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
     assert main(["new", "shop", "--from-table", "source.orders", "--target", "outcome"]) == 0
     said = capsys.readouterr().out
     for line in (

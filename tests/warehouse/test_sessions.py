@@ -95,7 +95,10 @@ def test_the_service_keeps_its_own_short_timeouts(hostile: str) -> None:
     for engine, own in (
         (open_reader(hostile), {"statement_timeout": "2s", **reading}),
         (open_scores(hostile, 1.5), {"statement_timeout": "1500ms", **reading}),
-        (open_jobs(hostile, 3), {"statement_timeout": "3s"}),
+        (
+            open_jobs(hostile, 3),
+            {"statement_timeout": "3s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "6s"},
+        ),
         (open_log_writer(hostile), {"statement_timeout": "5s"}),
     ):
         with engine.connect() as connection:
