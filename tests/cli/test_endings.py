@@ -145,7 +145,7 @@ def test_a_closed_output_is_no_error(shell) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("delay", [0.2, 0.6, 1.2, 2.5, 4.0])
+@pytest.mark.parametrize("delay", [0.2, 1.2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.6, 2.5, 4.0))])
 def test_ctrl_c_is_quiet_whenever_it_comes(shell, delay: float) -> None:
     with subprocess.Popen(
         command("train", "parcels"),

@@ -5,6 +5,7 @@ Another version that makes a request void, and no answer in time: private/test_a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,6 @@ class Request:
 
     stack: RunningStack
     run: str
-    asked_before: int = 0
 
     def wait(self, task: str, *states: str) -> None:
         def look() -> bool:
@@ -38,12 +38,12 @@ class Request:
         """Wait until a person is asked, and return what is shown."""
         self.wait("approve", "awaiting_input", "deferred")
         # No person is as quick as this: an answer that comes before the scheduler has heard that the task is parked
-        # makes Airflow 3.3.2 take the resumed task for one that was killed, and ask once more.
-        parked = f"TaskInstance Finished: dag_id={DAG_ID}, task_id=approve, run_id={self.run}"
+        # makes Airflow 3.3.2 take the resumed task for one that was killed, and ask once more. The attempt's own id tells
+        # it from the attempt before, of which the scheduler may hear just now.
+        attempt = self.stack.task(DAG_ID, self.run, "approve")["id"]
+        parked = re.compile(rf"TaskInstance Finished: dag_id={DAG_ID}, task_id=approve, .*ti_id={attempt}\b")
         log = self.stack.home / "logs" / "scheduler.log"
-        wait_for(
-            lambda: log.read_text(errors="replace").count(parked) > self.asked_before, 60, "the scheduler to hear of it"
-        )
+        wait_for(lambda: parked.search(log.read_text(errors="replace")), 60, "the scheduler to hear of it")
         (detail,) = self.stack.call("GET", f"/dags/{DAG_ID}/dagRuns/{self.run}/hitlDetails")["hitl_details"]
         return detail["body"]
 
@@ -58,9 +58,6 @@ class Request:
         """Clear the task and what follows it, as a person does who wants the question put once more."""
         # What is cleared while the run is being ended is overlooked: the run ends, and nothing runs it again.
         self.stack.finished(DAG_ID, self.run)
-        log = self.stack.home / "logs" / "scheduler.log"
-        parked = f"TaskInstance Finished: dag_id={DAG_ID}, task_id=approve, run_id={self.run}"
-        self.asked_before = log.read_text(errors="replace").count(parked)
         body = {
             "dry_run": False, "dag_run_id": self.run, "task_ids": ["approve"], "include_downstream": True,
             "only_failed": False, "reset_dag_runs": True,

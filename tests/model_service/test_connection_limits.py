@@ -203,7 +203,13 @@ def flood(port: int, number: int, sent: bytes, stopping: threading.Event) -> Non
         each.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "unfinished header"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="silent"),
+        pytest.param(b"POST /predict HTTP/1.1\r\nHost: x\r\n", id="unfinished header", marks=pytest.mark.slow),
+    ],
+)
 def test_others_are_answered_while_an_address_opens_connections_without_end(
     harness: Any, run_service: Callable[..., Any], sent: bytes
 ) -> None:

@@ -141,7 +141,11 @@ COUNT = "sluice_http_request_duration_seconds_count"
 DROPPED = "sluice_log_records_dropped_total"
 
 
-@pytest.mark.parametrize("fault", ["full", "out_of_inodes", "read_only", "emptied"])
+def slow(fault: str) -> Any:
+    return pytest.param(fault, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("fault", ["full", slow("out_of_inodes"), slow("read_only"), "emptied"])
 def test_a_fault_of_the_disk_stops_no_prediction_and_what_is_lost_is_told(
     harness: Any, run_service: Callable[..., Any], disk: Disk, fault: str
 ) -> None:
@@ -178,7 +182,7 @@ def test_a_fault_of_the_disk_stops_no_prediction_and_what_is_lost_is_told(
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("fault", ["full", "out_of_inodes", "read_only"])
+@pytest.mark.parametrize("fault", [slow("full"), slow("out_of_inodes"), "read_only"])
 def test_it_starts_on_a_disk_that_takes_nothing(
     harness: Any, run_service: Callable[..., Any], disk: Disk, fault: str
 ) -> None:
@@ -203,7 +207,14 @@ def shared_files(pid: int) -> list[Path]:
     return [each for each in Path(f"/proc/{pid}/fd").iterdir() if "sluice-metrics" in str(each.readlink())]
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 4096, b"\xff" * 4096], ids=["empty", "zeros", "garbage"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"", id="empty", marks=pytest.mark.slow),
+        pytest.param(b"\0" * 4096, id="zeros", marks=pytest.mark.slow),
+        pytest.param(b"\xff" * 4096, id="garbage"),
+    ],
+)
 def test_metrics_that_cannot_be_read_are_left_out_counted_and_written_again(
     harness: Any, run_service: Callable[..., Any], damage: bytes
 ) -> None:

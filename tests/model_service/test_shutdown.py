@@ -44,6 +44,7 @@ def terminate_group_thrice(process: int) -> None:
 
 
 WAYS = (terminate, terminate_group, interrupt_group, interrupt_group_and_terminate, terminate_group_thrice)
+MOST_DIFFERENT = (terminate, interrupt_group_and_terminate)  # the other ways: `make test-all`
 
 
 def started(harness: Any, run_service: Callable[..., Any]) -> Any:
@@ -59,7 +60,9 @@ def ended(service: Any) -> None:
     assert "Traceback" not in service.log.read_text()
 
 
-@pytest.mark.parametrize("tell", WAYS)
+@pytest.mark.parametrize(
+    "tell", [each if each in MOST_DIFFERENT else pytest.param(each, marks=pytest.mark.slow) for each in WAYS]
+)
 def test_what_is_in_flight_is_answered_however_it_is_told_and_then_it_ends(
     harness: Any, run_service: Callable[..., Any], tell: Callable[[int], None]
 ) -> None:

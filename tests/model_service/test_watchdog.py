@@ -98,6 +98,7 @@ def test_a_worker_that_holds_the_gil_for_ever_is_restarted(harness: Any, run_ser
     assert "in hang" in log, "the stacks tell what holds it"
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_is_restarted_and_a_frozen_service_goes_on(
     harness: Any, run_service: Callable[..., Any]
 ) -> None:
@@ -148,7 +149,8 @@ def client_ports(worker: psutil.Process) -> set[int]:
     return {each.raddr.port for each in worker.net_connections() if each.status == psutil.CONN_ESTABLISHED}
 
 
-@pytest.mark.parametrize("clients", [8, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.slow  # one kill under load is in tests/e2e/test_stack_kills.py
+@pytest.mark.parametrize("clients", [8, 64])
 def test_a_killed_worker_loses_only_requests_that_were_sent_to_it(
     harness: Any, run_service: Callable[..., Any], clients: int
 ) -> None:
