@@ -38,8 +38,8 @@ class Request:
         """Wait until a person is asked, and return what is shown."""
         self.wait("approve", "awaiting_input", "deferred")
         # No person is as quick as this: an answer that comes before the scheduler has heard that the task is parked
-        # makes Airflow 3.3.2 take the resumed task for one that was killed, and ask once more. The attempt's own id tells
-        # it from the attempt before, of which the scheduler may hear just now.
+        # makes Airflow 3.3.2 take the resumed task for one that was killed, and ask once more. The id tells this
+        # attempt from the one before, of which the scheduler may hear just now.
         attempt = self.stack.task(DAG_ID, self.run, "approve")["id"]
         parked = re.compile(rf"TaskInstance Finished: dag_id={DAG_ID}, task_id=approve, .*ti_id={attempt}\b")
         log = self.stack.home / "logs" / "scheduler.log"
