@@ -1,6 +1,6 @@
 """Good clients beside all attacks at once: they notice nothing, and nothing is left of the attacks.
 
-``SOAK_SECONDS`` sets how long: half an hour by default, two minutes in ``.ci/run``.
+``SOAK_SECONDS`` sets how long: half an hour by default.
 """
 
 from __future__ import annotations
