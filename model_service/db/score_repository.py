@@ -99,14 +99,14 @@ def _select(connection: Connection, statement: str, parameters: dict[str, Any], 
             return []
         raise
     columns = class_columns(classes)
-    return [_score_of(dict(row), columns) for row in rows]
+    if rows and not rows[0].keys() >= set(columns.values()):  # the table is of other classes than are declared now
+        columns = {name.removeprefix(PROBABILITY): name for name in rows[0] if name.startswith(PROBABILITY)}
+    return [_score_of(row, columns) for row in rows]
 
 
-def _score_of(row: dict[str, Any], columns: Mapping[str, str]) -> Score:
+def _score_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> Score:
     prediction: Prediction
     if LABEL in row:
-        if not row.keys() >= set(columns.values()):  # the table is of other classes than those that are declared now
-            columns = {name.removeprefix(PROBABILITY): name for name in row if name.startswith(PROBABILITY)}
         probabilities = {label: row[column] for label, column in columns.items()}
         label = row[LABEL]
         prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)

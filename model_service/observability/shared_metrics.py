@@ -11,16 +11,14 @@ https://man7.org/linux/man-pages/man2/memfd_create.2.html and mmap.2 (SIGBUS).
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from struct import Struct
 from typing import Final
 
-from model_service.server.memory_file import open_memory_file
+from model_service.server.memory_file import claim_place, open_memory_file
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +62,16 @@ class SharedMetrics:
 
         Without a free place, the metrics of this worker are only in what it answers itself.
         """
-        for index in range(len(self._places)):
-            with suppress(BlockingIOError):
-                fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
-                self._own = index
-                try:
-                    self._written, left = self._newest(index)
-                except UnreadableMetricsError:
-                    log.warning("the counts of the previous worker cannot be read: they begin at 0")
-                    return None
-                return left
-        log.warning("all %d places for metrics are taken: those of this worker are not shared", len(self._places))
-        return None
+        self._own = claim_place(self._locks, range(len(self._places)))
+        if self._own is None:
+            log.warning("all %d places for metrics are taken: those of this worker are not shared", len(self._places))
+            return None
+        try:
+            self._written, left = self._newest(self._own)
+        except UnreadableMetricsError:
+            log.warning("the counts of the previous worker cannot be read: they begin at 0")
+            return None
+        return left
 
     def write(self, content: bytes) -> None:
         """Replace the content of this worker's place.

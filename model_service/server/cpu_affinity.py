@@ -9,11 +9,11 @@ Source: https://docs.python.org/3/library/os.html#os.sched_setaffinity
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sys
-from contextlib import suppress
+
+from model_service.server.memory_file import claim_place, open_memory_file
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class CpuPinner:
         if sys.platform == "linux" and usable_cores() <= workers:  # other systems have no such call
             cores = sorted(os.sched_getaffinity(0))
             self._cores = [cores[index % len(cores)] for index in range(workers)]
-            self._file = os.memfd_create("sluice-cores")  # open as long as the process lives
+            self._file = open_memory_file("sluice-cores")  # open as long as the process lives
 
     def pin(self) -> int | None:
         """In a worker, before it starts threads: pin it to a core that no other worker has.
@@ -50,13 +50,13 @@ class CpuPinner:
         int or None
             The core's number; None if workers are not pinned.
         """
-        for index, core in enumerate(self._cores):
-            with suppress(BlockingIOError):
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
-                try:
-                    os.sched_setaffinity(0, {core})
-                except OSError as error:  # the core was removed from this container meanwhile
-                    log.warning("cannot pin this worker to core %d (%s): the kernel schedules it", core, error.strerror)
-                    return None
-                return core
-        return None
+        place = claim_place(self._file, range(len(self._cores))) if self._cores else None
+        if place is None:
+            return None
+        core = self._cores[place]
+        try:
+            os.sched_setaffinity(0, {core})
+        except OSError as error:  # the core was removed from this container meanwhile
+            log.warning("cannot pin this worker to core %d (%s): the kernel schedules it", core, error.strerror)
+            return None
+        return core

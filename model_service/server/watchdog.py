@@ -12,7 +12,6 @@ nobody killed the old one, knows that it crashed.
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import logging
 import mmap
 import os
@@ -24,7 +23,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
-from model_service.server.memory_file import open_memory_file
+from model_service.server.memory_file import claim_place, open_memory_file
 
 log = logging.getLogger("model_service")
 
@@ -145,11 +144,11 @@ class Heartbeats:
 
     def _claim(self) -> int:
         """Lock a row of a dead worker, or else an unused one, and return its index."""
-        for index in sorted(range(self._count), key=lambda index: self._read(index).process == 0):
-            with suppress(BlockingIOError):
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
-                return index
-        raise RuntimeError(f"expected at most {self._count} processes of workers; found more")
+        dead_first = sorted(range(self._count), key=lambda index: self._read(index).process == 0)
+        claimed = claim_place(self._file, dead_first)
+        if claimed is None:
+            raise RuntimeError(f"expected at most {self._count} processes of workers; found more")
+        return claimed
 
     def _read(self, index: int) -> _Beat:
         return _Beat(*_BEAT.unpack_from(self._memory, index * _ROW_BYTES))
