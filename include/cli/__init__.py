@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.cli.exit_status import guarded
+from include.cli.exit_status import exit_status_of
 
 __all__ = ["main"]
 
@@ -17,4 +17,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run_command(arguments)
 
-    return guarded(run)
+    return exit_status_of(run)

@@ -15,7 +15,7 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 OUTPUT_CLOSED: Final = 141  # 128 + SIGPIPE
 
 
-def guarded(run: Callable[[], int]) -> int:
+def exit_status_of(run: Callable[[], int]) -> int:
     """Call `run` and return its exit status; an interrupt and a closed output end without a traceback."""
     try:
         with _watched_streams():

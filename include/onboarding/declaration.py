@@ -268,7 +268,7 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
     yield f"table: {table.schema}.{table.name}, {table.rows:,} rows, {len(table.columns)} columns"
     yield from roles.findings
     numbers = Columns(tuple(feature for feature, _ in roles.features)).numeric
-    yield f"features: {_feature_words(roles)}" + ("; fill in the units of the numbers" if numbers else "")
+    yield f"features: {_describe_features(roles)}" + ("; fill in the units of the numbers" if numbers else "")
     for each in roles.left_out[:_LISTED]:
         yield f"left out: {printable(each.column)}: {printable(each.reason)}"
     if len(roles.left_out) > _LISTED:
@@ -278,8 +278,8 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
         f"{counts.train:,} to train on ({rendering.duration(window.train)}), "
         f"{counts.holdout:,} for the holdout ({rendering.duration(window.holdout)})"
     )
-    yield f"scores: {proposal.schedule.words}, {proposal.schedule.low:,} to {proposal.schedule.high:,} rows each"
-    yield f"estimator: {_estimator_words(chosen, roles)}"
+    yield f"scores: {proposal.schedule.description}, {proposal.schedule.low:,} to {proposal.schedule.high:,} rows each"
+    yield f"estimator: {_describe_estimator(chosen, roles)}"
     if table.schema != _MADE_BY_DEFAULT:
         schema = table.quoted.split(".")[0]
         yield (
@@ -288,12 +288,12 @@ def _findings(table: TableProfile, proposal: Proposal, density: Density, chosen:
         )
 
 
-def _feature_words(roles: Roles) -> str:
+def _describe_features(roles: Roles) -> str:
     counts = Counter(feature.kind for feature, _ in roles.features)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), reverse=True))
 
 
-def _estimator_words(chosen: trial.Trial, roles: Roles) -> str:
+def _describe_estimator(chosen: trial.Trial, roles: Roles) -> str:
     if not chosen.losses:
         return f"{chosen.kind}; there are too few rows to compare several"
     metric = "log loss" if roles.classes else "mean squared error"

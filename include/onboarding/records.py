@@ -204,14 +204,14 @@ class Schedule:
 
     Attributes
     ----------
-    cron, words : str
+    cron, description : str
         The schedule, and how people say it.
     low, high : int
         The smallest and the largest number of rows of a partition, empty ones included.
     """
 
     cron: str
-    words: str
+    description: str
     low: int
     high: int
 

@@ -89,7 +89,7 @@ def render_spec(proposal: Proposal) -> str:
         *_contract(proposal),
         *_gates(proposal),
         _retrain(proposal),
-        f"score_schedule={_text(proposal.schedule.cron)},  # {proposal.schedule.words}",
+        f"score_schedule={_text(proposal.schedule.cron)},  # {proposal.schedule.description}",
     ]
     indented = "\n".join(f"    {line}" if line else line for line in "\n".join(body).split("\n"))
     return (

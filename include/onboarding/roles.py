@@ -184,7 +184,7 @@ def propose_roles(
     is_made = len(candidate.columns) != 1 or candidate.joins_time
     key_column = None if is_made else table.column(candidate.columns[0])
     time_name = time.column if time else None
-    findings = [f"key: {_key_words(candidate, key)}"]
+    findings = [f"key: {_describe_key(candidate, key)}"]
     common, source = "", table.quoted
     if time is None:
         order = options.time_from_order
@@ -352,7 +352,7 @@ def _key(
     return EntityKey(column=name), SourceColumn(name, sql, "text")
 
 
-def _key_words(candidate: KeyCandidate, key: EntityKey) -> str:
+def _describe_key(candidate: KeyCandidate, key: EntityKey) -> str:
     if not candidate.columns:
         return f"{key.column}, the event time as text: no row shares its time with another"
     if len(candidate.columns) > 1 or candidate.joins_time:
