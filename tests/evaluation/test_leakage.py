@@ -11,27 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from include.evaluation.data_checks import univariate_strength
-from include.evaluation.gates import evaluate_gate
-from include.records import DataChecks, Evaluation, Evidence, GateResult
-from include.spec import NoLeakage, Task
+from benchmarks.public_tables.leakage import HOLDOUT_SHARE, judge
+from include.spec import Task
 from include.warehouse.sample_flights import WEATHER, open_file
-
-HOLDOUT_SHARE = 0.2
-TARGETS = {"binary": np.intp, "multiclass": np.intp, "regression": np.float64}
-
-
-def judge(task: Task, features: dict[str, Any], target: Any) -> GateResult:
-    """Evaluate the gate on rows in order of time, the last fifth of them as the holdout."""
-    matrix = np.column_stack(list(features.values())).astype(np.float32)
-    truth = np.asarray(target, dtype=TARGETS[task])
-    border = round(len(truth) * (1 - HOLDOUT_SHARE))
-    strengths = univariate_strength(
-        task, list(features), (matrix[:border], truth[:border]), (matrix[border:], truth[border:])
-    )
-    checks = DataChecks(features=tuple(features), strengths=strengths)
-    evaluation = Evaluation(model="m", rows=1, candidate={}, baseline={}, data=checks)
-    return evaluate_gate(NoLeakage(), Evidence(evaluation=evaluation))
 
 
 def weather(without: tuple[str, ...] = ()) -> tuple[dict[str, Any], Any]:
