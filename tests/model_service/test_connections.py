@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # and empty SETTINGS
+from tests.model_service.soak.attacks import PREFACE
 
 
 def read_to_end(connection: socket.socket) -> bytes:

@@ -17,58 +17,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from model_service.auth.jwks import MAX_BYTES, MAX_KEYS, JWKSetError, parse_jwk_set
 from model_service.auth.keys import RotatingKeys
 from model_service.http.errors import JWKSUnavailableError
+from tests.model_service.issuers import EC, RSA, Issuer, dripping, endless, jwk, key_set, response, signed, silent
 
-RSA = rsa.generate_private_key(65537, 2048)
-EC = ec.generate_private_key(ec.SECP256R1())
 SETOSA = [5.1, 3.5, 1.4, 0.2]
 FETCH = 0.5
-
-
-def jwk(kid: str, key: Any = RSA, **changes: Any) -> dict[str, Any]:
-    algorithm: Any = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
-    return algorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, "use": "sig"} | changes
-
-
-def key_set(*keys: Any) -> bytes:
-    return json.dumps({"keys": list(keys)}).encode()
-
-
-def signed(kid: str, key: Any = RSA, **changes: Any) -> str:
-    now = int(time.time())
-    claims = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": now + 600, "scope": "predict metrics"} | changes
-    return jwt.encode(claims, key, "RS256" if key is RSA else "ES256", headers={"kid": kid})
-
-
-def response(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-class Issuer:
-    """A server that answers each connection with `send`, whatever was requested."""
-
-    def __init__(self, send: Callable[[socket.socket], None]) -> None:
-        self.send, self.connections = send, 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}/jwks"
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self.server.accept()
-                self.connections += 1
-                threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
-
-    def answer(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            connection.recv(65_536)
-            self.send(connection)
 
 
 @pytest.fixture
@@ -82,28 +38,6 @@ def issue() -> Iterator[Callable[..., Issuer]]:
     yield make
     for each in issuers:
         each.server.close()
-
-
-def dripping(content: bytes, pause: float = 0.1) -> Callable[[socket.socket], None]:
-    def send(connection: socket.socket) -> None:
-        for byte in content:
-            connection.sendall(bytes([byte]))
-            time.sleep(pause)
-
-    return send
-
-
-def endless(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
-    def send(connection: socket.socket) -> None:
-        connection.sendall(start)
-        while True:
-            connection.sendall(piece)
-
-    return send
-
-
-def silent(connection: socket.socket) -> None:
-    connection.recv(1)
 
 
 GOOD = key_set(jwk("a"))

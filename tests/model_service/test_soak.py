@@ -9,71 +9,31 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-import jwt
 import psutil
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
 
 from include.settings import REPOSITORY
+from tests.model_service.issuers import Issuer, dripping, jwk, key_set, response, signed
 
 IDLE_SECONDS: Final = 5
 GROWTH_MIB: Final = 96  # a worker's memory goes up and down by 30 MiB; a leak of these attacks would be hundreds
-KEY: Final = rsa.generate_private_key(65537, 2048)
-
-
-class Issuer:
-    """An issuer that answers with its key once, and from then on a byte now and then, without an end."""
-
-    def __init__(self) -> None:
-        issuer, self.requests = self, 0
-        jwk = {**json.loads(RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "k", "alg": "RS256", "use": "sig"}
-        document = json.dumps({"keys": [jwk]}).encode()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                issuer.requests += 1
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                if issuer.requests <= issuer.prompt:
-                    self.wfile.write(document)
-                    return
-                try:
-                    while True:
-                        self.wfile.write(b" ")
-                        time.sleep(0.5)
-                except OSError:  # the service has had enough
-                    pass
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.prompt = 10_000  # requests that it answers properly
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def drip_from_now_on(self) -> None:
-        self.prompt = 0
-
-    def token(self, subject: str) -> str:
-        now = int(time.time())
-        claims = {"iss": "sluice", "aud": "sluice", "sub": subject, "iat": now, "exp": now + 7_200}
-        return jwt.encode(claims | {"scope": "predict scores models"}, KEY, "RS256", headers={"kid": "k"})
+DRIPS: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * 10_000
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    opened = Issuer()
+    """An issuer that answers with its key; the test makes it drip."""
+    opened = Issuer(lambda connection: connection.sendall(response(key_set(jwk("k")))))
     yield opened
-    opened.server.shutdown()
+    opened.server.close()
+
+
+def token(subject: str) -> str:
+    return signed("k", sub=subject, scope="predict scores models", exp=int(time.time()) + 7_200)
 
 
 def start(program: str, port: int, token: str, seconds: float) -> subprocess.Popen[str]:
@@ -119,10 +79,11 @@ def test_all_attacks_at_once_fail_no_good_request_and_leave_nothing_behind(
         SLUICE_SERVICE_REQUEST_TIMEOUT_SECONDS="10",
     )
     service.wait_until(lambda: service.ask("GET", "/ready")[0] == 200)
-    good, bad = issuer.token("good"), issuer.token("bad")
+    good, bad = token("good"), token("bad")
 
     quiet = report(start("good", service.port, good, seconds / 8))
-    issuer.drip_from_now_on()
+    issuer.send = dripping(DRIPS)
+    asked_before = issuer.connections
     report(start("attacks", service.port, bad, seconds / 4))  # until allocators and caches have what they keep
     time.sleep(2 * IDLE_SECONDS)
     before = Footprint(service)
@@ -140,7 +101,7 @@ def test_all_attacks_at_once_fail_no_good_request_and_leave_nothing_behind(
           f"descriptors {before.descriptors} -> {after.descriptors}")  # fmt: skip
     assert attacked["failures"] == []
     assert attacked["answered"] > 40 * seconds, "most of them were sent, or nothing was tried"
-    assert issuer.requests > 2, "the issuer was asked again, and answered nothing"
+    assert issuer.connections > asked_before + 2, "the issuer was asked again, and answered nothing"
     for attack, seen in outcomes.items():
         assert seen, attack
         assert not set(seen) & {"500", "502", "504"}, (attack, seen)

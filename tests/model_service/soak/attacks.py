@@ -25,7 +25,7 @@ from benchmarks.request_cost import KINDS
 from tests.model_service.soak.mutations import bodies, mutated
 
 SETTLE_SECONDS: Final = 3.0  # how long an attack that waits lets its connection stand
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # and empty SETTINGS
 HEADERS: Final = b"\x00\x00\x05\x01\x04\x00\x00\x00\x01\x83\x86\x84\x41\x00"  # a POST without an end
 
 
