@@ -152,8 +152,10 @@ def _start(cluster: Cluster, as_user: list[str]) -> int:
         try:
             _call([*as_user, binary("pg_ctl"), "-D", str(cluster.data), "-w", "-t", "60", *log, "start"], cluster.log)
         except DatabaseError:
-            # Another server may take the port between the check and the start.
-            if attempt == MAX_PORTS or "could not bind" not in cluster.log.read_text(errors="replace"):
+            # Another server may take the port between the check and the start. PostgreSQL then fails to bind it or, if
+            # both have bound it, to listen there; this line is in its log in both cases.
+            port_lost = "could not create any TCP/IP sockets" in cluster.log.read_text(errors="replace")
+            if attempt == MAX_PORTS or not port_lost:
                 raise
         else:
             remembered.write_text(str(port))

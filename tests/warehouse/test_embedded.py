@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from include.errors import DatabaseError
-from include.warehouse import embedded_server, migrate, open_engine, start_embedded, stop_embedded
+from include.ports import is_free
+from include.warehouse import embedded, embedded_server, migrate, open_engine, start_embedded, stop_embedded
 from include.warehouse.embedded import Cluster
 
 
@@ -41,6 +42,22 @@ def test_a_taken_port_makes_it_choose_another(home: Path) -> None:
         taken = squatter.getsockname()[1]
         (cluster.root / "port").write_text(str(taken))
         start_embedded(home)
+        assert cluster.running_port() not in (None, taken)
+
+
+def test_a_port_that_another_takes_after_the_check_makes_it_choose_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_embedded(home, durable=False)
+    stop_embedded(home)
+    cluster = Cluster(home / "postgres")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        (cluster.root / "port").write_text(str(taken))
+        # The check comes too early, as when two servers start at the same moment.
+        monkeypatch.setattr(embedded, "is_free", lambda port: port == taken or is_free(port))
+        start_embedded(home)
+        monkeypatch.undo()
         assert cluster.running_port() not in (None, taken)
 
 
