@@ -94,6 +94,8 @@ def _json_kinds() -> Iterator[Kind]:
             rows, GOOD, b',{"x":1}]}', min(size, 10_000 * (len(GOOD) + 1))
         ),
         "NaN in the last row": lambda size: _filled(rows, b"[1,2]", b",[NaN,1]]}", min(size, 60_000)),
+        "numbers in one row": lambda size: _filled(rows, b"1", b"]}", size),
+        "strings in one of several rows": lambda size: _filled(rows + b"[1],[", b'"a"', b"],[2]]}", size),
         "one integer": lambda size: b'{"features":[' + b"9" * size + b"]}",
         "integers of 4,000 digits": lambda size: _filled(rows, b"9" * 4000, b"]}", size),
         "one fraction": lambda size: b'{"features":[0.' + b"1" * size + b"]}",
@@ -205,6 +207,9 @@ def _tensor_kinds() -> Iterator[Kind]:
         ),
         "a shape of many sizes": lambda size: _filled(
             b'{"inputs":[{"name":"a","datatype":"FP64","data":[1],"shape":[', b"1", b"]}]}", size
+        ),
+        "more values than the shape": lambda size: _filled(
+            b'{"inputs":[{"name":"distance","datatype":"FP64","shape":[1],"data":[', b"1", b"]}]}", size
         ),
         "a nested tensor": lambda size: _filled(
             b'{"inputs":[{"name":"distance","datatype":"FP64","shape":[1],"data":[', b"[1]", b"]}]}", size

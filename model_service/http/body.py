@@ -14,11 +14,11 @@ from werkzeug.exceptions import BadRequest
 from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
-from model_service.http.json_structure import check_digits, count_members
+from model_service.http.json_structure import check_digits, count_commas, count_members
 
 ROOT: Final = "$.features"
 # An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
-# in the whole body, that each is reported; beyond that, they are counted only.
+# in the whole body, that each is reported; beyond that, they are counted only. So are the values of lists.
 MAX_MEMBERS: Final = 1_000
 MAX_LENGTH_DIGITS: Final = 20  # of a Content-Length
 MAX_ANALYSED_BYTES: Final = 1024 * 1024  # of a body with numbers beyond double precision: then only the first is named
@@ -102,6 +102,7 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
     width = encoder.width if encoder else MAX_MEMBERS
     if len(body) > MAX_MEMBERS:  # a shorter one has fewer members
         _check_members(body, width)
+        _check_values(body, width)
         check_digits(body)
     try:
         document = _decode(body)
@@ -184,6 +185,13 @@ def _check_members(body: bytes, width: int) -> None:
     limit = MAX_MEMBERS + width * body.count(b"{")
     if (members := count_members(body, limit)) > limit:
         raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members} or more")])
+
+
+def _check_values(body: bytes, width: int) -> None:
+    """Refuse a body with more than `MAX_MEMBERS` values beyond `width` for each list and object, before parsing."""
+    limit = MAX_MEMBERS + (width + 1) * (body.count(b"{") + body.count(b"["))
+    if (commas := count_commas(body, limit)) > limit:
+        raise rows_rejected([FieldError("$", f"at most {limit} values", f"{commas} or more")])
 
 
 def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bool]:

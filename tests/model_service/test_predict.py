@@ -234,6 +234,22 @@ def test_mutated_requests_never_meet_a_fault_of_our_own(client: FlaskClient) -> 
         assert response.status_code in {200, 400, 422}, (bytes(body), response.text)
 
 
+@pytest.mark.parametrize("features", [[1] * 5_000, [[1] * 5_000, SETOSA], [SETOSA, {"petal_width": [1] * 5_000}]])
+def test_more_values_than_the_rows_can_have_are_422_as_one_error(client: FlaskClient, features: Any) -> None:
+    response = client.post("/predict", json={"features": features})
+    assert response.status_code == 422
+    (fault,) = response.get_json()["errors"]
+    assert (fault["path"], fault["expected"][-7:]) == ("$", " values")
+
+
+def test_many_rows_have_no_more_values_than_they_can_have(client: FlaskClient) -> None:
+    rows = [[10.5, "AA", True], TRIP] * 4_000
+    assert client.post("/v1/models/trip/predict", json={"features": rows}).status_code == 200
+    rows[0] = [10.5, ',,",[{' * 20_000, True]  # in a string, nothing separates values
+    (fault,) = client.post("/v1/models/trip/predict", json={"features": rows}).get_json()["errors"]
+    assert fault["path"] == "$.features[0][1]"
+
+
 def test_too_many_bytes_or_rows_are_413(client: FlaskClient, harness: Any) -> None:
     rows = client.post("/predict", json={"features": [SETOSA] * (harness.settings.service_max_rows + 1)})
     assert (rows.status_code, "SLUICE_SERVICE_MAX_ROWS" in rows.get_json()["detail"]) == (413, True)

@@ -72,7 +72,7 @@ def check(drawn: tuple[Task, Nulls, str, Callable[[Columns], Any]]) -> None:
 
 
 @given(pipelines())
-@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_any_pipeline_answers_as_scikit_learn_does_or_is_refused(
     drawn: tuple[Task, Nulls, str, Callable[[Columns], Any]],
 ) -> None:

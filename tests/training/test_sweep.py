@@ -108,18 +108,51 @@ SERVED_OR_REFUSED = (
     "compositions/svc_probability/cancer/none",
 )
 
+# What `make test` runs: each kind of tree, linear model, step, composition and nulls once. `make test-all` runs all.
+QUICK = frozenset(
+    {
+        "DecisionTreeClassifier/bare/wine/later",
+        "RandomForestClassifier/encoded/arrivals/later",
+        "ExtraTreesRegressor/bare/diabetes/later",
+        "GradientBoostingRegressor/scaled/diabetes/none",
+        "HistGradientBoostingClassifier/bare/cancer/open",
+        "HistGradientBoostingRegressor/encoded/minutes/none",
+        "LogisticRegression/scaled/cancer/none",
+        "Lasso/encoded/minutes/none",
+        "compositions/minmax+hgb/cancer/training",
+        "compositions/pca+linear/wine/none",
+        "compositions/impute_median+linear/diabetes/training",
+        "compositions/grid_search/cancer/none",
+        "compositions/voting_weights/wine/none",
+        "compositions/calibrated_sigmoid+hgb/cancer/none",
+        "compositions/target_log1p/diabetes/none",
+        "compositions/ordinal+hgb/flights/later",
+        "compositions/onehot_max_categories+linear/arrivals/none",
+        "compositions/columns_by_selector/minutes/none",
+        "GaussianNB/bare/wine/none",
+        "SVC/scaled/cancer/none",
+        "LogisticRegression/bare/cancer/later",
+        "compositions/spline+linear/diabetes/none",
+        "compositions/onehot_error+linear/flights/none",
+    }
+)
+
+
+def configured(names: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
+
 
 def outcome(name: str) -> Outcome:
     return run(KNOWN[name].problem(), ROWS)
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", configured(SERVED))
 def test_it_answers_as_scikit_learn_does(name: str) -> None:
     found = outcome(name)
     assert (found.result, found.message) == ("exact", "")
 
 
-@pytest.mark.parametrize("name", SERVED_OR_REFUSED)
+@pytest.mark.parametrize("name", configured(SERVED_OR_REFUSED))
 def test_it_answers_as_scikit_learn_does_or_is_refused_by_name(name: str) -> None:
     found = outcome(name)
     assert found.result in ("exact", "refused"), found.message

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -26,6 +26,7 @@ def limited(work, seconds: float = LONG):
 
 
 @given(st.one_of(st.integers(), st.text(), st.binary(), st.lists(st.floats(allow_nan=False))))
+@settings(max_examples=15)  # each is a process
 def test_a_result_comes_back_as_it_is(value: object) -> None:
     assert limited(lambda: value) == value
 
