@@ -13,6 +13,7 @@ import fsspec
 import hypothesis
 import psycopg
 import pytest
+from psycopg import pq
 from sqlalchemy import Engine
 
 from include.resources import Resources, open_resources
@@ -71,27 +72,69 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stop_embedded(home)
 
 
+class _InBackground:
+    """Statements that the server runs while the test goes on: one at a time, and without a thread in this process."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = pq.PGconn.connect(url.encode())
+
+    def start(self, statement: str) -> None:
+        self.wait()
+        self._connection.send_query(statement.encode())
+
+    def wait(self) -> None:
+        while (result := self._connection.get_result()) is not None:
+            assert result.status == pq.ExecStatus.COMMAND_OK, result.get_error_message()
+
+
+class _Databases:
+    """Migrated databases: the next one is made while a test has the one before."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server_url = server_url
+        self._creation, self._removal = _InBackground(server_url), _InBackground(server_url)
+        self._create()
+
+    def new(self) -> str:
+        """Return the URL of a fresh one."""
+        self._creation.wait()
+        url = _with_database(self._server_url, self._name)
+        self._create()
+        return url
+
+    def drop(self, url: str) -> None:
+        self._removal.start(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def wait(self) -> None:
+        """Wait until nothing is created or dropped any more."""
+        self._creation.wait()
+        self._removal.wait()
+
+    def _create(self) -> None:
+        self._name = f"test_{uuid.uuid4().hex[:12]}"
+        # Copying files takes a third less time than writing them through the log, which is the default.
+        self._creation.start(f"CREATE DATABASE {self._name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+
+
 @pytest.fixture(scope="session")
-def new_database(server_url: str) -> Callable[[], str]:
+def databases(server_url: str) -> Iterator[_Databases]:
+    databases = _Databases(server_url)
+    yield databases
+    databases.wait()
+
+
+@pytest.fixture(scope="session")
+def new_database(databases: _Databases) -> Callable[[], str]:
     """Creates a fresh migrated database and returns its URL; for fixtures with a wider scope than a test."""
-
-    def create() -> str:
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(server_url, autocommit=True) as connection:
-            # Copying files takes a third less time than writing them through the log, which is the default.
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-        return _with_database(server_url, name)
-
-    return create
+    return databases.new
 
 
 @pytest.fixture
-def database_url(new_database: Callable[[], str], server_url: str) -> Iterator[str]:
+def database_url(databases: _Databases) -> Iterator[str]:
     """URL of a fresh migrated database, dropped after the test."""
-    url = new_database()
+    url = databases.new()
     yield url
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+    databases.drop(url)
 
 
 @pytest.fixture

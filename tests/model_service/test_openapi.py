@@ -222,7 +222,7 @@ def summary(faults: list[str]) -> str:
 
 
 def test_schemathesis_finds_no_server_error_no_undocumented_status_and_no_violated_schema(client: FlaskClient) -> None:
-    faults, asked, answered = faults_found(client.application, examples=16)
+    faults, asked, answered = faults_found(client.application, examples=6)
     assert not faults, summary(faults)
     assert_all_phases(asked)
     assert_jobs_are_walked(answered)
