@@ -25,7 +25,7 @@ from include.records import DataChecks, Evaluation, Evidence
 from include.spec import Feature, ModelSpec, NoLeakage
 
 MAX_ROWS: Final = 15_000
-MAX_CELLS: Final = 3_000_000
+MAX_CELLS: Final = 1_000_000
 MAX_FOREST_ROWS: Final = 20_000
 MIN_ROWS: Final = 40
 _ARROW_TYPES: Final = {"numeric": pa.float64(), "categorical": pa.string(), "boolean": pa.bool_()}
