@@ -214,7 +214,15 @@ class CandidateRejectedError(SluiceError):
         self.model, self.version, self.reasons = model, version, tuple(reasons)
 
 
-class NotEnoughDataError(SluiceError):
+class _ColumnError(SluiceError):
+    """An error that may be about one column of the rows: a feature or the target."""
+
+    def __init__(self, message: str, column: str | None = None) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+class NotEnoughDataError(_ColumnError):
     """A split has too few rows to train or to evaluate a model."""
 
 
@@ -250,7 +258,7 @@ class ConversionError(SluiceError):
         self.model, self.step, self.reason = model, step, reason
 
 
-class PrecisionError(SluiceError):
+class PrecisionError(_ColumnError):
     """A feature or a target has different values that are equal in single precision, the precision of serving."""
 
 

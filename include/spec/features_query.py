@@ -123,6 +123,24 @@ def bind_period(query: str, start: datetime, end: datetime) -> str:
     return _replace(query, values)
 
 
+def offset_in_query(query: str, start: datetime, end: datetime, offset: int) -> int:
+    """Return which character of `query` is the one at `offset` in what `bind_period` returns."""
+    values = {name: _literal(moment) for name, moment in zip(PARAMETERS, (start, end), strict=True)}
+    offset += len(query) - len(query.lstrip())
+    longer = 0
+    for token in _parse(query)[1]:
+        value = values[query[token.start : token.end]]
+        if offset < token.start + longer + len(value):
+            return min(offset - longer, token.start) if offset < token.start + longer else token.start
+        longer += len(value) - (token.end - token.start)
+    return min(offset - longer, len(query))
+
+
+def line_at(query: str, offset: int) -> int:
+    """Return the number of the line of a character."""
+    return _line(query, offset)
+
+
 def same_query(query: str, other: str) -> bool:
     """Return whether two texts differ at most in comments, space, a semicolon at the end, and the case of words.
 

@@ -1,0 +1,244 @@
+"""The rows of a training window compared with the declaration: numbers of rows, days, labels, and every column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, timedelta
+from itertools import pairwise
+from typing import Final
+
+import psycopg
+
+from include.checking.places import Places
+from include.checking.sample import RowCounts, fetch, newest_row
+from include.errors import Finding, did_you_mean
+from include.inference.feature_types.column_checks import Check
+from include.records import Period, Split
+from include.schedule import partition_containing
+from include.spec import FeatureQuery, ModelSpec
+from include.spec.gates import MinimumLabels
+from include.training.snapshot import MIN_ROWS
+from include.validation.contract import declared_columns, derive_checks
+from include.warehouse.rows import bound_query
+
+_LISTED: Final = 5
+_CONDITIONS_A_QUERY: Final = 400  # PostgreSQL allows 1,664 columns
+_HINTS: Final[Mapping[str, str]] = {
+    "expect_column_values_to_not_be_null": "Declare nullable=True if a null may occur, or fill it in features.sql.",
+    "expect_column_values_to_be_between": "Correct the unit in features.sql, or minimum and maximum in spec.py.",
+    "expect_column_values_to_be_in_set": "Declare the value, or correct it in features.sql.",
+    "expect_column_values_to_be_unique": "A join of features.sql may repeat rows; or the key lacks a column.",
+    "expect_compound_columns_to_be_unique": "A join of features.sql may repeat rows; or the key lacks a column.",
+}
+
+
+def check_counts(
+    spec: ModelSpec, query: FeatureQuery, split: Split, counts: RowCounts, places: Places, url: str
+) -> Iterator[Finding]:
+    """Compare the numbers of rows in a window with the contract, the classes and the gates."""
+    if not counts.rows:
+        newest = newest_row(query, url)
+        found = "none at all" if newest is None else f"none; the newest row is of {newest:%Y-%m-%d %H:%M} UTC"
+        after = None if newest is None else (newest + timedelta(days=1)).date()
+        hint = f"To check as of a time of your data: --as-of {after}." if after else "Load rows into the source."
+        yield places.field(("window",), f"expected rows from {split.whole}; found {found}", hint)
+        return
+    yield from _numbers_of_rows(spec, split, counts, places)
+    if spec.target.classes:
+        yield from _labels(spec, counts, places)
+    yield from _partitions(spec, split, counts, places)
+
+
+def _numbers_of_rows(spec: ModelSpec, split: Split, counts: RowCounts, places: Places) -> Iterator[Finding]:
+    low, high = spec.contract.training_rows
+    if not low <= counts.rows <= high:
+        sentence = f"expected {low:,} to {high:,} rows in the training window; found {counts.rows:,}"
+        yield places.field(("contract", "training_rows"), sentence, "Correct the limits, or the window.")
+    for part, name, period in (("train", "train", split.train), ("holdout", "holdout", split.holdout)):
+        rows = sum(counts.labelled(part).values())  # type: ignore[arg-type]  # both are parts
+        if rows < MIN_ROWS:
+            sentence = f"expected at least {MIN_ROWS} labelled rows from {period}; found {rows}"
+            hint = "Load rows of this period, or change the window; label_delay says when labels are known."
+            yield places.field(("window", name), sentence, hint)
+    oldest = None if spec.contract.freshness is None else split.whole.end - spec.contract.freshness
+    if oldest is not None and counts.newest is not None and counts.newest < oldest:
+        newest = counts.newest.astimezone(UTC)
+        sentence = f"expected a newest row no older than {oldest:%Y-%m-%d %H:%M} UTC; found {newest:%Y-%m-%d %H:%M} UTC"
+        yield places.field(("contract", "freshness"), sentence, "Load newer rows, or allow older ones.")
+
+
+def _labels(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Finding]:
+    classes, train = spec.target.classes, counts.labelled("train")
+    seen = {**train, **counts.labelled("holdout"), **counts.labelled("gap")}
+    unknown = [label for label in seen if label not in classes]
+    if unknown:
+        listed = ", ".join(f"'{label}'" for label in sorted(unknown)[:_LISTED])
+        sentence = f"expected one of the classes {', '.join(classes)}; found {listed}"
+        hint = did_you_mean(unknown[0], classes) or "Declare the class, or return null for rows without a valid label."
+        yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
+    missing = [label for label in classes if label not in train]
+    if missing:
+        found = ", ".join(f"'{label}'" for label in sorted(train)[:_LISTED]) or "no label"
+        sentence = f"expected training rows of every class; found none of {', '.join(missing)} (found {found})"
+        hint = did_you_mean(missing[0], train) or "Lengthen window.train, or correct the target in features.sql."
+        yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
+    yield from _labels_for_the_gate(spec, counts, places)
+
+
+def _labels_for_the_gate(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Finding]:
+    """Warn of a holdout with fewer labels than the gate will want."""
+    gate = next(each for each in spec.policy if isinstance(each, MinimumLabels))
+    path = ("gates", spec.gates.index(gate)) if gate in spec.gates else ("window", "holdout")
+    found = {label: counts.labelled("holdout").get(label, 0) for label in spec.target.classes}
+    few = [f"{rows:,} of {label}" for label, rows in found.items() if rows < (gate.per_class or 0)]
+    if sum(found.values()) < gate.rows or few:
+        shown = ", ".join(few) or f"{sum(found.values()):,}"
+        sentence = f"expected a holdout that the gate minimum_labels accepts ({gate.requirement}); found {shown}"
+        yield places.field(path, sentence, "Lengthen window.holdout, or change the gate.", severity="warning")
+
+
+def _partitions(spec: ModelSpec, split: Split, counts: RowCounts, places: Places) -> Iterator[Finding]:
+    """Compare the rows of each partition with the contract; of a schedule by the hour, those of each day."""
+    low, high = spec.contract.partition_rows
+    by_partition = _rows_by_partition(spec, split, counts)
+    path = ("contract", "partition_rows")
+    empty = [start for start, rows in by_partition.items() if not rows]
+    if empty and low > 0:
+        shown = ", ".join(f"{start:%Y-%m-%d} ({start:%A})" for start in empty[:_LISTED])
+        more = f" and {len(empty) - _LISTED} more" if len(empty) > _LISTED else ""
+        sentence = f"expected rows in every partition; found none in {len(empty)} of {len(by_partition)}: {shown}{more}"
+        hint = "The score of such a partition fails; declare a minimum of 0 if it may be empty."
+        yield places.field(path, sentence, hint, severity="warning")
+    outside = {start: rows for start, rows in by_partition.items() if rows and not low <= rows <= high}
+    if outside and not _is_hourly(spec):
+        start, rows = max(outside.items(), key=lambda each: each[1])
+        most = len(outside) * 2 >= len(by_partition)
+        sentence = (
+            f"expected {low:,} to {high:,} rows in every partition; found another number in {len(outside)} of "
+            f"{len(by_partition)}, such as {rows:,} in that of {start:%Y-%m-%d}"
+        )
+        yield places.field(path, sentence, "Correct the limits.", severity="error" if most else "warning")
+
+
+def _rows_by_partition(spec: ModelSpec, split: Split, counts: RowCounts) -> dict[date, int]:
+    """Return the rows of each partition between the first and the last with rows, by its first day."""
+    if not counts.days:
+        return {}
+    first, last = min(counts.days), max(counts.days)
+    found: dict[date, int] = {}
+    day = first
+    while day <= last:
+        start = day if _is_daily(spec) else _partition_of(spec, day)
+        found[start] = found.get(start, 0) + counts.days.get(day, 0)
+        day += timedelta(days=1)
+    if not _is_daily(spec):
+        for edge in (min(found), max(found)):  # the window may hold a part of it
+            found.pop(edge, None)
+    return found
+
+
+def _partition_of(spec: ModelSpec, day: date) -> date:
+    period = partition_containing(spec.score_schedule, Period.of_day(day).start, timezone=spec.score_timezone)
+    return period.start.date()
+
+
+def _is_daily(spec: ModelSpec) -> bool:
+    """Return whether no partition is longer than a day."""
+    some = Period.of_day(date(2026, 1, 1)).start
+    starts = [
+        partition_containing(spec.score_schedule, some + timedelta(days=each), timezone=spec.score_timezone).start
+        for each in range(32)
+    ]
+    return all(later - earlier <= timedelta(days=1, hours=1) and later != earlier for earlier, later in pairwise(starts))
+
+
+def _is_hourly(spec: ModelSpec) -> bool:
+    some = Period.of_day(date(2026, 1, 1))
+    period = partition_containing(spec.score_schedule, some.start, timezone=spec.score_timezone)
+    return period.end - period.start < timedelta(hours=23)
+
+
+def check_columns_of_rows(
+    spec: ModelSpec,
+    sampled: FeatureQuery,
+    split: Split,
+    types: Mapping[str, str],
+    places: Places,
+    url: str,
+) -> Iterator[Finding]:
+    """Compare the values of a sample with what the declaration says of each column.
+
+    Raises
+    ------
+    psycopg.Error
+        When the query fails on a row, such as a division by zero.
+    """
+    checks = [
+        check
+        for check in derive_checks(spec, sampled, split.whole, "train", types)
+        if check.failing is not None and check.column not in (None, spec.target.column)
+    ]
+    rows, failing = _count_failing(sampled, checks, url)
+    for check, count in zip(checks, failing, strict=True):
+        if count:
+            assert check.column is not None  # noqa: S101  # chosen above
+            values = _values(sampled, check, url)
+            sentence = f"expected {check.rule}; found {count:,} of {rows:,} sampled rows otherwise{values}"
+            yield places.column(spec, check.column, sentence, _HINTS.get(check.expectation, ""))
+
+
+def _count_failing(sampled: FeatureQuery, checks: Sequence[Check], url: str) -> tuple[int, list[int]]:
+    """Return the number of rows of a sample, and of those that break each check."""
+    rows, counts = 0, []
+    for first in range(0, max(1, len(checks)), _CONDITIONS_A_QUERY):
+        conditions = [_condition(check) for check in checks[first : first + _CONDITIONS_A_QUERY]]
+        columns = ", ".join(["count(*)", *(f"count(*) FILTER (WHERE {condition})" for condition in conditions)])
+        ((total, *some),) = fetch(url, f"{_with_rows(sampled)} SELECT {columns} FROM sampled")
+        rows = int(total)  # type: ignore[call-overload]  # a count
+        counts += [int(each) for each in some]  # type: ignore[call-overload]
+    return rows, counts
+
+
+def _values(sampled: FeatureQuery, check: Check, url: str) -> str:
+    """Return the most frequent values of the rows that break a check."""
+    if check.expectation == "expect_column_values_to_not_be_null":
+        return ""
+    statement = (
+        f'{_with_rows(sampled)} SELECT "{check.column}"::text, count(*) FROM sampled WHERE {_condition(check)} '
+        f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_LISTED}"
+    )
+    found = fetch(url, statement)
+    return ": " + ", ".join(f"{'null' if value is None else value} ({rows:,})" for value, rows in found)
+
+
+def _with_rows(sampled: FeatureQuery) -> str:
+    return f"WITH sampled AS MATERIALIZED (\n{sampled.text}\n)"
+
+
+def _condition(check: Check) -> str:
+    return (check.failing or "").replace("{table}", "sampled")
+
+
+def failed_on_a_row(
+    spec: ModelSpec, query: FeatureQuery, split: Split, error: psycopg.Error, places: Places, url: str
+) -> list[Finding]:
+    """Return the findings of a query that PostgreSQL plans, and that fails on some row: one for each column at fault.
+
+    Each column is read alone: what is not read is not computed.
+    """
+    findings = []
+    for column in declared_columns(query, "train"):
+        statement = f'SELECT count("{column.name}") FROM (\n{bound_query(query, split.whole)}\n) AS rows'  # noqa: S608
+        try:
+            fetch(url, statement)
+        except psycopg.Error as found:
+            sentence = f"expected a value in every row; found that computing it fails: {_said(found)}"
+            hint = "Return null for such a row, as nullif(divisor, 0) does."
+            findings.append(places.query_column(query.text, column.name, sentence, hint))
+    if findings:
+        return findings
+    return [places.query(query.text, None, f"expected a query that runs to its end; found: {_said(error)}")]
+
+
+def _said(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error)).splitlines()[0]
