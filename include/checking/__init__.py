@@ -39,7 +39,7 @@ from include.warehouse import limited
 __all__ = ["ModelCheck", "TrainingCost", "check_model"]
 
 STATEMENT_SECONDS: Final = 1.5
-"""How long one statement may take; what takes longer is sampled, or not checked."""
+"""How long one statement may take by default; what takes longer is sampled, or not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,14 @@ class ModelCheck:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def check_model(file: Path, *, database_url: str | None, as_of: datetime, memory_mib: int) -> ModelCheck:
+def check_model(
+    file: Path,
+    *,
+    database_url: str | None,
+    as_of: datetime,
+    memory_mib: int,
+    statement_seconds: float = STATEMENT_SECONDS,
+) -> ModelCheck:
     """Check the declaration of the ``spec.py`` in `file`.
 
     Parameters
@@ -84,12 +91,14 @@ def check_model(file: Path, *, database_url: str | None, as_of: datetime, memory
         The time of the training whose window is checked.
     memory_mib : int
         The limit of a training.
+    statement_seconds : float
+        The limit of each statement.
     """
     started = time.monotonic()
-    check = _Check(file, lint(file), as_of, memory_mib)
+    check = _Check(file, lint(file), as_of, memory_mib, statement_seconds)
     failed = False
     try:
-        check.run(None if database_url is None else limited(database_url, STATEMENT_SECONDS))
+        check.run(None if database_url is None else limited(database_url, statement_seconds))
     except DatabaseError as error:
         check.skipped.append(f"the query and its rows: {error}")
         failed = True
@@ -107,12 +116,14 @@ def check_model(file: Path, *, database_url: str | None, as_of: datetime, memory
 class _Check:
     """One check, stage by stage; a later stage needs that the earlier ones found no error in what it reads."""
 
-    def __init__(self, file: Path, linted: Linted, as_of: datetime, memory_mib: int) -> None:
+    def __init__(self, file: Path, linted: Linted, as_of: datetime, memory_mib: int, seconds: float) -> None:
+        self._seconds = seconds
         self._file, self._linted, self._as_of, self._memory_mib = file, linted, as_of, memory_mib
         self._places = Places(file.parent, linted)
         self.findings: list[Finding] = list(linted.findings)
         self.skipped: list[str] = []
         self.cost: TrainingCost | None = None
+        self._estimator_checked = False
 
     def run(self, url: str | None) -> None:
         spec = None if self._linted.errors else read_spec(self._file)
@@ -120,7 +131,7 @@ class _Check:
             self.skipped.append("the query and its rows: there is no database")
         elif not self._linted.query_findings:
             self._check_data(spec, url)
-        if spec is not None and self.cost is None:
+        if spec is not None and not self._estimator_checked:
             self.findings += check_estimator(spec, self._places)
 
     def _check_data(self, spec: ModelSpec | None, url: str) -> None:
@@ -146,7 +157,7 @@ class _Check:
             counts = count_rows(spec, query, split, url)
             if counts is None:
                 self.skipped.append(
-                    f"the numbers of rows, days and labels: counting them takes more than {STATEMENT_SECONDS:g} s"
+                    f"the numbers of rows, days and labels: counting them takes more than {self._seconds:g} s"
                 )
             else:
                 self.findings += check_counts(spec, query, split, counts, self._places, url)
@@ -156,15 +167,22 @@ class _Check:
             self.findings += check_columns_of_rows(spec, sampled, split, types, self._places, url)
             self._try_training(spec, sampled, split, counts, url)
         except psycopg.errors.QueryCanceled:
-            self.skipped.append(f"the rows: reading a sample of them takes more than {STATEMENT_SECONDS:g} s")
+            self.skipped.append(f"the rows: reading a sample of them takes more than {self._seconds:g} s")
         except psycopg.Error as error:
             if is_transient(error.sqlstate):
                 raise DatabaseError(f"the database failed: {str(error).strip().splitlines()[0]}") from error
-            self.findings += failed_on_a_row(spec, query, split, error, self._places, url)
+            self.findings += failed_on_a_row(query, split, error, self._places, url)
 
     def _try_training(
         self, spec: ModelSpec, sampled: FeatureQuery, split: Split, counts: RowCounts | None, url: str
     ) -> None:
+        if any(finding.feature == spec.target.column and finding.severity == "error" for finding in self.findings):
+            self.skipped.append("the training on a sample: correct the target first")
+            return
+        self._estimator_checked = True
+        if found := check_estimator(spec, self._places):
+            self.findings += found
+            return
         try:
             rows = read_labelled(sampled, split.whole, url)
             found, trial = try_training(spec, replace(sampled, text=spec.query.text), rows, split, self._places)

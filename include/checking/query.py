@@ -50,7 +50,9 @@ def check_query(query: FeatureQuery, source: str, places: Places, url: str) -> t
         except SourceQueryError as error:
             cause, offset = refused_at(planned, error)
             sentence, hint = _explained(cause, planned.text, offset, source, url)
-            findings.append(places.query(planned.text, offset, sentence, hint, feature=_column_at(cause, planned, offset)))
+            findings.append(
+                places.query(planned.text, offset, sentence, hint, feature=_column_at(cause, planned, offset))
+            )
             name = None if offset is None else _COLUMN_NAME.match(planned.text, offset)
             if cause.sqlstate != "42703" or name is None:
                 break
@@ -73,13 +75,15 @@ def check_columns(
     """
     declared = {column.name: column.types for column in declared_columns(query, "train")}
     surplus = [name for name in found if name not in declared and name != _UNNAMED]
+    sql_types = {feature.name: feature.sql_type for feature in spec.features}
     findings = []
     meant = set()
     for name, wanted in declared.items():
         if name in found:
             if types and found[name] not in wanted:
                 sentence = f"expected type {' or '.join(wanted)} of the query's column; found {found[name]}"
-                findings.append(places.column(spec, name, sentence, f"Cast it in features.sql: {name}::{wanted[-1]}."))
+                hint = f"Cast it in features.sql: {name}::{sql_types.get(name, wanted[0])}."
+                findings.append(places.column(spec, name, sentence, hint))
             continue
         if _UNNAMED in found:
             continue
@@ -108,9 +112,7 @@ def _column_at(error: psycopg.Error, query: FeatureQuery, offset: int | None) ->
     return None if name is None else name.group().rpartition(".")[2].strip(' "')
 
 
-def _explained(
-    error: psycopg.Error, query: str, offset: int | None, source: str, url: str
-) -> tuple[str, str]:
+def _explained(error: psycopg.Error, query: str, offset: int | None, source: str, url: str) -> tuple[str, str]:
     """Return a sentence and a hint about what PostgreSQL refused."""
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     name = None if offset is None else _COLUMN_NAME.match(query, offset)
@@ -122,7 +124,10 @@ def _explained(
         hint = did_you_mean(name.group(), _names(url, _RELATIONS)) or "Correct the name, or load the table first."
         return f"expected a table or view that exists; found '{name.group()}'", hint
     if error.sqlstate == "42601":
-        return f"expected SQL that PostgreSQL can read; found: {said}", "Other faults of the query are found without it."
+        return (
+            f"expected SQL that PostgreSQL can read; found: {said}",
+            "Other faults of the query are found without it.",
+        )
     if error.sqlstate == "42501":
         (role,) = _names(url, "SELECT quote_ident(current_user)")
         grant = f"GRANT USAGE ON SCHEMA {source.partition('.')[0]} TO {role}; GRANT SELECT ON {source} TO {role};"

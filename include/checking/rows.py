@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, timedelta
-from itertools import pairwise
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import psycopg
 
 from include.checking.places import Places
 from include.checking.sample import RowCounts, fetch, newest_row
-from include.errors import Finding, did_you_mean
+from include.errors import Finding, did_you_mean, near_name
 from include.inference.feature_types.column_checks import Check
 from include.records import Period, Split
 from include.schedule import partition_containing
@@ -22,6 +21,7 @@ from include.validation.contract import declared_columns, derive_checks
 from include.warehouse.rows import bound_query
 
 _LISTED: Final = 5
+_MAX_PARTITIONS: Final = 500
 _CONDITIONS_A_QUERY: Final = 400  # PostgreSQL allows 1,664 columns
 _HINTS: Final[Mapping[str, str]] = {
     "expect_column_values_to_not_be_null": "Declare nullable=True if a null may occur, or fill it in features.sql.",
@@ -77,7 +77,7 @@ def _labels(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Find
         hint = did_you_mean(unknown[0], classes) or "Declare the class, or return null for rows without a valid label."
         yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
     missing = [label for label in classes if label not in train]
-    if missing:
+    if missing and not all(near_name(label, unknown) for label in missing):
         found = ", ".join(f"'{label}'" for label in sorted(train)[:_LISTED]) or "no label"
         sentence = f"expected training rows of every class; found none of {', '.join(missing)} (found {found})"
         hint = did_you_mean(missing[0], train) or "Lengthen window.train, or correct the target in features.sql."
@@ -98,64 +98,63 @@ def _labels_for_the_gate(spec: ModelSpec, counts: RowCounts, places: Places) -> 
 
 
 def _partitions(spec: ModelSpec, split: Split, counts: RowCounts, places: Places) -> Iterator[Finding]:
-    """Compare the rows of each partition with the contract; of a schedule by the hour, those of each day."""
+    """Compare the rows of each partition with the contract; of partitions shorter than a day, only each day."""
     low, high = spec.contract.partition_rows
-    by_partition = _rows_by_partition(spec, split, counts)
+    unit, by_start = _rows_by_partition(spec, counts)
+    first, last = min(counts.days), max(counts.days)
+    before = (first - split.train.start.date()).days
+    if before > 1 and before * 10 > (split.whole.end - split.whole.start).days:
+        sentence = (
+            f"expected rows from the start of the window, {split.train.start:%Y-%m-%d}; found none before {first}"
+        )
+        yield places.field(("window", "train"), sentence, "Shorten the window, or load older rows.", severity="warning")
     path = ("contract", "partition_rows")
-    empty = [start for start, rows in by_partition.items() if not rows]
+    empty = [start for start, rows in by_start.items() if not rows]
     if empty and low > 0:
-        shown = ", ".join(f"{start:%Y-%m-%d} ({start:%A})" for start in empty[:_LISTED])
+        shown = ", ".join(f"{start} ({start:%A})" for start in empty[:_LISTED])
         more = f" and {len(empty) - _LISTED} more" if len(empty) > _LISTED else ""
-        sentence = f"expected rows in every partition; found none in {len(empty)} of {len(by_partition)}: {shown}{more}"
-        hint = "The score of such a partition fails; declare a minimum of 0 if it may be empty."
+        sentence = (
+            f"expected rows in every {unit} from {first} to {last}; found none in {len(empty)} of {len(by_start)}: "
+            f"{shown}{more}"
+        )
+        hint = "The score of a partition without rows fails; declare a minimum of 0 if it may be empty."
         yield places.field(path, sentence, hint, severity="warning")
-    outside = {start: rows for start, rows in by_partition.items() if rows and not low <= rows <= high}
-    if outside and not _is_hourly(spec):
+    outside = {start: rows for start, rows in by_start.items() if rows and not low <= rows <= high}
+    if outside and unit == "partition":
         start, rows = max(outside.items(), key=lambda each: each[1])
-        most = len(outside) * 2 >= len(by_partition)
+        most = len(outside) * 2 >= len(by_start)
         sentence = (
             f"expected {low:,} to {high:,} rows in every partition; found another number in {len(outside)} of "
-            f"{len(by_partition)}, such as {rows:,} in that of {start:%Y-%m-%d}"
+            f"{len(by_start)}, such as {rows:,} in that of {start}"
         )
         yield places.field(path, sentence, "Correct the limits.", severity="error" if most else "warning")
 
 
-def _rows_by_partition(spec: ModelSpec, split: Split, counts: RowCounts) -> dict[date, int]:
-    """Return the rows of each partition between the first and the last with rows, by its first day."""
-    if not counts.days:
-        return {}
+def _rows_by_partition(spec: ModelSpec, counts: RowCounts) -> tuple[str, dict[date, int]]:
+    """Return the rows of each partition between the first and the last with rows, by the day on which it starts.
+
+    Rows are counted by UTC day. What is returned are days, where a partition is shorter or starts within a day.
+    """
     first, last = min(counts.days), max(counts.days)
+    period = _partition_at(spec, Period.of_day(first).start)
+    if period.end - period.start < timedelta(hours=26):
+        every = (first + timedelta(days=each) for each in range((last - first).days + 1))
+        unit = "partition" if period == Period.of_day(first) else "day"
+        return unit, {day: counts.days.get(day, 0) for day in every}
     found: dict[date, int] = {}
-    day = first
-    while day <= last:
-        start = day if _is_daily(spec) else _partition_of(spec, day)
-        found[start] = found.get(start, 0) + counts.days.get(day, 0)
-        day += timedelta(days=1)
-    if not _is_daily(spec):
-        for edge in (min(found), max(found)):  # the window may hold a part of it
-            found.pop(edge, None)
-    return found
+    for _ in range(_MAX_PARTITIONS):
+        # The window may hold only a part of the first and of the last one.
+        if period.end.date() > last:
+            break
+        if period.start.date() >= first:
+            days = (period.start.date() + timedelta(days=each) for each in range((period.end - period.start).days))
+            found[period.start.date()] = sum(counts.days.get(day, 0) for day in days)
+        period = _partition_at(spec, period.end)
+    return "partition", found
 
 
-def _partition_of(spec: ModelSpec, day: date) -> date:
-    period = partition_containing(spec.score_schedule, Period.of_day(day).start, timezone=spec.score_timezone)
-    return period.start.date()
-
-
-def _is_daily(spec: ModelSpec) -> bool:
-    """Return whether no partition is longer than a day."""
-    some = Period.of_day(date(2026, 1, 1)).start
-    starts = [
-        partition_containing(spec.score_schedule, some + timedelta(days=each), timezone=spec.score_timezone).start
-        for each in range(32)
-    ]
-    return all(later - earlier <= timedelta(days=1, hours=1) and later != earlier for earlier, later in pairwise(starts))
-
-
-def _is_hourly(spec: ModelSpec) -> bool:
-    some = Period.of_day(date(2026, 1, 1))
-    period = partition_containing(spec.score_schedule, some.start, timezone=spec.score_timezone)
-    return period.end - period.start < timedelta(hours=23)
+def _partition_at(spec: ModelSpec, moment: datetime) -> Period:
+    return partition_containing(spec.score_schedule, moment, timezone=spec.score_timezone)
 
 
 def check_columns_of_rows(
@@ -194,15 +193,19 @@ def _count_failing(sampled: FeatureQuery, checks: Sequence[Check], url: str) -> 
         conditions = [_condition(check) for check in checks[first : first + _CONDITIONS_A_QUERY]]
         columns = ", ".join(["count(*)", *(f"count(*) FILTER (WHERE {condition})" for condition in conditions)])
         ((total, *some),) = fetch(url, f"{_with_rows(sampled)} SELECT {columns} FROM sampled")
-        rows = int(total)  # type: ignore[call-overload]  # a count
-        counts += [int(each) for each in some]  # type: ignore[call-overload]
+        rows = int(total)
+        counts += [int(each) for each in some]
     return rows, counts
 
 
 def _values(sampled: FeatureQuery, check: Check, url: str) -> str:
-    """Return the most frequent values of the rows that break a check."""
+    """Return the values of the rows that break a check: the two ends of numbers and times, or the most frequent ones."""
     if check.expectation == "expect_column_values_to_not_be_null":
         return ""
+    if check.expectation == "expect_column_values_to_be_between":
+        ends = f'min("{check.column}")::text, max("{check.column}")::text'
+        ((low, high),) = fetch(url, f"{_with_rows(sampled)} SELECT {ends} FROM sampled WHERE {_condition(check)}")
+        return f", from {low} to {high}"
     statement = (
         f'{_with_rows(sampled)} SELECT "{check.column}"::text, count(*) FROM sampled WHERE {_condition(check)} '
         f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_LISTED}"
@@ -219,16 +222,14 @@ def _condition(check: Check) -> str:
     return (check.failing or "").replace("{table}", "sampled")
 
 
-def failed_on_a_row(
-    spec: ModelSpec, query: FeatureQuery, split: Split, error: psycopg.Error, places: Places, url: str
-) -> list[Finding]:
+def failed_on_a_row(query: FeatureQuery, split: Split, error: psycopg.Error, places: Places, url: str) -> list[Finding]:
     """Return the findings of a query that PostgreSQL plans, and that fails on some row: one for each column at fault.
 
     Each column is read alone: what is not read is not computed.
     """
     findings = []
     for column in declared_columns(query, "train"):
-        statement = f'SELECT count("{column.name}") FROM (\n{bound_query(query, split.whole)}\n) AS rows'  # noqa: S608
+        statement = f'SELECT count("{column.name}") FROM (\n{bound_query(query, split.whole)}\n) AS rows'
         try:
             fetch(url, statement)
         except psycopg.Error as found:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import psycopg
 import pyarrow as pa
@@ -113,7 +113,9 @@ def sampled_query(spec: ModelSpec, query: FeatureQuery, split: Split, counts: Ro
         return replace(query, text=bound)
     key = f'abs(hashtext("{query.entity_key.column}"::text)::bigint)'
     share = f"{key} % {_share_by_group(spec, query, split, counts)} = 0"
-    return replace(query, text=f'SELECT * FROM (\n{bound}\n) AS rows WHERE "{query.entity_key.column}" IS NULL OR {share}')
+    return replace(
+        query, text=f'SELECT * FROM (\n{bound}\n) AS rows WHERE "{query.entity_key.column}" IS NULL OR {share}'
+    )
 
 
 def read_labelled(query: FeatureQuery, period: Period, url: str) -> pa.Table:
@@ -122,7 +124,7 @@ def read_labelled(query: FeatureQuery, period: Period, url: str) -> pa.Table:
         return rows.read_all()
 
 
-def fetch(url: str, statement: str) -> list[tuple[object, ...]]:
+def fetch(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement in a session that only reads, and return its rows.
 
     Raises
@@ -152,7 +154,9 @@ def _share_by_group(spec: ModelSpec, query: FeatureQuery, split: Split, counts: 
         "holdout": f"{time} >= {_literal(split.holdout.start)}",
     }
     cases = (
-        f"WHEN {of_part[part]}" + (f" AND {label} = {quote(each)}" if spec.target.classes else "") + f" THEN {max(1, share)}"
+        f"WHEN {of_part[part]}"
+        + (f" AND {label} = {quote(each)}" if spec.target.classes else "")
+        + f" THEN {max(1, share)}"
         for part, each, share in groups
     )
     return f"(CASE {' '.join(cases)} ELSE {usual} END)"

@@ -37,7 +37,7 @@ from include.training.estimator import build_estimator
 from include.training.fit import fit, fit_on
 from include.training.time_limit import run_with_time_limit
 
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 """How long the trial may take."""
 MAX_UNKNOWN_SHARE: Final = 0.05
 _MAX_EXPONENT: Final = 2.0
@@ -79,9 +79,13 @@ def check_estimator(spec: ModelSpec, places: Places) -> list[Finding]:
         build_estimator(spec)
     except EstimatorError as error:
         cause = error.__cause__
-        lines = [] if cause is None else [
-            each.lineno for each in traceback.extract_tb(cause.__traceback__) if each.filename.endswith("spec.py")
-        ]
+        lines = (
+            []
+            if cause is None
+            else [
+                each.lineno for each in traceback.extract_tb(cause.__traceback__) if each.filename.endswith("spec.py")
+            ]
+        )
         return [places.estimator(spec, error.subject, _sentence(spec, error), lines[-1] if lines else None)]
     except SluiceError as error:
         return [places.estimator(spec, "", _sentence(spec, error))]
@@ -98,7 +102,7 @@ def try_training(
     NotEnoughDataError
         When the sample has too few rows, or lacks a class.
     TimeLimitError
-        When it takes longer than 20 s.
+        When it takes longer than a minute.
     """
     trial = run_with_time_limit(lambda: _try(spec, query, rows, split), seconds=SECONDS, step="trial of the estimator")
     return [_finding(spec, places, *fault) for fault in trial.faults], trial
@@ -123,7 +127,7 @@ def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> 
             if error.column in (None, spec.target.column):
                 raise
             return Trial((("column", error.column or "", _sentence(spec, error)),))
-        seen = tuple(_about_the_rows(spec, data, rows, split))
+        seen = tuple(_about_the_rows(spec, data))
         try:
             exponent = _exponent(spec, data)
             started = time.monotonic()
@@ -140,9 +144,7 @@ def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> 
         return Trial(seen, len(data.y_train), seconds, exponent)
 
 
-def _about_the_rows(
-    spec: ModelSpec, data: TrainingData, rows: pa.Table, split: Split
-) -> Iterator[tuple[str, str, str]]:
+def _about_the_rows(spec: ModelSpec, data: TrainingData) -> Iterator[tuple[str, str, str]]:
     """Yield warnings about features that the model can learn nothing of."""
     constant = next((gate for gate in spec.policy if isinstance(gate, NoConstantFeature)), None)
     for position, feature in enumerate(data.signature.features):
@@ -152,8 +154,8 @@ def _about_the_rows(
         given = int(pc.sum(known).as_py() or 0)
         if unknown > MAX_UNKNOWN_SHARE * given:
             sentence = (
-                f"expected values of the holdout that the training rows have, too; found unknown ones in {unknown:,} of "
-                f"{given:,} sampled rows. The model treats them as missing: compare upper and lower case, and spaces."
+                f"expected values of the holdout that the training rows have, too; found unknown ones in {unknown:,} "
+                f"of {given:,} sampled rows. The model treats them as missing: compare case and spaces."
             )
             yield "warning", feature.name, sentence
         if constant is not None and feature.name not in constant.allowed:

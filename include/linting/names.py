@@ -9,7 +9,9 @@ import symtable
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_OF_A_MODULE: Final = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"})
+_OF_A_MODULE: Final = frozenset(
+    {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"}
+)
 
 
 class UnknownName(NamedTuple):
@@ -27,13 +29,21 @@ def unknown_names(text: str, tree: ast.Module) -> list[UnknownName]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
     used = set(_global_uses(symtable.symtable(text, "spec.py", "exec")))
-    return [UnknownName(name, lines[name]) for name in sorted(used - known, key=lambda each: lines.get(each, 0)) if name in lines]
+    return [
+        UnknownName(name, lines[name])
+        for name in sorted(used - known, key=lambda each: lines.get(each, 0))
+        if name in lines
+    ]
 
 
 def defined_names(text: str, tree: ast.Module) -> set[str]:
     """Return the names that the module, its imports with ``*`` and Python itself define."""
     table = symtable.symtable(text, "spec.py", "exec")
-    own = {each.get_name() for each in table.get_symbols() if each.is_assigned() or each.is_imported() or each.is_namespace()}
+    own = {
+        each.get_name()
+        for each in table.get_symbols()
+        if each.is_assigned() or each.is_imported() or each.is_namespace()
+    }
     own |= set(_declared_global(table))
     return own | set(_imported_with_star(tree)) | set(dir(builtins)) | _OF_A_MODULE
 

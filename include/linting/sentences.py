@@ -63,7 +63,9 @@ class Sentence(NamedTuple):
     hint: str = ""
 
 
-def sentences_of(part: type[SpecModel], error: ValidationError, has_own_finding: Callable[[Any], bool]) -> list[Sentence]:
+def sentences_of(
+    part: type[SpecModel], error: ValidationError, has_own_finding: Callable[[Any], bool]
+) -> list[Sentence]:
     """Return a sentence for each fault that pydantic found in a part of a declaration.
 
     Parameters
@@ -132,7 +134,9 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
 def _hint(details: ErrorDetails) -> str:
     kind, value = details["type"], details["input"]
     if kind == "literal_error" and isinstance(value, str):
-        return did_you_mean(value, [each.strip("'") for each in details["ctx"]["expected"].replace(" or ", ", ").split(", ")])
+        return did_you_mean(
+            value, [each.strip("'") for each in details["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        )
     if kind == "tuple_type" and value is not None:
         return "A tuple of one value needs a comma at its end: (value,)."
     if kind in ("is_instance_of", "model_type") and isinstance(value, type):

@@ -5,7 +5,6 @@ not reported again.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -34,6 +33,7 @@ class Placeholder:
     """Stands for a value that could not be made: it can be called, and gives itself for everything."""
 
     def __call__(self, *_args: object, **_kwargs: object) -> Placeholder:
+        """Return the placeholder itself."""
         return self
 
     def __getattr__(self, name: str) -> Placeholder:
@@ -209,9 +209,7 @@ class _Reader:
             self._report_call(error, call)
         return self._part_with_faults(part, kwargs, [])
 
-    def _part_with_faults(
-        self, part: type[SpecModel], values: dict[str, Any], sentences: list[Sentence]
-    ) -> SpecModel:
+    def _part_with_faults(self, part: type[SpecModel], values: dict[str, Any], sentences: list[Sentence]) -> SpecModel:
         """Return a part with the values that it was given, and remember what is wrong with it."""
         given = {name: value for name, value in values.items() if name in part.model_fields}
         if "kind" in part.model_fields:
@@ -242,7 +240,9 @@ class _Reader:
             return specs[0]
         if specs or not self.findings:
             last = self._sites.line(specs[-1], ()) if specs else None
-            hint = "Assign it to a name: spec = ModelSpec(...)." if not specs else "Move the others to folders of theirs."
+            hint = (
+                "Assign it to a name: spec = ModelSpec(...)." if not specs else "Move the others to folders of theirs."
+            )
             self._report(last, f"expected exactly one ModelSpec in the file; found {len(specs)}", hint, field="spec")
         return specs[0] if specs else None
 
@@ -264,7 +264,11 @@ class _Reader:
                 named = ".".join([type(part).__name__, *(str(each) for each in sentence.path)])
             feature = _feature_at(spec, path) if within is not None else getattr(part, "name", None)
             self._report(
-                self._sites.line(part, sentence.path), sentence.text, sentence.hint, field=named or None, feature=feature
+                self._sites.line(part, sentence.path),
+                sentence.text,
+                sentence.hint,
+                field=named or None,
+                feature=feature,
             )
 
     def _report(
@@ -279,7 +283,9 @@ class _Reader:
         for statement in self.tree.body:
             if not isinstance(statement, ast.Import | ast.ImportFrom):
                 continue
-            modules = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else [statement.module]
+            modules = (
+                [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else [statement.module]
+            )
             slow = sorted({str(each).partition(".")[0] for each in modules} & _SLOW)
             if slow:
                 sentence = f"expected no import of {slow[0]} at the top: Airflow reads this file every few seconds"
@@ -332,5 +338,3 @@ def _feature_at(spec: ModelSpec | None, path: tuple[str | int, ...]) -> object:
         return None
     features = spec.__dict__.get("features", ())
     return getattr(features[path[1]], "name", None) if path[1] < len(features) else None
-
-

@@ -61,7 +61,10 @@ def under_role(url: str, role: str) -> str:
 
 def limited(url: str, seconds: float) -> str:
     """Return the URL with which a session only reads, and each of its statements may take so many seconds."""
-    options = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={int(seconds * 1000)}")  # no spaces, as above
+    options = (
+        "-cdefault_transaction_read_only=on",
+        f"-cstatement_timeout={int(seconds * 1000)}",
+    )  # no spaces, as above
     for option in options:
         url = make_url(url).update_query_dict({"options": option}, append=True).render_as_string(hide_password=False)
     return url
