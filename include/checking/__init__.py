@@ -189,7 +189,8 @@ class _Check:
         except (QueryError, TimeLimitError, NotEnoughDataError) as error:
             self.skipped.append(f"the training on a sample: {error}")
             return
-        self.findings += found
+        known = {finding.feature for finding in self.findings}
+        self.findings += (each for each in found if each.feature is None or each.feature not in known)
         if not trial.rows or counts is None:
             return
         labelled = sum(sum(counts.labelled(part).values()) for part in ("train", "holdout"))

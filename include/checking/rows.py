@@ -82,7 +82,8 @@ def _labels(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Find
         sentence = f"expected training rows of every class; found none of {', '.join(missing)} (found {found})"
         hint = did_you_mean(missing[0], train) or "Lengthen window.train, or correct the target in features.sql."
         yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
-    yield from _labels_for_the_gate(spec, counts, places)
+    if not unknown:
+        yield from _labels_for_the_gate(spec, counts, places)
 
 
 def _labels_for_the_gate(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Finding]:
@@ -199,7 +200,7 @@ def _count_failing(sampled: FeatureQuery, checks: Sequence[Check], url: str) -> 
 
 
 def _values(sampled: FeatureQuery, check: Check, url: str) -> str:
-    """Return the values of the rows that break a check: the two ends of numbers and times, or the most frequent ones."""
+    """Return the values that break a check: the two ends of numbers and times, or the most frequent ones."""
     if check.expectation == "expect_column_values_to_not_be_null":
         return ""
     if check.expectation == "expect_column_values_to_be_between":

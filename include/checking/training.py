@@ -146,7 +146,6 @@ def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> 
 
 def _about_the_rows(spec: ModelSpec, data: TrainingData) -> Iterator[tuple[str, str, str]]:
     """Yield warnings about features that the model can learn nothing of."""
-    constant = next((gate for gate in spec.policy if isinstance(gate, NoConstantFeature)), None)
     for position, feature in enumerate(data.signature.features):
         column, known = data.x_holdout[:, position], data.holdout.column(feature.name).is_valid()
         missing = feature_type(feature).missing_code
@@ -158,15 +157,15 @@ def _about_the_rows(spec: ModelSpec, data: TrainingData) -> Iterator[tuple[str, 
                 f"of {given:,} sampled rows. The model treats them as missing: compare case and spaces."
             )
             yield "warning", feature.name, sentence
-        if constant is not None and feature.name not in constant.allowed:
-            parts = {"training": data.x_train[:, position], "holdout": column}
-            same = [name for name, part in parts.items() if len(part) and len(np.unique(part)) == 1]
-            if same:
-                sentence = (
-                    f"expected more than one value; found the same in all sampled rows of the {' and '.join(same)}. "
-                    "The gate no_constant_feature rejects it: remove the feature, or allow it in the gate."
-                )
-                yield "warning", feature.name, sentence
+        parts = {"training": data.x_train[:, position], "holdout": column}
+        same = [name for name, part in parts.items() if len(part) and len(np.unique(part)) == 1]
+        allowed = {name for gate in spec.policy if isinstance(gate, NoConstantFeature) for name in gate.allowed}
+        if same and feature.name not in allowed:
+            sentence = (
+                f"expected more than one value; found the same in all sampled rows of the {' and '.join(same)}. The "
+                "model learns nothing of it, and the gate no_constant_feature rejects it"
+            )
+            yield "warning", feature.name, sentence
 
 
 def _exponent(spec: ModelSpec, data: TrainingData) -> float:

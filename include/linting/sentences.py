@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from include.errors import did_you_mean, near_name
 from include.spec import SpecModel
 from include.spec.base import FaultsError
+from include.spec.features import number_text
 
 Path = tuple[str | int, ...]
 
@@ -128,7 +129,9 @@ def _path(location: Path) -> Path:
 def _expected(kind: str, context: Mapping[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(str(context.get("pattern")), f"text of the form {context.get('pattern')}")
-    return _EXPECTED.get(kind, "another value").format_map({name: str(value) for name, value in context.items()})
+    return _EXPECTED.get(kind, "another value").format_map(
+        {name: number_text(value) if isinstance(value, float) else str(value) for name, value in context.items()}
+    )
 
 
 def _hint(details: ErrorDetails) -> str:

@@ -203,7 +203,8 @@ class _Reader:
     ) -> SpecModel:
         """Return a part whose constructor raised: given values without names, or a check that met a faulty part."""
         if args:
-            hint = f"Write the name of each field: {part.__name__}({next(iter(part.model_fields))}=..., ...)."
+            named = next(name for name in part.model_fields if name != "kind")
+            hint = f"Write the name of each field: {part.__name__}({named}=..., ...)."
             self._report(call.lineno, f"expected named arguments; found {len(args)} without a name", hint)
         elif not self._faults:
             self._report_call(error, call)
@@ -249,7 +250,8 @@ class _Reader:
     def _check_name(self, spec: ModelSpec) -> None:
         folder = self.file.parent.name
         name = getattr(spec, "name", None)
-        if isinstance(name, str) and name != folder:
+        invalid = any(part is spec and sentence.path == ("name",) for part, sentence in self._faults)
+        if isinstance(name, str) and name != folder and not invalid:
             sentence = f"expected the folder's name, '{folder}'; found '{name}'"
             self._report(self._sites.line(spec, ("name",)), sentence, "Change it, or rename the folder.", field="name")
 
