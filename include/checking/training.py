@@ -63,7 +63,7 @@ class TrainingCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TrialFit:
     """What a trial found, in plain values: they come back from another process."""
 
     faults: tuple[tuple[str, str, str], ...] = ()
@@ -94,7 +94,7 @@ def check_estimator(spec: ModelSpec, places: Places) -> list[Finding]:
 
 def try_training(
     spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split, places: Places
-) -> tuple[list[Finding], Trial]:
+) -> tuple[list[Finding], TrialFit]:
     """Fit, convert and compare the estimator on a sample of labelled rows, in another process.
 
     Raises
@@ -108,13 +108,13 @@ def try_training(
     return [_finding(spec, places, *fault) for fault in trial.faults], trial
 
 
-def estimate_cost(spec: ModelSpec, trial: Trial, rows: int) -> TrainingCost:
+def estimate_cost(spec: ModelSpec, trial: TrialFit, rows: int) -> TrainingCost:
     """Estimate what a training on all `rows` of the window takes."""
     seconds = trial.seconds * (rows / max(1, trial.rows)) ** trial.exponent
     return TrainingCost(rows, seconds, estimate_memory_mib(spec, rows))
 
 
-def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> Trial:
+def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> TrialFit:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -122,11 +122,11 @@ def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> 
             data = read_training_data(spec, snapshot)
         except (PrecisionError, TargetError) as error:
             column = error.column if isinstance(error, PrecisionError) else error.target
-            return Trial((("column", column or "", _sentence(spec, error)),))
+            return TrialFit((("column", column or "", _sentence(spec, error)),))
         except NotEnoughDataError as error:
             if error.column in (None, spec.target.column):
                 raise
-            return Trial((("column", error.column or "", _sentence(spec, error)),))
+            return TrialFit((("column", error.column or "", _sentence(spec, error)),))
         seen = tuple(_about_the_rows(spec, data))
         try:
             exponent = _exponent(spec, data)
@@ -138,10 +138,10 @@ def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> 
                 raise divergence_error(spec, fitted, data, converted.parity)
         except (EstimatorError, ConversionError) as error:
             step = error.subject if isinstance(error, EstimatorError) else error.step
-            return Trial((*seen, ("estimator", step, _sentence(spec, error))))
+            return TrialFit((*seen, ("estimator", step, _sentence(spec, error))))
         except PrecisionError as error:
-            return Trial((*seen, ("column", error.column or "", _sentence(spec, error))))
-        return Trial(seen, len(data.y_train), seconds, exponent)
+            return TrialFit((*seen, ("column", error.column or "", _sentence(spec, error))))
+        return TrialFit(seen, len(data.y_train), seconds, exponent)
 
 
 def _about_the_rows(spec: ModelSpec, data: TrainingData) -> Iterator[tuple[str, str, str]]:
@@ -200,4 +200,4 @@ def _sentence(spec: ModelSpec, error: SluiceError) -> str:
     return text.replace(" Nothing was trained; the champion stays.", "")
 
 
-__all__ = ["SECONDS", "TimeLimitError", "TrainingCost", "Trial", "check_estimator", "estimate_cost", "try_training"]
+__all__ = ["SECONDS", "TimeLimitError", "TrainingCost", "TrialFit", "check_estimator", "estimate_cost", "try_training"]

@@ -27,11 +27,10 @@ class CallHooks(ast.NodeTransformer):
     def __init__(self) -> None:
         self.calls: list[ast.Call] = []
 
-    def visit_Try(self, node: ast.Try) -> ast.Try:
-        """Leave it as it is."""
+    def _leave(self, node: ast.Try) -> ast.Try:
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:
+    def _hook(self, node: ast.Call) -> ast.Call:
         """Put the hook around a call, after those within it."""
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in _OF_THE_FRAME:
@@ -40,6 +39,9 @@ class CallHooks(ast.NodeTransformer):
         number = ast.Constant(len(self.calls) - 1)
         hooked = ast.Call(ast.Name(HOOK, ast.Load()), [number, node.func, *node.args], node.keywords)
         return ast.fix_missing_locations(ast.copy_location(hooked, node))
+
+    # The names by which `ast` finds the two.
+    visit_Try, visit_Call = _leave, _hook  # noqa: N815
 
     def original(self, node: ast.AST | None) -> ast.AST | None:
         """Return the call that a hook was put around, or the node itself."""
