@@ -60,8 +60,8 @@ class CallSites:
         self._made: dict[int, tuple[object, ast.Call]] = {}  # with the object, so that its id stays its own
 
     def add(self, made: object, call: ast.Call) -> None:
-        """Remember the call that made an object."""
-        self._made[id(made)] = (made, call)
+        """Remember the call that made an object: the first, since a function may return what another one made."""
+        self._made.setdefault(id(made), (made, call))
 
     def line(self, part: object, path: tuple[str | int, ...]) -> int | None:
         """Return the line of the field at `path` within `part`, or of what is around it, as near as is known."""

@@ -224,6 +224,8 @@ class _Reader:
     def _report_call(self, error: BaseException, call: ast.Call) -> None:
         named = ast.unparse(call.func) if isinstance(call.func, ast.Name | ast.Attribute) else "the call"
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, SystemExit):
+            text = "it ends Python (SystemExit)"
         if type(error) is ValueError:
             self._report(call.lineno, text)
         else:
