@@ -11,15 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import psycopg
-
+from include.checking.cost import TrainingCost
 from include.checking.places import Places
-from include.checking.query import check_columns, check_query
-from include.checking.rows import check_columns_of_rows, check_counts, failed_on_a_row
-from include.checking.sample import RowCounts, count_rows, read_labelled, sampled_query
-from include.checking.training import TrainingCost, check_estimator, estimate_cost, try_training
 from include.errors import (
     DatabaseError,
     Finding,
@@ -31,10 +26,12 @@ from include.errors import (
 )
 from include.linting import Linted, lint
 from include.models import read_spec
-from include.records import Split
-from include.spec import FeatureQuery, ModelSpec
-from include.training import require_budget, split_by_time
-from include.warehouse import limited
+from include.spec import EntityKey, FeatureQuery, ModelSpec
+from include.spec.features_query import decode_query
+
+if TYPE_CHECKING:  # imported when they are needed: most faults are found before scikit-learn and ONNX are
+    from include.checking.sample import RowCounts
+    from include.records import Split
 
 __all__ = ["ModelCheck", "TrainingCost", "check_model"]
 
@@ -98,7 +95,7 @@ def check_model(
     check = _Check(file, lint(file), as_of, memory_mib, statement_seconds)
     failed = False
     try:
-        check.run(None if database_url is None else limited(database_url, statement_seconds))
+        check.run(database_url)
     except DatabaseError as error:
         check.skipped.append(f"the query and its rows: {error}")
         failed = True
@@ -130,11 +127,17 @@ class _Check:
         if url is None:
             self.skipped.append("the query and its rows: there is no database")
         elif not self._linted.query_findings:
-            self._check_data(spec, url)
+            from include.warehouse import limited
+
+            self._check_data(spec, limited(url, self._seconds))
         if spec is not None and not self._estimator_checked:
+            from include.checking.training import check_estimator
+
             self.findings += check_estimator(spec, self._places)
 
     def _check_data(self, spec: ModelSpec | None, url: str) -> None:
+        from include.checking.query import check_columns, check_query
+
         declared = spec or self._linted.reading.spec
         query = _text_alone(self._file) if spec is None else spec.query
         refused, types = check_query(query, getattr(declared, "source", ""), self._places, url)
@@ -152,6 +155,12 @@ class _Check:
         self._check_rows(spec, query, types, url)
 
     def _check_rows(self, spec: ModelSpec, query: FeatureQuery, types: dict[str, str], url: str) -> None:
+        import psycopg
+
+        from include.checking.rows import check_columns_of_rows, check_counts, failed_on_a_row
+        from include.checking.sample import count_rows, sampled_query
+        from include.training import split_by_time
+
         split = split_by_time(spec, self._as_of)
         try:
             counts = count_rows(spec, query, split, url)
@@ -176,6 +185,9 @@ class _Check:
     def _try_training(
         self, spec: ModelSpec, sampled: FeatureQuery, split: Split, counts: RowCounts | None, url: str
     ) -> None:
+        from include.checking.sample import read_labelled
+        from include.checking.training import check_estimator, estimate_cost, try_training
+
         if any(finding.feature == spec.target.column and finding.severity == "error" for finding in self.findings):
             self.skipped.append("the training on a sample: correct the target first")
             return
@@ -198,6 +210,8 @@ class _Check:
         self.findings += self._over_budget(spec, labelled)
 
     def _over_budget(self, spec: ModelSpec, rows: int) -> Iterator[Finding]:
+        from include.training import require_budget
+
         try:
             require_budget(spec, rows, self._memory_mib)
         except TrainingBudgetError as error:
@@ -209,8 +223,5 @@ class _Check:
 
 def _text_alone(file: Path) -> FeatureQuery:
     """Return the query of a declaration that cannot be read, as far as the database needs it."""
-    from include.spec import EntityKey
-    from include.spec.features_query import decode_query
-
     text = decode_query(file.with_name("features.sql").read_bytes())
     return FeatureQuery(file.parent.name, text, EntityKey(column="key"), "time", ())

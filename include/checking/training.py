@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.checking.cost import TrainingCost
 from include.checking.places import Places
 from include.errors import (
     ConversionError,
@@ -25,7 +26,6 @@ from include.errors import (
     PrecisionError,
     SluiceError,
     TargetError,
-    TimeLimitError,
 )
 from include.inference.feature_types import feature_type
 from include.records import Split
@@ -41,25 +41,6 @@ SECONDS: Final = 60.0
 """How long the trial may take."""
 MAX_UNKNOWN_SHARE: Final = 0.05
 _MAX_EXPONENT: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingCost:
-    """An estimate of a whole training.
-
-    Attributes
-    ----------
-    rows : int
-        Labelled rows of the window, holdout included.
-    fit_seconds : float
-        Of the fit alone, by the time that two parts of the sample took.
-    memory_mib : int
-        An upper estimate.
-    """
-
-    rows: int
-    fit_seconds: float
-    memory_mib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +179,3 @@ def _sentence(spec: ModelSpec, error: SluiceError) -> str:
     """Return the message without the model's name, and without what only a real training may say."""
     text = str(error).removeprefix(f"model '{spec.name}': ")
     return text.replace(" Nothing was trained; the champion stays.", "")
-
-
-__all__ = ["SECONDS", "TimeLimitError", "TrainingCost", "TrialFit", "check_estimator", "estimate_cost", "try_training"]
