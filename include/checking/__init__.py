@@ -185,7 +185,7 @@ class _Check:
     def _try_training(
         self, spec: ModelSpec, sampled: FeatureQuery, split: Split, counts: RowCounts | None, url: str
     ) -> None:
-        from include.checking.sample import read_labelled
+        from include.checking.sample import extrapolate_rows, read_labelled
         from include.checking.training import check_estimator, estimate_cost, try_training
 
         if any(finding.feature == spec.target.column and finding.severity == "error" for finding in self.findings):
@@ -203,9 +203,12 @@ class _Check:
             return
         known = {finding.feature for finding in self.findings}
         self.findings += (each for each in found if each.feature is None or each.feature not in known)
-        if not trial.rows or counts is None:
+        if not trial.rows:
             return
-        labelled = sum(sum(counts.labelled(part).values()) for part in ("train", "holdout"))
+        if counts is None:
+            labelled = extrapolate_rows(spec.query, split, url)
+        else:
+            labelled = sum(sum(counts.labelled(part).values()) for part in ("train", "holdout"))
         self.cost = estimate_cost(spec, trial, labelled)
         self.findings += self._over_budget(spec, labelled)
 

@@ -12,7 +12,7 @@ class TrainingCost:
     Attributes
     ----------
     rows : int
-        Labelled rows of the window, holdout included.
+        Labelled rows of the window, holdout included; where counting them takes too long, about.
     fit_seconds : float
         Of the fit alone, by the time that two parts of the sample took.
     memory_mib : int

@@ -88,6 +88,16 @@ def count_rows(spec: ModelSpec, query: FeatureQuery, split: Split, url: str) -> 
     return RowCounts(labels, days, newest)
 
 
+def extrapolate_rows(query: FeatureQuery, split: Split, url: str) -> int:
+    """Return about how many rows a window has, by those of the days that are read where all cannot be counted."""
+    days = list(_days_of(split))
+    parts = (f"SELECT count(*) AS rows FROM (\n{bound_query(query, day)}\n) AS day" for day in days)
+    ((rows,),) = fetch(url, f"SELECT sum(rows) FROM ({' UNION ALL '.join(parts)}) AS days")
+    read = sum((day.end - day.start for day in days), timedelta())
+    length = split.whole.end - split.whole.start
+    return round(float(rows) * (length / read))
+
+
 def newest_row(query: FeatureQuery, url: str) -> datetime | None:
     """Return the time of the newest of all rows; None if there is none, or it takes too long to find."""
     ever = Period(start=datetime(1900, 1, 1, tzinfo=UTC), end=datetime(9998, 1, 1, tzinfo=UTC))

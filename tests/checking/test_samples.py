@@ -47,6 +47,8 @@ def test_rows_that_cannot_be_counted_in_time_are_read_by_days(
     found = check(folder, statement_seconds=3)
     assert "the numbers of rows, days and labels" in " ".join(found.skipped)
     assert [each.feature for each in found.findings] == ["weight"]
+    assert found.cost is not None
+    assert found.cost.rows == 2000, "each of the days that were read has forty"
 
 
 def test_a_session_of_a_check_cannot_write(parcels_url: str) -> None:
