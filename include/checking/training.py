@@ -40,6 +40,8 @@ from include.training.time_limit import run_with_time_limit
 SECONDS: Final = 60.0
 """How long the trial may take."""
 MAX_UNKNOWN_SHARE: Final = 0.05
+# Of small fits, what does not depend on the rows is a large part: they seem to grow more slowly than they do.
+_MIN_EXPONENT: Final = 0.7
 _MAX_EXPONENT: Final = 2.0
 
 
@@ -155,7 +157,7 @@ def _exponent(spec: ModelSpec, data: TrainingData) -> float:
     if spec.target.classes and len(np.unique(data.y_train[:half])) < len(spec.target.classes):
         return 1.0
     seconds = [_seconds_of_fit(spec, data, rows) for rows in (half // 2, half)]
-    return float(np.clip(log2(max(seconds[1], 1e-3) / max(seconds[0], 1e-3)), 0.0, _MAX_EXPONENT))
+    return float(np.clip(log2(max(seconds[1], 1e-3) / max(seconds[0], 1e-3)), _MIN_EXPONENT, _MAX_EXPONENT))
 
 
 def _seconds_of_fit(spec: ModelSpec, data: TrainingData, rows: int) -> float:
