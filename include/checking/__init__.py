@@ -157,11 +157,15 @@ class _Check:
     def _check_rows(self, spec: ModelSpec, query: FeatureQuery, types: dict[str, str], url: str) -> None:
         import psycopg
 
-        from include.checking.rows import check_columns_of_rows, check_counts, failed_on_a_row
+        from include.checking.rows import check_columns_of_rows, check_counts, check_newest_partition, failed_on_a_row
         from include.checking.sample import count_rows, sampled_query
         from include.training import split_by_time
 
-        split = split_by_time(spec, self._as_of)
+        try:
+            split = split_by_time(spec, self._as_of)
+        except NotEnoughDataError as error:
+            self.findings.append(self._places.field(("window",), str(error).removeprefix(f"model '{spec.name}', ")))
+            return
         try:
             counts = count_rows(spec, query, split, url)
             if counts is None:
@@ -173,7 +177,10 @@ class _Check:
                 if not counts.rows:
                     return
             sampled = sampled_query(spec, query, split, counts)
-            self.findings += check_columns_of_rows(spec, sampled, split, types, self._places, url)
+            about_columns = list(check_columns_of_rows(spec, sampled, split, types, self._places, url))
+            if counts is not None and spec.entity_key.column not in {each.feature for each in about_columns}:
+                about_columns += check_newest_partition(spec, query, counts, types, self._places, url)
+            self.findings += about_columns
             self._try_training(spec, sampled, split, counts, url)
         except psycopg.errors.QueryCanceled:
             self.skipped.append(f"the rows: reading a sample of them takes more than {self._seconds:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -77,8 +78,8 @@ def _labels(spec: ModelSpec, counts: RowCounts, places: Places) -> Iterator[Find
         hint = did_you_mean(unknown[0], classes) or "Declare the class, or return null for rows without a valid label."
         yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
     missing = [label for label in classes if label not in train]
-    if missing and not all(near_name(label, unknown) for label in missing):
-        found = ", ".join(f"'{label}'" for label in sorted(train)[:_LISTED]) or "no label"
+    if missing and train and not all(near_name(label, unknown) for label in missing):
+        found = ", ".join(f"'{label}'" for label in sorted(train)[:_LISTED])
         sentence = f"expected training rows of every class; found none of {', '.join(missing)} (found {found})"
         hint = did_you_mean(missing[0], train) or "Lengthen window.train, or correct the target in features.sql."
         yield places.field(("target", "classes"), sentence, hint, feature=spec.target.column)
@@ -185,6 +186,32 @@ def check_columns_of_rows(
             values = _values(sampled, check, url)
             sentence = f"expected {check.rule}; found {count:,} of {rows:,} sampled rows otherwise{values}"
             yield places.column(spec, check.column, sentence, _HINTS.get(check.expectation, ""))
+
+
+def check_newest_partition(
+    spec: ModelSpec, query: FeatureQuery, counts: RowCounts, types: Mapping[str, str], places: Places, url: str
+) -> Iterator[Finding]:
+    """Compare the keys of the newest partition with the rule that each occurs once in it; in a window they may repeat.
+
+    Raises
+    ------
+    psycopg.Error
+    """
+    period = _partition_at(spec, Period.of_day(max(counts.days)).start)
+    rows_of = replace(query, text=bound_query(query, period))
+    checks = [
+        check
+        for check in derive_checks(spec, rows_of, period, "score", types)
+        if check.expectation == "expect_column_values_to_be_unique"
+    ]
+    rows, (failing,) = _count_failing(rows_of, checks, url)
+    if failing:
+        sentence = (
+            f"expected {checks[0].rule} in a partition; found {failing:,} of {rows:,} rows of {period} with a key that "
+            f"others have{_values(rows_of, checks[0], url)}"
+        )
+        hint = _HINTS[checks[0].expectation]
+        yield places.column(spec, query.entity_key.column, sentence, hint)
 
 
 def _count_failing(sampled: FeatureQuery, checks: Sequence[Check], url: str) -> tuple[int, list[int]]:

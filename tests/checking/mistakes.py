@@ -236,6 +236,9 @@ READ: dict[str, Mistake] = {
         "parcel_id",
         "each key once",
     ),
+    "a key twice in a partition": in_rows(
+        "parcel_id,", "'of ' || sent_at::date AS parcel_id,", "entity_key=", "parcel_id", "each key once in a partition"
+    ),
     "an undeclared label": in_rows("outcome", "initcap(outcome) AS outcome", "target=", "outcome", "found 'Late'"),
     "a class without rows": in_rows(
         "outcome", "'late'::text AS outcome", "target=", "outcome", "found none of on_time"

@@ -123,3 +123,16 @@ def test_values_of_any_column_can_be_checked_with_nulls_in_the_key(
     query.write_text(query.read_text().replace("parcel_id,", "CASE WHEN weight > 1 THEN parcel_id END AS parcel_id,"))
     found = check(tmp_path / "parcels").findings
     assert any(each.feature == "parcel_id" and "expected no null" in each.sentence for each in found)
+
+
+def test_a_window_that_begins_before_the_year_1_is_a_finding(check: Callable[..., ModelCheck], tmp_path: Path) -> None:
+    plant(tmp_path / "parcels")
+    spec = tmp_path / "parcels" / "spec.py"
+    spec.write_text(
+        spec.read_text()
+        .replace("days=40", "days=365_000")
+        .replace("days=10)", "days=365_000), gap=timedelta(days=36_500)")
+    )
+    (finding,) = check(tmp_path / "parcels").findings
+    assert finding.field == "window"
+    assert "a window that begins in the year 1 or later" in finding.sentence
