@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from include.cli import approve as approval
-from include.cli import audit, commands, exit_status, onboard, partitions, scorecard
+from include.cli import check, exit_status, onboard
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
@@ -20,6 +20,25 @@ from include.schedule import parse_moment
 from include.settings import Settings, load_settings
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
+
+
+class _LazyCommands:
+    """A module of commands that is imported when one of them runs: they import the pipeline, which takes a second."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def command(*arguments: object) -> int:
+            return int(getattr(import_module(f"include.cli.{self._module}"), name)(*arguments))
+
+        setattr(self, name, command)  # the same each time: commands are compared
+        return command
+
+
+approval, audit, commands, partitions, scorecard = map(
+    _LazyCommands, ("approve", "audit", "commands", "partitions", "scorecard")
+)
 
 MODEL: Final = "name of the model"
 VERSION: Final = "version number"
@@ -56,7 +75,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _call(command: Callable[..., int], parsed: argparse.Namespace, settings: Settings) -> int:
-    if command in (commands.new, commands.migrate, mint, keys):  # these open their resources themselves
+    if command in (commands.new, commands.migrate, check.check, mint, keys):  # these open their resources themselves
         return command(parsed, settings)
     from include.resources import open_resources  # opened by commands that need it, not by --help
 
@@ -95,6 +114,13 @@ def _add_setup(parsers: Parsers) -> None:
     new.add_argument("model", help="name of the new model: lower-case letters, digits and _")
     onboard.add_arguments(new)
     new.set_defaults(command=commands.new)
+
+    checked = _add(parsers, "check", "report all faults of a declaration and of its data, each with file and line")
+    check.add_arguments(checked)
+    checked.add_argument(
+        "--as-of", type=_moment, metavar="TIME", help="check the training window of this time; default: now"
+    )
+    checked.set_defaults(command=check.check)
 
     samples = _add(parsers, "load-samples", "load the tables of the sample models iris and flight_delay")
     samples.set_defaults(command=commands.samples)

@@ -9,7 +9,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from include.errors import SluiceError
-from include.resources import open_resources
 from include.settings import Settings
 
 _MEANINGS = ("task", "target", "key", "time", "time_from_order")
@@ -60,6 +59,7 @@ def onboard(arguments: Namespace, settings: Settings) -> int:
         declare_from_table,
         parse_time_from_order,
     )
+    from include.resources import open_resources
 
     order = arguments.time_from_order
     options = ProposalOptions(

@@ -18,6 +18,7 @@ from include.errors.approval import (
 )
 from include.errors.base import UNUSABLE_FILE, NoChampionError, SluiceError, permanent_errors
 from include.errors.database import DatabaseError, QueryError, is_transient
+from include.errors.findings import Finding, Severity, did_you_mean, near_name
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
@@ -51,6 +52,7 @@ __all__ = [
     "DatabaseError",
     "EstimatorError",
     "FencedError",
+    "Finding",
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",
@@ -67,6 +69,7 @@ __all__ = [
     "ScoreTableError",
     "ServiceClientError",
     "SettingsError",
+    "Severity",
     "ShadowBoundsError",
     "SignatureError",
     "SluiceError",
@@ -84,7 +87,9 @@ __all__ = [
     "VersionIncompatibleError",
     "WorkerDiedError",
     "WrongPeriodError",
+    "did_you_mean",
     "is_transient",
+    "near_name",
     "permanent_errors",
 ]
 
@@ -101,21 +106,15 @@ class SpecError(SluiceError):
     Parameters
     ----------
     file : Path
-        The file with the error.
-    field : str
-        Dotted path of the field in the declaration, such as ``features.2.minimum``.
-    expected : str
-        The expected value.
-    found : str
-        The value that was found.
+        The ``spec.py``, or the folder of a model that cannot be made.
+    findings : sequence of Finding
+        All faults of the declaration; at least one.
     """
 
-    def __init__(self, file: Path, field: str, expected: str, found: str) -> None:
-        super().__init__(
-            f"{file}: field '{field}': expected {expected}; found {found}. "
-            "Correct the file and save it: Airflow reads it again automatically."
-        )
-        self.file, self.field, self.expected, self.found = file, field, expected, found
+    def __init__(self, file: Path, findings: Sequence[Finding]) -> None:
+        listed = "\n".join(str(each) for each in findings)
+        super().__init__(f"{listed}\nCorrect and save the file: Airflow reads it again automatically.")
+        self.file, self.findings = file, tuple(findings)
 
 
 class UnknownModelError(SluiceError):
@@ -215,7 +214,15 @@ class CandidateRejectedError(SluiceError):
         self.model, self.version, self.reasons = model, version, tuple(reasons)
 
 
-class NotEnoughDataError(SluiceError):
+class _ColumnError(SluiceError):
+    """An error that may be about one column of the rows: a feature or the target."""
+
+    def __init__(self, message: str, column: str | None = None) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+class NotEnoughDataError(_ColumnError):
     """A split has too few rows to train or to evaluate a model."""
 
 
@@ -251,7 +258,7 @@ class ConversionError(SluiceError):
         self.model, self.step, self.reason = model, step, reason
 
 
-class PrecisionError(SluiceError):
+class PrecisionError(_ColumnError):
     """A feature or a target has different values that are equal in single precision, the precision of serving."""
 
 

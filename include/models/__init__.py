@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic import ValidationError
-
-from include.errors import SpecError, UnknownModelError
-from include.spec import ModelSpec
-from include.spec.features_query import PARAMETERS, QueryTextError, decode_query, query_parameters
+from include.errors import Finding, SpecError, UnknownModelError
+from include.spec import QUERY_FILE, ModelSpec
+from include.spec.features_query import PARAMETERS, decode_query, query_parameters
 
 MODELS_DIR = Path(__file__).parent
 
@@ -60,56 +58,37 @@ def read_spec(file: Path) -> ModelSpec:
     Raises
     ------
     SpecError
-        The message names the file, the field, the expected and the found value.
+        With all faults of the file and of ``features.sql``, each with its line.
     """
-    name = file.parent.name
-    found = _spec_of(_run(file, name), file)
-    if found.name != name:
-        raise SpecError(file, "name", f"the folder's name, '{name}'", f"'{found.name}'")
-    query = file.with_name("features.sql")
-    if not query.is_file():
-        raise SpecError(query, "features.sql", "a query beside spec.py", "no such file")
-    _check_query(query)
-    return found.model_copy(update={"folder": file.parent})
-
-
-def _check_query(file: Path) -> None:
     try:
-        found = query_parameters(decode_query(file.read_bytes()))
-    except QueryTextError as error:
-        raise SpecError(file, "features.sql", "one query in UTF-8", str(error)) from None
-    for parameter in PARAMETERS:
-        if parameter not in found:
-            raise SpecError(
-                file,
-                parameter,
-                f"a query that binds {parameter}",
-                "a query that does not (in a string, a comment or after :: it is no parameter)",
-            )
+        spec = _declared(file)
+    except (Exception, SystemExit) as error:  # an error of any type in a user's file must not hide the other models
+        from include.linting import lint  # needed for a declaration with a fault, and every DAG file reads them all
+
+        found = lint(file).errors or (Finding(file, f"expected a file that imports; found {_shown(error)}"),)
+        raise SpecError(file, found) from error
+    return spec.model_copy(update={"folder": file.parent})
+
+
+def _declared(file: Path) -> ModelSpec:
+    """Return the declaration of a ``spec.py`` without a fault; any error otherwise."""
+    name = file.parent.name
+    specs = [value for value in _run(file, name).values() if isinstance(value, ModelSpec)]
+    if len(specs) != 1 or specs[0].name != name:
+        raise ValueError("no single ModelSpec with the name of the folder")
+    if set(query_parameters(decode_query(file.with_name(QUERY_FILE).read_bytes()))) != set(PARAMETERS):
+        raise ValueError("a query without a parameter")
+    return specs[0]
 
 
 def _run(file: Path, name: str) -> dict[str, object]:
     module_spec = importlib.util.spec_from_file_location(f"sluice_models.{name}", file)
     if module_spec is None or module_spec.loader is None:
-        raise SpecError(file, "file", "a Python file", "something that cannot be imported")
+        raise ValueError("no Python file")
     module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except ValidationError as error:
-        raise _first_fault(file, error) from error
-    except Exception as error:  # an error of any type in a user's file must not hide the other models
-        raise SpecError(file, "(import)", "a file that imports", f"{type(error).__name__}: {error}") from error
+    module_spec.loader.exec_module(module)
     return vars(module)
 
 
-def _spec_of(namespace: dict[str, object], file: Path) -> ModelSpec:
-    specs = [value for value in namespace.values() if isinstance(value, ModelSpec)]
-    if len(specs) != 1:
-        raise SpecError(file, "spec", "exactly one ModelSpec in the file", f"{len(specs)}")
-    return specs[0]
-
-
-def _first_fault(file: Path, error: ValidationError) -> SpecError:
-    fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"]) or error.title
-    return SpecError(file, field, fault["msg"], repr(fault["input"])[:200])
+def _shown(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

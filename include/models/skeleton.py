@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from include.errors import SpecError
+from include.errors import Finding, SpecError
 from include.spec.base import check_model_name
 
 TEMPLATE = Path(__file__).parent / "_template"
@@ -47,11 +47,17 @@ def check_new_model(models_dir: Path, name: str) -> Path:
     folder = models_dir / name
     if _IDENTIFIER.fullmatch(name) is None:
         expected = "a lower-case letter, then at most 40 lower-case letters, digits or underscores"
-        raise SpecError(folder, "name", expected, repr(name))
+        raise _refused(folder, f"expected {expected}; found {name!r}")
     if folder.exists():
-        raise SpecError(folder, "name", "a name that no folder has yet", "a folder; choose another name, or remove it")
+        raise _refused(
+            folder, "expected a name that no folder has yet; found a folder; choose another name, or remove it"
+        )
     try:
         check_model_name(name)
     except ValueError as error:
-        raise SpecError(folder, "name", "a name that no other model can need", str(error)) from None
+        raise _refused(folder, f"expected a name that no other model can need; found {error}") from None
     return folder
+
+
+def _refused(folder: Path, sentence: str) -> SpecError:
+    return SpecError(folder, (Finding(folder, sentence, field="name"),))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
@@ -125,6 +126,21 @@ Cron = Annotated[str, AfterValidator(_checked_cron)]
 TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
 PositiveDuration = Annotated[timedelta, AfterValidator(_positive), BeforeValidator(_with_a_unit)]
 NonNegativeDuration = Annotated[timedelta, AfterValidator(_not_negative), BeforeValidator(_with_a_unit)]
+
+
+class Fault(NamedTuple):
+    """One fault of a part of a declaration: the path of its field in that part, and what is wrong."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+class FaultsError(ValueError):
+    """All faults that the fields of one part have together."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(fault.message for fault in faults))
+        self.faults = tuple(faults)
 
 
 class SpecModel(BaseModel):

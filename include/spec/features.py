@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from include.spec.base import ColumnName, SpecModel
+from include.spec.base import ColumnName, Fault, FaultsError, SpecModel
 
 MatrixType = Literal["numeric", "categorical", "boolean"]
 """What a feature's column in the matrix holds: numbers, codes of categories, or 0 and 1."""
@@ -49,7 +49,8 @@ class Numeric(SpecModel):
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
         if self.maximum <= self.minimum:
-            raise ValueError(f"maximum must be above minimum; found minimum={self.minimum}, maximum={self.maximum}")
+            found = f"maximum must be above minimum; found minimum={self.minimum}, maximum={self.maximum}"
+            raise FaultsError([Fault(("maximum",), found)])
         return self
 
 

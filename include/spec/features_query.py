@@ -51,6 +51,10 @@ _KINDS: Final = {
 class QueryTextError(ValueError):
     """The text is no single query; the message is what was found, and on which line."""
 
+    def __init__(self, found: str, line: int | None = None) -> None:
+        super().__init__(found)
+        self.line = line
+
 
 class _Token(NamedTuple):
     kind: str
@@ -69,9 +73,11 @@ def decode_query(content: bytes) -> str:
     try:
         query = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise QueryTextError(f"byte {error.start + 1}, which is not UTF-8; save the file as UTF-8") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise QueryTextError(f"byte {error.start + 1}, which is not UTF-8; save the file as UTF-8", line) from None
     if "\0" in query:
-        raise QueryTextError(f"a null character in line {_line(query, query.index(chr(0)))}; remove it")
+        line = _line(query, query.index(chr(0)))
+        raise QueryTextError(f"a null character in line {line}; remove it", line)
     return query
 
 
@@ -88,6 +94,20 @@ def query_parameters(query: str) -> tuple[str, ...]:
     return tuple(name for name in PARAMETERS if name in used)
 
 
+def colon_names(query: str) -> list[tuple[str, int]]:
+    """Return what begins with a colon and is no parameter, such as ``:period_sart``, each with its line.
+
+    The bound of an array, as in ``a[1:n]``, looks the same.
+
+    Raises
+    ------
+    QueryTextError
+        See `query_parameters`.
+    """
+    found = ((query[token.start : token.end], token.start) for token in _tokens(query) if token.kind == "other")
+    return [(text, _line(query, at)) for text, at in found if len(text) > 1 and text.startswith(":")]
+
+
 def bind_period(query: str, start: datetime, end: datetime) -> str:
     """Return `query` with the two ends of a period in place of its parameters, as times with their type.
 
@@ -101,6 +121,24 @@ def bind_period(query: str, start: datetime, end: datetime) -> str:
     """
     values = {name: _literal(moment) for name, moment in zip(PARAMETERS, (start, end), strict=True)}
     return _replace(query, values)
+
+
+def offset_in_query(query: str, start: datetime, end: datetime, offset: int) -> int:
+    """Return which character of `query` is the one at `offset` in what `bind_period` returns."""
+    values = {name: _literal(moment) for name, moment in zip(PARAMETERS, (start, end), strict=True)}
+    offset += len(query) - len(query.lstrip())
+    longer = 0
+    for token in _parse(query)[1]:
+        value = values[query[token.start : token.end]]
+        if offset < token.start + longer + len(value):
+            return min(offset - longer, token.start) if offset < token.start + longer else token.start
+        longer += len(value) - (token.end - token.start)
+    return min(offset - longer, len(query))
+
+
+def line_at(query: str, offset: int) -> int:
+    """Return the number of the line of a character."""
+    return _line(query, offset)
 
 
 def same_query(query: str, other: str) -> bool:
@@ -143,7 +181,8 @@ def _parse(query: str) -> tuple[int, list[_Token]]:
         if end is not None:
             if token.kind == "end":
                 continue
-            raise QueryTextError(f"another statement after the semicolon, in line {_line(query, token.start)}")
+            line = _line(query, token.start)
+            raise QueryTextError(f"another statement after the semicolon, in line {line}", line)
         if token.kind == "end":
             end = token.start
         elif token.kind == "parameter":
@@ -181,7 +220,8 @@ def _end_of(query: str, kind: str, match: re.Match[str]) -> int:
     else:
         at = _end_of_string(query, match.end(), _ESCAPED if kind == "escaped" else _QUOTED)
     if at is None:
-        raise QueryTextError(f"{_KINDS[kind]}, from line {_line(query, match.start())} on")
+        line = _line(query, match.start())
+        raise QueryTextError(f"{_KINDS[kind]}, from line {line} on", line)
     return at
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +23,8 @@ from include.spec.approval import ApprovalPolicy
 from include.spec.base import (
     ColumnName,
     Cron,
+    Fault,
+    FaultsError,
     Identifier,
     ModelName,
     NonNegativeDuration,
@@ -101,9 +103,13 @@ class Contract(SpecModel):
 
     @model_validator(mode="after")
     def _minimum_before_maximum(self) -> Self:
-        for name, (low, high) in (("training_rows", self.training_rows), ("partition_rows", self.partition_rows)):
-            if low > high:
-                raise ValueError(f"{name} is (minimum, maximum); found {low} before {high}")
+        faults = [
+            Fault((name,), f"{name} is (minimum, maximum); found {low} before {high}")
+            for name, (low, high) in (("training_rows", self.training_rows), ("partition_rows", self.partition_rows))
+            if low > high
+        ]
+        if faults:
+            raise FaultsError(faults)
         return self
 
 
@@ -195,36 +201,8 @@ class ModelSpec(SpecModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        names = [self.entity_key.column, self.event_time, self.target.column, *(f.name for f in self.features)]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"every column needs a different name; duplicate names: {', '.join(doubled)}")
-        found = len(self.target.classes)
-        wanted = {"binary": found == 2, "multiclass": found >= 3, "regression": found == 0}
-        if not wanted[self.task]:
-            count = {"binary": "exactly 2", "multiclass": "at least 3", "regression": "no"}[self.task]
-            raise ValueError(f"a {self.task} target needs {count} classes; found {found}")
-        if len(set(self.target.classes)) != found:
-            raise ValueError(f"classes must differ from each other; found {', '.join(self.target.classes)}")
-        if len(set(class_columns(self.target.classes).values())) != found:
-            raise ValueError("two classes would have the same column of scores: rename one of them")
-        if self.decision_threshold is not None and self.task != "binary":
-            raise ValueError(f"decision_threshold is for a binary model; found a {self.task} one: remove it")
-        _check_score_start(self)
-        _check_named_features(self)
-        for gate in self.gates:
-            _check_fits_task(gate, self.task)
-        return self
-
-    @model_validator(mode="after")
-    def _bounds_are_of_the_answer(self) -> Self:
-        columns = list(class_columns(self.target.classes).values()) or ["value"]
-        for bound in self.scoring.bounds:
-            named, known = (
-                (bound.column, columns) if bound.kind == "mean_score" else (bound.label, list(self.target.classes))
-            )
-            if named not in known:
-                raise ValueError(f"a bound of scoring names one of {', '.join(known) or 'no classes'}; found {named}")
+        if faults := faults_between_fields(self):
+            raise FaultsError(faults)
         return self
 
     @property
@@ -263,54 +241,148 @@ class ModelSpec(SpecModel):
         return digest.hexdigest()
 
 
-def _check_score_start(spec: ModelSpec) -> None:
-    """Refuse a start that no run would wait for, that could never come, or that many partitions would wait for."""
-    start = spec.score_start
-    if not start.longest:
-        return
-    if spec.score_schedule is None:
-        raise ValueError("score_start is for scheduled runs: declare score_schedule, or remove score_start")
-    if start.asset in (f"{spec.name}_scores", f"sluice://{spec.name}/scores"):
-        raise ValueError(f"score_start waits for the asset '{start.asset}', which this model's own scores update")
-    if start.waiting_runs(spec.score_schedule) > MAX_WAITING_RUNS:
-        raise ValueError(
-            f"score_start: at most {MAX_WAITING_RUNS} partitions may wait at the same time; found more, with the "
-            f"schedule '{spec.score_schedule}' and up to {start.longest}. Shorten the delay or the deadline"
+def faults_between_fields(spec: ModelSpec, without: Collection[str] = ()) -> list[Fault]:
+    """Return what is wrong with fields of a declaration that are each valid alone.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    without : collection of str
+        Fields that are invalid or missing; no rule looks at them.
+    """
+    usable = [find for fields, find in RULES.items() if not set(fields) & set(without)]
+    return [fault for find in usable for fault in find(spec)]
+
+
+def _names_differ(spec: ModelSpec) -> Iterator[Fault]:
+    places: dict[str, list[tuple[str | int, ...]]] = {}
+    places.setdefault(spec.entity_key.column, []).append(("entity_key", "column"))
+    places.setdefault(spec.event_time, []).append(("event_time",))
+    places.setdefault(spec.target.column, []).append(("target", "column"))
+    for position, feature in enumerate(spec.features):
+        places.setdefault(feature.name, []).append(("features", position, "name"))
+    for name, paths in sorted(places.items()):
+        if len(paths) > 1:
+            yield Fault(paths[-1], f"every column needs a different name; duplicate names: {name}")
+
+
+def _classes_fit_the_task(spec: ModelSpec) -> Iterator[Fault]:
+    classes, path = spec.target.classes, ("target", "classes")
+    found = len(classes)
+    # A binary target without classes is boolean.
+    wanted = {"binary": found in (0, 2), "multiclass": found >= 3, "regression": found == 0}
+    if not wanted[spec.task]:
+        count = {"binary": "exactly 2", "multiclass": "at least 3", "regression": "no"}[spec.task]
+        yield Fault(path, f"a {spec.task} target needs {count} classes; found {found}")
+    if len(set(classes)) != found:
+        yield Fault(path, f"classes must differ from each other; found {', '.join(classes)}")
+    elif len(set(class_columns(classes).values())) != found:
+        yield Fault(path, "two classes would have the same column of scores: rename one of them")
+
+
+def _threshold_fits_the_task(spec: ModelSpec) -> Iterator[Fault]:
+    if spec.decision_threshold is not None and spec.task != "binary":
+        yield Fault(
+            ("decision_threshold",), f"decision_threshold is for a binary model; found a {spec.task} one: remove it"
         )
 
 
-def _check_fits_task(gate: Gate, task: Task) -> None:
-    """Refuse a gate that could never be measured on a model of this task."""
-    metric = "ece" if isinstance(gate, Calibration) else getattr(gate, "metric", None)
-    if metric is not None and task not in METRICS[metric].tasks:
-        known = [name for name, each in METRICS.items() if task in each.tasks]
-        advice = "remove it" if isinstance(gate, Calibration) else f"use one of {', '.join(known)}"
-        raise ValueError(f"the gate {gate.kind} measures {metric}, which a {task} model does not have: {advice}")
-    if isinstance(gate, MinimumLabels) and gate.per_class and task == "regression":
-        raise ValueError("the gate minimum_labels: a regression has no classes; remove per_class")
+def _a_run_waits_for_its_start(spec: ModelSpec) -> Iterator[Fault]:
+    """Refuse a start that no run would wait for, that could never come, or that many partitions would wait for."""
+    start, path = spec.score_start, ("score_start",)
+    if not start.longest:
+        return
+    if spec.score_schedule is None:
+        yield Fault(path, "score_start is for scheduled runs: declare score_schedule, or remove score_start")
+        return
+    if start.asset in (f"{spec.name}_scores", f"sluice://{spec.name}/scores"):
+        yield Fault(path, f"score_start waits for the asset '{start.asset}', which this model's own scores update")
+    if start.waiting_runs(spec.score_schedule) > MAX_WAITING_RUNS:
+        yield Fault(
+            path,
+            f"score_start: at most {MAX_WAITING_RUNS} partitions may wait at the same time; found more, with the "
+            f"schedule '{spec.score_schedule}' and up to {start.longest}. Shorten the delay or the deadline",
+        )
 
 
-def _check_named_features(spec: ModelSpec) -> None:
-    """Refuse slices and gates that name an unknown feature, or one that they cannot use."""
-    kinds = {feature.name: feature.matrix_type for feature in spec.features}
-    sliced = {each.feature for each in spec.evaluation.slices}
-    for each in spec.evaluation.slices:
+def _gates_fit_the_task(spec: ModelSpec) -> Iterator[Fault]:
+    """Refuse gates that could never be measured on a model of this task."""
+    for position, gate in enumerate(spec.gates):
+        path, task = ("gates", position), spec.task
+        metric = "ece" if isinstance(gate, Calibration) else getattr(gate, "metric", None)
+        if metric is not None and task not in METRICS[metric].tasks:
+            known = [name for name, each in METRICS.items() if task in each.tasks]
+            advice = "remove it" if isinstance(gate, Calibration) else f"use one of {', '.join(known)}"
+            yield Fault(
+                (*path, "metric"),
+                f"the gate {gate.kind} measures {metric}, which a {task} model does not have: {advice}",
+            )
+        if isinstance(gate, MinimumLabels) and gate.per_class and task == "regression":
+            yield Fault((*path, "per_class"), "the gate minimum_labels: a regression has no classes; remove per_class")
+        if isinstance(gate, PredictionChurn) and gate.max_label_flips is not None and task == "regression":
+            yield Fault(
+                (*path, "max_label_flips"),
+                "the gate prediction_churn: a regression has no labels; remove max_label_flips",
+            )
+
+
+def _slices_are_of_features(spec: ModelSpec) -> Iterator[Fault]:
+    kinds = _matrix_types(spec)
+    for position, each in enumerate(spec.evaluation.slices):
+        path = ("evaluation", "slices", position)
         if each.feature not in kinds:
-            raise ValueError(f"evaluation.slices names '{each.feature}', which is not a feature")
-        if (kinds[each.feature] == "numeric") != bool(each.cuts):
-            raise ValueError(f"a slice by '{each.feature}' ({kinds[each.feature]}) needs cuts if, and only if, numeric")
-    for gate in spec.gates:
+            yield Fault((*path, "feature"), f"evaluation.slices names '{each.feature}', which is not a feature")
+        elif (kinds[each.feature] == "numeric") != bool(each.cuts):
+            yield Fault(
+                path, f"a slice by '{each.feature}' ({kinds[each.feature]}) needs cuts if, and only if, numeric"
+            )
+
+
+def _gates_have_what_they_need(spec: ModelSpec) -> Iterator[Fault]:
+    """Refuse gates that need slices, a second training or a feature of another type."""
+    kinds = _matrix_types(spec)
+    sliced = {each.feature for each in spec.evaluation.slices}
+    for position, gate in enumerate(spec.gates):
+        path = ("gates", position)
         if isinstance(gate, SliceThreshold | NoInferiorSlice) and not (
             sliced if gate.feature is None else gate.feature in sliced
         ):
-            raise ValueError(
-                f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare evaluation.slices"
+            yield Fault(
+                path, f"the gate {gate.kind} needs slices by {gate.feature or 'any feature'}: declare evaluation.slices"
             )
-        if isinstance(gate, PredictionChurn) and gate.max_label_flips is not None and spec.task == "regression":
-            raise ValueError("the gate prediction_churn: a regression has no labels; remove max_label_flips")
         if isinstance(gate, Reproducible) and not spec.reproducible:
-            raise ValueError("the gate reproducible needs a second training: declare reproducible=True")
+            yield Fault(path, "the gate reproducible needs a second training: declare reproducible=True")
         if isinstance(gate, FairnessGap) and (spec.task != "binary" or kinds.get(gate.feature) in (None, "numeric")):
-            raise ValueError(
-                f"a fairness_gap is for a binary model, by a categorical or boolean feature; found '{gate.feature}'"
+            yield Fault(
+                (*path, "feature"),
+                f"a fairness_gap is for a binary model, by a categorical or boolean feature; found '{gate.feature}'",
             )
+
+
+def _bounds_are_of_the_scores(spec: ModelSpec) -> Iterator[Fault]:
+    classes = spec.target.classes or (BOOLEAN_CLASSES if spec.task == "binary" else ())
+    columns = list(class_columns(classes).values()) or ["value"]
+    for position, bound in enumerate(spec.scoring.bounds):
+        named, known = (bound.column, columns) if bound.kind == "mean_score" else (bound.label, list(classes))
+        if named not in known:
+            yield Fault(
+                ("scoring", "bounds", position),
+                f"a bound of scoring names one of {', '.join(known) or 'no classes'}; found {named}",
+            )
+
+
+def _matrix_types(spec: ModelSpec) -> dict[str, str]:
+    return {feature.name: feature.matrix_type for feature in spec.features}
+
+
+RULES: Mapping[tuple[str, ...], Callable[[ModelSpec], Iterator[Fault]]] = {
+    ("entity_key", "event_time", "target", "features"): _names_differ,
+    ("task", "target"): _classes_fit_the_task,
+    ("task", "decision_threshold"): _threshold_fits_the_task,
+    ("name", "score_start", "score_schedule"): _a_run_waits_for_its_start,
+    ("task", "gates"): _gates_fit_the_task,
+    ("features", "evaluation"): _slices_are_of_features,
+    ("task", "features", "evaluation", "gates", "reproducible"): _gates_have_what_they_need,
+    ("task", "target", "scoring"): _bounds_are_of_the_scores,
+}
+"""Functions that find faults, by the fields that they look at."""

@@ -118,7 +118,8 @@ def require_target_precision(spec: ModelSpec, y: NDArray[Any], step: str) -> Non
         f"which {step} learns and answers; found {len(np.unique(y)):,} distinct values around {np.median(y):.10g} with "
         f"a standard deviation of {spread:.4g}, where its step is {np.median(spacing):.4g}. Predict the difference to "
         f"an origin or use another unit in features.sql, such as {spec.target.column} - {np.floor(y.min()):.10g}; or "
-        "use an estimator that answers in double precision, such as HistGradientBoostingRegressor."
+        "use an estimator that answers in double precision, such as HistGradientBoostingRegressor.",
+        spec.target.column,
     )
 
 
@@ -176,13 +177,15 @@ def _check_numbers(spec: ModelSpec, feature: Feature, column: pa.ChunkedArray) -
     if nan := pc.sum(pc.is_nan(column)).as_py():
         raise PrecisionError(
             f"model '{spec.name}': feature '{feature.name}': expected numbers or null; found NaN in {nan:,} row(s). "
-            f"Return null for it in features.sql: nullif({feature.name}, 'NaN')."
+            f"Return null for it in features.sql: nullif({feature.name}, 'NaN').",
+            feature.name,
         )
     if beyond := pc.sum(pc.greater(pc.abs(column), MAX_FLOAT32)).as_py():
         raise PrecisionError(
             f"model '{spec.name}': feature '{feature.name}': expected numbers within single precision, up to "
             f"{MAX_FLOAT32:.2g}; found infinity or a larger number in {beyond:,} row(s). "
-            f"Return null or a bound for it in features.sql, such as least({feature.name}, 1e6)."
+            f"Return null or a bound for it in features.sql, such as least({feature.name}, 1e6).",
+            feature.name,
         )
 
 
@@ -191,7 +194,8 @@ def _check_categories(spec: ModelSpec, learned: Feature) -> None:
         raise NotEnoughDataError(
             f"model '{spec.name}': feature '{learned.name}': expected categories to learn in the training rows; found "
             "null in every row. Mend the column in features.sql, remove the feature from spec.py, or declare its "
-            "`categories`."
+            "`categories`.",
+            learned.name,
         )
 
 
@@ -206,7 +210,8 @@ def _check_precision(spec: ModelSpec, declared: FeatureType[Any], train: pa.Chun
             f"model '{spec.name}': feature '{declared.feature.name}': expected values that single precision can tell "
             f"apart; found {distinct:,} distinct values that become {kept:,} (around {median:,.0f}). "
             "Subtract an origin or use a coarser unit in features.sql, such as days since the start of the year "
-            "for seconds since 1970."
+            "for seconds since 1970.",
+            declared.feature.name,
         )
 
 
@@ -247,7 +252,8 @@ def _check_values(spec: ModelSpec, part: str, y: NDArray[np.float64]) -> None:
     if largest > MAX_FLOAT32:
         raise PrecisionError(
             f"model '{spec.name}': target '{spec.target.column}': expected values within single precision, up to "
-            f"{MAX_FLOAT32:.2g}; found {largest:.4g}. Use another unit in features.sql, or its logarithm."
+            f"{MAX_FLOAT32:.2g}; found {largest:.4g}. Use another unit in features.sql, or its logarithm.",
+            spec.target.column,
         )
 
 
@@ -256,5 +262,6 @@ def _check_classes(spec: ModelSpec, y_train: NDArray[Any]) -> None:
     if missing:
         raise NotEnoughDataError(
             f"model '{spec.name}': expected training rows of every class; found none of {', '.join(missing)}. "
-            "Lengthen `window.train` in spec.py, or mend the target in features.sql."
+            "Lengthen `window.train` in spec.py, or mend the target in features.sql.",
+            spec.target.column,
         )

@@ -104,6 +104,11 @@ def start_embedded(home: Path, *, durable: bool = True) -> str:
     return cluster.url(port)
 
 
+def has_embedded(home: Path) -> bool:
+    """Return whether a server of `home` was ever made."""
+    return (Cluster(home / "postgres").data / "PG_VERSION").exists()
+
+
 def stop_embedded(home: Path) -> None:
     """Stop the server of `home` and roll back open transactions; do nothing when it is not running."""
     cluster = Cluster(home / "postgres")

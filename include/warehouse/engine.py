@@ -59,6 +59,17 @@ def under_role(url: str, role: str) -> str:
     return make_url(url).update_query_dict({"options": f"-crole={role}"}).render_as_string(hide_password=False)
 
 
+def limited(url: str, seconds: float) -> str:
+    """Return the URL with which a session only reads, and each of its statements may take so many seconds."""
+    options = (
+        "-cdefault_transaction_read_only=on",
+        f"-cstatement_timeout={int(seconds * 1000)}",
+    )  # no spaces, as above
+    for option in options:
+        url = make_url(url).update_query_dict({"options": option}, append=True).render_as_string(hide_password=False)
+    return url
+
+
 def alembic_config(folder: Path = MIGRATIONS) -> Config:
     """Return Alembic's configuration for the migrations in `folder`."""
     from alembic.config import Config

@@ -20,6 +20,7 @@ from include.errors import DatabaseError, SourceQueryError, is_transient
 from include.records import Period, Shard
 from include.sessions import SESSION_STATEMENT, libpq_url
 from include.spec import FeatureQuery
+from include.spec.features_query import offset_in_query
 from include.warehouse.errors import source_errors, translated_stream
 from include.warehouse.rows import bound_query, open_rows, rows_query
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ANY_DAY: Final = Period.of_day(date(2000, 1, 1))
+_BEFORE_QUERY: Final = "SELECT * FROM (\n"
 # The names of types, of a domain that of the type beneath it; SQLAlchemy shortens two of them.
 _TYPE_NAMES: Final = """
     WITH RECURSIVE found AS (
@@ -148,7 +150,7 @@ class PostgresFeatureSource:
     def columns(self, query: FeatureQuery) -> dict[str, str]:
         """See `FeatureSource.columns`."""
         # With LIMIT 0 the server plans the query, and reads nothing.
-        statement = f"SELECT * FROM (\n{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"  # noqa: S608  # the model's own query
+        statement = f"{_BEFORE_QUERY}{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"
         try:
             with psycopg.connect(libpq_url(self._url)) as connection:
                 connection.execute(SESSION_STATEMENT)
@@ -171,6 +173,17 @@ class PostgresFeatureSource:
         connection.exec_driver_sql(
             f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}", execution_options={"no_parameters": True}
         )
+
+
+def refused_at(query: FeatureQuery, error: SourceQueryError) -> tuple[psycopg.Error, int | None]:
+    """Return why the database refused the query in `PostgresFeatureSource.columns`, and at which of its characters."""
+    cause = error.__cause__
+    assert isinstance(cause, psycopg.Error)  # noqa: S101  # `columns` raised it so
+    position = cause.diag.statement_position
+    if position is None:
+        return cause, None
+    offset = int(position) - 1 - len(_BEFORE_QUERY)
+    return cause, offset_in_query(query.text, _ANY_DAY.start, _ANY_DAY.end, max(offset, 0))
 
 
 def _first_line(error: Exception) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from include.linting import lint
+
 RETRAIN = {
     "validate": ["snapshot"],
     "snapshot": ["train"],
@@ -199,8 +201,8 @@ def test_a_broken_declaration_is_named_and_hides_no_other_model(
     assert set(result["dags"]) == {"housekeeping", "operate_model", "retrain_apple", "score_apple"}
     assert set(result["errors"]) == {"declarations.py"}
     message = result["errors"]["declarations.py"]
-    assert str(broken) in message
-    assert "field 'numeric'" in message or "field 'Numeric'" in message
-    assert "maximum must be above minimum" in message
+    assert str(lint(broken).errors[0]) in message, "the text of `sluice check`"
+    assert f"{broken}:" in message
+    assert "feature 'size', field 'features.0.maximum': maximum must be above minimum" in message
     assert "-5" in message
     assert "pear" in result["dags"]["operate_model"]["params"]["model"]["enum"], "its champion can still be rolled back"

@@ -44,23 +44,27 @@ OF_TASK: dict[Task, str] = {
 FAULTS = {
     # what is replaced, by what: the field named, and what is said of it
     'name="{name}"': ('name="other"', "name", "the folder's name, 'parcels'"),
-    'task="binary"': ('task="multiclass"', "ModelSpec", "a multiclass target needs at least 3 classes; found 2"),
-    "minimum=0, maximum=100": ("minimum=100, maximum=0", "Numeric", "maximum must be above minimum"),
-    'column="outcome"': ('column="weight"', "ModelSpec", "duplicate names: weight"),
-    'source="source.{name}"': ('source="parcels"', "source", "match pattern"),
-    "train=timedelta(days=40)": ("train=timedelta(0)", "train", "a duration above zero"),
-    "training_rows=(500, 100_000)": ("training_rows=(10, 5)", "Contract", "(minimum, maximum); found 10 before 5"),
+    'task="binary"': ('task="multiclass"', "target.classes", "a multiclass target needs at least 3 classes; found 2"),
+    "minimum=0, maximum=100": ("minimum=100, maximum=0", "features.0.maximum", "maximum must be above minimum"),
+    'column="outcome"': ('column="weight"', "features.0.name", "duplicate names: weight"),
+    'source="source.{name}"': ('source="parcels"', "source", "expected schema.table in lower-case letters"),
+    "train=timedelta(days=40)": ("train=timedelta(0)", "window.train", "a duration above zero"),
+    "training_rows=(500, 100_000)": (
+        "training_rows=(10, 5)",
+        "contract.training_rows",
+        "(minimum, maximum); found 10 before 5",
+    ),
     "retrain_schedule=None": ('retrain_schedule="every day"', "retrain_schedule", "five fields, such as '0 4 * * 1'"),
     "score_schedule=None": (
         'score_schedule="0 25 * * *"',
         "score_schedule",
         "the schedule's hour is not valid; found '25'",
     ),
-    'metric="roc_auc", margin=-0.5': ('metric="auc"', "metric", "expected one of roc_auc"),
-    'owner="tests"': ("owner=3", "owner", "valid string"),
-    "Boolean(name=": ("Boolean(nome=", "name", "Field required"),
-    "def build(columns):": ("def build(columns)", "(import)", "SyntaxError"),
-    "estimator=build": ("estimator=biuld", "(import)", "name 'biuld' is not defined"),
+    'metric="roc_auc", margin=-0.5': ('metric="auc"', "gates.0.metric", "expected one of roc_auc"),
+    'owner="tests"': ("owner=3", "owner", "expected text in quotes; found 3"),
+    "Boolean(name=": ("Boolean(nome=", "features.3.nome", "Did you mean 'name'?"),
+    "def build(columns):": ("def build(columns)", None, "expected Python; found: expected ':'"),
+    "estimator=build": ("estimator=biuld", None, "a name that is defined or imported; found 'biuld'"),
 }
 
 
@@ -70,8 +74,9 @@ def test_a_fault_names_file_field_and_what_was_expected(tmp_path: Path, replaced
     assert replaced in SPEC
     with pytest.raises(SpecError) as caught:
         declare_model(tmp_path, spec=SPEC.replace(replaced, by))
-    assert caught.value.file == tmp_path / "parcels" / "spec.py"
-    assert field in caught.value.field
+    (finding,) = caught.value.findings
+    assert finding.file == caught.value.file == tmp_path / "parcels" / "spec.py"
+    assert finding.field == field
     assert expected in str(caught.value)
 
 
@@ -105,7 +110,9 @@ def test_a_system_column_of_postgresql_is_refused(tmp_path: Path, column: str) -
 
 
 def test_a_query_that_does_not_bind_the_period_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"features\.sql: field ':period_end': expected a query that binds :period_end"):
+    with pytest.raises(
+        SpecError, match=r"features\.sql:4: field ':period_end': expected a query that binds :period_end"
+    ):
         declare_model(tmp_path, query=QUERY.replace("AND sent_at < :period_end", ""))
 
 
@@ -156,7 +163,7 @@ def test_a_policy_that_says_nothing_of_labels_asks_for_the_default_number(tmp_pa
     first, *rest = declare_model(tmp_path, spec=declared).policy
     assert (first.kind, first.rows, first.per_class) == ("minimum_labels", 500, 50)
     assert "minimum_labels" not in {gate.kind for gate in rest}
-    with pytest.raises(SpecError, match="greater than 0"):
+    with pytest.raises(SpecError, match="a number above 0"):
         declare_model(tmp_path, spec=SPEC.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=0)"))
 
 

@@ -61,7 +61,7 @@ def retries() -> dict[str, str]:
         errors.NoChampionError("iris"),
         errors.ValidationFailedError("iris", "2026", ["bad"], None),
         errors.ConversionError("iris", "step", "reason", "advice"),
-        errors.SpecError(Path("spec.py"), "name", "a", "b"),
+        errors.SpecError(Path("spec.py"), [errors.Finding(Path("spec.py"), "expected a; found b")]),
         errors.PromotionConflictError("iris", 1, 2, "someone"),
         errors.DatabaseError("down"),
         errors.ReconciliationError("rows changed"),
