@@ -11,7 +11,7 @@
 The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
     wait      has_champion, find_broken_rules: the looks of a scheduled run that waits to start
-    operate   approve_version, set_challenger, shadow_requests, move_champion, drop_partition
+    operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
     audit     verify_version, explain_promotion, ml_test_score, attest
 
@@ -50,7 +50,7 @@ from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.online_parity import check_online_parity
-from include.steps.operate import move_champion
+from include.steps.operate import move_champion, roll_back
 from include.steps.rehearse import rehearse_candidate
 from include.steps.retrain import (
     check_parity,
@@ -110,6 +110,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "shadow_requests",
     "check_shadow_bounds",
     "move_champion",
+    "roll_back",
     "drop_partition",
     # clean up
     "clean_staging",

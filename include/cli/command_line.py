@@ -14,8 +14,9 @@ from include.cli import audit, commands, exit_status, onboard, partitions, score
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
-from include.errors import UNUSABLE_FILE, DatabaseError, SluiceError
+from include.errors import UNUSABLE_FILE, DatabaseError, ReasonError, SluiceError
 from include.models import declared_models
+from include.reasons import check_reason
 from include.schedule import parse_moment
 from include.settings import Settings, load_settings
 
@@ -23,7 +24,7 @@ Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # no
 
 MODEL: Final = "name of the model"
 VERSION: Final = "version number"
-REASON: Final = "reason; the ledger keeps it permanently"
+REASON: Final = "reason, of at least 10 characters; the ledger keeps it permanently"
 DATE: Final = "a day, such as 2026-01-31, or a time, such as 2026-01-31T15:00"
 
 
@@ -136,7 +137,7 @@ def _add_scoring(parsers: Parsers) -> None:
     drop = _add(parsers, "drop-partition", "remove the scores of a published partition")
     drop.add_argument("model", help=MODEL)
     drop.add_argument("--partition", metavar="DATE", required=True, help=DATE)
-    drop.add_argument("--reason", required=True, help=REASON)
+    drop.add_argument("--reason", type=_reason, required=True, help=REASON)
     drop.set_defaults(command=partitions.drop)
 
 
@@ -144,21 +145,22 @@ def _add_promotion(parsers: Parsers) -> None:
     promote = _add(parsers, "promote", "promote a registered version to champion")
     promote.add_argument("model", help=MODEL)
     promote.add_argument("version", type=int, help=VERSION)
-    promote.add_argument("--reason", required=True, help=REASON)
+    promote.add_argument("--reason", type=_reason, required=True, help=REASON)
+    promote.add_argument("--force", action="store_true", help="promote it although gates rejected it")
     promote.set_defaults(command=commands.promote)
 
     approve = _add(parsers, "approve", "approve a version, so that another person may promote it")
     approve.add_argument("model", help=MODEL)
     approve.add_argument("version", type=int, help=VERSION)
-    approve.add_argument("--comment", required=True, help=REASON)
+    approve.add_argument("--comment", type=_reason, required=True, help=REASON)
     approve.set_defaults(command=approval.approve)
 
     _add_shadow(parsers)
 
-    rollback = _add(parsers, "rollback", "promote the previous champion, or another former champion, again")
+    rollback = _add(parsers, "rollback", "go back to the champion before, or to an earlier one")
     rollback.add_argument("model", help=MODEL)
-    rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the previous champion")
-    rollback.add_argument("--reason", required=True, help=REASON)
+    rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the champion before")
+    rollback.add_argument("--reason", type=_reason, required=True, help=REASON)
     rollback.set_defaults(command=commands.rollback)
 
     history = _add(parsers, "history", "list the promotions of a model, or show its champion at a time")
@@ -211,7 +213,9 @@ def _add_audit(parsers: Parsers) -> None:
     attest = _add(parsers, "attest", "sign a statement that a test of the ML Test Score was done manually")
     attest.add_argument("model", help=MODEL)
     attest.add_argument("test", help="ID of the test, such as model-3; `sluice ml-test-score` lists them")
-    attest.add_argument("--statement", required=True, help="what was done, when, and where it is documented")
+    attest.add_argument(
+        "--statement", type=_reason, required=True, help="what was done, when, and where it is documented"
+    )
     attest.set_defaults(command=scorecard.attest)
 
 
@@ -235,6 +239,13 @@ def _add_access(parsers: Parsers) -> None:
 
 def _add(parsers: Parsers, name: str, summary: str) -> argparse.ArgumentParser:
     return parsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
+
+
+def _reason(text: str) -> str:
+    try:
+        return check_reason(text, "a reason")
+    except ReasonError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("a reason: ")) from None
 
 
 def _moment(text: str) -> datetime:

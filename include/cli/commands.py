@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from include import pipeline
 from include.cli import exit_status, person
 from include.cli.onboard import is_onboarding, onboard
-from include.errors import NoChampionError, SluiceError
+from include.errors import SluiceError
 from include.flows import Step
 from include.models import DeclaredModels
 from include.records import ModelVersion
@@ -101,24 +101,25 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
 
 def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Promote a version."""
-    return _move(arguments.model, arguments.version, arguments.reason, resources, models)
+    model, spec = arguments.model, models.specs.get(arguments.model)
+    promotion = pipeline.move_champion(
+        model, arguments.version, person.who(), arguments.reason, resources, spec, force=arguments.force
+    )
+    confirmed = promotion.from_version == promotion.to_version
+    note = ", as before; the reason is recorded" if confirmed else ""
+    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
+    return 0
 
 
 def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Promote the previous champion, or the given version."""
-    version = arguments.version
-    if version is None:
-        former = [promotion.to_version for promotion in resources.ledger.promotions(arguments.model)]
-        if not former:
-            raise NoChampionError(arguments.model)
-        others = [each for each in former if each != former[-1]]
-        if not others:
-            raise SluiceError(
-                f"model '{arguments.model}': expected an earlier champion to roll back to; found only version "
-                f"{former[-1]}. `sluice status` lists the versions; `sluice promote` promotes any registered one."
-            )
-        version = others[-1]
-    return _move(arguments.model, version, arguments.reason, resources, models)
+    """Promote the champion before the present one again, or the given earlier one."""
+    model, spec = arguments.model, models.specs.get(arguments.model)
+    promotion = pipeline.roll_back(model, arguments.version, person.who(), arguments.reason, resources, spec)
+    _say(
+        f"Version {promotion.to_version} of {model} is champion again (sequence {promotion.sequence}); version "
+        f"{promotion.from_version} is rolled back."
+    )
+    return 0
 
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
@@ -194,15 +195,6 @@ def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
     newest = published[-1]
     day = local_day(newest.partition_start, timezone=spec.score_timezone)
     return f"newest partition {day} ({newest.row_count:,} rows)"
-
-
-def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
-    spec = models.specs.get(model)
-    promotion = pipeline.move_champion(model, version, person.who(), reason, resources, spec)
-    confirmed = promotion.from_version == promotion.to_version
-    note = ", as before; the reason is recorded" if confirmed else ""
-    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
-    return 0
 
 
 def _show_gates(version: ModelVersion) -> None:

@@ -104,7 +104,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         When the artifact is not what was registered.
     """
     if not version.decision.accepted:
-        raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
+        raise CandidateRejectedError(spec.name, version.version, version.decision.failures)
     if spec.approval is not None:
         check_declaration(spec, version)
     reason = f"passed {len(version.decision.gates)} gates"
