@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from include.cli import approve as approval
-from include.cli import audit, commands, exit_status, onboard, partitions, scorecard
-from include.cli.database_errors import DRIVER_ERRORS, translated
-from include.cli.keys import keys
-from include.cli.token import mint
+from include.cli import exit_status, onboard_options
+from include.cli.lazy import LazyCommand, LazyModule
+from include.cli.output import add_json
 from include.errors import UNUSABLE_FILE, DatabaseError, ReasonError, SluiceError
-from include.models import declared_models
 from include.reasons import check_reason
-from include.schedule import parse_moment
-from include.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from include.settings import Settings
+
+# Imported when a command runs: `sluice --help` and tab completion need none of it.
+approval, audit, commands = (LazyModule(f"include.cli.{name}") for name in ("approve", "audit", "commands"))
+partitions, scorecard, versions = (
+    LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
+)
+keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
+serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
@@ -30,8 +37,22 @@ DATE: Final = "a day, such as 2026-01-31, or a time, such as 2026-01-31T15:00"
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of ``sys.argv``, and return the exit status."""
-    parsed = build_parser().parse_args(arguments)
-    command: Callable[..., int] = parsed.command
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell's variable, no setting
+        from include.cli.completion import complete
+
+        complete(parser)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return _run(parsed.command, parsed)
+
+
+def _run(command: LazyCommand, parsed: argparse.Namespace) -> int:
+    from include.cli.database_errors import DRIVER_ERRORS, translated
+    from include.settings import load_settings
+
     url = None
     try:
         settings = load_settings()
@@ -56,10 +77,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         )
 
 
-def _call(command: Callable[..., int], parsed: argparse.Namespace, settings: Settings) -> int:
-    if command in (commands.new, commands.migrate, mint, keys):  # these open their resources themselves
+def _call(command: LazyCommand, parsed: argparse.Namespace, settings: Settings) -> int:
+    if command in (commands.new, commands.migrate, mint, keys, serve):  # these open their resources themselves
         return command(parsed, settings)
-    from include.resources import open_resources  # opened by commands that need it, not by --help
+    from include.models import declared_models
+    from include.resources import open_resources
 
     with open_resources(settings) as resources:
         return command(parsed, declared_models(settings.models_dir), resources)
@@ -70,6 +92,16 @@ def _failed(error: SluiceError) -> int:
     return exit_status.DATABASE_FAILED if isinstance(error, DatabaseError) and error.retryable else exit_status.FAILED
 
 
+class _Version(argparse.Action):
+    """Prints the version of Sluice, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from include.cli.release import release
+
+        sys.stdout.write(f"sluice {release()}\n")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; the tests of the documentation use it, too."""
     parser = argparse.ArgumentParser(
@@ -78,7 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
         "4: the database cannot be reached or failed.",
     )
-    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    hidden = argparse.SUPPRESS  # commands have arguments of the name `version`
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, dest=hidden, default=hidden, help="show the version of Sluice and exit"
+    )
+    parser.set_defaults(command=None)
+    parsers = parser.add_subparsers(metavar="COMMAND")
     _add_setup(parsers)
     _add_training(parsers)
     _add_scoring(parsers)
@@ -94,7 +131,7 @@ def _add_setup(parsers: Parsers) -> None:
 
     new = _add(parsers, "new", "create a model from a template, with a small table to train it on")
     new.add_argument("model", help="name of the new model: lower-case letters, digits and _")
-    onboard.add_arguments(new)
+    onboard_options.add_arguments(new)
     new.set_defaults(command=commands.new)
 
     samples = _add(parsers, "load-samples", "load the tables of the sample models iris and flight_delay")
@@ -105,6 +142,16 @@ def _add_setup(parsers: Parsers) -> None:
         "-c", dest="statement", metavar="STATEMENT", help="statement to run; default: an interactive psql"
     )
     psql.set_defaults(command=commands.psql)
+
+    address = _add(parsers, "url", "print the connection string of the database, for pandas, DBeaver and others")
+    address.add_argument(
+        "--format",
+        choices=("libpq", "sqlalchemy", "jdbc"),
+        default="libpq",
+        help="for psql and most programs, for pandas, for DBeaver; default: %(default)s",
+    )
+    address.add_argument("--password", action="store_true", help="print the password, too")
+    address.set_defaults(command=url)
 
 
 def _add_training(parsers: Parsers) -> None:
@@ -168,9 +215,22 @@ def _add_promotion(parsers: Parsers) -> None:
     history.add_argument(
         "--at", type=_moment, metavar="TIME", help="show the champion at this time, such as 2026-01-31T12:00 (UTC)"
     )
+    add_json(history)
     history.set_defaults(command=commands.history)
 
+    listed = _add(parsers, "versions", "list the versions of a model: gates, first reason, champion or not, card")
+    listed.add_argument("model", help=MODEL)
+    add_json(listed)
+    listed.set_defaults(command=versions.versions)
+
+    card = _add(parsers, "card", "print where the model card of a version is, or open it")
+    card.add_argument("model", help=MODEL)
+    card.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the champion")
+    card.add_argument("--open", action="store_true", help="open it in a browser")
+    card.set_defaults(command=versions.card)
+
     status = _add(parsers, "status", "list the models with their champions and latest partitions")
+    add_json(status)
     status.set_defaults(command=commands.status)
 
 
@@ -199,16 +259,19 @@ def _add_audit(parsers: Parsers) -> None:
     verify = _add(parsers, "verify", "verify a version: ledger, digests, signatures, golden rows and evidence")
     verify.add_argument("model", help=MODEL)
     verify.add_argument("version", type=int, help=VERSION)
+    add_json(verify)
     verify.set_defaults(command=audit.verify)
 
     explain = _add(parsers, "explain-promotion", "show everything that a promotion was decided on")
     explain.add_argument("model", help=MODEL)
     explain.add_argument("sequence", type=int, help="sequence number, as shown by `sluice history`")
+    add_json(explain)
     explain.set_defaults(command=audit.explain)
 
     score_card = _add(parsers, "ml-test-score", "show the ML Test Score of a model's champion, test by test")
     score_card.add_argument("model", help=MODEL)
-    score_card.set_defaults(command=scorecard.show)
+    add_json(score_card)
+    score_card.set_defaults(command=scorecard.show_score)
 
     attest = _add(parsers, "attest", "sign a statement that a test of the ML Test Score was done manually")
     attest.add_argument("model", help=MODEL)
@@ -220,6 +283,13 @@ def _add_audit(parsers: Parsers) -> None:
 
 
 def _add_access(parsers: Parsers) -> None:
+    service = _add(parsers, "serve", "run the online service in the foreground, until Ctrl-C")
+    service.add_argument("--host", help="address to listen on; default: that of the settings, 127.0.0.1")
+    service.add_argument("--port", type=int, metavar="N", help="port to listen on; default: that of the settings, 8090")
+    service.add_argument("--workers", type=int, metavar="N", help="worker processes; default: that of the settings, 2")
+    service.add_argument("--model", help="model of POST /predict; default: that of the settings, or the only one")
+    service.set_defaults(command=serve)
+
     token = _add(parsers, "token", "issue a token to try the service")
     token.add_argument("subject", help="subject of the token; rate limits and logs use it")
     token.add_argument(
@@ -249,6 +319,8 @@ def _reason(text: str) -> str:
 
 
 def _moment(text: str) -> datetime:
+    from include.schedule import parse_moment
+
     try:
         return parse_moment(text)
     except ValueError:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Final
@@ -18,15 +18,15 @@ from sqlalchemy import make_url
 from include import pipeline
 from include.cli import exit_status, person
 from include.cli.onboard import is_onboarding, onboard
+from include.cli.output import show
+from include.cli.versions import card_location
 from include.errors import SluiceError
 from include.flows import Step
 from include.models import DeclaredModels
-from include.records import ModelVersion
-from include.registry import CARD
+from include.records import ModelVersion, Promotion, PublishedPartition, Record
 from include.resources import Resources, open_resources
 from include.schedule import local_day
 from include.settings import Settings, child_environment
-from include.spec import ModelSpec
 from include.warehouse.embedded import binary
 
 _PSQL_LOST_CONNECTION: Final = 2  # psql's exit status; it has written the reason
@@ -124,45 +124,74 @@ def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources)
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List promotions, or print the champion at a time."""
+    model = arguments.model
     if arguments.at is not None:
-        found = resources.ledger.champion_at(arguments.model, arguments.at)
-        if found is None:
-            _say(f"{arguments.model} had no champion at {arguments.at.isoformat()}.")
-            return 1
-        _say(
-            f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (sequence {found.sequence})."
-        )
-        return 0
-    promotions = resources.ledger.promotions(arguments.model)
-    if not promotions and arguments.model not in models.specs:
-        models[arguments.model]  # raises the error that lists the declared models
-    _say(f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
-    for each in promotions:
-        former = "-" if each.from_version is None else str(each.from_version)
-        when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
-        _say(f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}")
+        found = resources.ledger.champion_at(model, arguments.at)
+        when = arguments.at.isoformat()
+        held = "" if found is None else f"version {found.to_version} (sequence {found.sequence})."
+        show(arguments, found, [f"{model} at {when}: {held}" if found else f"{model} had no champion at {when}."])
+        return 1 if found is None else 0
+    promotions = resources.ledger.promotions(model)
+    if not promotions and model not in models.specs:
+        models[model]  # raises the error that lists the declared models
+    show(arguments, promotions, _history(promotions))
     return 0
 
 
-def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+def _history(promotions: Iterable[Promotion]) -> Iterator[str]:
+    yield f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why"
+    for each in promotions:
+        former = "-" if each.from_version is None else str(each.from_version)
+        when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
+        yield f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}"
+
+
+class ModelStatus(Record):
+    """A declared model: its champion, the number of its versions, and its newest partition."""
+
+    model: str
+    champion: Promotion | None
+    versions: int
+    newest_partition: PublishedPartition | None
+    card: str | None
+
+
+def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List every declared model with its champion and its newest partition, and broken specs with their error."""
     champions = resources.ledger.champions()
+    found = []
     for name in models.specs:
-        versions = resources.ledger.versions(name)
         champion = champions.get(name)
-        held = (
-            f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
-            if champion
-            else "no champion"
+        published = resources.ledger.published_partitions(name)
+        found.append(
+            ModelStatus(
+                model=name,
+                champion=champion,
+                versions=len(resources.ledger.version_numbers(name)),
+                newest_partition=published[-1] if published else None,
+                card=_card(name, champion.to_version, resources) if champion else None,
+            )
         )
-        _say(
-            f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(models.specs[name], resources)}"
-        )
+    broken = [str(error) for error in models.broken]
+    show(arguments, {"models": found, "broken": broken}, _status_lines(found, broken, models))
+    return 1 if broken else 0
+
+
+def _status_lines(found: Iterable[ModelStatus], broken: Iterable[str], models: DeclaredModels) -> Iterator[str]:
+    for each in found:
+        champion, newest = each.champion, each.newest_partition
+        held = "no champion"
         if champion:
-            _say(f"  its card: {_card(name, champion.to_version, resources)}")
-    for error in models.broken:
-        _say(f"broken: {error}")
-    return 1 if models.broken else 0
+            held = f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
+        scored = "nothing scored"
+        if newest:
+            day = local_day(newest.partition_start, timezone=models.specs[each.model].score_timezone)
+            scored = f"newest partition {day} ({newest.row_count:,} rows)"
+        yield f"{each.model}: {held}, {each.versions} version(s) registered, {scored}"
+        if each.card:
+            yield f"  its card: {each.card}"
+    for error in broken:
+        yield f"broken: {error}"
 
 
 def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
@@ -184,17 +213,7 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
-    digest = resources.ledger.version(model, version).artifact_digest
-    return resources.artifacts.locate(model, version, CARD, artifact_digest=digest)
-
-
-def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
-    published = resources.ledger.published_partitions(spec.name)
-    if not published:
-        return "nothing scored"
-    newest = published[-1]
-    day = local_day(newest.partition_start, timezone=spec.score_timezone)
-    return f"newest partition {day} ({newest.row_count:,} rows)"
+    return card_location(resources.ledger.version(model, version), resources)
 
 
 def _show_gates(version: ModelVersion) -> None:
