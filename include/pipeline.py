@@ -204,10 +204,11 @@ def score(
     mode: ScoreMode = "champion",
     shards: int | None = None,
     report: ValidationReport | None = None,
+    around: Around = nullcontext,
 ) -> PublishedPartition:
     """Run the steps of a score in order, in this process, up to the publication.
 
-    When a step fails, the staging tables of the attempt are dropped, and the former rows stay.
+    When a step fails or is interrupted, the staging tables of the attempt are dropped, and the former rows stay.
 
     Parameters
     ----------
@@ -215,6 +216,8 @@ def score(
         See `validate_partition` and `plan_partition`.
     report : ValidationReport, optional
         The period's validation, when it was done before; then its version scores.
+    around : callable, optional
+        Called with each `Step`; the step runs within the context manager that it returns.
 
     Raises
     ------
@@ -227,22 +230,28 @@ def score(
         for step in SCORE:
             if step.gives == "report" and report is not None:
                 continue
-            if step.each_shard:
-                plan: ScorePlan = values["plan"]
-                shard_values = [{**values, "shard": shard} for shard in range(plan.shards)]
-                staged: list[StagedShard] = [run_step(step, spec, each, resources) for each in shard_values]
-                values[step.gives] = staged
-            else:
-                values[step.gives] = run_step(step, spec, values, resources)
+            with around(step):
+                values[step.gives] = _run_shards(step, spec, values, resources)
             if step.name == "publish":
                 break
-    except SluiceError:
+    except (SluiceError, KeyboardInterrupt):
         if "plan" in values:
             with suppress(SluiceError):  # fenced, or the database is down: then the successor cleans up
                 abandon_partition(values["plan"], resources)
         raise
     published: PublishedPartition = values["published"]
     return published
+
+
+def _run_shards(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:
+    """Run a step once, or once for each shard of the plan, if it is such a step."""
+    if not step.each_shard:
+        return run_step(step, spec, values, resources)
+    plan: ScorePlan = values["plan"]
+    staged: list[StagedShard] = [
+        run_step(step, spec, {**values, "shard": shard}, resources) for shard in range(plan.shards)
+    ]
+    return staged
 
 
 def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:

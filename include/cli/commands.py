@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,9 +18,8 @@ from include import pipeline
 from include.cli import exit_status, person
 from include.cli.onboard import is_onboarding, onboard
 from include.cli.output import show
+from include.cli.progress import StepDisplay
 from include.cli.versions import card_location
-from include.errors import SluiceError
-from include.flows import Step
 from include.models import DeclaredModels
 from include.records import ModelVersion, Promotion, PublishedPartition, Record
 from include.resources import Resources, open_resources
@@ -73,30 +71,45 @@ def samples(_arguments: Namespace, _models: DeclaredModels, resources: Resources
 
 
 def train(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Run every step of a retrain; the last line reports the result."""
+    """Run every step of a retrain; then report the result, where the card is, and what comes next."""
     spec, as_of = models[arguments.model], arguments.as_of or resources.clock()
     run_id = f"shell__{resources.clock().isoformat()}"
-    actor = person.who()
-    run = partial(pipeline.retrain, spec, run_id, as_of, resources, actor=actor, requested_by=actor, around=_timed)
+    actor, display = person.who(), StepDisplay()
+    run = partial(
+        pipeline.retrain, spec, run_id, as_of, replace(resources, progress=display), actor=actor, requested_by=actor,
+        around=lambda step: display.step(step.name),
+    )  # fmt: skip
     done = run(until="gate")
     version = done.version
     _show_gates(version)
+    name, number = spec.name, version.version
     if not version.decision.accepted:
-        _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
+        _say(f"Version {number} of {name} is registered and rejected; the champion stays.")
+        _show_next(
+            version, resources, f'sluice promote {name} {number} --force --reason "..."', "although gates failed"
+        )
         return exit_status.REJECTED
     if arguments.no_promote:
-        _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted (--no-promote).")
+        _say(f"Version {number} of {name} is registered; nothing was promoted (--no-promote).")
+        _show_next(version, resources, f'sluice promote {name} {number} --reason "..."')
         return 0
     if version.needs_approval:
         _say(
-            f"Version {version.version} of {spec.name} is registered and waits for an approval: another person runs "
-            f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` promotes it."
+            f"Version {number} of {name} is registered and waits for an approval: another person runs "
+            f"`sluice approve {name} {number} --comment ...`, then `sluice promote` promotes it."
         )
+        _show_next(version, resources, f'sluice approve {name} {number} --comment "..."', "another person")
         return 0
     promotion = run(**vars(done)).promotion
     assert promotion is not None  # noqa: S101  # accepted, and no approval is needed
-    _say(f"Version {promotion.to_version} of {spec.name} is champion (sequence {promotion.sequence}).")
+    _say(f"Version {promotion.to_version} of {name} is champion (sequence {promotion.sequence}).")
+    _show_next(version, resources, f"sluice score {name}")
     return 0
+
+
+def _show_next(version: ModelVersion, resources: Resources, command: str, note: str = "") -> None:
+    _say(f"Card: {card_location(version, resources)}")
+    _say(f"Next: {command}{f'   ({note})' if note else ''}")
 
 
 def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
@@ -219,37 +232,6 @@ def _card(model: str, version: int, resources: Resources) -> str:
 def _show_gates(version: ModelVersion) -> None:
     for gate in version.decision.gates:
         _say(f"  {gate.gate}: {gate.sentence}")
-
-
-@contextmanager
-def _timed(step: Step) -> Iterator[None]:
-    """Print a step's name when it starts, its progress if it is slow, and its duration when it ends."""
-    sys.stdout.write(f"{step.name:<9} …")
-    sys.stdout.flush()
-    started = time.monotonic()
-    try:
-        with _progress_shown():
-            yield
-    except SluiceError:
-        sys.stdout.write(f" failed after {time.monotonic() - started:.1f} s\n")
-        raise
-    sys.stdout.write(f" {time.monotonic() - started:.1f} s\n")
-
-
-@contextmanager
-def _progress_shown() -> Iterator[None]:
-    """Write the messages of slow scorings to standard error; in Airflow, they are in the task's log."""
-    logger = logging.getLogger("include.inference.progress")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("\n  %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def _say(line: str) -> None:
