@@ -159,7 +159,7 @@ def _history(promotions: Iterable[Promotion]) -> Iterator[str]:
         yield f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}"
 
 
-class ModelStatus(Record):
+class ModelRow(Record):
     """A declared model: its champion, the number of its versions, and its newest partition."""
 
     model: str
@@ -177,7 +177,7 @@ def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -
         champion = champions.get(name)
         published = resources.ledger.published_partitions(name)
         found.append(
-            ModelStatus(
+            ModelRow(
                 model=name,
                 champion=champion,
                 versions=len(resources.ledger.version_numbers(name)),
@@ -190,7 +190,7 @@ def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -
     return 1 if broken else 0
 
 
-def _status_lines(found: Iterable[ModelStatus], broken: Iterable[str], models: DeclaredModels) -> Iterator[str]:
+def _status_lines(found: Iterable[ModelRow], broken: Iterable[str], models: DeclaredModels) -> Iterator[str]:
     for each in found:
         champion, newest = each.champion, each.newest_partition
         held = "no champion"

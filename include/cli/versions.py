@@ -21,7 +21,7 @@ from include.resources import Resources
 Standing = Literal["champion", "former champion", "rolled back", "never champion"]
 
 
-class VersionSummary(Record):
+class VersionRow(Record):
     """A version in one row. `failures` has the name and the sentence of each gate that failed."""
 
     model: str
@@ -89,8 +89,8 @@ def _open(version: ModelVersion, where: str, resources: Resources) -> None:
         )
 
 
-def _summary(version: ModelVersion, moved: list[int], resources: Resources) -> VersionSummary:
-    return VersionSummary(
+def _summary(version: ModelVersion, moved: list[int], resources: Resources) -> VersionRow:
+    return VersionRow(
         model=version.model,
         version=version.version,
         registered_at=version.created_at,
@@ -112,7 +112,7 @@ def _standing(version: int, moved: Iterable[int]) -> Standing:
     return "champion" if version == standing[-1] else "former champion"
 
 
-def _table(model: str, found: list[VersionSummary]) -> Iterator[str]:
+def _table(model: str, found: list[VersionRow]) -> Iterator[str]:
     if not found:
         yield f"No version of {model} is registered yet. Train the first: `sluice train {model}`."
         return

@@ -43,7 +43,7 @@ def trees_so_far(estimator: Any) -> tuple[int, int] | None:
     _, step = last_step(estimator)
     if hasattr(step, "_predictors") and hasattr(step, "max_iter"):  # histogram-based gradient boosting
         return len(step._predictors), int(step.max_iter)  # noqa: SLF001  # there is no public way while it is fitted
-    trees = getattr(step, "estimators_", None)
-    if hasattr(step, "n_estimators") and hasattr(trees, "ndim") and trees.ndim == 2:  # gradient boosting
+    trees: Any = getattr(step, "estimators_", None)
+    if hasattr(step, "n_estimators") and getattr(trees, "ndim", 0) == 2:  # gradient boosting
         return sum(each is not None for each in trees[:, 0]), int(step.n_estimators)
     return None
