@@ -34,10 +34,10 @@ def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Eng
     two_versions(engine)
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
     assert (code, complained) == (0, "")
-    assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then)." in said
-    assert "parcels 2026-02-10: 40 rows published with version 2 (sequence 1, champion then)." in said
+    assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then) in " in said
+    assert "parcels 2026-02-10: 40 rows published with version 2 (sequence 1, champion then) in " in said
     code, said, _ = sluice("backfill", "parcels", "--from", "2026-02-10", "--to", "2026-02-10", "--version", "1")
-    assert "parcels 2026-02-10: 40 rows published with version 1 (sequence 2, named)." in said
+    assert "parcels 2026-02-10: 40 rows published with version 1 (sequence 2, named) in " in said
     assert counted(engine) == [(True, 1, "champion_then", 1), (False, 1, "named", 1), (False, 2, "champion_then", 1)]
 
 
