@@ -29,6 +29,8 @@ COMMANDS = {
     "rollback": ["rollback", "parcels", "--reason", "to see what happens"],
     "history": ["history", "parcels"],
     "status": ["status"],
+    "versions": ["versions", "parcels"],
+    "card": ["card", "parcels"],
     "verify": ["verify", "parcels", "1"],
     "explain-promotion": ["explain-promotion", "parcels", "1"],
     "ml-test-score": ["ml-test-score", "parcels"],
