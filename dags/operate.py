@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from include.models import declared_models
+from include.reasons import MIN_CHARACTERS
 from include.settings import load_settings
 from sluice_airflow import assets, dag_docs, runs
 from sluice_airflow.defaults import TAG, dag_defaults
@@ -24,10 +25,16 @@ FORM = {
     "version": Param(type="integer", minimum=1, title="Version", description="The version to make champion."),
     "reason": Param(
         type="string",
-        minLength=10,
+        minLength=MIN_CHARACTERS,
         maxLength=500,
         title="Reason",
         description="The reason, in one sentence. The ledger keeps it permanently.",
+    ),
+    "force": Param(
+        False,
+        type="boolean",
+        title="Although gates rejected it",
+        description="Promote the version even if gates rejected it. A rollback to an earlier champion needs no force.",
     ),
 }
 
@@ -48,7 +55,9 @@ with DAG(
 
         def move(steps: Any, resources: Any) -> Any:
             who, spec = runs.actor(dag_run), declared.specs.get(model)
-            promotion = steps.move_champion(model, version, who, params["reason"], resources, spec)
+            promotion = steps.move_champion(
+                model, version, who, params["reason"], resources, spec, force=params["force"]
+            )
             event = assets.promotion_event(promotion, resources.ledger.version(model, version).artifact_digest)
             outlet_events[assets.MOVED_CHAMPION].add(assets.champion(model), extra=event)
             return promotion

@@ -11,7 +11,7 @@
 The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
     wait      has_champion, find_broken_rules: the looks of a scheduled run that waits to start
-    operate   approve_version, set_challenger, shadow_requests, move_champion, drop_partition
+    operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
     audit     verify_version, explain_promotion, ml_test_score, attest
 
@@ -50,7 +50,7 @@ from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.online_parity import check_online_parity
-from include.steps.operate import move_champion
+from include.steps.operate import move_champion, roll_back
 from include.steps.rehearse import rehearse_candidate
 from include.steps.retrain import (
     check_parity,
@@ -110,6 +110,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "shadow_requests",
     "check_shadow_bounds",
     "move_champion",
+    "roll_back",
     "drop_partition",
     # clean up
     "clean_staging",
@@ -203,10 +204,11 @@ def score(
     mode: ScoreMode = "champion",
     shards: int | None = None,
     report: ValidationReport | None = None,
+    around: Around = nullcontext,
 ) -> PublishedPartition:
     """Run the steps of a score in order, in this process, up to the publication.
 
-    When a step fails, the staging tables of the attempt are dropped, and the former rows stay.
+    When a step fails or is interrupted, the staging tables of the attempt are dropped, and the former rows stay.
 
     Parameters
     ----------
@@ -214,6 +216,8 @@ def score(
         See `validate_partition` and `plan_partition`.
     report : ValidationReport, optional
         The period's validation, when it was done before; then its version scores.
+    around : callable, optional
+        Called with each `Step`; the step runs within the context manager that it returns.
 
     Raises
     ------
@@ -226,22 +230,28 @@ def score(
         for step in SCORE:
             if step.gives == "report" and report is not None:
                 continue
-            if step.each_shard:
-                plan: ScorePlan = values["plan"]
-                shard_values = [{**values, "shard": shard} for shard in range(plan.shards)]
-                staged: list[StagedShard] = [run_step(step, spec, each, resources) for each in shard_values]
-                values[step.gives] = staged
-            else:
-                values[step.gives] = run_step(step, spec, values, resources)
+            with around(step):
+                values[step.gives] = _run_shards(step, spec, values, resources)
             if step.name == "publish":
                 break
-    except SluiceError:
+    except (SluiceError, KeyboardInterrupt):
         if "plan" in values:
             with suppress(SluiceError):  # fenced, or the database is down: then the successor cleans up
                 abandon_partition(values["plan"], resources)
         raise
     published: PublishedPartition = values["published"]
     return published
+
+
+def _run_shards(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:
+    """Run a step once, or once for each shard of the plan, if it is such a step."""
+    if not step.each_shard:
+        return run_step(step, spec, values, resources)
+    plan: ScorePlan = values["plan"]
+    staged: list[StagedShard] = [
+        run_step(step, spec, {**values, "shard": shard}, resources) for shard in range(plan.shards)
+    ]
+    return staged
 
 
 def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
 from include.alerting import AlertDispatcher
+from include.progress import LoggedProgress, Progress
 from include.registry import ArtifactStore, Ledger, open_artifact_store
 from include.settings import Settings, load_settings
 from include.telemetry import Telemetry
@@ -25,6 +26,8 @@ class Resources:
     ----------
     features : FeatureSource
         Where the models' rows are read from.
+    progress : Progress
+        Where steps report how far they are; by default the log.
     """
 
     settings: Settings
@@ -36,6 +39,7 @@ class Resources:
     alerts: AlertDispatcher
     telemetry: Telemetry
     clock: Callable[[], datetime]
+    progress: Progress = field(default_factory=LoggedProgress)
 
 
 def open_trainer_resources() -> contextlib.AbstractContextManager[Resources]:

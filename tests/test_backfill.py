@@ -34,10 +34,10 @@ def test_each_day_is_scored_by_the_champion_of_when_it_ended(sluice, engine: Eng
     two_versions(engine)
     code, said, complained = sluice("backfill", "parcels", "--from", "2026-02-09", "--to", "2026-02-11")
     assert (code, complained) == (0, "")
-    assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then)." in said
-    assert "parcels 2026-02-10: 40 rows published with version 2 (sequence 1, champion then)." in said
+    assert "parcels 2026-02-09: 40 rows published with version 1 (sequence 1, champion then) in " in said
+    assert "parcels 2026-02-10: 40 rows published with version 2 (sequence 1, champion then) in " in said
     code, said, _ = sluice("backfill", "parcels", "--from", "2026-02-10", "--to", "2026-02-10", "--version", "1")
-    assert "parcels 2026-02-10: 40 rows published with version 1 (sequence 2, named)." in said
+    assert "parcels 2026-02-10: 40 rows published with version 1 (sequence 2, named) in " in said
     assert counted(engine) == [(True, 1, "champion_then", 1), (False, 1, "named", 1), (False, 2, "champion_then", 1)]
 
 
@@ -94,7 +94,7 @@ def test_hours_are_partitions_of_an_hourly_model(sluice, engine: Engine) -> None
     assert sluice("train", "hourly", "--as-of", TODAY.isoformat())[0] == 0
     code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T03:00", "--to", "2026-02-20T05:00")
     assert code == 0
-    assert said.count("published with version 1 (sequence 1).") == 3
+    assert said.count("published with version 1 (sequence 1) in ") == 3
     starts = [each.partition_start.hour for each in Ledger(engine).published_partitions("hourly")]
     assert starts == [3, 4, 5]
     code, said, _ = sluice("score", "hourly", "--partition", "2026-02-20T04:30")
@@ -109,11 +109,11 @@ def test_weeks_are_partitions_of_a_weekly_model(sluice, engine: Engine, tmp_path
     code, said, _ = sluice("backfill", "weekly", "--from", "2026-02-02", "--to", "2026-02-09", "--version", "1")
     assert code == 0
     assert (
-        "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (sequence 1, named)."
+        "weekly 2026-02-02 00:00 to 2026-02-09 00:00 UTC: 280 rows published with version 1 (sequence 1, named) in "
         in said
     )
     assert (
-        "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (sequence 1, named)."
+        "weekly 2026-02-09 00:00 to 2026-02-16 00:00 UTC: 280 rows published with version 1 (sequence 1, named) in "
         in said
     )
     code, said, _ = sluice("score", "weekly", "--partition", "2026-02-12")

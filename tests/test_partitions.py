@@ -69,9 +69,9 @@ def test_one_that_blocks_others_is_removed_by_any_time_in_it_though_it_is_the_ne
 def test_a_partition_of_the_schedule_that_look_ups_need_stays(spec: ModelSpec, resources: Resources) -> None:
     pipeline.score(spec, "run", DAYS[0], resources)
     with pytest.raises(PartitionInUseError, match="it is the newest partition"):
-        pipeline.drop_partition(spec, "2026-02-18", "somebody", "why not", resources)
+        pipeline.drop_partition(spec, "2026-02-18", "somebody", "it was wrong", resources)
     with pytest.raises(PartitionInUseError, match="it is not published"):
-        pipeline.drop_partition(spec, "2026-02-19", "somebody", "why not", resources)
+        pipeline.drop_partition(spec, "2026-02-19", "somebody", "it was wrong", resources)
 
 
 def test_a_partition_of_a_former_schedule_can_be_scored_again_but_no_new_one_of_it(

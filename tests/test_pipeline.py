@@ -132,7 +132,7 @@ def test_a_person_promotes_and_rolls_back_and_scores_follow(spec: ModelSpec, res
     for run in ("run 1", "run 2"):
         retrain(spec, run, resources)
     for version in (1, 2, 1):
-        pipeline.move_champion(spec.name, version, "ann", "because", resources)
+        pipeline.move_champion(spec.name, version, "ann", "because of the card", resources)
     assert score(spec, "score 1", resources).version == 1
     assert [each.to_version for each in resources.ledger.promotions(spec.name)] == [1, 2, 1]
 

@@ -47,7 +47,9 @@ class Parcels:
         return self.resources.ledger.versions(self.spec.name)[-1].evaluation
 
     def promote(self, version: int) -> None:
-        pipeline.move_champion(self.spec.name, version, "ann", "a test", self.resources, self.spec)
+        pipeline.move_champion(
+            self.spec.name, version, "ann", "a test of versions", self.resources, self.spec, force=True
+        )
 
     def score(self, run: str, version: int | None = None) -> PublishedPartition:
         return pipeline.score(self.spec, run, DAY, self.resources, version=version)

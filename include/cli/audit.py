@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
 from include import pipeline
+from include.cli.output import show
+from include.cli.versions import card_location
 from include.evidence.formatting import length, metric_rows, moment
 from include.models import DeclaredModels
 from include.records import AuditCheck
-from include.registry import CARD
 from include.resources import Resources
 from include.steps.audit import PromotionAudit
 
@@ -18,27 +18,26 @@ from include.steps.audit import PromotionAudit
 def verify(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
     """Print each check of a version; return 1 when one failed."""
     checks = list(pipeline.verify_version(arguments.model, arguments.version, resources))
-    _write(_check_lines(checks))
     failed = [check.name for check in checks if not check.passed]
     name = f"{arguments.model} version {arguments.version}"
-    _write([f"{name}: FAILED: {', '.join(failed)}" if failed else f"{name}: all {len(checks)} checks passed"])
+    verdict = f"{name}: FAILED: {', '.join(failed)}" if failed else f"{name}: all {len(checks)} checks passed"
+    value = {"model": arguments.model, "version": arguments.version, "passed": not failed, "checks": checks}
+    show(arguments, value, [*_check_lines(checks), verdict])
     return 1 if failed else 0
 
 
 def explain(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
     """Print the whole audit of a promotion; return 1 when a check of its evidence failed."""
     audit = pipeline.explain_promotion(arguments.model, arguments.sequence, resources)
-    _write(_who(audit))
-    _write(_data(audit))
-    _write(_figures(audit))
-    _write(_gates(audit))
-    _write(_around(audit))
-    _write(_approved(audit))
-    _write(["", "Checked again now", *_check_lines(audit.checks)])
-    version = audit.version
-    card = resources.artifacts.locate(version.model, version.version, CARD, artifact_digest=version.artifact_digest)
-    _write(["", f"Card: {card}" if audit.pack else "Card: none was made for this version."])
+    show(arguments, audit, _audit_lines(audit, card_location(audit.version, resources)))
     return 0 if all(check.passed for check in audit.checks) else 1
+
+
+def _audit_lines(audit: PromotionAudit, card: str) -> Iterator[str]:
+    for part in (_who, _data, _figures, _gates, _around, _approved):
+        yield from part(audit)
+    yield from ("", "Checked again now", *_check_lines(audit.checks))
+    yield from ("", f"Card: {card}" if audit.pack else "Card: none was made for this version.")
 
 
 def _who(audit: PromotionAudit) -> Iterator[str]:
@@ -133,8 +132,3 @@ def _approved(audit: PromotionAudit) -> Iterator[str]:
 def _check_lines(checks: Iterable[AuditCheck]) -> Iterator[str]:
     for check in checks:
         yield f"  {'passed' if check.passed else 'FAILED'}  {check.name}: {check.sentence}"
-
-
-def _write(lines: Iterable[str]) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")

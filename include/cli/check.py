@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from include.cli import exit_status
+from include.cli.output import show
 from include.errors import UnknownModelError
 from include.settings import Settings
 
@@ -25,13 +24,6 @@ _NO_DATABASE: Final = (
 )
 
 
-def add_arguments(check: argparse.ArgumentParser) -> None:
-    """Add the options that need nothing of the database; `--as-of` is a time as in `sluice train`."""
-    check.add_argument("model", nargs="?", help="name of the model; default: all models")
-    check.add_argument("--no-database", action="store_true", help="check only what is written in the two files")
-    check.add_argument("--json", action="store_true", help="print the findings as JSON, for CI")
-
-
 def check(arguments: Namespace, settings: Settings) -> int:
     """Check one model or all, print the findings, and return 1 if there is an error, 4 if the data were not checked."""
     files = _files(settings.models_dir, arguments.model)
@@ -39,7 +31,7 @@ def check(arguments: Namespace, settings: Settings) -> int:
     with _database(settings, arguments) as url:
         checks = [_checked(file, url, as_of, settings, as_json=arguments.json) for file in files]
     if arguments.json:
-        sys.stdout.write(json.dumps([_as_json(each) for each in checks], indent=1) + "\n")
+        show(arguments, [_as_json(each) for each in checks], ())
     elif not files:
         sys.stdout.write(f"There are no models in {settings.models_dir}. `sluice new` makes one.\n")
     without_data = [each.model for each in checks if each.database_failed] or (url is None and bool(files))

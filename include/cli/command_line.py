@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from include.cli import check, exit_status, onboard
-from include.cli.database_errors import DRIVER_ERRORS, translated
-from include.cli.keys import keys
-from include.cli.token import mint
-from include.errors import UNUSABLE_FILE, DatabaseError, SluiceError
-from include.models import declared_models
-from include.schedule import parse_moment
-from include.settings import Settings, load_settings
+from include.cli import exit_status, onboard_options
+from include.cli.lazy import LazyCommand, LazyModule
+from include.cli.output import add_json
+from include.errors import UNUSABLE_FILE, DatabaseError, ReasonError, SluiceError
+from include.reasons import check_reason
+
+if TYPE_CHECKING:
+    from include.settings import Settings
+
+# Imported when a command runs: `sluice --help` and tab completion need none of it.
+approval, audit, commands = (LazyModule(f"include.cli.{name}") for name in ("approve", "audit", "commands"))
+partitions, scorecard, versions = (
+    LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
+)
+keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
+check = LazyCommand("include.cli.check", "check")
+serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
 
-class _LazyCommands:
-    """A module of commands that is imported when one of them runs: they import the pipeline, which takes a second."""
-
-    def __init__(self, module: str) -> None:
-        self._module = module
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        def command(*arguments: object) -> int:
-            return int(getattr(import_module(f"include.cli.{self._module}"), name)(*arguments))
-
-        setattr(self, name, command)  # the same each time: commands are compared
-        return command
-
-
-approval, audit, commands, partitions, scorecard = map(
-    _LazyCommands, ("approve", "audit", "commands", "partitions", "scorecard")
-)
-
 MODEL: Final = "name of the model"
 VERSION: Final = "version number"
-REASON: Final = "reason; the ledger keeps it permanently"
+REASON: Final = "reason, of at least 10 characters; the ledger keeps it permanently"
 DATE: Final = "a day, such as 2026-01-31, or a time, such as 2026-01-31T15:00"
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of ``sys.argv``, and return the exit status."""
-    parsed = build_parser().parse_args(arguments)
-    command: Callable[..., int] = parsed.command
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell's variable, no setting
+        from include.cli.completion import complete
+
+        complete(parser)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return _run(parsed.command, parsed)
+
+
+def _run(command: LazyCommand, parsed: argparse.Namespace) -> int:
+    from include.cli.database_errors import DRIVER_ERRORS, translated
+    from include.settings import load_settings
+
     url = None
     try:
         settings = load_settings()
@@ -74,10 +79,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         )
 
 
-def _call(command: Callable[..., int], parsed: argparse.Namespace, settings: Settings) -> int:
-    if command in (commands.new, commands.migrate, check.check, mint, keys):  # these open their resources themselves
+def _call(command: LazyCommand, parsed: argparse.Namespace, settings: Settings) -> int:
+    if command in (check, commands.new, commands.migrate, mint, keys, serve):  # these open their resources themselves
         return command(parsed, settings)
-    from include.resources import open_resources  # opened by commands that need it, not by --help
+    from include.models import declared_models
+    from include.resources import open_resources
 
     with open_resources(settings) as resources:
         return command(parsed, declared_models(settings.models_dir), resources)
@@ -88,6 +94,16 @@ def _failed(error: SluiceError) -> int:
     return exit_status.DATABASE_FAILED if isinstance(error, DatabaseError) and error.retryable else exit_status.FAILED
 
 
+class _Version(argparse.Action):
+    """Prints the version of Sluice, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from include.cli.release import release
+
+        sys.stdout.write(f"sluice {release()}\n")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; the tests of the documentation use it, too."""
     parser = argparse.ArgumentParser(
@@ -96,7 +112,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
         "4: the database cannot be reached or failed.",
     )
-    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    hidden = argparse.SUPPRESS  # commands have arguments of the name `version`
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, dest=hidden, default=hidden, help="show the version of Sluice and exit"
+    )
+    parser.set_defaults(command=None)
+    parsers = parser.add_subparsers(metavar="COMMAND")
     _add_setup(parsers)
     _add_training(parsers)
     _add_scoring(parsers)
@@ -112,15 +133,17 @@ def _add_setup(parsers: Parsers) -> None:
 
     new = _add(parsers, "new", "create a model from a template, with a small table to train it on")
     new.add_argument("model", help="name of the new model: lower-case letters, digits and _")
-    onboard.add_arguments(new)
+    onboard_options.add_arguments(new)
     new.set_defaults(command=commands.new)
 
     checked = _add(parsers, "check", "report all faults of a declaration and of its data, each with file and line")
-    check.add_arguments(checked)
+    checked.add_argument("model", nargs="?", help=f"{MODEL}; default: all models")
+    checked.add_argument("--no-database", action="store_true", help="check only what is written in the two files")
+    add_json(checked)
     checked.add_argument(
         "--as-of", type=_moment, metavar="TIME", help="check the training window of this time; default: now"
     )
-    checked.set_defaults(command=check.check)
+    checked.set_defaults(command=check)
 
     samples = _add(parsers, "load-samples", "load the tables of the sample models iris and flight_delay")
     samples.set_defaults(command=commands.samples)
@@ -130,6 +153,16 @@ def _add_setup(parsers: Parsers) -> None:
         "-c", dest="statement", metavar="STATEMENT", help="statement to run; default: an interactive psql"
     )
     psql.set_defaults(command=commands.psql)
+
+    address = _add(parsers, "url", "print the connection string of the database, for pandas, DBeaver and others")
+    address.add_argument(
+        "--format",
+        choices=("libpq", "sqlalchemy", "jdbc"),
+        default="libpq",
+        help="for psql and most programs, for pandas, for DBeaver; default: %(default)s",
+    )
+    address.add_argument("--password", action="store_true", help="print the password, too")
+    address.set_defaults(command=url)
 
 
 def _add_training(parsers: Parsers) -> None:
@@ -162,7 +195,7 @@ def _add_scoring(parsers: Parsers) -> None:
     drop = _add(parsers, "drop-partition", "remove the scores of a published partition")
     drop.add_argument("model", help=MODEL)
     drop.add_argument("--partition", metavar="DATE", required=True, help=DATE)
-    drop.add_argument("--reason", required=True, help=REASON)
+    drop.add_argument("--reason", type=_reason, required=True, help=REASON)
     drop.set_defaults(command=partitions.drop)
 
 
@@ -170,21 +203,22 @@ def _add_promotion(parsers: Parsers) -> None:
     promote = _add(parsers, "promote", "promote a registered version to champion")
     promote.add_argument("model", help=MODEL)
     promote.add_argument("version", type=int, help=VERSION)
-    promote.add_argument("--reason", required=True, help=REASON)
+    promote.add_argument("--reason", type=_reason, required=True, help=REASON)
+    promote.add_argument("--force", action="store_true", help="promote it although gates rejected it")
     promote.set_defaults(command=commands.promote)
 
     approve = _add(parsers, "approve", "approve a version, so that another person may promote it")
     approve.add_argument("model", help=MODEL)
     approve.add_argument("version", type=int, help=VERSION)
-    approve.add_argument("--comment", required=True, help=REASON)
+    approve.add_argument("--comment", type=_reason, required=True, help=REASON)
     approve.set_defaults(command=approval.approve)
 
     _add_shadow(parsers)
 
-    rollback = _add(parsers, "rollback", "promote the previous champion, or another former champion, again")
+    rollback = _add(parsers, "rollback", "go back to the champion before, or to an earlier one")
     rollback.add_argument("model", help=MODEL)
-    rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the previous champion")
-    rollback.add_argument("--reason", required=True, help=REASON)
+    rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the champion before")
+    rollback.add_argument("--reason", type=_reason, required=True, help=REASON)
     rollback.set_defaults(command=commands.rollback)
 
     history = _add(parsers, "history", "list the promotions of a model, or show its champion at a time")
@@ -192,9 +226,22 @@ def _add_promotion(parsers: Parsers) -> None:
     history.add_argument(
         "--at", type=_moment, metavar="TIME", help="show the champion at this time, such as 2026-01-31T12:00 (UTC)"
     )
+    add_json(history)
     history.set_defaults(command=commands.history)
 
+    listed = _add(parsers, "versions", "list the versions of a model: gates, first reason, champion or not, card")
+    listed.add_argument("model", help=MODEL)
+    add_json(listed)
+    listed.set_defaults(command=versions.versions)
+
+    card = _add(parsers, "card", "print where the model card of a version is, or open it")
+    card.add_argument("model", help=MODEL)
+    card.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the champion")
+    card.add_argument("--open", action="store_true", help="open it in a browser")
+    card.set_defaults(command=versions.card)
+
     status = _add(parsers, "status", "list the models with their champions and latest partitions")
+    add_json(status)
     status.set_defaults(command=commands.status)
 
 
@@ -223,25 +270,37 @@ def _add_audit(parsers: Parsers) -> None:
     verify = _add(parsers, "verify", "verify a version: ledger, digests, signatures, golden rows and evidence")
     verify.add_argument("model", help=MODEL)
     verify.add_argument("version", type=int, help=VERSION)
+    add_json(verify)
     verify.set_defaults(command=audit.verify)
 
     explain = _add(parsers, "explain-promotion", "show everything that a promotion was decided on")
     explain.add_argument("model", help=MODEL)
     explain.add_argument("sequence", type=int, help="sequence number, as shown by `sluice history`")
+    add_json(explain)
     explain.set_defaults(command=audit.explain)
 
     score_card = _add(parsers, "ml-test-score", "show the ML Test Score of a model's champion, test by test")
     score_card.add_argument("model", help=MODEL)
-    score_card.set_defaults(command=scorecard.show)
+    add_json(score_card)
+    score_card.set_defaults(command=scorecard.show_score)
 
     attest = _add(parsers, "attest", "sign a statement that a test of the ML Test Score was done manually")
     attest.add_argument("model", help=MODEL)
     attest.add_argument("test", help="ID of the test, such as model-3; `sluice ml-test-score` lists them")
-    attest.add_argument("--statement", required=True, help="what was done, when, and where it is documented")
+    attest.add_argument(
+        "--statement", type=_reason, required=True, help="what was done, when, and where it is documented"
+    )
     attest.set_defaults(command=scorecard.attest)
 
 
 def _add_access(parsers: Parsers) -> None:
+    service = _add(parsers, "serve", "run the online service in the foreground, until Ctrl-C")
+    service.add_argument("--host", help="address to listen on; default: that of the settings, 127.0.0.1")
+    service.add_argument("--port", type=int, metavar="N", help="port to listen on; default: that of the settings, 8090")
+    service.add_argument("--workers", type=int, metavar="N", help="worker processes; default: that of the settings, 2")
+    service.add_argument("--model", help="model of POST /predict; default: that of the settings, or the only one")
+    service.set_defaults(command=serve)
+
     token = _add(parsers, "token", "issue a token to try the service")
     token.add_argument("subject", help="subject of the token; rate limits and logs use it")
     token.add_argument(
@@ -263,7 +322,16 @@ def _add(parsers: Parsers, name: str, summary: str) -> argparse.ArgumentParser:
     return parsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
 
 
+def _reason(text: str) -> str:
+    try:
+        return check_reason(text, "a reason")
+    except ReasonError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("a reason: ")) from None
+
+
 def _moment(text: str) -> datetime:
+    from include.schedule import parse_moment
+
     try:
         return parse_moment(text)
     except ValueError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
-import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -18,15 +17,14 @@ from sqlalchemy import make_url
 from include import pipeline
 from include.cli import exit_status, person
 from include.cli.onboard import is_onboarding, onboard
-from include.errors import NoChampionError, SluiceError
-from include.flows import Step
+from include.cli.output import show
+from include.cli.progress import StepDisplay
+from include.cli.versions import card_location
 from include.models import DeclaredModels
-from include.records import ModelVersion
-from include.registry import CARD
+from include.records import ModelVersion, Promotion, PublishedPartition, Record
 from include.resources import Resources, open_resources
 from include.schedule import local_day
 from include.settings import Settings, child_environment
-from include.spec import ModelSpec
 from include.warehouse.embedded import binary
 
 _PSQL_LOST_CONNECTION: Final = 2  # psql's exit status; it has written the reason
@@ -73,95 +71,140 @@ def samples(_arguments: Namespace, _models: DeclaredModels, resources: Resources
 
 
 def train(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Run every step of a retrain; the last line reports the result."""
+    """Run every step of a retrain; then report the result, where the card is, and what comes next."""
     spec, as_of = models[arguments.model], arguments.as_of or resources.clock()
     run_id = f"shell__{resources.clock().isoformat()}"
-    actor = person.who()
-    run = partial(pipeline.retrain, spec, run_id, as_of, resources, actor=actor, requested_by=actor, around=_timed)
+    actor, display = person.who(), StepDisplay()
+    run = partial(
+        pipeline.retrain, spec, run_id, as_of, replace(resources, progress=display), actor=actor, requested_by=actor,
+        around=lambda step: display.step(step.name),
+    )  # fmt: skip
     done = run(until="gate")
     version = done.version
     _show_gates(version)
+    name, number = spec.name, version.version
     if not version.decision.accepted:
-        _say(f"Version {version.version} of {spec.name} is registered and rejected; the champion stays.")
+        _say(f"Version {number} of {name} is registered and rejected; the champion stays.")
+        _show_next(
+            version, resources, f'sluice promote {name} {number} --force --reason "..."', "although gates failed"
+        )
         return exit_status.REJECTED
     if arguments.no_promote:
-        _say(f"Version {version.version} of {spec.name} is registered; nothing was promoted (--no-promote).")
+        _say(f"Version {number} of {name} is registered; nothing was promoted (--no-promote).")
+        _show_next(version, resources, f'sluice promote {name} {number} --reason "..."')
         return 0
     if version.needs_approval:
         _say(
-            f"Version {version.version} of {spec.name} is registered and waits for an approval: another person runs "
-            f"`sluice approve {spec.name} {version.version} --comment ...`, then `sluice promote` promotes it."
+            f"Version {number} of {name} is registered and waits for an approval: another person runs "
+            f"`sluice approve {name} {number} --comment ...`, then `sluice promote` promotes it."
         )
+        _show_next(version, resources, f'sluice approve {name} {number} --comment "..."', "another person")
         return 0
     promotion = run(**vars(done)).promotion
     assert promotion is not None  # noqa: S101  # accepted, and no approval is needed
-    _say(f"Version {promotion.to_version} of {spec.name} is champion (sequence {promotion.sequence}).")
+    _say(f"Version {promotion.to_version} of {name} is champion (sequence {promotion.sequence}).")
+    _show_next(version, resources, f"sluice score {name}")
     return 0
+
+
+def _show_next(version: ModelVersion, resources: Resources, command: str, note: str = "") -> None:
+    _say(f"Card: {card_location(version, resources)}")
+    _say(f"Next: {command}{f'   ({note})' if note else ''}")
 
 
 def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Promote a version."""
-    return _move(arguments.model, arguments.version, arguments.reason, resources, models)
+    model, spec = arguments.model, models.specs.get(arguments.model)
+    promotion = pipeline.move_champion(
+        model, arguments.version, person.who(), arguments.reason, resources, spec, force=arguments.force
+    )
+    confirmed = promotion.from_version == promotion.to_version
+    note = ", as before; the reason is recorded" if confirmed else ""
+    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
+    return 0
 
 
 def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """Promote the previous champion, or the given version."""
-    version = arguments.version
-    if version is None:
-        former = [promotion.to_version for promotion in resources.ledger.promotions(arguments.model)]
-        if not former:
-            raise NoChampionError(arguments.model)
-        others = [each for each in former if each != former[-1]]
-        if not others:
-            raise SluiceError(
-                f"model '{arguments.model}': expected an earlier champion to roll back to; found only version "
-                f"{former[-1]}. `sluice status` lists the versions; `sluice promote` promotes any registered one."
-            )
-        version = others[-1]
-    return _move(arguments.model, version, arguments.reason, resources, models)
+    """Promote the champion before the present one again, or the given earlier one."""
+    model, spec = arguments.model, models.specs.get(arguments.model)
+    promotion = pipeline.roll_back(model, arguments.version, person.who(), arguments.reason, resources, spec)
+    _say(
+        f"Version {promotion.to_version} of {model} is champion again (sequence {promotion.sequence}); version "
+        f"{promotion.from_version} is rolled back."
+    )
+    return 0
 
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List promotions, or print the champion at a time."""
+    model = arguments.model
     if arguments.at is not None:
-        found = resources.ledger.champion_at(arguments.model, arguments.at)
-        if found is None:
-            _say(f"{arguments.model} had no champion at {arguments.at.isoformat()}.")
-            return 1
-        _say(
-            f"{arguments.model} at {arguments.at.isoformat()}: version {found.to_version} (sequence {found.sequence})."
-        )
-        return 0
-    promotions = resources.ledger.promotions(arguments.model)
-    if not promotions and arguments.model not in models.specs:
-        models[arguments.model]  # raises the error that lists the declared models
-    _say(f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why")
-    for each in promotions:
-        former = "-" if each.from_version is None else str(each.from_version)
-        when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
-        _say(f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}")
+        found = resources.ledger.champion_at(model, arguments.at)
+        when = arguments.at.isoformat()
+        held = "" if found is None else f"version {found.to_version} (sequence {found.sequence})."
+        show(arguments, found, [f"{model} at {when}: {held}" if found else f"{model} had no champion at {when}."])
+        return 1 if found is None else 0
+    promotions = resources.ledger.promotions(model)
+    if not promotions and model not in models.specs:
+        models[model]  # raises the error that lists the declared models
+    show(arguments, promotions, _history(promotions))
     return 0
 
 
-def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
+def _history(promotions: Iterable[Promotion]) -> Iterator[str]:
+    yield f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why"
+    for each in promotions:
+        former = "-" if each.from_version is None else str(each.from_version)
+        when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
+        yield f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}"
+
+
+class ModelRow(Record):
+    """A declared model: its champion, the number of its versions, and its newest partition."""
+
+    model: str
+    champion: Promotion | None
+    versions: int
+    newest_partition: PublishedPartition | None
+    card: str | None
+
+
+def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List every declared model with its champion and its newest partition, and broken specs with their error."""
     champions = resources.ledger.champions()
+    found = []
     for name in models.specs:
-        versions = resources.ledger.versions(name)
         champion = champions.get(name)
-        held = (
-            f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
-            if champion
-            else "no champion"
+        published = resources.ledger.published_partitions(name)
+        found.append(
+            ModelRow(
+                model=name,
+                champion=champion,
+                versions=len(resources.ledger.version_numbers(name)),
+                newest_partition=published[-1] if published else None,
+                card=_card(name, champion.to_version, resources) if champion else None,
+            )
         )
-        _say(
-            f"{name}: {held}, {len(versions)} version(s) registered, {_newest_partition(models.specs[name], resources)}"
-        )
+    broken = [str(error) for error in models.broken]
+    show(arguments, {"models": found, "broken": broken}, _status_lines(found, broken, models))
+    return 1 if broken else 0
+
+
+def _status_lines(found: Iterable[ModelRow], broken: Iterable[str], models: DeclaredModels) -> Iterator[str]:
+    for each in found:
+        champion, newest = each.champion, each.newest_partition
+        held = "no champion"
         if champion:
-            _say(f"  its card: {_card(name, champion.to_version, resources)}")
-    for error in models.broken:
-        _say(f"broken: {error}")
-    return 1 if models.broken else 0
+            held = f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
+        scored = "nothing scored"
+        if newest:
+            day = local_day(newest.partition_start, timezone=models.specs[each.model].score_timezone)
+            scored = f"newest partition {day} ({newest.row_count:,} rows)"
+        yield f"{each.model}: {held}, {each.versions} version(s) registered, {scored}"
+        if each.card:
+            yield f"  its card: {each.card}"
+    for error in broken:
+        yield f"broken: {error}"
 
 
 def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
@@ -183,62 +226,12 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
 
 
 def _card(model: str, version: int, resources: Resources) -> str:
-    digest = resources.ledger.version(model, version).artifact_digest
-    return resources.artifacts.locate(model, version, CARD, artifact_digest=digest)
-
-
-def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
-    published = resources.ledger.published_partitions(spec.name)
-    if not published:
-        return "nothing scored"
-    newest = published[-1]
-    day = local_day(newest.partition_start, timezone=spec.score_timezone)
-    return f"newest partition {day} ({newest.row_count:,} rows)"
-
-
-def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:
-    spec = models.specs.get(model)
-    promotion = pipeline.move_champion(model, version, person.who(), reason, resources, spec)
-    confirmed = promotion.from_version == promotion.to_version
-    note = ", as before; the reason is recorded" if confirmed else ""
-    _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
-    return 0
+    return card_location(resources.ledger.version(model, version), resources)
 
 
 def _show_gates(version: ModelVersion) -> None:
     for gate in version.decision.gates:
         _say(f"  {gate.gate}: {gate.sentence}")
-
-
-@contextmanager
-def _timed(step: Step) -> Iterator[None]:
-    """Print a step's name when it starts, its progress if it is slow, and its duration when it ends."""
-    sys.stdout.write(f"{step.name:<9} …")
-    sys.stdout.flush()
-    started = time.monotonic()
-    try:
-        with _progress_shown():
-            yield
-    except SluiceError:
-        sys.stdout.write(f" failed after {time.monotonic() - started:.1f} s\n")
-        raise
-    sys.stdout.write(f" {time.monotonic() - started:.1f} s\n")
-
-
-@contextmanager
-def _progress_shown() -> Iterator[None]:
-    """Write the messages of slow scorings to standard error; in Airflow, they are in the task's log."""
-    logger = logging.getLogger("include.inference.progress")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("\n  %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def _say(line: str) -> None:

@@ -27,7 +27,7 @@ def exit_status_of(run: Callable[[], int]) -> int:
         with suppress(OSError):
             sys.stderr.write("sluice: interrupted; no partial result was published\n")
         return INTERRUPTED
-    except _OutputError as failed:
+    except OutputError as failed:
         _discard(sys.stdout)
         if isinstance(failed.error, BrokenPipeError):
             _discard(sys.stderr)
@@ -39,7 +39,7 @@ def exit_status_of(run: Callable[[], int]) -> int:
         return FAILED
 
 
-class _OutputError(Exception):
+class OutputError(Exception):
     """Standard output or error cannot be written. No OSError, which others would take for one of their own files."""
 
     def __init__(self, error: OSError) -> None:
@@ -48,7 +48,7 @@ class _OutputError(Exception):
 
 
 class _WatchedStream:
-    """Standard output or error, whose errors are raised as `_OutputError`."""
+    """Standard output or error, whose errors are raised as `OutputError`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -60,13 +60,13 @@ class _WatchedStream:
         try:
             return self._stream.write(text)
         except OSError as error:
-            raise _OutputError(error) from error
+            raise OutputError(error) from error
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
-            raise _OutputError(error) from error
+            raise OutputError(error) from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from include.errors.approval import (
 from include.errors.base import UNUSABLE_FILE, NoChampionError, SluiceError, permanent_errors
 from include.errors.database import DatabaseError, QueryError, is_transient
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
+from include.errors.promotion import ReasonError, RollbackTargetError
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
@@ -63,7 +64,9 @@ __all__ = [
     "PrecisionError",
     "PromotionConflictError",
     "QueryError",
+    "ReasonError",
     "ReconciliationError",
+    "RollbackTargetError",
     "RowsRejectedError",
     "ScoreBoundsError",
     "ScoreTableError",
@@ -204,12 +207,19 @@ class ContractDeadlineError(ValidationFailedError):
 
 
 class CandidateRejectedError(SluiceError):
-    """A gate rejected the candidate, so the pipeline may not promote it."""
+    """A gate rejected the candidate, so it is promoted only by a person who insists.
+
+    Parameters
+    ----------
+    reasons : sequence of str
+        The name and the sentence of each gate that failed.
+    """
 
     def __init__(self, model: str, version: int, reasons: Sequence[str]) -> None:
         super().__init__(
-            f"version {version} of '{model}' is registered but not promoted: {'; '.join(reasons)}. "
-            f"The champion stays. A person may still promote it: `sluice promote {model} {version} --reason ...`."
+            f"version {version} of '{model}' is registered but not promoted, because gates failed: "
+            f"{'; '.join(reasons)}. The champion stays. A person may still promote it: "
+            f"`sluice promote {model} {version} --force --reason ...`."
         )
         self.model, self.version, self.reasons = model, version, tuple(reasons)
 

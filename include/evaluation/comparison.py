@@ -23,6 +23,7 @@ from include.evaluation.slice_finder import LOSS, bin_features, row_losses, wors
 from include.evaluation.slices import group_rates, slice_metrics
 from include.inference import ModelSignature, Scorer, by_classes, compute_divergence, score_with_progress
 from include.inference.batch import encode_batch
+from include.progress import SILENT, Progress
 from include.records import CardData, DataChecks, Divergence, Evaluation, Promotion, Split
 from include.spec import FairnessGap, ModelSpec, NoInferiorSlice, SliceThreshold
 
@@ -66,7 +67,12 @@ class EvaluationInput:
 
 
 def evaluate(
-    spec: ModelSpec, data: EvaluationInput, scorers: Mapping[str, Scorer], *, champion: Promotion | None
+    spec: ModelSpec,
+    data: EvaluationInput,
+    scorers: Mapping[str, Scorer],
+    *,
+    champion: Promotion | None,
+    progress: Progress = SILENT,
 ) -> tuple[Evaluation, CardData]:
     """Measure every model on the holdout.
 
@@ -76,6 +82,7 @@ def evaluate(
         The ``candidate`` and, if there is one, the ``champion``.
     champion : Promotion, optional
         The promotion in force when its artifact was loaded.
+    progress : Progress
 
     Returns
     -------
@@ -90,11 +97,11 @@ def evaluate(
     classes = spec.target.classes
     scores, labels = {"baseline": data.baseline_scores}, {}
     scores["candidate"], labels["candidate"] = by_classes(
-        candidate.signature, score_with_progress(candidate, matrix, "holdout, candidate"), classes
+        candidate.signature, score_with_progress(candidate, matrix, "holdout, candidate", progress), classes
     )
     note = None
     if champion is not None:
-        theirs = _champion_scores(spec, data, scorers["champion"])
+        theirs = _champion_scores(spec, data, scorers["champion"], progress)
         if isinstance(theirs, str):
             note = theirs
         else:
@@ -104,7 +111,7 @@ def evaluate(
         spec.evaluation.confidence_level, spec.evaluation.n_resamples, spec.evaluation.quantile, spec.seed
     )
     data = replace(data, thresholds=_thresholds(data, scorers, classes))
-    measured = measure_all(spec.task, data.truth, scores, blocks, config, thresholds=data.thresholds)
+    measured = measure_all(spec.task, data.truth, scores, blocks, config, thresholds=data.thresholds, progress=progress)
     found = {
         **_metrics(measured, blocks, config),
         **_parts(spec, data, scores, matrix, candidate, blocks, config),
@@ -115,7 +122,7 @@ def evaluate(
         "divergence": _divergence(scores, labels) if "champion" in scores else None,
         "data": _data_checks(spec, data, candidate, matrix),
     }
-    card = card_data(spec, data.truth, scores, candidate, matrix)
+    card = card_data(spec, data.truth, scores, candidate, matrix, progress)
     evaluation = Evaluation(
         model=spec.name,
         rows=len(data.truth),
@@ -235,14 +242,14 @@ def _data_checks(spec: ModelSpec, data: EvaluationInput, candidate: Scorer, matr
     )
 
 
-def _champion_scores(spec: ModelSpec, data: EvaluationInput, reference: Scorer) -> Floats | str:
+def _champion_scores(spec: ModelSpec, data: EvaluationInput, reference: Scorer, progress: Progress) -> Floats | str:
     """Return the champion's scores in the order of its signature, or why there are none."""
     rows = data.holdout if data.champion_rows is None else data.champion_rows
     note = rows if isinstance(rows, str) else _why_incomparable(spec, reference, rows)
     if note is not None:
         return note
     try:
-        return score_with_progress(reference, encode_batch(rows, reference.signature), "holdout, champion")
+        return score_with_progress(reference, encode_batch(rows, reference.signature), "holdout, champion", progress)
     except UnscorableRowsError as error:
         return f"it has no answer for {len(error.rows):,} of the holdout's rows: {error}"
 

@@ -11,6 +11,7 @@ from include.evaluation.calibration import predicted_and_observed, reliability
 from include.evaluation.predictions import Floats, Truth, normalised
 from include.evaluation.slice_finder import row_losses
 from include.inference import Scorer, score_with_progress
+from include.progress import SILENT, Progress
 from include.records import Bin, CardData, Curve, Importance
 from include.spec import ModelSpec, Task
 
@@ -26,6 +27,7 @@ def card_data(
     scores: Mapping[str, Floats],
     scorer: Scorer,
     matrix: NDArray[np.float32],
+    progress: Progress = SILENT,
 ) -> CardData:
     """Compute curves, histograms and importances on the holdout.
 
@@ -35,10 +37,11 @@ def card_data(
         By model: ``candidate``, ``baseline`` and, if there is one, ``champion``.
     scorer, matrix
         The candidate and its encoded holdout rows, shape (n_samples, n_features).
+    progress : Progress
     """
     drawn = CardData(
         model=spec.name,
-        importances=importances(spec, truth, scorer, matrix),
+        importances=importances(spec, truth, scorer, matrix, progress),
         importance_loss="mean absolute error" if spec.task == "regression" else "log loss",
         importance_rows=min(len(matrix), IMPORTANCE_ROWS),
     )
@@ -105,7 +108,9 @@ def histogram(values: Floats) -> tuple[Bin, ...]:
     return tuple(Bin(low=float(edges[i]), high=float(edges[i + 1]), rows=int(count)) for i, count in enumerate(counts))
 
 
-def importances(spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[np.float32]) -> tuple[Importance, ...]:
+def importances(
+    spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[np.float32], progress: Progress = SILENT
+) -> tuple[Importance, ...]:
     """Return the increase of the candidate's loss when one feature is shuffled, the largest first.
 
     At most 5,000 rows, evenly spaced in time, are used; each feature is shuffled three times with a seed. One batch
@@ -125,7 +130,9 @@ def importances(spec: ModelSpec, truth: Truth, scorer: Scorer, matrix: NDArray[n
         order = random.permutation(count)
         for position in range(width):
             shuffled[position * count : (position + 1) * count, position] = few[order, position]
-        answers = score_with_progress(scorer, shuffled, "feature importance").reshape(width, count, -1)
+        answers = score_with_progress(scorer, shuffled, "shuffled, for feature importance", progress).reshape(
+            width, count, -1
+        )
         grown[repeat] = [_mean_loss(spec.task, known, each) - as_is for each in answers]
     found = zip(scorer.signature.names, grown.mean(axis=0), grown.std(axis=0), strict=True)
     ordered = sorted(found, key=lambda each: -each[1])

@@ -9,6 +9,7 @@ from include.evaluation.blocks import Blocks
 from include.evaluation.metrics import METRIC_FUNCTIONS, values_of
 from include.evaluation.predictions import Floats, Predictions, Truth
 from include.evaluation.resampling import Resamples
+from include.progress import SILENT, Progress
 from include.records import Difference, Interval
 from include.spec import METRICS, Task
 
@@ -48,6 +49,7 @@ def measure_all(
     *,
     thresholds: Mapping[str, float] | None = None,
     only: Iterable[str] | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Estimates]:
     """Measure several models on the same rows and the same resamples.
 
@@ -59,15 +61,20 @@ def measure_all(
         Decision thresholds, by model; by default a row is of its most probable class.
     only : iterable of str, optional
         The requested metrics; all by default.
+    progress : Progress
     """
     drawn = blocks.resample(config.n_resamples, config.seed)
     requested = None if only is None else set(only)
-    found = {}
+    found: dict[str, Estimates] = {}
     for model, predicted in scores.items():
         predictions = Predictions(task, truth, predicted, (thresholds or {}).get(model), config.quantile)
         values = values_of(predictions, requested)
         resamples = Resamples(predictions, blocks, drawn)
-        found[model] = Estimates(values, {name: METRIC_FUNCTIONS[name].variation(resamples) for name in values})
+        variation = {}
+        for done, name in enumerate(values, 1):
+            variation[name] = METRIC_FUNCTIONS[name].variation(resamples)
+            progress.report(f"resamples ({model})", done * len(drawn), len(values) * len(drawn))
+        found[model] = Estimates(values, variation)
     return found
 
 

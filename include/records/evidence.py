@@ -107,6 +107,11 @@ class Decision(Record):
         """The sentences of the gates that failed."""
         return tuple(gate.sentence for gate in self.gates if not gate.passed)
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The name and the sentence of each gate that failed."""
+        return tuple(f"{gate.gate}: {gate.sentence}" for gate in self.gates if not gate.passed)
+
 
 class Rehearsal(Record):
     """The result of starting the real service with only a candidate.

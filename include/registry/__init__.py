@@ -11,6 +11,7 @@ from include.registry.artifacts import (
     VerifiedArtifact,
     open_artifact_store,
 )
+from include.registry.champions import is_rollback, rollback_target, standing_champions
 from include.registry.ledger import Ledger
 from include.registry.shadow_assignments import assign_shadow, assigned_shadow, read_divergences
 
@@ -25,8 +26,11 @@ __all__ = [
     "assign_shadow",
     "assigned_shadow",
     "file_digest",
+    "is_rollback",
     "open_artifact_store",
     "read_approvals",
     "read_divergences",
+    "rollback_target",
+    "standing_champions",
     "store_approval",
 ]

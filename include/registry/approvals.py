@@ -81,5 +81,5 @@ def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
     if code == NEEDS_APPROVAL:
         return ApprovalRequiredError(version.model, version.version, str(error.orig).splitlines()[0])
     if code == NOT_ACCEPTED:
-        return CandidateRejectedError(version.model, version.version, version.decision.reasons)
+        return CandidateRejectedError(version.model, version.version, version.decision.failures)
     return error

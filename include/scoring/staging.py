@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from include.errors import ReconciliationError
 from include.inference import Scorer
+from include.progress import SILENT, Progress
 from include.records import ScorePlan, StagedShard
 from include.score_table import KEY, PARTITION, VERSION, answer_columns, table_columns
 from include.scoring.attempts import STAGING, Attempt, AttemptKey, acquire_attempt
@@ -44,7 +45,14 @@ class _Totals:
 
 
 def stage_shard(
-    engine: Engine, spec: ModelSpec, plan: ScorePlan, shard: int, open_rows: Rows, scorer: Scorer, try_number: int = 1
+    engine: Engine,
+    spec: ModelSpec,
+    plan: ScorePlan,
+    shard: int,
+    open_rows: Rows,
+    scorer: Scorer,
+    try_number: int = 1,
+    progress: Progress = SILENT,
 ) -> StagedShard:
     """Score the rows of one shard into a staging table: all of them or, by rollback, none.
 
@@ -57,6 +65,7 @@ def stage_shard(
         Opens the shard's source rows, see `shard_of`. The version's own query gives them.
     try_number : int
         See `AttemptKey`.
+    progress : Progress
 
     Raises
     ------
@@ -73,7 +82,8 @@ def stage_shard(
         drop_replaced(attempt)
         with attempt.connection.transaction():
             _make_table(attempt, spec, plan)
-            staged = _copy(attempt, spec, plan, scorer, _scored(open_rows, scorer, key, totals), totals)
+            opened = _scored(open_rows, scorer, key, totals)
+            staged = _copy(attempt, spec, plan, scorer, opened, totals, progress)
             if not totals.read == totals.scored == staged:
                 raise ReconciliationError(
                     f"{key}: expected as many rows staged as read; read {totals.read:,}, scored {totals.scored:,}, "
@@ -139,6 +149,7 @@ def _copy(
     scorer: Scorer,
     opened: AbstractContextManager[Iterator[ScoredBatch]],
     totals: _Totals,
+    progress: Progress,
 ) -> int:
     # The columns are named in the statement, so their order is that of the version's scores.
     classes = scorer.signature.classes
@@ -152,11 +163,15 @@ def _copy(
     with opened as batches, attempt.connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
             copy.write(HEADER)
+            written = 0
+            total = plan.rows if plan.shards == 1 else None
             for batch in batches:
                 with _timed(totals, "write"):
                     content, digest = writer.block(batch)
                     copy.write(content)
                     _count(totals, batch, digest, len(classes))
+                written += batch.rows
+                progress.report("rows scored", written, total)
             copy.write(TRAILER)
         return cursor.rowcount
 

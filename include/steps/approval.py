@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from include.errors import ApprovalVoidError, ApproverNotAllowedError
+from include.reasons import check_reason
 from include.records import ApprovalDecision, ModelVersion
 from include.registry import store_approval
 from include.resources import Resources
@@ -37,6 +38,8 @@ def record_approval(
 
     Raises
     ------
+    ReasonError
+        When a person gave too short a comment; see `include.reasons`. Nothing is stored.
     ApproverNotAllowedError
         When the approver triggered the run, or is not one of the declared approvers.
     ApprovalVoidError
@@ -45,6 +48,8 @@ def record_approval(
     ArtifactError, SignatureError
         When the artifact, of which the evidence is a part, is not what was registered.
     """
+    if decision != "timed out":
+        comment = check_reason(comment, "comment")
     if decision == "approved":
         _check_person(spec, shown, approver)
         _check_unchanged(spec, shown, resources)
@@ -60,6 +65,8 @@ def approve_version(
 
     Raises
     ------
+    ReasonError
+        When a person gave too short a comment; see `include.reasons`. Nothing is stored.
     ApproverNotAllowedError
         When the approver triggered the run, or is not one of the declared approvers.
     ApprovalVoidError
@@ -68,6 +75,7 @@ def approve_version(
     ArtifactError, SignatureError
         When the artifact, of which the evidence is a part, is not what was registered.
     """
+    comment = check_reason(comment, "--comment")
     registered = resources.ledger.version(spec.name, version)
     _check_person(spec, registered, approver)
     _check_unchanged(spec, registered, resources)

@@ -9,7 +9,7 @@ from include.errors import ArtifactError, UnknownPromotionError
 from include.evidence import EvidencePack, read_pack
 from include.inference import check_golden, load_golden, load_scorer
 from include.records import ApprovalDecision, AuditCheck, ModelVersion, Promotion, Record
-from include.registry import EVIDENCE, VerifiedArtifact, read_approvals
+from include.registry import EVIDENCE, VerifiedArtifact, is_rollback, read_approvals
 from include.registry.audit import audit_version, run_check
 from include.resources import Resources
 from include.spec import QUERY_FILE
@@ -18,7 +18,8 @@ from include.spec import QUERY_FILE
 class PromotionAudit(Record):
     """All information about one promotion.
 
-    `pack` is None when the artifact has no evidence pack or was changed; `checks` then contains the fault.
+    `pack` is None when the artifact has no evidence pack or was changed; `checks` then contains the fault. `rollback`
+    is whether the promotion restored an earlier champion.
     """
 
     promotion: Promotion
@@ -27,11 +28,7 @@ class PromotionAudit(Record):
     approvals: tuple[ApprovalDecision, ...]
     checks: tuple[AuditCheck, ...]
     pack: EvidencePack | None
-
-    @property
-    def rollback(self) -> bool:
-        """Whether the promotion restored an older version."""
-        return self.promotion.from_version is not None and self.promotion.to_version < self.promotion.from_version
+    rollback: bool
 
 
 def verify_version(model: str, version: int, resources: Resources) -> Iterator[AuditCheck]:
@@ -80,6 +77,7 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
         approvals=tuple(each for each in read_approvals(resources.engine, model) if each.version == registered.version),
         checks=checks,
         pack=pack,
+        rollback=is_rollback(promotion, [each for each in history.values() if each.sequence < sequence]),
     )
 
 

@@ -65,7 +65,7 @@ def evaluate_candidate(spec: ModelSpec, exported: ExportedCandidate, resources: 
             champion_rows=champion_rows,
             left_out=left_out,
         )
-        compared, card = evaluation.evaluate(spec, inputs, scorers, champion=champion)
+        compared, card = evaluation.evaluate(spec, inputs, scorers, champion=champion, progress=resources.progress)
         return compared.model_copy(
             update={
                 "parity": exported.parity,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from include import scoring
 from include.errors import PartitionInUseError
+from include.reasons import check_reason
 from include.records import Period, RemovedPartition
 from include.resources import Resources
 from include.schedule import is_partition, parse_range
@@ -47,9 +48,12 @@ def drop_partition(
 
     Raises
     ------
+    ReasonError
+        When the reason is too short; see `include.reasons`.
     PartitionInUseError
         When it is still needed, or not published.
     """
+    reason = check_reason(reason)
     begin, end = parse_range(requested, timezone=spec.score_timezone)
     published = resources.ledger.published_partitions(spec.name)
     periods = [Period(start=each.partition_start, end=each.partition_end) for each in published]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from include.errors import CandidateRejectedError
+from include.reasons import check_reason
 from include.records import ModelVersion, Promotion
+from include.registry import rollback_target, standing_champions
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.approval import check_declaration
@@ -11,7 +16,14 @@ from include.steps.versions import NOT_PROMOTED, open_version, require_declared,
 
 
 def move_champion(
-    model: str, version: int, actor: str, reason: str, resources: Resources, spec: ModelSpec | None = None
+    model: str,
+    version: int,
+    actor: str,
+    reason: str,
+    resources: Resources,
+    spec: ModelSpec | None = None,
+    *,
+    force: bool = False,
 ) -> Promotion:
     """Promote or roll back to a registered version, by a person's decision and with a reason.
 
@@ -19,10 +31,20 @@ def move_champion(
     was never champion must be within the bounds of its shadow. If the model needs approvals, its declaration must be
     unchanged, too. A former champion needs neither of these two.
 
+    Parameters
+    ----------
+    force : bool
+        Whether the person knows that gates rejected the version, and promotes it all the same. A version that stands,
+        see `registry.standing_champions`, is a way back and needs no force.
+
     Raises
     ------
+    ReasonError
+        When the reason is too short; see `include.reasons`.
     UnknownVersionError
         The message lists the existing versions.
+    CandidateRejectedError
+        When gates rejected the version, without `force`; the message names them.
     VersionIncompatibleError
         When the version does not fit the declaration or the source as they are now; the message has the differences.
     ShadowBoundsError
@@ -34,15 +56,48 @@ def move_champion(
     PromotionConflictError
         When the champion was changed meanwhile; the message names who did.
     """
+    reason = check_reason(reason)
     registered = resources.ledger.version(model, version)
-    champion = resources.ledger.champion(model)
-    if spec is not None and all(each.to_version != version for each in resources.ledger.promotions(model)):
+    promotions = resources.ledger.promotions(model)
+    moved = [each.to_version for each in promotions]
+    if not registered.decision.accepted and not force and version not in standing_champions(moved):
+        raise CandidateRejectedError(model, version, registered.decision.failures)
+    if spec is not None and version not in moved:
         if spec.approval is not None:
             check_declaration(spec, registered)
         check_shadow_bounds(spec, version, resources)
-    if champion is not None and (champion.to_version, champion.actor, champion.reason) == (version, actor, reason):
-        return champion
-    return _promote(registered, champion.sequence if champion else 0, actor, reason, resources, spec)
+    return _move(registered, promotions, actor, reason, resources, spec)
+
+
+def roll_back(
+    model: str,
+    version: int | None,
+    actor: str,
+    reason: str,
+    resources: Resources,
+    spec: ModelSpec | None = None,
+) -> Promotion:
+    """Make the champion before the present one champion again, or an earlier one that a person names.
+
+    Rolling back again goes further back, never forward to a version that was rolled back.
+
+    Raises
+    ------
+    NoChampionError, RollbackTargetError
+        See `registry.rollback_target`.
+    CandidateRejectedError
+        When the named version was never champion, and gates rejected it.
+    ReasonError, UnknownVersionError, VersionIncompatibleError, PromotionConflictError
+        See `move_champion`.
+    """
+    reason = check_reason(reason)
+    promotions = resources.ledger.promotions(model)
+    if version is not None:
+        named = resources.ledger.version(model, version)
+        if not named.decision.accepted and all(each.to_version != version for each in promotions):
+            raise CandidateRejectedError(model, version, named.decision.failures)
+    target = resources.ledger.version(model, rollback_target(model, promotions, version))
+    return _move(target, promotions, actor, reason, resources, spec)
 
 
 def promote(
@@ -69,6 +124,23 @@ def promote(
     if champion is not None and champion.to_version == version.version:
         return champion
     return _promote(version, expected_sequence, actor, reason, resources, spec)
+
+
+def _move(
+    registered: ModelVersion,
+    promotions: Sequence[Promotion],
+    actor: str,
+    reason: str,
+    resources: Resources,
+    spec: ModelSpec | None,
+) -> Promotion:
+    """Promote by a person's decision, from the champion that was read. The same decision again changes nothing."""
+    champion = promotions[-1] if promotions else None
+    if champion is not None and (champion.to_version, champion.actor, champion.reason) == (
+        registered.version, actor, reason,
+    ):  # fmt: skip
+        return champion
+    return _promote(registered, champion.sequence if champion else 0, actor, reason, resources, spec)
 
 
 def _promote(

@@ -34,7 +34,7 @@ def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> Sna
         resources.telemetry.step(spec.name, "snapshot"),
         resources.features.read(query, split.whole, labelled=True) as rows,
     ):
-        return training.write_snapshot(rows, spec, split, folder, query)
+        return training.write_snapshot(rows, spec, split, folder, query, resources.progress)
 
 
 def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resources: Resources) -> FittedCandidate:
@@ -43,7 +43,8 @@ def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resourc
     training.require_budget(spec, snapshot.train_rows + snapshot.holdout_rows, settings.train_memory_mib)
     resources.telemetry.gauge(f"{spec.name}.train.rows", snapshot.train_rows)
     with resources.telemetry.step(spec.name, "train"):
-        return training.fit_candidate(spec, run_id, snapshot, _run_folder(spec, run_id, resources), _backend(resources))
+        folder = _run_folder(spec, run_id, resources)
+        return training.fit_candidate(spec, run_id, snapshot, folder, _backend(resources), resources.progress)
 
 
 def export_candidate(spec: ModelSpec, fitted: FittedCandidate, resources: Resources) -> ExportedCandidate:
@@ -63,7 +64,7 @@ def check_reproducibility(spec: ModelSpec, exported: ExportedCandidate, resource
     """Train a second time from the snapshot, and record whether the bytes are the same."""
     with resources.telemetry.step(spec.name, "reproduce"):
         again = training.train_again(
-            spec, exported.fitted.snapshot, exported.digests["model.onnx"], _backend(resources)
+            spec, exported.fitted.snapshot, exported.digests["model.onnx"], _backend(resources), resources.progress
         )
     return exported.model_copy(update={"reproducibility": again})
 
@@ -104,7 +105,7 @@ def promote_candidate(spec: ModelSpec, version: ModelVersion, actor: str, resour
         When the artifact is not what was registered.
     """
     if not version.decision.accepted:
-        raise CandidateRejectedError(spec.name, version.version, version.decision.reasons)
+        raise CandidateRejectedError(spec.name, version.version, version.decision.failures)
     if spec.approval is not None:
         check_declaration(spec, version)
     reason = f"passed {len(version.decision.gates)} gates"

@@ -88,6 +88,7 @@ def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resourc
             lambda: resources.features.read(opened.query, plan.period, labelled=False, shard=part),
             opened.scorer,
             try_number,
+            resources.progress,
         )
     for stage in ("read", "predict", "write", "key"):
         resources.telemetry.seconds(f"{spec.name}.score.{stage}.seconds", getattr(staged, f"{stage}_seconds"))

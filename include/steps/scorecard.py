@@ -6,6 +6,7 @@ from include import validation
 from include.errors import NoChampionError, SluiceError
 from include.evidence import read_pack
 from include.evidence.scorecard import ITEMS, ScoreCard, ScoreCardInput, score_card
+from include.reasons import check_reason
 from include.records import Attestation
 from include.registry import EVIDENCE
 from include.registry.attestations import Attestations
@@ -56,16 +57,13 @@ def attest(model: str, test: str, statement: str, actor: str, resources: Resourc
     Raises
     ------
     SluiceError
-        When the test is unknown, or the statement is empty.
+        When the test is unknown; `ReasonError` when the statement is too short, see `include.reasons`.
     """
     known = {each.id for each in ITEMS}
     if test not in known:
         raise SluiceError(f"the ML Test Score has no test '{test}'; its tests are: {', '.join(sorted(known))}.")
-    if not statement.strip():
-        raise SluiceError("--statement: expected what was done and where it is documented; found nothing.")
-    attestation = Attestation(
-        model=model, test=test, statement=statement.strip(), actor=actor, attested_at=resources.clock()
-    )
+    statement = check_reason(statement, "--statement")
+    attestation = Attestation(model=model, test=test, statement=statement, actor=actor, attested_at=resources.clock())
     return Attestations(resources.engine, resources.artifacts.keys).add(attestation)
 
 

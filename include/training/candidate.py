@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from include.errors import ConversionError
 from include.inference import GoldenRow, ModelSignature, Scorer, check_golden
+from include.progress import SILENT, Progress
 from include.provenance import file_digest
 from include.records import ExportedCandidate, FittedCandidate, ParityReport, SnapshotRef
 from include.spec import QUERY_FILE, ModelSpec
@@ -44,7 +45,12 @@ _GOLDEN_ROWS = TypeAdapter(tuple[GoldenRow, ...])
 
 
 def fit_candidate(
-    spec: ModelSpec, run_id: str, snapshot: SnapshotRef, folder: Path, backend: Backend = LOCAL_BACKEND
+    spec: ModelSpec,
+    run_id: str,
+    snapshot: SnapshotRef,
+    folder: Path,
+    backend: Backend = LOCAL_BACKEND,
+    progress: Progress = SILENT,
 ) -> FittedCandidate:
     """Fit the declared estimator, on `backend`, and the baseline; write both into `folder`.
 
@@ -59,7 +65,7 @@ def fit_candidate(
     data = read_training_data(spec, snapshot)
     started = time.monotonic()
     with backend.active(), single_threaded_blas(spec):
-        candidate = fit(spec, data, estimator)
+        candidate = fit(spec, data, estimator, progress)
     fit_seconds = time.monotonic() - started
     folder.mkdir(parents=True, exist_ok=True)
     baseline = fit_baseline(spec, data)

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import ArtifactError, EstimatorError, SluiceError
+from include.progress import SILENT, Progress
 from include.provenance import file_digest
 from include.spec import ModelSpec
 from include.training.column_names import resolve_columns
 from include.training.data import TrainingData, evenly_spaced, require_target_precision
 from include.training.estimator import build_estimator, last_step, require_probabilities
 from include.training.fit_errors import explain_failed_fit
+from include.training.fit_progress import tree_progress
 
 BASELINE_ROWS = 50_000
 # What a retry can mend: memory, the network, a worker that was stopped, a cluster of Dask or Ray.
@@ -24,13 +26,15 @@ _TRANSIENT = (OSError, MemoryError, BrokenExecutor)
 _CLUSTERS = frozenset({"dask", "distributed", "ray"})
 
 
-def fit(spec: ModelSpec, data: TrainingData, estimator: Any = None) -> Any:
+def fit(spec: ModelSpec, data: TrainingData, estimator: Any = None, progress: Progress = SILENT) -> Any:
     """Fit the declared estimator on the training rows.
 
     Parameters
     ----------
     estimator : estimator, optional
         What `build_estimator` returned; by default, it is built here.
+    progress : Progress
+        Told how many trees there are, where that can be seen.
 
     Raises
     ------
@@ -40,7 +44,9 @@ def fit(spec: ModelSpec, data: TrainingData, estimator: Any = None) -> Any:
         When it answers in single precision, and the target has more digits.
     """
     built = build_estimator(spec) if estimator is None else estimator
-    fitted = fit_on(spec, resolve_columns(spec, built, data), data.x_train, data.y_train)
+    resolved = resolve_columns(spec, built, data)
+    with tree_progress(resolved, progress):
+        fitted = fit_on(spec, resolved, data.x_train, data.y_train)
     require_predictions(spec, fitted)
     if spec.task == "regression" and np.asarray(fitted.predict(data.x_train[:2])).dtype == np.float32:
         step, _ = last_step(fitted)

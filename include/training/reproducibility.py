@@ -12,6 +12,7 @@ import hashlib
 import time
 from contextlib import AbstractContextManager
 
+from include.progress import SILENT, Progress
 from include.records import Reproducibility, SnapshotRef
 from include.spec import ModelSpec
 from include.training.backend import Backend
@@ -30,7 +31,9 @@ def single_threaded_blas(spec: ModelSpec) -> AbstractContextManager[object]:
     return limits
 
 
-def train_again(spec: ModelSpec, snapshot: SnapshotRef, first_digest: str, backend: Backend) -> Reproducibility:
+def train_again(
+    spec: ModelSpec, snapshot: SnapshotRef, first_digest: str, backend: Backend, progress: Progress = SILENT
+) -> Reproducibility:
     """Fit and convert once more, from the snapshot's file on, and compare.
 
     Parameters
@@ -41,6 +44,6 @@ def train_again(spec: ModelSpec, snapshot: SnapshotRef, first_digest: str, backe
     started = time.monotonic()
     data: TrainingData = read_training_data(spec, snapshot)
     with backend.active(), single_threaded_blas(spec):
-        estimator = fit(spec, data)
+        estimator = fit(spec, data, progress=progress)
     second = hashlib.sha256(export_onnx(spec, estimator)).hexdigest()
     return Reproducibility(first_digest=first_digest, second_digest=second, seconds=time.monotonic() - started)

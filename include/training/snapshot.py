@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import NotEnoughDataError
+from include.progress import SILENT, Progress
 from include.provenance import read_regular_file
 from include.records import Period, SnapshotRef, Split
 from include.spec import FeatureQuery, ModelSpec
@@ -53,6 +54,7 @@ def write_snapshot(
     split: Split,
     folder: Path,
     query: FeatureQuery | None = None,
+    progress: Progress = SILENT,
 ) -> SnapshotRef:
     """Write the rows, in the order in which they come, and return where they are and what they are.
 
@@ -66,6 +68,7 @@ def write_snapshot(
         The file becomes ``<folder>/<digest>.parquet``. The text of the query is kept beside it.
     query : FeatureQuery, optional
         The query that gave the rows; by default the declared one. A file may change while rows are read.
+    progress : Progress
 
     Raises
     ------
@@ -75,13 +78,15 @@ def write_snapshot(
     query = query or spec.query
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / f".{os.getpid()}.tmp"
-    train_rows = holdout_rows = 0
+    train_rows = holdout_rows = read = 0
     writer: pq.ParquetWriter | None = None
     try:
         for batch in batches:
             if writer is None:
                 writer = pq.ParquetWriter(staged, batch.schema, compression="zstd")
             writer.write_batch(batch)
+            read += batch.num_rows
+            progress.report("rows read", read)
             times = batch.column(spec.event_time)
             train_rows += pc.sum(within(times, split.train)).as_py() or 0
             holdout_rows += pc.sum(within(times, split.holdout)).as_py() or 0

@@ -121,13 +121,18 @@ def stop_embedded(home: Path) -> None:
 @contextlib.contextmanager
 def embedded_server(home: Path) -> Iterator[str]:
     """Yield the URL of the server of `home`; stop it at the end only if this call started it."""
-    was_running = Cluster(home / "postgres").running_port() is not None
+    was_running = is_embedded_running(home)
     url = start_embedded(home)
     try:
         yield url
     finally:
         if not was_running:
             stop_embedded(home)
+
+
+def is_embedded_running(home: Path) -> bool:
+    """Return whether the server of `home` runs."""
+    return Cluster(home / "postgres").running_port() is not None
 
 
 def _make(cluster: Cluster, as_user: list[str], *, durable: bool) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.errors import ApprovalTimedOutError
+from include.reasons import MIN_CHARACTERS, check_reason
 from include.records import ModelVersion
 from include.spec import ModelSpec
 from sluice_airflow import runs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 APPROVE, REJECT = "Approve", "Reject"
 NOBODY = "nobody"
+COMMENT = "the comment of the answer (clear the task 'approve' to be asked again)"
 
 
 class EvidenceApproval(HITLOperator):
@@ -43,8 +45,14 @@ class EvidenceApproval(HITLOperator):
             subject=f"Promote a new version of {spec.name}?",
             options=[APPROVE, REJECT],
             params={
+                # Without a value the task runs, too: it is a person's, who fills it in while the task waits.
                 "comment": Param(
-                    "", type="string", maxLength=500, title="Comment", description="The ledger keeps it permanently."
+                    None,
+                    type=["null", "string"],
+                    minLength=MIN_CHARACTERS,
+                    maxLength=500,
+                    title="Comment",
+                    description="Why, in one sentence. The ledger keeps it permanently.",
                 )
             },
             assigned_users=[{"id": each, "name": each} for each in named] or None,
@@ -76,15 +84,14 @@ class EvidenceApproval(HITLOperator):
                 pipeline.record_approval(self.spec, version, "timed out", NOBODY, requested_by, "", resources)
             assert self.response_timeout is not None  # noqa: S101  # a declared approval has one
             raise ApprovalTimedOutError(version.model, version.version, self.response_timeout)
+        comment = check_reason(str((event.get("params_input") or {}).get("comment") or ""), COMMENT)
         answer = super().execute_complete(context, event)
         user = answer["responded_by_user"]
         approver = str(user["name"] if user else NOBODY)
-        comment = str(answer["params_input"].get("comment") or "")
         approved = answer["chosen_options"] == [APPROVE]
         verdict: Literal["approved", "rejected"] = "approved" if approved else "rejected"
         with pipeline.open_resources() as resources:
             decided = pipeline.record_approval(self.spec, version, verdict, approver, requested_by, comment, resources)
         if not approved:
-            why = f": {comment}" if comment else ""
-            raise AirflowSkipException(f"{approver} rejected version {version.version} of {version.model}{why}")
+            raise AirflowSkipException(f"{approver} rejected version {version.version} of {version.model}: {comment}")
         return decided.to_plain()

@@ -97,10 +97,11 @@ Trigger `operate_model` with model `{name}`, the earlier version and the reason.
 OPERATE = """\
 # Move a champion by hand
 
-Makes a version the champion of its model: a promotion, or a rollback when the version is an older one.
+Makes a version the champion of its model: a promotion, or a rollback when the version is an earlier champion.
 *Trigger* opens the form: the model, the version, and the reason, which the ledger keeps permanently.
 
 - If the version does not exist, the run fails, and the error lists the existing versions.
+- If gates rejected the version, the run fails and names them, unless the form's last field is checked.
 - If somebody else moves the champion at the same moment, one of the two runs fails and names the winner.
 - The service serves the new champion within a second. Published scores keep the version that scored them.
 

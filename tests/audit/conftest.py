@@ -51,7 +51,7 @@ def life(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
         )
         versions = [retrain(spec, f"run {number}", resources) for number in (1, 2)]
         pipeline.promote_candidate(spec, versions[0], "ann", resources)
-        pipeline.move_champion(spec.name, 2, "ben", "a trial", resources)
+        pipeline.move_champion(spec.name, 2, "ben", "a trial week", resources)
         pipeline.score(spec, "score 1", Period.of_day(date(2026, 2, 20)), resources)
         pipeline.move_champion(spec.name, 1, "ann", "worse on Mondays", resources)
         yield Life(spec, resources, versions)

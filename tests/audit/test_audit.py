@@ -160,7 +160,7 @@ def test_a_promotion_that_was_decided_on_other_evidence_is_named(life: Life) -> 
     """The last of these tests: a promotion stays in the ledger."""
     statement = (
         "INSERT INTO sluice.promotion (model, sequence, from_version, to_version, actor, reason, evidence_digest)"
-        " VALUES (:model, 4, 1, 2, 'mallory', 'because', :digest)"
+        " VALUES (:model, 4, 1, 2, 'mallory', 'because I can', :digest)"
     )
     with life.resources.engine.begin() as connection:
         connection.execute(text(statement), {"model": life.spec.name, "digest": "0" * 64})

@@ -135,7 +135,7 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
         connection.execute(
             text(
                 "INSERT INTO sluice.attestation (model, test, statement, actor, attested_at, signature)"
-                " SELECT model, test, 'never done', actor, attested_at, signature FROM sluice.attestation"
+                " SELECT model, test, 'it was never done', actor, attested_at, signature FROM sluice.attestation"
             )
         )
     card, faults = pipeline.ml_test_score("parcels", life.resources)
@@ -147,9 +147,11 @@ def test_a_statement_counts_half_while_its_signature_holds(life: Life, monkeypat
 
 def test_a_statement_says_something_about_a_test_that_there_is(life: Life) -> None:
     with pytest.raises(SluiceError, match=r"has no test 'model-9'; its tests are: data-1"):
-        pipeline.attest("parcels", "model-9", "done", "ann", life.resources)
-    with pytest.raises(SluiceError, match="found nothing"):
-        pipeline.attest("parcels", "model-1", "  ", "ann", life.resources)
+        pipeline.attest("parcels", "model-9", "done on Monday", "ann", life.resources)
+    with pytest.raises(
+        SluiceError, match="--statement: expected a reason of at least 10 visible characters; found none"
+    ):
+        pipeline.attest("parcels", "model-1", " \u00a0 ", "ann", life.resources)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE sluice.attestation SET actor = 'eve'", "DELETE FROM sluice.attestation"])

@@ -36,7 +36,7 @@ def spec(sluice: Call, tmp_path: Path) -> ModelSpec:
 
 
 def approve(by: Call, who: str, version: int = 1) -> tuple[int, str, str]:
-    return by(who, "approve", "parcels", str(version), "--comment", "seen")
+    return by(who, "approve", "parcels", str(version), "--comment", "seen on the card")
 
 
 def test_who_is_declared_approves_and_another_promotes(by: Call, spec: ModelSpec) -> None:
@@ -44,9 +44,9 @@ def test_who_is_declared_approves_and_another_promotes(by: Call, spec: ModelSpec
     code, _, complained = approve(by, "dan")
     assert code == 1
     assert "'dan' may not approve version 1 of 'parcels': the declaration names ann, bob" in complained
-    assert "nobody has approved it" in by("bob", "promote", "parcels", "1", "--reason", "x")[2]
+    assert "nobody has approved it" in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[2]
     assert "is approved by ann" in approve(by, "ann")[1]
-    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[1]
 
 
 def test_who_triggered_the_run_may_not_though_declared(by: Call, spec: ModelSpec) -> None:
@@ -64,7 +64,7 @@ def test_what_changed_since_the_evidence_was_gathered_is_approved_no_more(by: Ca
     register(spec, "two", "eve")
     assert "is void: version 2 was registered" in approve(by, "ann", 1)[2]
     assert approve(by, "ann", 2)[0] == 0
-    by("bob", "promote", "parcels", "2", "--reason", "approved")
+    by("bob", "promote", "parcels", "2", "--reason", "approved by ann")
     assert "is void: the champion changed (sequence 0 then, 1 now)" in approve(by, "ann", 2)[2]
 
 
@@ -84,15 +84,15 @@ def test_what_was_declared_otherwise_since_it_was_approved_is_promoted_no_more(b
     before = declaration.read_text()
     declaration.write_text(before.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=1)"))
     void = "is void: the declaration (spec.py or features.sql) changed"
-    assert void in by("bob", "promote", "parcels", "1", "--reason", "approved")[2]
+    assert void in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[2]
     declaration.write_text(before)
-    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[1]
 
     register(spec, "two", "eve")
     approve(by, "ann", 2)
-    by("bob", "promote", "parcels", "2", "--reason", "approved")
+    by("bob", "promote", "parcels", "2", "--reason", "approved by ann")
     declaration.write_text(before.replace("MinimumLabels(rows=100)", "MinimumLabels(rows=1)"))
-    back = by("bob", "rollback", "parcels", "1", "--reason", "worse")
+    back = by("bob", "rollback", "parcels", "1", "--reason", "worse on Mondays")
     assert back[0] == 0, "the way back to what was champion asks for nothing"
 
 
@@ -105,9 +105,9 @@ def test_a_version_whose_artifact_was_changed_is_neither_approved_nor_promoted(b
     evidence.write_bytes(whole)
     assert approve(by, "ann")[0] == 0
     evidence.write_bytes(whole + b" ")
-    assert "evidence.json: expected" in by("bob", "promote", "parcels", "1", "--reason", "approved")[2]
+    assert "evidence.json: expected" in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[2]
     evidence.write_bytes(whole)
-    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved")[1]
+    assert "Version 1 of parcels is champion" in by("bob", "promote", "parcels", "1", "--reason", "approved by ann")[1]
 
 
 def test_nobody_is_who_the_environment_says(by: Call, monkeypatch: pytest.MonkeyPatch) -> None:

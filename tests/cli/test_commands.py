@@ -22,7 +22,7 @@ def test_a_model_s_life_from_the_shell(sluice) -> None:
     assert said.count("40 rows published with version 1") == 3
 
     assert sluice("train", "parcels", "--as-of", AS_OF, "--no-promote")[0] == 0
-    assert "Version 2 of parcels is champion" in sluice("promote", "parcels", "2", "--reason", "trial")[1]
+    assert "Version 2 of parcels is champion" in sluice("promote", "parcels", "2", "--reason", "a trial week")[1]
     assert "Version 1 of parcels is champion" in sluice("rollback", "parcels", "--reason", "worse on Mondays")[1]
 
     _, said, _ = sluice("history", "parcels")
@@ -51,7 +51,7 @@ def test_who_was_champion_before_there_was_one(sluice) -> None:
 
 
 def test_nothing_to_roll_back_to(sluice) -> None:
-    code, _, complained = sluice("rollback", "parcels", "--reason", "x")
+    code, _, complained = sluice("rollback", "parcels", "--reason", "worse on Mondays")
     assert code == 1
     assert "has no champion" in complained
 

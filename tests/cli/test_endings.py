@@ -22,17 +22,19 @@ COMMANDS = {
     "train": ["train", "parcels"],
     "score": ["score", "parcels"],
     "backfill": ["backfill", "parcels", "--from", "2026-02-20", "--to", "2026-02-21"],
-    "drop-partition": ["drop-partition", "parcels", "--partition", "2026-02-20", "--reason", "x"],
-    "promote": ["promote", "parcels", "1", "--reason", "x"],
-    "approve": ["approve", "parcels", "1", "--comment", "x"],
+    "drop-partition": ["drop-partition", "parcels", "--partition", "2026-02-20", "--reason", "to see what happens"],
+    "promote": ["promote", "parcels", "1", "--reason", "to see what happens"],
+    "approve": ["approve", "parcels", "1", "--comment", "seen on the card"],
     "shadow": ["shadow", "set", "parcels", "1"],
-    "rollback": ["rollback", "parcels", "--reason", "x"],
+    "rollback": ["rollback", "parcels", "--reason", "to see what happens"],
     "history": ["history", "parcels"],
     "status": ["status"],
+    "versions": ["versions", "parcels"],
+    "card": ["card", "parcels"],
     "verify": ["verify", "parcels", "1"],
     "explain-promotion": ["explain-promotion", "parcels", "1"],
     "ml-test-score": ["ml-test-score", "parcels"],
-    "attest": ["attest", "parcels", "model-3", "--statement", "done"],
+    "attest": ["attest", "parcels", "model-3", "--statement", "done on Monday"],
 }
 SLEEPS = text("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'")
 PASSWORD = "not-to-be-shown"  # noqa: S105  # nobody has it
@@ -187,7 +189,7 @@ def test_ctrl_c_in_psql_interrupts_the_statement_only(shell, engine: Engine) -> 
 
 def test_a_promotion_of_the_champion_records_its_reason(sluice) -> None:
     assert sluice("train", "parcels", "--as-of", "2026-03-02")[0] in (0, 3)
-    assert sluice("promote", "parcels", "1", "--reason", "the first")[0] == 0
+    assert sluice("promote", "parcels", "1", "--reason", "the first one")[0] == 0
     code, said, _ = sluice("promote", "parcels", "1", "--reason", "checked after the incident")
     assert code == 0
     assert "as before; the reason is recorded" in said

@@ -22,7 +22,7 @@ def test_a_version_is_chosen_measured_now_and_let_go(
     spec = read_spec(load_settings().models_dir / "parcels" / "spec.py")
     register(spec, "one")
     register(spec, "two")
-    assert sluice("promote", "parcels", "1", "--reason", "the first")[0] == 0
+    assert sluice("promote", "parcels", "1", "--reason", "the first one")[0] == 0
     assert sluice("shadow", "status", "parcels")[1] == "No version of parcels runs in shadow.\n"
     assert sluice("shadow", "set", "parcels", "2")[1] == "Version 2 of parcels now runs in shadow.\n"
     said = sluice("shadow", "measure", "parcels")[1]

@@ -65,7 +65,12 @@ def life(dags: dict[str, DAG]) -> dict[str, Any]:
         "score by hand": run(dags["score_apple"], at.replace(hour=6), partition="2026-02-25"),
         "unknown version": run(dags["operate_model"], at, model="apple", version=99, reason="there is no such version"),
         "by hand": run(
-            dags["operate_model"], at.replace(hour=7), model="pear", version=1, reason="gates are wrong here"
+            dags["operate_model"],
+            at.replace(hour=7),
+            model="pear",
+            version=1,
+            reason="gates are wrong here",
+            force=True,
         ),
     }
     spoil(datetime(2026, 2, 20, 12, tzinfo=UTC))

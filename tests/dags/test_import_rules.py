@@ -12,7 +12,8 @@ FILES = sorted(DAGS.glob("*.py"))
 ALLOWED = (
     "__future__", "collections", "datetime", "typing",
     "airflow.sdk", "airflow.providers.standard",
-    "include.errors", "include.flows", "include.models", "include.records", "include.settings", "include.spec",
+    "include.errors", "include.flows", "include.models", "include.reasons", "include.records", "include.settings",
+    "include.spec",
     "sluice_airflow",
 )  # fmt: skip
 

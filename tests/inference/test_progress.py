@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -27,19 +26,15 @@ def test_a_regression_has_one_column(regression: Scorer) -> None:
     assert score_with_progress(regression, np.zeros((3, 10), dtype=np.float32), "holdout").shape == (3, 1)
 
 
-def test_a_slow_one_says_how_far_it_is(
-    forest: bytes,
-    iris: np.ndarray,
-    iris_signature: Sign,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_it_reports_after_each_part(
+    forest: bytes, iris: np.ndarray, iris_signature: Sign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "ROWS", 50)
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_MESSAGES", 0.0)
-    with caplog.at_level(logging.INFO, logger=progress.__name__):
-        score_with_progress(Scorer(forest, iris_signature()), iris, "holdout, candidate")
-    told = [record.getMessage() for record in caplog.records]
-    assert [message.rpartition(" rows")[0] for message in told] == [
-        "iris: holdout, candidate: 50 of 150",
-        "iris: holdout, candidate: 100 of 150",
-    ]
+    monkeypatch.setattr(progress, "ROWS", 60)
+    told = []
+
+    class Listener:
+        def report(self, *report: object) -> None:
+            told.append(report)
+
+    score_with_progress(Scorer(forest, iris_signature()), iris, "holdout, candidate", Listener())
+    assert told == [("rows scored (holdout, candidate)", done, 150) for done in (60, 120, 150)]

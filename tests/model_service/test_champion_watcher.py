@@ -268,7 +268,7 @@ FROM sluice.model_version WHERE model = 'iris' AND version = 1;
 """
 PROMOTED_BY_HAND = """
 INSERT INTO sluice.promotion (model, sequence, from_version, to_version, actor, reason, evidence_digest)
-VALUES ('iris', 2, 1, :version, 'psql', 'by hand', 'none')
+VALUES ('iris', 2, 1, :version, 'psql', 'promoted by hand', 'none')
 """
 
 

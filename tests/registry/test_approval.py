@@ -81,7 +81,12 @@ class Harness:
 
     def approve(self, version: ModelVersion, decision: str = "approved", approver: str = "bob") -> None:
         store_approval(
-            self.engines["approver"], version, decision, approver=approver, requested_by="ann", comment="seen"
+            self.engines["approver"],
+            version,
+            decision,
+            approver=approver,
+            requested_by="ann",
+            comment="seen on the card",
         )
 
     def promote(self, version: ModelVersion, who: str = "trainer", actor: str = "ann") -> int:
@@ -91,7 +96,7 @@ class Harness:
             version.model,
             version.version,
             actor=actor,
-            reason="because",
+            reason="because of the card",
             evidence_digest=version.evidence_digest,
             expected_sequence=champion.sequence if champion else 0,
         ).sequence
@@ -163,7 +168,7 @@ def test_not_even_the_owner_inserts_a_promotion_past_it(harness: Harness) -> Non
     ):
         connection.exec_driver_sql(
             "INSERT INTO sluice.promotion (model, sequence, to_version, actor, reason, evidence_digest)"
-            " VALUES ('m', 1, 1, 'owner', 'because', 'e')"
+            " VALUES ('m', 1, 1, 'owner', 'because I can', 'e')"
         )
     assert error.value.orig.sqlstate == NEEDS_APPROVAL
 

@@ -37,7 +37,7 @@ def register(ledger: Ledger, run_id: str, model: str = "parcels") -> ModelVersio
 
 def promote(ledger: Ledger, version: int, sequence: int, actor: str = "ann", model: str = "parcels"):
     return ledger.promote(
-        model, version, actor=actor, reason="because", evidence_digest="e", expected_sequence=sequence
+        model, version, actor=actor, reason="because of the card", evidence_digest="e", expected_sequence=sequence
     )
 
 

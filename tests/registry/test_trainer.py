@@ -47,7 +47,7 @@ def test_it_trains_registers_and_promotes_what_somebody_approved(
             assert version.decision.accepted, version.decision.reasons
             with pytest.raises(ApprovalRequiredError, match="nobody has approved it"):
                 pipeline.promote_candidate(spec, version, "ann", trainer)
-            pipeline.approve_version(spec, version.version, "bob", "seen", resources)
+            pipeline.approve_version(spec, version.version, "bob", "seen on the card", resources)
             assert pipeline.promote_candidate(spec, version, "ann", trainer).sequence == number
 
 
@@ -57,7 +57,7 @@ def test_it_cannot_approve_what_it_made(
     with open_resources(settings.model_copy(update={"database_url": trainer_url})) as trainer:
         version = retrain(spec, "run 1", trainer)
         with pytest.raises(Exception, match="permission denied for function approve"):
-            pipeline.approve_version(spec, version.version, "bob", "seen", trainer)
+            pipeline.approve_version(spec, version.version, "bob", "seen on the card", trainer)
 
 
 def test_the_tasks_of_retraining_work_under_the_url_that_is_named_for_them(

@@ -101,7 +101,7 @@ def test_retraining_promotes_what_a_person_approved_and_each_under_a_login_of_it
         version = retrain(spec, "run 1", training, requested_by="ann")
         with pytest.raises(ApprovalRequiredError):
             pipeline.promote_candidate(spec, version, "ann", training)
-        pipeline.approve_version(spec, version.version, "bob", "seen", training)
+        pipeline.approve_version(spec, version.version, "bob", "seen on the card", training)
         assert pipeline.promote_candidate(spec, version, "ann", training).sequence == 1
 
 

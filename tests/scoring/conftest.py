@@ -171,7 +171,7 @@ def rivals(resources: Resources) -> ModelSpec:
     load_parcels(resources.engine)
     spec = declare_model(resources.settings.home / "models")
     train_version(spec, "one", resources)
-    pipeline.move_champion(spec.name, 1, "ann", "the first", resources)
+    pipeline.move_champion(spec.name, 1, "ann", "the first one", resources)
     with resources.engine.begin() as connection:
         connection.execute(text("UPDATE source.parcels SET outcome = 'late' WHERE fragile AND weight > 10"))
     train_version(spec, "two", resources)

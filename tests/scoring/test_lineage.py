@@ -15,7 +15,7 @@ def promote(harness: Harness, sequence: int, version: int, actor: str, at: datet
             text(
                 "INSERT INTO sluice.promotion"
                 " (model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at)"
-                " VALUES ('parcels', :sequence, NULL, :version, :actor, 'why not', 'evidence ' || :actor,"
+                " VALUES ('parcels', :sequence, NULL, :version, :actor, 'to score by it', 'evidence ' || :actor,"
                 " coalesce(:at, clock_timestamp()))"
             ),
             {"sequence": sequence, "version": version, "actor": actor, "at": at},

@@ -96,7 +96,7 @@ def test_a_promotion_by_the_gates_does_not_wait_for_a_shadow_that_never_ran(
 ) -> None:
     bounded = spec.model_copy(update={"shadow": Shadow(min_rank_correlation=1.0)})
     with pytest.raises(ShadowBoundsError, match="it never scored in shadow"):
-        pipeline.move_champion(spec.name, 2, "ann", "by hand", resources, bounded)
+        pipeline.move_champion(spec.name, 2, "ann", "chosen by hand", resources, bounded)
     train_version(spec.model_copy(update={"gates": spec.gates[::2]}), "three", resources)  # not against the champion
     version = resources.ledger.version(spec.name, 3)
     assert pipeline.promote_candidate(bounded, version, "dag retrain", resources).to_version == 3

@@ -229,7 +229,7 @@ def test_a_challenger_may_need_less_than_the_champion_is_asked_and_not_more(
     pipeline.set_challenger("parcels", 3, "ann", resources)
     log(resources, rows[:MIN_ROWS])
     assert pipeline.shadow_requests(rivals, "run", resources).row_count == MIN_ROWS
-    pipeline.move_champion("parcels", 3, "ann", "needs less", resources)
+    pipeline.move_champion("parcels", 3, "ann", "it needs less", resources)
     pipeline.set_challenger("parcels", 1, "ann", resources)
     with pytest.raises(
         ChallengerIncompatibleError, match="it needs fragile, which requests to champion 3 do not contain"
