@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from include.cli import approve as approval
-from include.cli import audit, commands, exit_status, onboard, partitions, scorecard
+from include.cli import audit, changes, commands, exit_status, onboard, partitions, scorecard
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
@@ -75,11 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",
         epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
-        "4: the database cannot be reached or failed.",
+        "4: the database cannot be reached or failed; 5: `sluice plan` found a change that breaks something.",
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(parsers)
     _add_training(parsers)
+    _add_changes(parsers)
     _add_scoring(parsers)
     _add_promotion(parsers)
     _add_audit(parsers)
@@ -114,6 +115,13 @@ def _add_training(parsers: Parsers) -> None:
     )
     train.add_argument("--no-promote", action="store_true", help="register the candidate without promoting it")
     train.set_defaults(command=commands.train)
+
+
+def _add_changes(parsers: Parsers) -> None:
+    plan = _add(parsers, "plan", "show what an edit of spec.py or features.sql means before it is live")
+    plan.add_argument("model", help=MODEL)
+    plan.add_argument("--json", action="store_true", help="print JSON, for programs")
+    plan.set_defaults(command=changes.plan)
 
 
 def _add_scoring(parsers: Parsers) -> None:

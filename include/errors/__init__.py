@@ -33,7 +33,7 @@ from include.errors.scoring import (
     WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
-from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
+from include.errors.training import DeclarationChangedError, EstimatorError, TargetError, TimeLimitError, WorkerDiedError
 
 __all__ = [
     "UNUSABLE_FILE",
@@ -49,6 +49,7 @@ __all__ = [
     "ContractDeadlineError",
     "ConversionError",
     "DatabaseError",
+    "DeclarationChangedError",
     "EstimatorError",
     "FencedError",
     "NoChampionAtTimeError",
