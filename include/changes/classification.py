@@ -191,8 +191,8 @@ def _classes(production: Production, difference: FieldDifference) -> Effects:
     if set(difference.before) == set(difference.after):
         yield _retrain(production, f"version {production.version} keeps its own order of the classes until then")
         yield _readers(
-            "class_index in responses, the order of the output `probabilities` in the Open Inference Protocol and, of a "
-            "binary model, the positive class are others; score tables go by the classes' names",
+            "class_index in responses, the order of the output `probabilities` in the Open Inference Protocol and the "
+            "positive class of a binary model are others; score tables go by the classes' names",
             _ASK_CLIENTS,
         )
         return
@@ -213,10 +213,10 @@ def _feature(production: Production, difference: FieldDifference) -> Effects:
     name, _, part = rest.partition(".")
     former = {each.name: each for each in production.former.signature.features}
     present = {each.name: each for each in production.spec.features}
-    if name in former and name in present and former[name].kind == present[name].kind:
-        if feature_type(former[name]).is_learned_from(present[name]):
-            yield from _compatible(f"version {production.version} was trained with the same")(production, difference)
-            return
+    kept = name in former and name in present and part != "kind"
+    if kept and feature_type(former[name]).is_learned_from(present[name]):
+        yield from _compatible(f"version {production.version} was trained with the same")(production, difference)
+        return
     refused = next((each for each in production.obstacles if f"feature '{name}' " in each), None)
     if refused is None:
         yield _retrain(production, f"version {production.version} keeps its own until then")

@@ -24,10 +24,7 @@ _CLASS_NAMES: dict[ChangeClass, str] = {
 def plan(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Print the plan of a change; the exit status says whether it breaks something."""
     found = pipeline.plan_changes(models[arguments.model], resources)
-    if arguments.json:
-        text = found.model_dump_json(indent=2)
-    else:
-        text = "\n".join(_lines(found))
+    text = found.model_dump_json(indent=2) if arguments.json else "\n".join(_lines(found))
     sys.stdout.write(text + "\n")
     return exit_status.BREAKING if found.breaks else 0
 
@@ -66,15 +63,14 @@ def _change_lines(change: DeclarationChange) -> Iterator[str]:
 
 
 def _touched_lines(plan: ChangePlan) -> Iterator[str]:
-    touched = []
-    for each in plan.versions:
-        if each.obstacles:
-            touched.append(f"  version {each.version} ({each.role}) is not used any more: {'; '.join(each.obstacles)}")
+    touched = [
+        f"  version {each.version} ({each.role}) is not used any more: {'; '.join(each.obstacles)}"
+        for each in plan.versions
+        if each.obstacles
+    ]
     if plan.partitions is not None:
-        span = plan.partitions
-        touched.append(
-            f"  {span.count:,} published partition(s), from {span.first:%Y-%m-%d %H:%M} to {span.last:%Y-%m-%d %H:%M} UTC"
-        )
+        first, last = (f"{each:%Y-%m-%d %H:%M}" for each in (plan.partitions.first, plan.partitions.last))
+        touched.append(f"  {plan.partitions.count:,} published partition(s), from {first} to {last} UTC")
     touched += [f"  {name}" for name in (*plan.relations, *plan.dags)]
     if touched:
         yield from ("", "Touched:", *touched)

@@ -33,7 +33,13 @@ from include.errors.scoring import (
     WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
-from include.errors.training import DeclarationChangedError, EstimatorError, TargetError, TimeLimitError, WorkerDiedError
+from include.errors.training import (
+    DeclarationChangedError,
+    EstimatorError,
+    TargetError,
+    TimeLimitError,
+    WorkerDiedError,
+)
 
 __all__ = [
     "UNUSABLE_FILE",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from include.inference.feature_types import feature_type
 from include.inference.model_signature import ModelSignature
-from include.spec import FeatureQuery, ModelSpec
+from include.spec import Feature, FeatureQuery, ModelSpec
 
 
 def declaration_differences(signature: ModelSignature, query: FeatureQuery, spec: ModelSpec) -> tuple[str, ...]:

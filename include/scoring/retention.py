@@ -119,9 +119,7 @@ def expired_partitions(engine: Engine, spec: ModelSpec, now: datetime) -> tuple[
         )
 
 
-def _older(
-    spec: ModelSpec, published: Sequence[PublishedPartition], now: datetime
-) -> Sequence[PublishedPartition]:
+def _older(spec: ModelSpec, published: Sequence[PublishedPartition], now: datetime) -> Sequence[PublishedPartition]:
     """Return those of all published partitions, oldest first, that are older than the declared retention."""
     assert spec.scoring.retention is not None  # noqa: S101  # the callers return before
     return [each for each in published[:-1] if each.partition_end <= now - spec.scoring.retention]

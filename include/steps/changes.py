@@ -196,14 +196,11 @@ def _warnings(production: changes.Production, found: Sequence[DeclarationChange]
             )
     if "approval" in changed and spec.approval is None:
         yield (
-            f"model '{spec.name}' keeps needing approvals until an operator waives them: "
-            "see docs/how-to/approval.md"
+            f"model '{spec.name}' keeps needing approvals until an operator waives them: see docs/how-to/approval.md"
         )
 
 
-def _touched_partitions(
-    production: changes.Production, found: Sequence[DeclarationChange]
-) -> PartitionSpan | None:
+def _touched_partitions(production: changes.Production, found: Sequence[DeclarationChange]) -> PartitionSpan | None:
     """Return the published partitions that are touched: those that a rule names, or all."""
     by_field = {
         "scoring.retention": production.expiring,

@@ -47,9 +47,7 @@ def _target_types(target: Target) -> tuple[str, ...]:
     return types
 
 
-def column_differences(
-    query: FeatureQuery, found: Mapping[str, str], purpose: Purpose = "score"
-) -> tuple[str, ...]:
+def column_differences(query: FeatureQuery, found: Mapping[str, str], purpose: Purpose = "score") -> tuple[str, ...]:
     """Compare the columns that a query gives with those that its rows need; return a sentence a difference.
 
     Parameters

@@ -152,13 +152,14 @@ class PostgresFeatureSource:
     def compare_keys(self, query: FeatureQuery, other: FeatureQuery, period: Period) -> KeyComparison:
         """See `FeatureSource.compare_keys`."""
         first, second = (
-            f'SELECT DISTINCT "{each.entity_key.column}"::text COLLATE "C" AS key '  # noqa: S608  # the model's own query
+            f'SELECT DISTINCT "{each.entity_key.column}"::text COLLATE "C" AS key '  # noqa: S608  # as above
             f"FROM (\n{bound_query(each, period)}\n) AS rows"
             for each in (query, other)
         )
         statement = (
             "SELECT count(a.key) AS rows, count(b.key) AS other_rows, "  # noqa: S608  # as above
-            "count(a.key) FILTER (WHERE b.key IS NULL) AS only, count(b.key) FILTER (WHERE a.key IS NULL) AS only_other "
+            "count(a.key) FILTER (WHERE b.key IS NULL) AS only, "
+            "count(b.key) FILTER (WHERE a.key IS NULL) AS only_other "
             f"FROM ({first}) AS a FULL JOIN ({second}) AS b ON a.key = b.key"
         )
         with self._open(query, period, statement) as counted:

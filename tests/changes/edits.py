@@ -104,7 +104,7 @@ Edit = Callable[[random.Random, Draft], None]
 
 def draft_of(seed: int) -> Draft:
     """Return the base declaration with one to three edits."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # the same edits each time
     draft = copy.deepcopy(BASE)
     for edit in chance.sample(EDITS, chance.choice((1, 1, 1, 2, 3))):
         edit(chance, draft)
@@ -137,7 +137,10 @@ def remove_feature(chance: random.Random, draft: Draft) -> None:
 
 
 def add_feature(chance: random.Random, draft: Draft) -> None:
-    feature = ("Numeric", {"unit": '"l"', "minimum": "0", "maximum": "1e6", "nullable": chance.choice(("True", "False"))})
+    feature = (
+        "Numeric",
+        {"unit": '"l"', "minimum": "0", "maximum": "1e6", "nullable": chance.choice(("True", "False"))},
+    )
     items = list(draft.features.items())
     items.insert(chance.randint(0, len(items)), ("volume", feature))
     draft.features = dict(items)
@@ -253,7 +256,8 @@ EDITS: tuple[Edit, ...] = (
     of_field("contract", "Contract(training_rows=(1, 9_000), partition_rows=(1, 10_000))",
              "Contract(training_rows=(100, 100_000), partition_rows=(50, 60))",
              "Contract(training_rows=(100, 100_000), partition_rows=(1, 10_000), freshness=timedelta(days=3))"),
-    of_field("gates", "(MinimumLabels(rows=20),)", '(MinimumLabels(rows=10), MetricThreshold(metric="mae", maximum=9))'),
+    of_field("gates", "(MinimumLabels(rows=20),)",
+             '(MinimumLabels(rows=10), MetricThreshold(metric="mae", maximum=9))'),
     of_field("evaluation", "EvaluationConfig(n_resamples=300)", "EvaluationConfig(confidence_level=0.9)"),
     of_field("reproducible", "True"),
     of_field("parity_tolerance", "1e-4"),

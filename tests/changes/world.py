@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from include import pipeline, scoring, training
@@ -30,7 +31,7 @@ from include.training.estimator import build_estimator
 from tests.builders import TODAY, load_parcels, retrain
 from tests.changes.edits import BASE, Draft, draft_of
 
-PUBLISHED_DAYS = 8
+PUBLISHED_DAYS = 4
 VALUES: tuple[Any, ...] = (
     None, True, False, -1e4, -5, -1, 0, 0.5, 1, 5, 10, 50, 51, 99, 100, 101, 200, 5000, 5001, 1e5,
     "ant", "bee", "cat", "dog", "wasp", "hard", "soft", "smooth", *"0123456789", "x", "never seen",
@@ -39,17 +40,12 @@ VALUES: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training of a declaration sees, and what it is done with."""
+    """What a training of a declaration sees, and what it is done with; the labels by entity key."""
 
     data: TrainingData
+    labels: dict[Any, Any]
     estimator: str
     threshold: object
-
-    @property
-    def labels(self) -> list[Any]:
-        classes = self.data.signature.classes
-        y = np.concatenate([self.data.y_train, self.data.y_holdout]).tolist()
-        return [classes[each] for each in y] if classes else y
 
     def gives_the_model_of(self, other: Trained) -> bool:
         ours, theirs = self.data, other.data
@@ -70,7 +66,7 @@ class Outcome:
 
 
 class World:
-    """Parcels with a champion of the base declaration, and eight published days."""
+    """Parcels with a champion of the base declaration, and four published days."""
 
     def __init__(self, resources: Resources, models_dir: Path) -> None:
         self.resources = resources
@@ -136,10 +132,12 @@ class World:
         try:
             snapshot = pipeline.take_snapshot(spec, TODAY, self.resources)
             data = training.read_training_data(spec, snapshot)
+            rows = pq.read_table(snapshot.path, columns=[spec.entity_key.column, spec.target.column])
+            labels = dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
             estimator = str(sorted(build_estimator(spec).get_params().items()))
         except SluiceError:
             return None
-        return Trained(data, estimator, spec.decision_threshold)
+        return Trained(data, labels, estimator, spec.decision_threshold)
 
     @staticmethod
     def signature(spec: ModelSpec) -> ModelSignature:
@@ -169,19 +167,25 @@ class World:
         units = {each.name: getattr(each, "unit", None) for each in former.features}
         if any(units.get(each.name) != getattr(each, "unit", None) for each in signature.features):
             return True
-        return any(self.reads_otherwise(signature, row) for row in self.requests)
+        try:
+            found = (
+                decoded(signature, self.requests),
+                decoded(signature, [list(each.values()) for each in self.requests]),
+            )
+        except RowsRejectedError:
+            return True
+        return any(
+            form[name][row] not in (value, None)
+            for form in found
+            for name, values in self.understood.items()
+            for row, value in enumerate(values)
+            if value is not None
+        )
 
-    def reads_otherwise(self, signature: ModelSignature, row: dict[str, Any]) -> bool:
-        """Whether a request that the champion answers is refused, by name or in order, or is read as another."""
-        expected = decoded(self.champion.signature, row)
-        for form in (row, list(row.values())):
-            try:
-                found = decoded(signature, form)
-            except RowsRejectedError:
-                return True
-            if any(found.get(name) not in (value, None) for name, value in expected.items() if value is not None):
-                return True
-        return False
+    @cached_property
+    def understood(self) -> dict[str, list[Any]]:
+        """What the champion understands of the requests."""
+        return decoded(self.champion.signature, self.requests)
 
     @cached_property
     def requests(self) -> list[dict[str, Any]]:
@@ -222,8 +226,8 @@ class World:
             return True
         if set(spec.target.classes) != set(self.base.target.classes):
             return True
-        same_rows = trained is not None and len(trained.labels) == len(self.trained.labels)
-        return trained is not None and same_rows and trained.labels != self.trained.labels
+        labels = {} if trained is None else trained.labels
+        return any(self.trained.labels.get(key, label) != label for key, label in labels.items())
 
     def off_schedule(self, spec: ModelSpec) -> bool:
         periods = [Period(start=each.partition_start, end=each.partition_end) for each in self.published]
@@ -234,13 +238,13 @@ class World:
             return [tuple(row) for row in connection.execute(text(query))]
 
 
-def decoded(signature: ModelSignature, row: Any) -> dict[str, Any]:
-    """Return what a model of the signature understands of a request: a value by name; None is missing or unknown."""
-    matrix = RowEncoder(signature).encode_one(row)
+def decoded(signature: ModelSignature, rows: list[Any]) -> dict[str, list[Any]]:
+    """Return what a model of the signature understands of requests: by feature its values, None if unknown."""
+    matrix = RowEncoder(signature).encode(rows)
     found = {}
     for position, each in enumerate(signature.features):
-        (value,) = list(feature_type(each).decoded(matrix[:, position]))
-        found[each.name] = None if value is None or value != value else value  # noqa: PLR0124  # NaN is missing
+        values = list(feature_type(each).decoded(matrix[:, position]))
+        found[each.name] = [None if value is None or value != value else value for value in values]
     return found
 
 

@@ -173,7 +173,7 @@ class FeatureType(ABC, Generic[F]):
         return None
 
     def is_learned_from(self, declared: F) -> bool:
-        """Return whether, for a signature's feature, a training by `declared` on the same rows surely gives the same."""
+        """Return whether a training by `declared` on the same rows surely gives this feature, one of a signature."""
         return self.feature == declared
 
     def refused_values(self, former: F) -> str | None:
