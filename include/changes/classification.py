@@ -139,24 +139,26 @@ def _other_model(what: str) -> Rule:
 
 
 def _task(production: Production, _difference: FieldDifference) -> Effects:
-    yield _retrain(production, f"version {production.version} answers another task, and is not used any more")
+    yield _retrain(production, f"version {production.version} answers another task, and scores no partition any more")
     yield _table_or_response(production, "the columns of the scores and the responses of the service are others")
 
 
 def _key_column(production: Production, _difference: FieldDifference) -> Effects:
-    yield _retrain(production, f"version {production.version} has another entity key, and is not used any more")
+    yield _retrain(production, f"version {production.version} has another entity key, and scores no partition any more")
     yield from _rows(production)
     if production.rows is not None and not production.rows.same:
         yield _readers("entity_key holds the values of another column: joins and look-ups by it fail", _ASK_ANALYSTS)
 
 
 def _key_type(production: Production, _difference: FieldDifference) -> Effects:
-    yield _retrain(production, f"version {production.version} has another type of key, and is not used any more")
+    yield _retrain(
+        production, f"version {production.version} has another type of key, and scores no partition any more"
+    )
     yield _table_or_response(production, "entity_key has another type, in the score table and in look-ups")
 
 
 def _event_time(production: Production, _difference: FieldDifference) -> Effects:
-    yield _retrain(production, f"version {production.version} has another event time, and is not used any more")
+    yield _retrain(production, f"version {production.version} has another event time, and scores no partition any more")
     yield from _rows(production)
 
 
@@ -196,7 +198,7 @@ def _classes(production: Production, difference: FieldDifference) -> Effects:
             _ASK_CLIENTS,
         )
         return
-    yield _retrain(production, f"version {production.version} has other classes, and is not used any more")
+    yield _retrain(production, f"version {production.version} has other classes, and scores no partition any more")
     yield _table_or_response(production, "the labels and the columns of the probabilities are others")
     if production.published and production.table_error is None:
         yield _backfill(production, "published rows have the former labels in predicted_label")
@@ -221,7 +223,7 @@ def _feature(production: Production, difference: FieldDifference) -> Effects:
     if refused is None:
         yield _retrain(production, f"version {production.version} keeps its own until then")
     else:
-        yield _retrain(production, f"version {production.version} is not used any more: {refused}")
+        yield _retrain(production, f"version {production.version} scores no partition any more: {refused}")
     reader = _reader_difference(production, name, part, difference)
     if reader is not None:
         yield _readers(f"of the service: {reader}", _ASK_CLIENTS)

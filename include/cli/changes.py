@@ -36,9 +36,8 @@ def _lines(plan: ChangePlan) -> Iterator[str]:
         yield f"{plan.model}: nothing differs from the declaration of the champion, version {plan.version}."
     else:
         count = len(plan.changes)
-        yield f"{plan.model}: {count} change{'s' * (count > 1)} since the declaration of the champion, version " + str(
-            plan.version
-        )
+        since = f"since the declaration of the champion, version {plan.version}"
+        yield f"{plan.model}: {count} change{'s' * (count > 1)} {since}"
         for change in plan.changes:
             yield ""
             yield from _change_lines(change)
@@ -64,7 +63,7 @@ def _change_lines(change: DeclarationChange) -> Iterator[str]:
 
 def _touched_lines(plan: ChangePlan) -> Iterator[str]:
     touched = [
-        f"  version {each.version} ({each.role}) is not used any more: {'; '.join(each.obstacles)}"
+        f"  version {each.version} ({each.role}) can neither score nor be promoted: {'; '.join(each.obstacles)}"
         for each in plan.versions
         if each.obstacles
     ]
@@ -82,5 +81,8 @@ def _touched_lines(plan: ChangePlan) -> Iterator[str]:
 
 def _verdict(plan: ChangePlan) -> str:
     if plan.stops_scoring:
-        return f" Version {plan.version} is not scored any more, until a version of this declaration is promoted."
+        return (
+            f" Version {plan.version} scores no partition until a version of this declaration is promoted; the service "
+            "goes on answering with it."
+        )
     return ""
