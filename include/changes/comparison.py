@@ -121,7 +121,7 @@ def value_text(value: Any) -> str | None:
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[FieldDifference]:
     for name, value in after.items():
-        former = before.get(name)
+        former: Any = before.get(name)
         if name not in before or former == value:
             continue
         if name == FEATURES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -24,9 +25,13 @@ _CLASS_NAMES: dict[ChangeClass, str] = {
 def plan(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """Print the plan of a change; the exit status says whether it breaks something."""
     found = pipeline.plan_changes(models[arguments.model], resources)
-    text = found.model_dump_json(indent=2) if arguments.json else "\n".join(_lines(found))
-    sys.stdout.write(text + "\n")
+    sys.stdout.write((_as_json(found) if arguments.json else "\n".join(_lines(found))) + "\n")
     return exit_status.BREAKING if found.breaks else 0
+
+
+def _as_json(plan: ChangePlan) -> str:
+    verdict = {"classes": plan.classes, "stops_scoring": plan.stops_scoring, "breaks": plan.breaks}
+    return json.dumps(plan.to_plain() | verdict, indent=2)
 
 
 def _lines(plan: ChangePlan) -> Iterator[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.builders import QUERY, SPEC, TODAY, declare_model
-
-AS_OF = TODAY.isoformat()
+from tests.builders import QUERY, SPEC, declare_model
+from tests.cli.conftest import register
 
 
 def test_a_plan_from_the_first_training_to_a_change_that_breaks(sluice, tmp_path: Path) -> None:
@@ -18,7 +17,8 @@ def test_a_plan_from_the_first_training_to_a_change_that_breaks(sluice, tmp_path
         "parcels: no champion yet, so there is nothing to compare with. `sluice train parcels`.\n",
     )
 
-    assert sluice("train", "parcels", "--as-of", AS_OF)[0] == 0
+    register(declare_model(models), "first")
+    assert sluice("promote", "parcels", "1", "--reason", "the first")[0] == 0
     assert sluice("score", "parcels", "--partition", "2026-02-20", "--to", "2026-02-21")[0] == 0
     code, said, _ = sluice("plan", "parcels")
     assert (code, said) == (0, "parcels: nothing differs from the declaration of the champion, version 1.\n")
@@ -45,6 +45,8 @@ def test_a_plan_from_the_first_training_to_a_change_that_breaks(sluice, tmp_path
     assert code == 5
     assert [each["field"] for each in found["changes"]] == ["features.weight.unit", "features.sql"]
     assert found["rows"]["only_before"] == 8
+    assert found["classes"] == ["needs_retrain", "needs_backfill", "breaks_readers"]
+    assert (found["stops_scoring"], found["breaks"]) == (False, True)
 
     declare_model(models, spec=SPEC.replace('name="weight"', 'name="mass"'))
     code, said, _ = sluice("plan", "parcels")
