@@ -146,11 +146,9 @@ def test_a_row_with_a_former_label_of_the_same_column_is_found_by_its_own_label(
     spec = declare_model(tmp_path, spec=SPEC.replace('"on_time"', '"On time"'))
     ensure_score_table(resources.engine, spec)
     with resources.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE scores.first PARTITION OF scores.parcels DEFAULT"))
         connection.execute(
-            text(
-                "CREATE TABLE scores.first PARTITION OF scores.parcels DEFAULT;"
-                "INSERT INTO scores.parcels VALUES (:start, 'a', :start, 0.75, 0.25, 'On time', 1, :start)"
-            ),
+            text("INSERT INTO scores.parcels VALUES (:start, 'a', :start, 0.75, 0.25, 'On time', 1, :start)"),
             {"start": DAY.start},
         )
         found = newest_score(connection, "parcels", "a", ("late", "on_time"))
