@@ -11,6 +11,7 @@
 The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
     wait      has_champion, find_broken_rules: the looks of a scheduled run that waits to start
+    change    plan_changes: what an edit of a declaration means before it is live
     operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
     audit     verify_version, explain_promotion, ml_test_score, attest
@@ -47,6 +48,7 @@ from include.resources import Resources, open_resources, open_trainer_resources
 from include.spec import ModelSpec
 from include.steps.approval import approve_version, record_approval
 from include.steps.audit import explain_promotion, verify_version
+from include.steps.changes import plan_changes
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.online_parity import check_online_parity
@@ -116,6 +118,8 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "clean_staging",
     "drop_expired_partitions",
     "remove_old_work",
+    # before a change
+    "plan_changes",
     # audit
     "verify_version",
     "explain_promotion",

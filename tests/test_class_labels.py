@@ -18,8 +18,11 @@ from include.records import Period
 from include.registry import open_artifact_store
 from include.resources import Resources
 from include.score_table import answer_columns
+from include.scoring import ensure_score_table
 from include.spec import ModelSpec, class_columns
 from model_service.app import create_app
+from model_service.db.score_repository import newest_score
+from model_service.http.responses import ClassPrediction
 from model_service.models.champion_watcher import ChampionWatcher
 from model_service.models.registry import ModelRegistry
 from tests.builders import QUERY, SPEC, TODAY, declare_model, load_parcels, retrain
@@ -135,3 +138,19 @@ def test_a_boolean_column_is_no_target_of_other_classes(
     other = spec.model_copy(update={"target": spec.target.model_copy(update={"classes": ("no", "yes")})})
     with pytest.raises(ValidationFailedError, match=r"column 'outcome'.*boolean"):
         pipeline.validate_training_data(other, "run", TODAY, resources)
+
+
+def test_a_row_with_a_former_label_of_the_same_column_is_found_by_its_own_label(
+    resources: Resources, tmp_path: Path
+) -> None:
+    spec = declare_model(tmp_path, spec=SPEC.replace('"on_time"', '"On time"'))
+    ensure_score_table(resources.engine, spec)
+    with resources.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE scores.first PARTITION OF scores.parcels DEFAULT"))
+        connection.execute(
+            text("INSERT INTO scores.parcels VALUES (:start, 'a', :start, 0.75, 0.25, 'On time', 1, :start)"),
+            {"start": DAY.start},
+        )
+        found = newest_score(connection, "parcels", "a", ("late", "on_time"))
+    assert found is not None
+    assert found.prediction == ClassPrediction("On time", 1, {"late": 0.25, "On time": 0.75})

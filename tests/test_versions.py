@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import ScoreTableError, ValidationFailedError, VersionIncompatibleError
+from include.errors import DeclarationChangedError, ScoreTableError, ValidationFailedError, VersionIncompatibleError
 from include.records import Period, PublishedPartition
 from include.resources import Resources
 from include.spec import ModelSpec, Shadow
@@ -372,3 +372,8 @@ def test_the_artifact_keeps_the_query_that_read_its_training_rows(parcels: Parce
     parcels.declare(query=QUERY.replace("weight", "weight * 2 AS weight"))
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "two", snapshot, resources), resources)
     assert exported.digests["features.sql"] == digest_of(QUERY), "the file was changed after the rows were read"
+    with pytest.raises(DeclarationChangedError, match="Start the retrain again"):
+        pipeline.evaluate_gates(
+            parcels.spec, exported, parcels.resources.ledger.version("parcels", 1).evaluation, None, resources
+        )
+    assert parcels.resources.ledger.version_numbers("parcels") == [1]

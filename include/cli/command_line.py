@@ -24,6 +24,7 @@ approval, audit, commands = (LazyModule(f"include.cli.{name}") for name in ("app
 partitions, scorecard, versions = (
     LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
 )
+changes = LazyModule("include.cli.changes")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
 serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
@@ -110,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",
         epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
-        "4: the database cannot be reached or failed.",
+        "4: the database cannot be reached or failed; 5: `sluice plan` found a change that breaks something.",
     )
     hidden = argparse.SUPPRESS  # commands have arguments of the name `version`
     parser.add_argument(
@@ -120,6 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(metavar="COMMAND")
     _add_setup(parsers)
     _add_training(parsers)
+    _add_changes(parsers)
     _add_scoring(parsers)
     _add_promotion(parsers)
     _add_audit(parsers)
@@ -173,6 +175,13 @@ def _add_training(parsers: Parsers) -> None:
     )
     train.add_argument("--no-promote", action="store_true", help="register the candidate without promoting it")
     train.set_defaults(command=commands.train)
+
+
+def _add_changes(parsers: Parsers) -> None:
+    plan = _add(parsers, "plan", "show what an edit of spec.py or features.sql means before it is live")
+    plan.add_argument("model", help=MODEL)
+    add_json(plan)
+    plan.set_defaults(command=changes.plan)
 
 
 def _add_scoring(parsers: Parsers) -> None:

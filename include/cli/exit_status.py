@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 FAILED: Final = 1
 REJECTED: Final = 3
 DATABASE_FAILED: Final = 4
+BREAKING: Final = 5
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 OUTPUT_CLOSED: Final = 141  # 128 + SIGPIPE
 

@@ -35,7 +35,13 @@ from include.errors.scoring import (
     WrongPeriodError,
 )
 from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
-from include.errors.training import EstimatorError, TargetError, TimeLimitError, WorkerDiedError
+from include.errors.training import (
+    DeclarationChangedError,
+    EstimatorError,
+    TargetError,
+    TimeLimitError,
+    WorkerDiedError,
+)
 
 __all__ = [
     "UNUSABLE_FILE",
@@ -51,6 +57,7 @@ __all__ = [
     "ContractDeadlineError",
     "ConversionError",
     "DatabaseError",
+    "DeclarationChangedError",
     "EstimatorError",
     "FencedError",
     "Finding",

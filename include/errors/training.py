@@ -5,6 +5,17 @@ from __future__ import annotations
 from include.errors.base import SluiceError
 
 
+class DeclarationChangedError(SluiceError):
+    """The declaration was changed while a retrain ran, so its steps followed two declarations."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"model '{model}': expected spec.py and features.sql as they were when this run read its rows; found that "
+            "they were changed meanwhile. Nothing was registered; the champion stays. Start the retrain again."
+        )
+        self.model = model
+
+
 class EstimatorError(SluiceError):
     """The declared estimator cannot be built or trained, or does not fit the task.
 

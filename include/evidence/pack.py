@@ -29,7 +29,16 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ModelDeclaration(Record):
-    """The part of the model's declaration that is data."""
+    """The model's declaration.
+
+    Parameters
+    ----------
+    values : dict, optional
+        Every declared value, the defaults included, see `ModelSpec.to_plain`. None in a version that was registered
+        before they were kept.
+    code : str, optional
+        The text of ``spec.py``, to be read and compared, never run. None as for `values`.
+    """
 
     model: str
     task: Task
@@ -42,6 +51,8 @@ class ModelDeclaration(Record):
     gates: tuple[dict[str, Any], ...]
     seed: int
     parity_tolerance: float
+    values: dict[str, Any] | None = None
+    code: str | None = None
 
     @classmethod
     def of(cls, spec: ModelSpec, gates: tuple[dict[str, Any], ...]) -> ModelDeclaration:
@@ -58,6 +69,8 @@ class ModelDeclaration(Record):
             gates=gates,
             seed=spec.seed,
             parity_tolerance=spec.parity_tolerance,
+            values=spec.to_plain(),
+            code=spec.code,
         )
 
 
@@ -67,7 +80,6 @@ class EvidencePack(Record):
     Parameters
     ----------
     declaration : ModelDeclaration
-        The part of the declaration that is data.
     snapshot : SnapshotRef
         The rows of training and evaluation, and their split by time.
     evaluation, decision, parity

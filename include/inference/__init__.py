@@ -6,7 +6,7 @@ here unpickles, and nothing here needs scikit-learn, pandas or pyarrow.
 """
 
 from include.inference.columns import Column, ColumnBlock, ColumnEncoder
-from include.inference.compatibility import by_classes, declaration_differences
+from include.inference.compatibility import by_classes, declaration_differences, request_differences
 from include.inference.dictionary_codec import DictionaryCodec
 from include.inference.divergence import BoundCheck, check_bounds, compute_divergence
 from include.inference.encoder import RowEncoder
@@ -41,5 +41,6 @@ __all__ = [
     "length_prefixed",
     "load_golden",
     "load_scorer",
+    "request_differences",
     "score_with_progress",
 ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from include.inference.feature_types import feature_type
 from include.inference.model_signature import ModelSignature
-from include.spec import FeatureQuery, ModelSpec
+from include.spec import Feature, FeatureQuery, ModelSpec
 
 
 def declaration_differences(signature: ModelSignature, query: FeatureQuery, spec: ModelSpec) -> tuple[str, ...]:
@@ -38,6 +38,28 @@ def declaration_differences(signature: ModelSignature, query: FeatureQuery, spec
     if query.reads_as(spec.query):
         found += _of_features(signature, spec)
     return tuple(found)
+
+
+def request_differences(signature: ModelSignature, features: Sequence[Feature]) -> dict[str, str]:
+    """Return what clients of a version would find with a version of `features`.
+
+    Returns
+    -------
+    dict of str to str
+        By the name of a feature: why a request that was answered is refused, or read as something else. Under the empty
+        name: what holds of requests without names, which give the values in the order of the features.
+    """
+    former = {feature.name: feature for feature in signature.features}
+    declared = {feature.name: feature for feature in features}
+    found = {name: "requests that name it are refused" for name in former if name not in declared}
+    for name, feature in declared.items():
+        if name not in former:
+            found[name] = "requests without it are refused: every feature must be given, if only as null"
+        elif (difference := _of_values(former[name], feature)) is not None:
+            found[name] = difference
+    if former.keys() == declared.keys() and list(former) != list(declared):
+        found[""] = "requests without names give the values in the former order: they are refused or read as others"
+    return found
 
 
 def by_classes(
@@ -64,6 +86,16 @@ def by_classes(
     positions = [signature.classes.index(label) for label in classes]
     places = np.argsort(positions)
     return scores[:, positions], np.asarray(places[signature.labels(scores)], dtype=np.intp)
+
+
+def _of_values(former: Feature, declared: Feature) -> str | None:
+    if former.kind != declared.kind:
+        return f"it is {declared.kind}, and was {former.kind}: requests with its former values are refused"
+    refused = feature_type(declared).refused_values(former)
+    if refused is not None:
+        return f"it {refused}"
+    changed = feature_type(former).changed_meaning(declared)
+    return None if changed is None else f"it {changed}: requests with its former values are read as others"
 
 
 def _of_rows(signature: ModelSignature, spec: ModelSpec) -> Iterator[str]:

@@ -8,6 +8,16 @@ from include.records.audit import Attestation, AuditCheck
 from include.records.base import Period, Record
 from include.records.candidates import ExportedCandidate, FittedCandidate, ParityOfRows, ParityReport
 from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
+from include.records.changes import (
+    CHANGE_CLASSES,
+    ChangeClass,
+    ChangeEffect,
+    ChangePlan,
+    DeclarationChange,
+    PartitionSpan,
+    RowComparison,
+    TouchedVersion,
+)
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
@@ -19,16 +29,21 @@ from include.records.shadow import Divergence, ShadowDivergence
 
 __all__ = [
     "CARD_DATA",
+    "CHANGE_CLASSES",
     "Alert",
     "ApprovalDecision",
     "Attestation",
     "AuditCheck",
     "Bin",
     "CardData",
+    "ChangeClass",
+    "ChangeEffect",
+    "ChangePlan",
     "CheckResult",
     "Curve",
     "DataChecks",
     "Decision",
+    "DeclarationChange",
     "Difference",
     "Divergence",
     "Evaluation",
@@ -45,6 +60,7 @@ __all__ = [
     "ParityOfRows",
     "ParityReport",
     "ParityVerdict",
+    "PartitionSpan",
     "Period",
     "Promotion",
     "PublishedPartition",
@@ -53,6 +69,7 @@ __all__ = [
     "Rehearsal",
     "RemovedPartition",
     "Reproducibility",
+    "RowComparison",
     "ScoreMode",
     "ScorePlan",
     "ShadowDivergence",
@@ -61,5 +78,6 @@ __all__ = [
     "SnapshotRef",
     "Split",
     "StagedShard",
+    "TouchedVersion",
     "ValidationReport",
 ]

@@ -73,7 +73,8 @@ class ValidationReport(Record):
 class SnapshotRef(Record):
     """The rows that a version is trained and evaluated on: one Parquet file, named by its digest.
 
-    `query_digest` is the SHA-256 of the ``features.sql`` that read them.
+    `query_digest` is the SHA-256 of the ``features.sql`` that read them; `spec_digest` is that of the whole declaration
+    at that time, empty if it is not known.
     """
 
     model: str
@@ -83,3 +84,4 @@ class SnapshotRef(Record):
     split: Split
     train_rows: int
     holdout_rows: int
+    spec_digest: str = ""

@@ -9,21 +9,23 @@ One transaction makes the shards the partition (`publication`).
 from include.scoring.errors import database_errors
 from include.scoring.planning import plan, shard_of
 from include.scoring.publication import abandon, publish
-from include.scoring.retention import drop_partitions
+from include.scoring.retention import drop_partitions, expired_partitions
 from include.scoring.rows import score_batches
 from include.scoring.sample import ComparedVersion, measure_sample
 from include.scoring.shadow_scores import measure_divergence, write_shadow
 from include.scoring.staging import stage_shard
 from include.scoring.staging_cleanup import clean_staging
-from include.scoring.tables import ensure_score_table
+from include.scoring.tables import check_score_table, ensure_score_table
 
 __all__ = [
     "ComparedVersion",
     "abandon",
+    "check_score_table",
     "clean_staging",
     "database_errors",
     "drop_partitions",
     "ensure_score_table",
+    "expired_partitions",
     "measure_divergence",
     "measure_sample",
     "plan",

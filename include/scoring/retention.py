@@ -84,21 +84,45 @@ def drop_partitions(
                 for start in only
             )
         retired = []
-        for each in published[:-1]:
-            assert spec.scoring.retention is not None  # noqa: S101  # checked above
-            if each.partition_end <= now - spec.scoring.retention:
-                why = reason or f"ended more than {spec.scoring.retention} before {now:%Y-%m-%d %H:%M} UTC"
-                try:
-                    retired.append(_retire_one(connection, spec, published, each.partition_start, why))
-                except PartitionInUseError as kept:
-                    log.info("%s", kept)
-                except psycopg.errors.LockNotAvailable:
-                    log.warning(
-                        "a long query reads partition %s of %s: the next run removes it",
-                        each.partition_start,
-                        spec.name,
-                    )
+        for each in _older(spec, published, now):
+            why = reason or f"ended more than {spec.scoring.retention} before {now:%Y-%m-%d %H:%M} UTC"
+            try:
+                retired.append(_retire_one(connection, spec, published, each.partition_start, why))
+            except PartitionInUseError as kept:
+                log.info("%s", kept)
+            except psycopg.errors.LockNotAvailable:
+                log.warning(
+                    "a long query reads partition %s of %s: the next run removes it",
+                    each.partition_start,
+                    spec.name,
+                )
         return tuple(retired)
+
+
+def expired_partitions(engine: Engine, spec: ModelSpec, now: datetime) -> tuple[PublishedPartition, ...]:
+    """Return the partitions that `drop_partitions` would remove at `now` because of their age, oldest first."""
+    if spec.scoring.retention is None:
+        return ()
+    with database_errors(f"retention of model '{spec.name}'"), own_connection(engine) as connection:
+        return tuple(
+            each
+            for each in _older(spec, _published(connection, spec.name), now)
+            if not (
+                spec.scoring.retain_latest
+                and _holds_newest(
+                    connection,
+                    spec.name,
+                    f'scores."{partition_name(spec.name, each.partition_start)}"',
+                    each.partition_start,
+                )
+            )
+        )
+
+
+def _older(spec: ModelSpec, published: Sequence[PublishedPartition], now: datetime) -> Sequence[PublishedPartition]:
+    """Return those of all published partitions, oldest first, that are older than the declared retention."""
+    assert spec.scoring.retention is not None  # noqa: S101  # the callers return before
+    return [each for each in published[:-1] if each.partition_end <= now - spec.scoring.retention]
 
 
 def _published(connection: psycopg.Connection[Any], model: str) -> list[PublishedPartition]:
@@ -124,7 +148,7 @@ def _retire_one(
     with _held(connection, spec.name, start):
         pending = connection.execute(_PENDING, [name, parent]).fetchone()
         if pending == (False,):
-            if keep_needed and spec.scoring.retain_latest and _holds_newest(connection, spec, name, start):
+            if keep_needed and spec.scoring.retain_latest and _holds_newest(connection, spec.name, name, start):
                 raise PartitionInUseError(spec.name, start, "it contains the newest score of a key")
             connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
         elif pending == (True,):  # an earlier call stopped waiting for a reader
@@ -135,10 +159,10 @@ def _retire_one(
     return RemovedPartition.model_validate(row)
 
 
-def _holds_newest(connection: psycopg.Connection[Any], spec: ModelSpec, name: str, start: datetime) -> bool:
+def _holds_newest(connection: psycopg.Connection[Any], model: str, name: str, start: datetime) -> bool:
     row = connection.execute(
         f"SELECT EXISTS (SELECT FROM {name} AS old WHERE NOT EXISTS ("  # noqa: S608  # checked identifiers
-        f'SELECT FROM scores."{spec.name}" AS newer'
+        f'SELECT FROM scores."{model}" AS newer'
         " WHERE newer.entity_key = old.entity_key AND newer.partition_start > %s))",
         [start],
     ).fetchone()

@@ -36,8 +36,7 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
         advisory_lock(connection, f"sluice.table.{spec.name}")
         existing = _existing(connection, table)
         if existing:
-            _check_answers(spec, existing)
-            _check_key(spec, table, existing)
+            _check_columns(spec, table, existing)
             missing = _add_missing(connection, table, columns, existing)
             if not missing:
                 return
@@ -53,6 +52,22 @@ def ensure_score_table(engine: Engine, spec: ModelSpec) -> None:
         )
         for relation in (table, view):
             _comment(connection, columns, relation)
+
+
+def check_score_table(engine: Engine, spec: ModelSpec) -> bool:
+    """Check that the score table, if there is one, fits the declaration; change nothing. Return whether there is one.
+
+    Raises
+    ------
+    ScoreTableError
+        As `ensure_score_table` does.
+    """
+    table = f'scores."{spec.name}"'
+    with engine.connect() as connection:
+        existing = _existing(connection, table)
+    if existing:
+        _check_columns(spec, table, existing)
+    return bool(existing)
 
 
 def ensure_shadow_table(connection: Connection, spec: ModelSpec) -> str:
@@ -106,6 +121,11 @@ def _add_missing(connection: Connection, table: str, columns: Sequence[ScoreColu
         connection.exec_driver_sql(f"ALTER TABLE {table} {added}")
         _comment(connection, missing, table)
     return bool(missing)
+
+
+def _check_columns(spec: ModelSpec, table: str, existing: Mapping[str, str]) -> None:
+    _check_answers(spec, existing)
+    _check_key(spec, table, existing)
 
 
 def _check_answers(spec: ModelSpec, existing: Collection[str]) -> None:

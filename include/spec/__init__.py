@@ -9,7 +9,7 @@ DAG file parses in milliseconds: the estimator is built by a function that a tas
 from include.spec import gates
 from include.spec.approval import ApprovalPolicy
 from include.spec.base import Identifier, SpecModel, Task
-from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns
+from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns, possible_columns
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
@@ -61,5 +61,6 @@ __all__ = [
     "TrainingWindow",
     "class_columns",
     "default_gates",
+    "possible_columns",
 ]
 __all__ += (name for name in gates.__all__ if name not in __all__)

@@ -39,11 +39,15 @@ def class_columns(classes: Sequence[str]) -> dict[str, str]:
     names = {label: _column(label) for label in classes}
     shared = {name for name, count in Counter(names.values()).items() if count > 1}
     return {
-        label: f"{name}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-        if name in shared and name != _PREFIX + label
-        else name
+        label: possible_columns(label)[1] if name in shared and name != _PREFIX + label else name
         for label, name in names.items()
     }
+
+
+def possible_columns(label: str) -> tuple[str, str]:
+    """Return the two names that the column of a label can have: alone, and beside a label that would share it."""
+    name = _column(label)
+    return name, f"{name}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _column(label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tokenize
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -51,7 +52,7 @@ from include.spec.gates import (
     default_minimum_labels,
 )
 from include.spec.metrics import METRICS
-from include.spec.query import QUERY_FILE, FeatureQuery
+from include.spec.query import QUERY_FILE, SPEC_FILE, FeatureQuery
 from include.spec.score_start import MAX_WAITING_RUNS, ScoreStart
 from include.spec.scoring import Scoring
 from include.spec.shadow import Shadow
@@ -231,10 +232,24 @@ class ModelSpec(SpecModel):
         )
 
     @property
+    def code(self) -> str:
+        """The text of ``spec.py``, as it is at this moment."""
+        with tokenize.open(self.folder / SPEC_FILE) as file:  # as Python reads it, whatever its encoding
+            return file.read()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return every value that is declared, the defaults included, as JSON-ready built-in types.
+
+        The estimator is code and is not among them; see `code`.
+        """
+        plain = self.model_dump(mode="json", exclude={"gates"})
+        return plain | {"gates": [gate.model_dump(mode="json") for gate in self.gates]}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the declaration: the bytes of ``spec.py`` and ``features.sql``."""
         digest = hashlib.sha256()
-        for name in ("spec.py", QUERY_FILE):
+        for name in (SPEC_FILE, QUERY_FILE):
             content = (self.folder / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)

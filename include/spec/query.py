@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from include.spec.features import Feature
     from include.spec.model import EntityKey, Target
 
+SPEC_FILE: Final = "spec.py"
+"""The name of the file with everything that is declared but the query."""
 QUERY_FILE: Final = "features.sql"
 """The name of the file with the text, in a declaration and in an artifact."""
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from include import evaluation, training
-from include.errors import CandidateRejectedError
+from include.errors import CandidateRejectedError, DeclarationChangedError
 from include.records import (
     Evaluation,
     ExportedCandidate,
@@ -29,12 +29,13 @@ def take_snapshot(spec: ModelSpec, as_of: datetime, resources: Resources) -> Sna
     """Write the labelled rows of the training window to a file named by its digest."""
     split = training.split_by_time(spec, as_of)
     folder = resources.settings.home / "snapshots" / spec.name
-    query = spec.query
+    query, digest = spec.query, spec.digest
     with (
         resources.telemetry.step(spec.name, "snapshot"),
         resources.features.read(query, split.whole, labelled=True) as rows,
     ):
-        return training.write_snapshot(rows, spec, split, folder, query, resources.progress)
+        snapshot = training.write_snapshot(rows, spec, split, folder, query, resources.progress)
+    return snapshot.model_copy(update={"spec_digest": digest})
 
 
 def train_candidate(spec: ModelSpec, run_id: str, snapshot: SnapshotRef, resources: Resources) -> FittedCandidate:
@@ -81,7 +82,15 @@ def evaluate_gates(
 
     A run registers once: called again, this returns the version that was registered before. The person who triggered
     the run (`requested_by`; None: its schedule) may not approve it later.
+
+    Raises
+    ------
+    DeclarationChangedError
+        When spec.py or features.sql is not what it was when the run read its rows: each task reads them again, so the
+        version would be of two declarations, and registered as one of the second.
     """
+    if exported.fitted.snapshot.spec_digest not in ("", spec.digest):
+        raise DeclarationChangedError(spec.name)
     evidence = gather_evidence(spec, compared, rehearsal, resources, exported.reproducibility)
     decision = evaluation.decide(evidence, spec.policy)
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")

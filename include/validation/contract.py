@@ -47,8 +47,8 @@ def _target_types(target: Target) -> tuple[str, ...]:
     return types
 
 
-def column_differences(query: FeatureQuery, found: Mapping[str, str]) -> tuple[str, ...]:
-    """Compare the columns that a query gives with those that rows to score need; return a sentence a difference.
+def column_differences(query: FeatureQuery, found: Mapping[str, str], purpose: Purpose = "score") -> tuple[str, ...]:
+    """Compare the columns that a query gives with those that its rows need; return a sentence a difference.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def column_differences(query: FeatureQuery, found: Mapping[str, str]) -> tuple[s
         The columns with their types, see `include.warehouse.feature_source.FeatureSource.columns`.
     """
     differences = []
-    for column in declared_columns(query, "score"):
+    for column in declared_columns(query, purpose):
         if column.name not in found:
             differences.append(f"its features.sql gives no column '{column.name}'")
         elif found[column.name] not in column.types:

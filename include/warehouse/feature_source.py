@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import psycopg
 from psycopg.sql import quote
@@ -39,6 +39,15 @@ _TYPE_NAMES: Final = """
     SELECT given, CASE name WHEN 'character varying' THEN 'varchar' WHEN 'character' THEN 'char' ELSE name END
     FROM found JOIN pg_type ON pg_type.oid = type, format_type(type, NULL) AS name WHERE typtype <> 'd'
 """
+
+
+class KeyComparison(NamedTuple):
+    """How many entity keys two queries return, and how many of them only one of the two returns."""
+
+    rows: int
+    other_rows: int
+    only: int
+    only_other: int
 
 
 class FeatureSource(Protocol):
@@ -78,6 +87,10 @@ class FeatureSource(Protocol):
 
     def count(self, query: FeatureQuery, period: Period) -> int:
         """Return the number of rows that the query returns for `period`."""
+        ...
+
+    def compare_keys(self, query: FeatureQuery, other: FeatureQuery, period: Period) -> KeyComparison:
+        """Compare the entity keys that two queries return for `period`, as text; duplicates count once."""
         ...
 
     def columns(self, query: FeatureQuery) -> dict[str, str]:
@@ -137,6 +150,23 @@ class PostgresFeatureSource:
         statement = f"SELECT count(*) AS rows FROM (\n{bound_query(query, period)}\n) AS q"  # noqa: S608  # the model's own query
         with self._open(query, period, statement) as counted:
             return int(counted.read_all().column("rows")[0].as_py())
+
+    def compare_keys(self, query: FeatureQuery, other: FeatureQuery, period: Period) -> KeyComparison:
+        """See `FeatureSource.compare_keys`."""
+        first, second = (
+            f'SELECT DISTINCT "{each.entity_key.column}"::text COLLATE "C" AS key '  # noqa: S608  # as above
+            f"FROM (\n{bound_query(each, period)}\n) AS rows"
+            for each in (query, other)
+        )
+        statement = (
+            "SELECT count(a.key) AS rows, count(b.key) AS other_rows, "  # noqa: S608  # as above
+            "count(a.key) FILTER (WHERE b.key IS NULL) AS only, "
+            "count(b.key) FILTER (WHERE a.key IS NULL) AS only_other "
+            f"FROM ({first}) AS a FULL JOIN ({second}) AS b ON a.key = b.key"
+        )
+        with self._open(query, period, statement) as counted:
+            (found,) = counted.read_all().to_pylist()
+        return KeyComparison(**found)
 
     @contextlib.contextmanager
     def _open(self, query: FeatureQuery, period: Period, statement: str) -> Iterator[pa.RecordBatchReader]:

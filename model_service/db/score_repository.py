@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from include.score_table import KEY, LABEL, PARTITION, PROBABILITY, SCORED_AT, TIME, VALUE, VERSION
-from include.spec import class_columns
+from include.spec import class_columns, possible_columns
 from model_service.http.responses import ClassPrediction, Prediction, ValuePrediction
 from model_service.http.score_params import Key, KeyKind
 
@@ -104,11 +104,22 @@ def _select(connection: Connection, statement: str, parameters: dict[str, Any], 
     return [_score_of(row, columns) for row in rows]
 
 
+def _with_label(label: str, columns: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the columns by label, so that the label of a row is among them: a class may have been renamed since.
+
+    "On time" and "on_time" have the same column, so the score table takes both.
+    """
+    if label in columns:
+        return columns
+    own = possible_columns(label)
+    return {label if column in own else known: column for known, column in columns.items()}
+
+
 def _score_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> Score:
     prediction: Prediction
     if LABEL in row:
-        probabilities = {label: row[column] for label, column in columns.items()}
         label = row[LABEL]
+        probabilities = {known: row[column] for known, column in _with_label(label, columns).items()}
         prediction = ClassPrediction(label, list(probabilities).index(label), probabilities)
     else:
         prediction = ValuePrediction(row[VALUE])

@@ -172,6 +172,22 @@ class FeatureType(ABC, Generic[F]):
         """
         return None
 
+    def is_learned_from(self, declared: F) -> bool:
+        """Return whether a training by `declared` on the same rows surely gives this feature, one of a signature."""
+        return self.feature == declared
+
+    def refused_values(self, former: F) -> str | None:
+        """Compare what the service takes for this feature with what it takes for `former`, of the same type.
+
+        Returns
+        -------
+        str or None
+            What it takes for `former` and refuses for this one, to be read after the feature's name; None: nothing.
+        """
+        if former.nullable and not self.feature.nullable:
+            return "may not be null any more"
+        return None
+
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float] | None:  # noqa: ARG002  # see `learn`
         """Return how many distinct values there are, how many in single precision, and the median; None: no numbers."""
         return None

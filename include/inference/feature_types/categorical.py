@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -131,8 +131,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
     def learn(self, train: pa.ChunkedArray) -> Categorical:
         """Return the feature with its dictionary: the declared categories, or those found in `train`; sorted."""
         feature = self.feature
-        found = feature.categories or train.unique().drop_null().to_pylist()
-        return feature.model_copy(update={"categories": tuple(sorted(set(found)))})
+        return _with_dictionary(feature, feature.categories or train.unique().drop_null().to_pylist())
 
     def changed_meaning(self, declared: Categorical) -> str | None:
         """Compare the dictionary with the declared categories: some gone and some new are the same ones renamed.
@@ -144,6 +143,19 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         if not (declared.categories and gone and new):
             return None
         return f"has the categories {_some(gone)}, and {_some(new)} are declared instead"
+
+    def is_learned_from(self, declared: Categorical) -> bool:
+        """Return whether the dictionary is surely that of the declared categories; they are sorted when learned."""
+        return bool(declared.categories) and _with_dictionary(declared, declared.categories) == self.feature
+
+    def refused_values(self, former: Categorical) -> str | None:
+        """Compare the categories, where no other is accepted. Those that are learned again count as the same."""
+        if not self.rejects_unknown:
+            return super().refused_values(former)
+        if former.handle_unknown != "error":
+            return "accepts no other category than the known ones any more"
+        gone = sorted(set(former.categories) - set(self.feature.categories)) if self.feature.categories else []
+        return f"does not accept {_some(gone)} any more" if gone else super().refused_values(former)
 
     @property
     def learned_nothing(self) -> bool:
@@ -165,6 +177,10 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         """Cut into the categories; missing and unknown are one part."""
         feature = self.feature
         return column.astype(np.intp) + 1, ["missing or unknown", *feature.categories]
+
+
+def _with_dictionary(feature: Categorical, categories: Iterable[str]) -> Categorical:
+    return feature.model_copy(update={"categories": tuple(sorted(set(categories)))})
 
 
 def _some(categories: list[str]) -> str:

@@ -148,6 +148,14 @@ class NumericType(FeatureType[Numeric], declaration=Numeric):
         ours, other = self.feature.unit, declared.unit
         return None if ours == other else f"is in {ours or 'no unit'}, and {other or 'no unit'} is declared"
 
+    def refused_values(self, former: Numeric) -> str | None:
+        """Compare the ranges, as the model sees them."""
+        before = NumericType(former)
+        (low, high), (low_before, high_before) = self.block_bounds, before.block_bounds
+        if low <= low_before and high >= high_before:
+            return super().refused_values(former)
+        return f"must be {self.expected}, and was {before.expected}"
+
     def merged_values(self, train: pa.ChunkedArray) -> tuple[int, int, float]:
         """Count distinct values in double and in single precision."""
         values = train.drop_null().to_numpy()
