@@ -80,7 +80,7 @@ migration: setup ## create a database migration: make migration NAME=add_label_s
 clean: ## stop running processes and remove .venv and .sluice
 	@deploy/bootstrap/clean.sh
 
-setup:
+setup: ## .venv, with all that Sluice needs
 	@deploy/bootstrap/setup.sh $(extras)
 
 setup-tests:
