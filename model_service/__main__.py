@@ -33,6 +33,7 @@ log = logging.getLogger("model_service")
 
 MAX_HEADER_BYTES: Final = 65_536  # of a connection that sends no end of its header; granian's default: 417,792
 
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
 # Modules that workers need: imported before the fork, their memory is shared.
 PRELOADED = (
     "model_service.observability.prometheus",
@@ -159,6 +160,8 @@ def _in_worker(
     from model_service.server import granian_patch
 
     pinner.pin()
+    # A thread with a large body gives way to those with small ones after this, instead of after 5 ms.
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     granian_patch.install_shutdown(WorkerShutdown(parent_death))
     app = serving_app(settings, shared_metrics, heartbeats)
     granian_patch.install(app.extensions[UNREAD_BODIES].discard)

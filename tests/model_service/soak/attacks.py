@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import socket
 import struct
@@ -193,6 +194,7 @@ def repeat(attack: Callable[[Attacker], str], attacker: Attacker, until: float, 
 
 
 def main(port: int, token: str, seconds: float) -> None:
+    os.nice(10)  # attackers have machines of their own: what their processor does is not the service's load
     until = time.monotonic() + seconds
     seen: dict[str, Counter[str]] = {attack.__name__: Counter() for attack in PACES}
     attacker = Attacker(port, token)
