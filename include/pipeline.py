@@ -7,6 +7,7 @@
               → record_approval (if declared) → promote_candidate
     score     validate_partition → plan_partition → score_shard (for each shard) → publish_partition
               → check_online_parity (if declared) → shadow_partition (if declared)
+              → check_late_rows (unless ignored)
 
 The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
@@ -32,6 +33,7 @@ from include.records import (
     Evaluation,
     ExportedCandidate,
     FittedCandidate,
+    LateRows,
     ModelVersion,
     Period,
     Promotion,
@@ -49,6 +51,7 @@ from include.steps.approval import approve_version, record_approval
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
+from include.steps.late_rows import apply_policy, find_late_rows
 from include.steps.online_parity import check_online_parity
 from include.steps.operate import move_champion
 from include.steps.rehearse import rehearse_candidate
@@ -101,6 +104,8 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "abandon_partition",
     "check_online_parity",
     "shadow_partition",
+    "check_late_rows",
+    "find_late_rows",
     # before a scheduled score
     "has_champion",
     "find_broken_rules",
@@ -242,6 +247,26 @@ def score(
         raise
     published: PublishedPartition = values["published"]
     return published
+
+
+def check_late_rows(spec: ModelSpec, published: PublishedPartition, run_id: str, resources: Resources) -> LateRows:
+    """Compare the partitions before a published one with their source, and do what `Scoring.late_rows` says.
+
+    A partition is scored again as it was scored: by the champion at its end, the present champion, or the version that
+    somebody named.
+
+    Raises
+    ------
+    LateRowsError
+        When a partition with late rows could not be scored again; its published rows stay.
+    """
+
+    def rescore(late: PublishedPartition) -> PublishedPartition:
+        period = Period(start=late.partition_start, end=late.partition_end)
+        version = late.version if late.mode == "named" else None
+        return score(spec, run_id, period, resources, version=version, mode=late.mode)
+
+    return apply_policy(spec, published, run_id, resources, rescore)
 
 
 def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:

@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 
 from include import pipeline
 from include.cli import exit_status, person
+from include.cli.late_rows import late_rows
 from include.cli.onboard import is_onboarding, onboard
 from include.errors import NoChampionError, SluiceError
 from include.flows import Step
@@ -159,6 +160,8 @@ def status(_arguments: Namespace, models: DeclaredModels, resources: Resources) 
         )
         if champion:
             _say(f"  its card: {_card(name, champion.to_version, resources)}")
+        for line in late_rows(models.specs[name], resources):
+            _say(f"  {line}")
     for error in models.broken:
         _say(f"broken: {error}")
     return 1 if models.broken else 0
@@ -193,7 +196,8 @@ def _newest_partition(spec: ModelSpec, resources: Resources) -> str:
         return "nothing scored"
     newest = published[-1]
     day = local_day(newest.partition_start, timezone=spec.score_timezone)
-    return f"newest partition {day} ({newest.row_count:,} rows)"
+    rows = f"{newest.row_count:,} rows" if newest.row_count else "empty: the source had no rows"
+    return f"newest partition {day} ({rows})"
 
 
 def _move(model: str, version: int, reason: str, resources: Resources, models: DeclaredModels) -> int:

@@ -74,6 +74,10 @@ def _publish(spec: ModelSpec, period: Period, resources: Resources, version: int
         f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version "
         f"{published.version} (sequence {published.sequence}{_chosen(published.mode)}).\n"
     )
+    if not published.row_count:
+        sys.stdout.write("  It is published as an empty partition: the source has no rows for it.\n")
+    for sentence in published.unknown_over(spec.scoring.max_unknown):
+        sys.stderr.write(f"warning: {sentence}\n")
 
 
 def _chosen(mode: ScoreMode) -> str:

@@ -21,6 +21,7 @@ from include.errors.database import DatabaseError, QueryError, is_transient
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
+    LateRowsError,
     NoChampionAtTimeError,
     ParityMismatchError,
     ParityNotCheckedError,
@@ -51,6 +52,7 @@ __all__ = [
     "DatabaseError",
     "EstimatorError",
     "FencedError",
+    "LateRowsError",
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from include.errors import DatabaseError, SourceQueryError, is_transient
 from include.records import Period, Shard
 from include.sessions import SESSION_STATEMENT, libpq_url
+from include.source_digest import SourceDigest, digest_query
 from include.spec import FeatureQuery
 from include.warehouse.errors import source_errors, translated_stream
 from include.warehouse.rows import bound_query, open_rows, rows_query
@@ -78,6 +79,20 @@ class FeatureSource(Protocol):
         """Return the number of rows that the query returns for `period`."""
         ...
 
+    def digest(self, query: FeatureQuery, period: Period) -> SourceDigest:
+        """Return the number of rows that the query returns for `period`, and their digest.
+
+        It is that of `include.source_digest` for a table that `materialize` has written.
+
+        Raises
+        ------
+        QueryError
+            When the query cannot run.
+        DatabaseError
+            When the database failed; a retry may succeed.
+        """
+        ...
+
     def columns(self, query: FeatureQuery) -> dict[str, str]:
         """Return the names of the query's columns with their types in SQL, in their order, without reading a row.
 
@@ -135,6 +150,12 @@ class PostgresFeatureSource:
         statement = f"SELECT count(*) AS rows FROM (\n{bound_query(query, period)}\n) AS q"  # noqa: S608  # the model's own query
         with self._open(query, period, statement) as counted:
             return int(counted.read_all().column("rows")[0].as_py())
+
+    def digest(self, query: FeatureQuery, period: Period) -> SourceDigest:
+        """See `FeatureSource.digest`."""
+        with self._open(query, period, digest_query(query, f"(\n{bound_query(query, period)}\n)")) as found:
+            (row,) = found.read_all().to_pylist()
+        return SourceDigest.of_sums(row["rows"], row["sum1"], row["sum2"])
 
     @contextlib.contextmanager
     def _open(self, query: FeatureQuery, period: Period, statement: str) -> Iterator[pa.RecordBatchReader]:

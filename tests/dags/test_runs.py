@@ -114,6 +114,7 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> No
             "score": "upstream_failed",
             "publish": "upstream_failed",
             "check_online_parity": "upstream_failed",
+            "late_rows": "upstream_failed",
             "shadow": "upstream_failed",
         },
     )
