@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from include.cli import approve as approval
 from include.cli import audit, commands, exit_status, onboard, partitions, scorecard
+from include.cli import grant as rights
 from include.cli.database_errors import DRIVER_ERRORS, translated
 from include.cli.keys import keys
 from include.cli.token import mint
@@ -216,6 +217,14 @@ def _add_audit(parsers: Parsers) -> None:
 
 
 def _add_access(parsers: Parsers) -> None:
+    for name, summary, command in (
+        ("grant", "let retraining and promotion read the tables of another schema than `source`", rights.grant),
+        ("revoke", "take back the rights that `sluice grant` has granted", rights.revoke),
+    ):
+        right = _add(parsers, name, summary)
+        right.add_argument("schema", help="name of the schema, as PostgreSQL stores it")
+        right.set_defaults(command=command)
+
     token = _add(parsers, "token", "issue a token to try the service")
     token.add_argument("subject", help="subject of the token; rate limits and logs use it")
     token.add_argument(

@@ -22,6 +22,7 @@ from include.sessions import SESSION_STATEMENT, libpq_url
 from include.source_digest import SourceDigest, digest_query
 from include.spec import FeatureQuery
 from include.warehouse.errors import source_errors, translated_stream
+from include.warehouse.grants import missing_grants
 from include.warehouse.rows import bound_query, open_rows, rows_query
 
 if TYPE_CHECKING:
@@ -161,13 +162,17 @@ class PostgresFeatureSource:
     def _open(self, query: FeatureQuery, period: Period, statement: str) -> Iterator[pa.RecordBatchReader]:
         what = f"model '{query.model}', rows from {period}"
         with contextlib.ExitStack() as opened:
-            with source_errors(what):
+            with missing_grants(self._url, what), source_errors(what):
                 rows = opened.enter_context(open_rows(self._url, statement))
             # Only reading is translated: an OSError of the caller, such as a full disk, is not the database's.
             yield translated_stream(rows, what)
 
     def columns(self, query: FeatureQuery) -> dict[str, str]:
         """See `FeatureSource.columns`."""
+        with missing_grants(self._url, f"features.sql of model '{query.model}'"):
+            return self._columns(query)
+
+    def _columns(self, query: FeatureQuery) -> dict[str, str]:
         # With LIMIT 0 the server plans the query, and reads nothing.
         statement = f"SELECT * FROM (\n{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"  # noqa: S608  # the model's own query
         try:
@@ -189,9 +194,9 @@ class PostgresFeatureSource:
         """See `FeatureSource.materialize`."""
         # Unlogged: it is not needed after a crash, and is written in half the time.
         # With no parameters, as it is read: a colon or a per cent sign of the query means nothing here.
-        connection.exec_driver_sql(
-            f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}", execution_options={"no_parameters": True}
-        )
+        statement = f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}"
+        with missing_grants(self._url, f"model '{query.model}', rows from {period}"):
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _first_line(error: Exception) -> str:

@@ -186,7 +186,9 @@ def _late_rows(scoring: Scoring) -> str:
         return "not declared: nothing is compared"
     done = "scored again" if scoring.late_rows == "rescore" else "reported in an alert"
     window = _length(scoring.late_rows_window.total_seconds())
-    return f"the partitions of the {window} before are compared with their source; those whose rows have changed are {done}."
+    return (
+        f"the partitions of the {window} before are compared with their source; those with other rows now are {done}."
+    )
 
 
 def _parity(scoring: Scoring) -> str:

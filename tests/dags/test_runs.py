@@ -123,6 +123,14 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> No
     assert published == []
 
 
+def test_a_run_dated_long_ago_is_no_success_without_tasks_but_says_that_there_are_no_rows(harness: Any) -> None:
+    for name in ("long ago", "retrain long ago"):
+        run = harness.runs[name]
+        assert (run["state"], run["tasks"]["validate"]) == ("failed", "failed"), (name, run)
+    (alert,) = alerts(harness, "score_apple", "long ago")
+    assert "partition 1999-02-28 00:00 to 1999-03-01 00:00 UTC: expected at least 1 row(s)" in alert["error"]
+
+
 def test_a_failure_is_one_alert_with_model_dag_task_run_try_error_and_link(harness: Any) -> None:
     (alert,) = alerts(harness, "score_apple", "bad day")
     run_id = harness.runs["bad day"]["run_id"]

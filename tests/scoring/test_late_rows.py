@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from sqlalchemy import text
 
 from include import pipeline
-from include.errors import LateRowsError
+from include.errors import EmptyPartitionError, LateRowsError
 from include.records import LatePartition, Period, PublishedPartition
 from include.resources import Resources, open_resources
 from include.settings import Settings
@@ -150,6 +150,11 @@ class Parcels:
         found = pipeline.find_late_rows(self.spec, self.resources, february(1).start).found
         return {each.published.partition_start.day: each for each in found}
 
+    def allowing_none(self) -> Parcels:
+        """The same model with a contract that takes an empty partition."""
+        contract = self.spec.contract.model_copy(update={"partition_rows": (0, 10_000)})
+        return Parcels(self.resources, self.spec.model_copy(update={"contract": contract}))
+
     def change(self, statement: str) -> None:
         with self.resources.engine.begin() as connection:
             connection.execute(text(statement))
@@ -256,6 +261,31 @@ def test_categories_that_the_version_does_not_know_are_counted_in_the_ledger_and
     stored = "SELECT unknown_categories FROM sluice.published_partition WHERE partition_start = '2026-02-01'"
     assert parcels.read(stored) == [([unknown.to_plain()],)]
     ((error,),) = parcels.read("SELECT error FROM sluice.alert WHERE task_id = 'publish'")
-    assert "rows (68%) have a category that version 1 does not know, and are scored as if it were missing" in error
+    assert (
+        "of 40 rows (65%) have a category that version 1 does not know, and are scored as if it were missing" in error
+    )
     assert "'ANT' looks like 'ant'" in error
     assert parcels.score(2, "known").unknown_categories == ()
+
+
+def test_a_day_without_rows_is_no_success_unless_the_contract_allows_it(parcels: Parcels) -> None:
+    parcels.change(f"DELETE FROM source.parcels WHERE {of_day(10)}")
+    with pytest.raises(EmptyPartitionError, match=r"expected at least 1 row\(s\) to score; found none in the source"):
+        parcels.score(10)
+    empty = parcels.allowing_none().score(10)
+    assert empty.row_count == 0
+    assert parcels.read("SELECT row_count FROM sluice.published_partition WHERE partition_start = '2026-02-10'") == [
+        (0,)
+    ]
+    parcels.change("INSERT INTO source.parcels SELECT 'late', '2026-02-10', 1, 1, 'ant', false, NULL")
+    assert "0 rows then, 1 now" in parcels.late()[10].sentence
+
+
+def test_an_empty_day_in_the_future_is_published_by_no_contract(parcels: Parcels) -> None:
+    tomorrow = Period.of_day(parcels.resources.clock().date() + timedelta(days=1))
+    for each in (parcels, parcels.allowing_none()):
+        with pytest.raises(
+            EmptyPartitionError, match="The partition is not over yet: score it when its rows are there"
+        ):
+            pipeline.score(each.spec, "future", tomorrow, each.resources)
+    assert parcels.read(f"SELECT 1 FROM sluice.partition_publication WHERE partition_start = '{tomorrow.start}'") == []
