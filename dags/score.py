@@ -25,11 +25,12 @@ def build(spec: ModelSpec) -> DAG:
         tasks = add_flow(
             spec,
             SCORE,
-            outlets={"publish": [scores]},
+            outlets={"publish": [scores], "late_rows": [scores] if spec.scoring.late_rows == "rescore" else []},
             within={"validate": lambda context, _: waiting.validation_of_run(spec, context)},
             then={
                 "publish": lambda context, _, published: assets.announce_partition(context, published),
                 "check_online_parity": lambda *values: runs.skip_if_not_checked(values[-1]),
+                "late_rows": lambda context, _, late: assets.announce_rescored(spec, context, late),
             },
         )
         if spec.score_start.longest:

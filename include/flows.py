@@ -13,6 +13,7 @@ from include.records import (
     Evaluation,
     ExportedCandidate,
     FittedCandidate,
+    LateRows,
     ModelVersion,
     ParityCheck,
     Promotion,
@@ -122,6 +123,14 @@ SCORE: tuple[Step, ...] = (
         "divergence",
         ShadowDivergence,
         declared=lambda spec: spec.shadow is not None,
+    ),
+    Step(
+        "late_rows",
+        "check_late_rows",
+        ("published", "run_id"),
+        "late_rows",
+        LateRows,
+        declared=lambda spec: spec.scoring.late_rows != "ignore",
     ),
 )
 """From the data contract to a published partition, and the measurements after it."""

@@ -7,6 +7,7 @@
               → record_approval (if declared) → promote_candidate
     score     validate_partition → plan_partition → score_shard (for each shard) → publish_partition
               → check_online_parity (if declared) → shadow_partition (if declared)
+              → check_late_rows (unless ignored)
 
 The other functions are called by a run that waits, by a person or by the hourly `housekeeping`:
 
@@ -33,6 +34,7 @@ from include.records import (
     Evaluation,
     ExportedCandidate,
     FittedCandidate,
+    LateRows,
     ModelVersion,
     Period,
     Promotion,
@@ -51,6 +53,7 @@ from include.steps.audit import explain_promotion, verify_version
 from include.steps.changes import plan_changes
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
+from include.steps.late_rows import apply_policy, find_late_rows
 from include.steps.online_parity import check_online_parity
 from include.steps.operate import move_champion, roll_back
 from include.steps.rehearse import rehearse_candidate
@@ -103,6 +106,8 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "abandon_partition",
     "check_online_parity",
     "shadow_partition",
+    "check_late_rows",
+    "find_late_rows",
     # before a scheduled score
     "has_champion",
     "find_broken_rules",
@@ -256,6 +261,26 @@ def _run_shards(step: Step, spec: ModelSpec, values: dict[str, Any], resources: 
         run_step(step, spec, {**values, "shard": shard}, resources) for shard in range(plan.shards)
     ]
     return staged
+
+
+def check_late_rows(spec: ModelSpec, published: PublishedPartition, run_id: str, resources: Resources) -> LateRows:
+    """Compare the partitions before a published one with their source, and do what `Scoring.late_rows` says.
+
+    A partition is scored again as it was scored: by the champion at its end, the present champion, or the version that
+    somebody named.
+
+    Raises
+    ------
+    LateRowsError
+        When a partition with late rows could not be scored again; its published rows stay.
+    """
+
+    def rescore(late: PublishedPartition) -> PublishedPartition:
+        period = Period(start=late.partition_start, end=late.partition_end)
+        version = late.version if late.mode == "named" else None
+        return score(spec, run_id, period, resources, version=version, mode=late.mode)
+
+    return apply_policy(spec, published, run_id, resources, rescore)
 
 
 def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:

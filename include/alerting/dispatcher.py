@@ -45,6 +45,8 @@ _UNDELIVERED = text(
 )
 _OF_RUN = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run_id = :run_id")
 
+_SAME = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND task_id = :task_id AND error = :error")
+
 
 class AlertDispatcher:
     """Stores and sends alerts.
@@ -71,15 +73,14 @@ class AlertDispatcher:
         if names and row is not None:
             self._update(alert, row, names, failures)
 
+    def raise_alert_once(self, alert: Alert, channels: Iterable[str] = ()) -> None:
+        """Raise an alert as `raise_alert` does, unless a task has already raised the same one in whatever run."""
+        if not self._found(_SAME, {**alert.model_dump(), "error": shortened(alert.error)}):
+            self.raise_alert(alert, channels)
+
     def already_alerted(self, dag_id: str, run_id: str) -> bool:
         """Return whether an alert of this run is stored; False when the database does not answer."""
-        if self._engine is None:
-            return False
-        try:
-            with self._engine.connect() as connection:
-                return bool(connection.execute(_OF_RUN, {"dag_id": dag_id, "run_id": run_id}).scalar_one())
-        except Exception:  # noqa: BLE001 - two alerts are better than none
-            return False
+        return self._found(_OF_RUN, {"dag_id": dag_id, "run_id": run_id})
 
     def resend(self, since: datetime, until: datetime) -> int:
         """Send alerts raised in ``[since, until)`` again to the channels that they did not reach.
@@ -104,6 +105,15 @@ class AlertDispatcher:
             self._update(alert, row["id"], names, failures)
             done += not failures
         return done
+
+    def _found(self, count: Any, values: Mapping[str, Any]) -> bool:
+        if self._engine is None:
+            return False
+        try:
+            with self._engine.connect() as connection:
+                return bool(connection.execute(count, values).scalar_one())
+        except Exception:  # noqa: BLE001 - two alerts are better than none
+            return False
 
     def _addressed(self, channels: Iterable[str]) -> list[str]:
         default = [DEFAULT] if DEFAULT in self._settings.alert_channels else []

@@ -25,6 +25,7 @@ partitions, scorecard, versions = (
     LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
 )
 changes = LazyModule("include.cli.changes")
+rights = LazyModule("include.cli.grant")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
 serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
@@ -309,6 +310,13 @@ def _add_access(parsers: Parsers) -> None:
     service.add_argument("--workers", type=int, metavar="N", help="worker processes; default: that of the settings, 2")
     service.add_argument("--model", help="model of POST /predict; default: that of the settings, or the only one")
     service.set_defaults(command=serve)
+    for name, summary, command in (
+        ("grant", "let retraining and promotion read the tables of another schema than `source`", rights.grant),
+        ("revoke", "take back the rights that `sluice grant` has granted", rights.revoke),
+    ):
+        right = _add(parsers, name, summary)
+        right.add_argument("schema", help="name of the schema, as PostgreSQL stores it")
+        right.set_defaults(command=command)
 
     token = _add(parsers, "token", "issue a token to try the service")
     token.add_argument("subject", help="subject of the token; rate limits and logs use it")

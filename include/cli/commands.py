@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from include import pipeline
 from include.cli import exit_status, person
+from include.cli.late_rows import late_rows
 from include.cli.onboard import is_onboarding, onboard
 from include.cli.output import show
 from include.cli.progress import StepDisplay
@@ -160,13 +161,14 @@ def _history(promotions: Iterable[Promotion]) -> Iterator[str]:
 
 
 class ModelRow(Record):
-    """A declared model: its champion, the number of its versions, and its newest partition."""
+    """A declared model: its champion, the number of its versions, its newest partition, and what is late."""
 
     model: str
     champion: Promotion | None
     versions: int
     newest_partition: PublishedPartition | None
     card: str | None
+    late_rows: tuple[str, ...]
 
 
 def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
@@ -183,6 +185,7 @@ def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -
                 versions=len(resources.ledger.version_numbers(name)),
                 newest_partition=published[-1] if published else None,
                 card=_card(name, champion.to_version, resources) if champion else None,
+                late_rows=tuple(late_rows(models.specs[name], resources)),
             )
         )
     broken = [str(error) for error in models.broken]
@@ -199,10 +202,12 @@ def _status_lines(found: Iterable[ModelRow], broken: Iterable[str], models: Decl
         scored = "nothing scored"
         if newest:
             day = local_day(newest.partition_start, timezone=models.specs[each.model].score_timezone)
-            scored = f"newest partition {day} ({newest.row_count:,} rows)"
+            rows = f"{newest.row_count:,} rows" if newest.row_count else "empty: the source had no rows"
+            scored = f"newest partition {day} ({rows})"
         yield f"{each.model}: {held}, {each.versions} version(s) registered, {scored}"
         if each.card:
             yield f"  its card: {each.card}"
+        yield from (f"  {line}" for line in each.late_rows)
     for error in broken:
         yield f"broken: {error}"
 

@@ -115,6 +115,10 @@ def _publish(
         f"{spec.name} {_named(period)}: {published.row_count:,} rows published with version {published.version} "
         f"(sequence {published.sequence}{_chosen(published.mode)}) in {time.monotonic() - began:.1f} s.\n"
     )
+    if not published.row_count:
+        sys.stdout.write("  It is published as an empty partition: the source has no rows for it.\n")
+    for sentence in published.unknown_over(spec.scoring.max_unknown):
+        sys.stderr.write(f"warning: {sentence}\n")
 
 
 def _show_next(spec: ModelSpec) -> None:

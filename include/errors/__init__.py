@@ -17,12 +17,13 @@ from include.errors.approval import (
     ApproverNotAllowedError,
 )
 from include.errors.base import UNUSABLE_FILE, NoChampionError, SluiceError, permanent_errors
-from include.errors.database import DatabaseError, QueryError, is_transient
+from include.errors.database import DatabaseError, MissingGrantError, QueryError, is_transient
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
 from include.errors.promotion import ReasonError, RollbackTargetError
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
+    LateRowsError,
     NoChampionAtTimeError,
     ParityMismatchError,
     ParityNotCheckedError,
@@ -58,9 +59,12 @@ __all__ = [
     "ConversionError",
     "DatabaseError",
     "DeclarationChangedError",
+    "EmptyPartitionError",
     "EstimatorError",
     "FencedError",
     "Finding",
+    "LateRowsError",
+    "MissingGrantError",
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",
@@ -197,6 +201,35 @@ class ValidationFailedError(SluiceError):
             "sluice.validation_result has the counts and the keys."
         )
         self.model, self.period, self.reasons, self.docs = model, period, tuple(reasons), docs
+
+
+class EmptyPartitionError(ValidationFailedError):
+    """A partition is not scored, because the source has no rows for it.
+
+    Parameters
+    ----------
+    least : int
+        The minimum number of rows in the contract.
+    over : bool
+        Whether the partition has ended.
+    """
+
+    def __init__(self, model: str, period: str, least: int, *, over: bool, docs: str | None = None) -> None:
+        if over:
+            advice = (
+                "If rows are still to come, score it when they are there. If there are none, as on a day without "
+                "events, Contract(partition_rows=(0, ...)) in spec.py has it published as an empty partition."
+            )
+        else:
+            advice = "The partition is not over yet: score it when its rows are there."
+        expected = f"at least {least:,} row(s)" if over else "rows"
+        SluiceError.__init__(
+            self,
+            f"model '{model}', partition {period}: expected {expected} to score; found none in the source. Nothing was "
+            f"published; the published scores are untouched. {advice}",
+        )
+        self.model, self.period, self.docs = model, period, docs
+        self.reasons: tuple[str, ...] = ("the source has no rows",)
 
 
 class ContractDeadlineError(ValidationFailedError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from include.errors.base import SluiceError
 
 # By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html). Classes: 08 connection, 40 serialization
@@ -21,6 +24,28 @@ class QueryError(DatabaseError):
     """The database refuses a query: a column is missing, a type is wrong, a number is divided by zero."""
 
     retryable = False
+
+
+class MissingGrantError(QueryError):
+    """A role may not read a schema or a table of the source.
+
+    Parameters
+    ----------
+    statements : sequence of str
+        What grants the right, without semicolons.
+    """
+
+    def __init__(self, what: str, role: str, denied: str, schemas: Sequence[str], statements: Sequence[str]) -> None:
+        command = " or ".join(f"`sluice grant {shlex.quote(schema)}`" for schema in schemas)
+        listed = " ".join(f"{statement};" for statement in statements)
+        advice = (
+            f"Run {command}, or in psql as the owner: {listed}" if schemas else "Grant the role the right to read it."
+        )
+        super().__init__(
+            f"{what}: expected that role {role} may read the source; found: permission denied for {denied}. Nothing "
+            f"was written. {advice}"
+        )
+        self.role, self.schemas, self.statements = role, tuple(schemas), tuple(statements)
 
 
 def is_transient(sqlstate: str | None) -> bool:

@@ -129,6 +129,17 @@ class PartitionInUseError(SluiceError):
         self.model, self.start, self.why = model, start, why
 
 
+class LateRowsError(SluiceError):
+    """A partition whose source has changed could not be scored again."""
+
+    def __init__(self, model: str, reasons: Sequence[str], rescored: int) -> None:
+        super().__init__(
+            f"model '{model}': expected to score {len(reasons) + rescored} partition(s) with late rows again; "
+            f"{len(reasons)} failed: {' '.join(reasons)} Their published rows stay, the newest partition is published."
+        )
+        self.model, self.reasons = model, tuple(reasons)
+
+
 class AssetNotUpdatedError(SluiceError):
     """A scheduled run waited for an event of an Airflow asset until its deadline, in vain."""
 

@@ -24,7 +24,17 @@ from include.records.metrics import DataChecks, Difference, FeatureStrength, Gro
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ApprovalDecision, ModelVersion, Promotion
 from include.records.reproducible import Reproducibility
-from include.records.scores import PublishedPartition, RemovedPartition, ScoreMode, ScorePlan, Shard, StagedShard
+from include.records.scores import (
+    LatePartition,
+    LateRows,
+    PublishedPartition,
+    RemovedPartition,
+    ScoreMode,
+    ScorePlan,
+    Shard,
+    StagedShard,
+    UnknownCategories,
+)
 from include.records.shadow import Divergence, ShadowDivergence
 
 __all__ = [
@@ -55,6 +65,8 @@ __all__ = [
     "GroupRates",
     "Importance",
     "Interval",
+    "LatePartition",
+    "LateRows",
     "ModelVersion",
     "ParityCheck",
     "ParityOfRows",
@@ -79,5 +91,6 @@ __all__ = [
     "Split",
     "StagedShard",
     "TouchedVersion",
+    "UnknownCategories",
     "ValidationReport",
 ]

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from include.records.base import Period, Record
-from include.records.scores import ScoreMode
+from include.records.scores import ScoreMode, UnknownCategories
 
 Purpose = Literal["train", "score"]
 
@@ -47,6 +47,9 @@ class ValidationReport(Record):
 
     The contract of a partition is that of the version that will score it: `version`, chosen as `mode` says. To train,
     both are None.
+
+    Of a partition that passed, `source_digest` is the digest of its rows, see `include.source_digest`, and
+    `unknown_categories` has every feature with rows of a category that the version does not know.
     """
 
     model: str
@@ -58,6 +61,8 @@ class ValidationReport(Record):
     version: int | None = None
     mode: ScoreMode | None = None
     docs_path: str | None = None
+    source_digest: str | None = None
+    unknown_categories: tuple[UnknownCategories, ...] = ()
 
     @property
     def passed(self) -> bool:

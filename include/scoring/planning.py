@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg import Connection
 from sqlalchemy import Engine
 
 from include.errors import PartitionOverlapError
-from include.records import Period, ScoreMode, ScorePlan, Shard
+from include.records import Period, ScoreMode, ScorePlan, Shard, UnknownCategories
 from include.scoring.attempts import STAGING, AttemptKey, acquire_attempt, staging_name
 from include.scoring.errors import database_errors
 from include.scoring.staging_cleanup import drop_replaced
@@ -41,6 +43,8 @@ def plan(
     mode: ScoreMode,
     shards: int | None = None,
     try_number: int = 1,
+    source_digest: str | None = None,
+    unknown_categories: Sequence[UnknownCategories] = (),
 ) -> ScorePlan:
     """Prepare the score table, replace older attempts at the partition, and divide it into shards.
 
@@ -54,6 +58,10 @@ def plan(
         Number of shards; by default chosen by the number of rows.
     try_number : int
         See `AttemptKey`.
+    source_digest : str, optional
+        The digest of the validated rows.
+    unknown_categories : sequence of UnknownCategories, optional
+        Of the validated rows.
 
     Raises
     ------
@@ -88,6 +96,8 @@ def plan(
             mode=mode,
             rows=rows,
             shards=shards,
+            source_digest=source_digest,
+            unknown_categories=tuple(unknown_categories),
         )
 
 

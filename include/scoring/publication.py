@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 
 from include.errors import DatabaseError, ReconciliationError
@@ -24,16 +25,17 @@ from include.spec import ModelSpec
 
 _PARTITION = """
     SELECT model, partition_start, partition_end, version, artifact_digest, query_digest, row_count, rows_digest,
-           run_id, sequence, published_at, mode, shards, attempt
+           run_id, sequence, published_at, mode, shards, attempt, source_digest, unknown_categories
     FROM sluice.partition_publication WHERE model = %(model)s AND partition_start = %(start)s
     ORDER BY sequence DESC LIMIT 1
 """
 _LEDGER_ROW = """
     INSERT INTO sluice.partition_publication
         (model, partition_start, partition_end, version, artifact_digest, query_digest, row_count, rows_digest, run_id,
-         sequence, mode, shards, attempt)
+         sequence, mode, shards, attempt, source_digest, unknown_categories)
     VALUES (%(model)s, %(start)s, %(end)s, %(version)s, %(artifact_digest)s, %(query_digest)s, %(row_count)s,
-            %(rows_digest)s, %(run_id)s, %(sequence)s, %(mode)s, %(shards)s, %(attempt)s)
+            %(rows_digest)s, %(run_id)s, %(sequence)s, %(mode)s, %(shards)s, %(attempt)s,
+            %(source_digest)s, %(unknown_categories)s)
 """
 
 
@@ -96,9 +98,10 @@ def _former(attempt: Attempt) -> PublishedPartition | None:
 
 def _same(former: PublishedPartition, plan: ScorePlan, digest: str) -> bool:
     # The mode is compared, too: a backfill that is repeated with a named version keeps its run id.
-    return (former.run_id, former.mode, former.version, former.artifact_digest, former.rows_digest) == (
-        plan.run_id, plan.mode, plan.version, plan.artifact_digest, digest,
-    )  # fmt: skip
+    # The source, too: rows may change without a change of their scores, and must not be found again and again.
+    known = (former.run_id, former.mode, former.version, former.artifact_digest, former.source_digest)
+    planned = (plan.run_id, plan.mode, plan.version, plan.artifact_digest, plan.source_digest)
+    return known == planned and former.rows_digest == digest
 
 
 def _check_staged(attempt: Attempt, staged: Sequence[StagedShard]) -> None:
@@ -187,5 +190,7 @@ def _note(attempt: Attempt, plan: ScorePlan, digest: str, sequence: int) -> None
         "mode": plan.mode,
         "shards": plan.shards,
         "attempt": attempt.number,
+        "source_digest": plan.source_digest,
+        "unknown_categories": Jsonb([each.to_plain() for each in plan.unknown_categories]),
     }
     attempt.connection.execute(_LEDGER_ROW, row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -46,6 +47,10 @@ def _check_range(minimum: float, maximum: float) -> None:
 Bound = Annotated[MeanScore | ClassShare, Field(discriminator="kind")]
 
 
+LateRowsPolicy = Literal["ignore", "report", "rescore"]
+"""What becomes of a published partition whose source rows have changed since."""
+
+
 class Scoring(SpecModel):
     """How a score partition is made, checked and kept.
 
@@ -59,6 +64,13 @@ class Scoring(SpecModel):
     equal to the published ones, or differ by at most `parity_ulp` units in the last place of single
     precision. Otherwise there is an alert. With ``parity="block"`` the check runs before publication,
     and a difference prevents it.
+
+    After each partition that the DAG publishes, the partitions of the `late_rows_window` before it are compared with
+    their source. If rows were inserted, deleted or changed since a partition was scored, ``late_rows="report"`` alerts
+    once for each change, and ``"rescore"`` scores the partition again. With ``"ignore"`` nothing is compared.
+
+    A partition with more than `max_unknown` of its rows in categories of a feature that the version does not know is
+    published with a warning.
     """
 
     shard_rows: PositiveInt = 1_000_000
@@ -68,3 +80,6 @@ class Scoring(SpecModel):
     parity: Literal["alert", "block", "off"] = "alert"
     parity_rows: Annotated[int, Field(ge=1, le=10_000)] = 50
     parity_ulp: NonNegativeInt = 0
+    late_rows: LateRowsPolicy = "report"
+    late_rows_window: PositiveDuration = timedelta(days=3)
+    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from include import scoring
-from include.records import PublishedPartition, ScorePlan, StagedShard, ValidationReport
+from include.records import Alert, PublishedPartition, ScorePlan, StagedShard, ValidationReport
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.online_parity import require_online_parity
@@ -61,6 +62,8 @@ def plan_partition(
             mode=report.mode,
             shards=shards,
             try_number=try_number,
+            source_digest=report.source_digest,
+            unknown_categories=report.unknown_categories,
         )
 
 
@@ -112,7 +115,28 @@ def publish_partition(
     with resources.telemetry.step(spec.name, "publish"):
         published = scoring.publish(resources.engine, spec, plan, staged, try_number)
     resources.telemetry.count(f"{spec.name}.score.rows", published.row_count)
+    for each in published.unknown_categories or ():
+        resources.telemetry.count(f"{spec.name}.score.unknown_categories.{each.feature}", each.rows)
+    warnings = published.unknown_over(spec.scoring.max_unknown)
+    if warnings:
+        resources.alerts.raise_alert_once(_alert(spec, published, warnings, resources.clock()), spec.alert_channels)
     return published
+
+
+def _alert(spec: ModelSpec, published: PublishedPartition, warnings: Sequence[str], at: datetime) -> Alert:
+    return Alert(
+        model=spec.name,
+        dag_id=f"score_{spec.name}",
+        task_id="publish",
+        run_id=published.run_id,
+        try_number=None,
+        error=f"model '{spec.name}', partition {published.partition_start:%Y-%m-%d %H:%M} UTC, which is published: "
+        f"{' '.join(warnings)} If the source spells them in another way now, correct it or features.sql, and score the "
+        "partition again; if they are new, train a version that knows them. Scoring(max_unknown=...) in spec.py is the "
+        "share of rows without a warning.",
+        log_url=None,
+        at=at,
+    )
 
 
 def abandon_partition(plan: ScorePlan, resources: Resources) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import scoring, training, validation
-from include.errors import ValidationFailedError, WrongPeriodError
+from include.errors import EmptyPartitionError, ValidationFailedError, WrongPeriodError
 from include.records import Period, Purpose, ScoreMode, ValidationReport
 from include.resources import Resources
 from include.schedule import is_partition, partition_containing
 from include.spec import ModelSpec
 from include.steps.versions import NOT_SCORED, OpenedVersion, open_version, require_declared, resolve_version
+from include.validation.contract import ROW_COUNT
 
 
 def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resources: Resources) -> ValidationReport:
@@ -57,6 +58,8 @@ def validate_partition(
         When the named version does not exist.
     VersionIncompatibleError
         When the version does not fit the declaration.
+    EmptyPartitionError
+        When the source has no rows, and the contract demands some or the partition has not ended.
     ValidationFailedError
         When the data break the contract.
     """
@@ -98,6 +101,16 @@ def find_broken_rules(
             materialize=resources.features.materialize,
             query=opened.query,
         )
+
+
+def _require_rows(spec: ModelSpec, report: ValidationReport, resources: Resources) -> None:
+    """Refuse a partition without rows, unless it has ended and the contract allows it."""
+    over = report.period.end <= resources.clock()
+    only_rows = all(failure.expectation == ROW_COUNT for failure in report.failures)
+    if report.rows or not only_rows or (report.passed and over):
+        return
+    least, _ = spec.contract.partition_rows
+    raise EmptyPartitionError(spec.name, str(report.period), least, over=over, docs=report.docs_path)
 
 
 def has_champion(spec: ModelSpec, period: Period, resources: Resources) -> bool:
@@ -147,6 +160,8 @@ def require_contract(
             query=opened.query if opened else None,
         )
         validation.store_report(resources.engine, report)
+        if purpose == "score":
+            _require_rows(spec, report, resources)
         if not report.passed:
             reasons = [failure.sentence for failure in report.failures]
             raise ValidationFailedError(

@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from include.inference.feature_types import feature_type
 from include.inference.feature_types.column_checks import Check, in_set, not_null
 from include.records import Period, Purpose
 from include.spec import BOOLEAN_CLASSES, Boolean, Categorical, FeatureQuery, ModelSpec, Numeric, Target
+
+ROW_COUNT: Final = "expect_table_row_count_to_be_between"
+"""The expectation of the number of rows."""
 
 _TIME_TYPES = ("timestamp with time zone",)
 _INTEGERS = ("smallint", "integer", "bigint")
@@ -136,7 +140,7 @@ def _columns(query: FeatureQuery, declared: tuple[DeclaredColumn, ...], found: M
 def _row_count(spec: ModelSpec, purpose: Purpose) -> Check:
     fewest, most = spec.contract.training_rows if purpose == "train" else spec.contract.partition_rows
     return Check(
-        "expect_table_row_count_to_be_between",
+        ROW_COUNT,
         None,
         f"{fewest:,} to {most:,} rows",
         {"min_value": fewest, "max_value": most},

@@ -10,12 +10,13 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from include.inference.feature_types.column_checks import Check
-from include.records import CheckResult, Period, Purpose, ValidationReport
+from include.records import CheckResult, Period, Purpose, UnknownCategories, ValidationReport
 from include.spec import FeatureQuery, ModelSpec
 from include.validation.contract import derive_checks, shown_columns
 from include.validation.data_docs import page_path, write_page
 from include.validation.expectations import ExpectationResult, run_checks
 from include.validation.scratch import Materialize, Scratch, scratch_table
+from include.validation.unknown_categories import find_unknown
 
 MAX_EXPECTATIONS = 60
 
@@ -64,6 +65,8 @@ def validate(
     page: str | None = None
     detailed: dict[int, Check] = {}
     rows = 0
+    digest: str | None = None
+    unknown: tuple[UnknownCategories, ...] = ()
     query = query or spec.query
     try:
         with scratch_table(query, period, database_url, materialize) as scratch:
@@ -75,11 +78,22 @@ def validate(
             expectations, page = run_checks(detailed, scratch, spec.name)
             outcomes = (_outcome(*each, counts, expectations) for each in enumerate(checks))
             results = tuple(_result(query, *pair, scratch) for pair in zip(checks, outcomes, strict=True))
+            if purpose == "score" and all(result.passed for result in results):
+                digest, unknown = scratch.digest(query), find_unknown(query, scratch)
     except (OperationalError, InterfaceError):
         raise
     except DBAPIError as error:
         results = (_query_failed(spec, error),)
-    report = ValidationReport(model=spec.name, run_id=run_id, purpose=purpose, period=period, rows=rows, checks=results)
+    report = ValidationReport(
+        model=spec.name,
+        run_id=run_id,
+        purpose=purpose,
+        period=period,
+        rows=rows,
+        checks=results,
+        source_digest=digest,
+        unknown_categories=unknown,
+    )
     path = page_path(docs_dir, report)
     report = report.model_copy(update={"docs_path": str(path)})
     write_page(path, report, page, len(detailed))

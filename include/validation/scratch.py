@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 
 from include.records import Period
 from include.sessions import prepare_sessions, session_options
+from include.source_digest import SourceDigest, digest_query
 from include.spec import FeatureQuery
 
 Materialize = Callable[[FeatureQuery, Period, Connection, str], None]
@@ -59,6 +60,19 @@ class Scratch:
             counts += self._rows(f"SELECT {columns} FROM {self.table}")[0]  # noqa: S608  # conditions of the contract
         return counts
 
+    def frequent_values(self, column: str, condition: str, most: int) -> list[tuple[str | None, int]]:
+        """Return the most frequent values of `column` as text where `condition` holds, each with its count."""
+        statement = (
+            f'SELECT "{column}"::text AS value, count(*) AS rows FROM {self.table} '  # noqa: S608 (checked identifiers)
+            f"WHERE {condition} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most}"
+        )
+        return [(value, rows) for value, rows in self._rows(statement)]
+
+    def digest(self, query: FeatureQuery) -> str:
+        """Return the digest of the rows; their columns have the types that the contract demands."""
+        ((rows, first, second),) = self._rows(digest_query(query, self.table))
+        return SourceDigest.of_sums(rows, first, second).digest
+
     @property
     def table(self) -> str:
         """The table's name, ready for SQL."""
@@ -76,11 +90,7 @@ class Scratch:
 
     def common_values(self, column: str, condition: str) -> str:
         """Return the five most frequent values of `column` where `condition` holds, with their counts."""
-        statement = (
-            f'SELECT "{column}"::text AS value, count(*) AS rows FROM {self.table} '  # noqa: S608 (checked identifiers)
-            f"WHERE {condition} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
-        )
-        found = self._rows(statement)
+        found = self.frequent_values(column, condition, 5)
         return ", ".join(f"{'null' if value is None else value} ({rows:,})" for value, rows in found)
 
     def _rows(self, statement: str) -> Sequence[Any]:

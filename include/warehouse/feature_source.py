@@ -19,9 +19,11 @@ from sqlalchemy import Connection
 from include.errors import DatabaseError, SourceQueryError, is_transient
 from include.records import Period, Shard
 from include.sessions import SESSION_STATEMENT, libpq_url
+from include.source_digest import SourceDigest, digest_query
 from include.spec import FeatureQuery
 from include.spec.features_query import offset_in_query
 from include.warehouse.errors import source_errors, translated_stream
+from include.warehouse.grants import missing_grants
 from include.warehouse.rows import bound_query, open_rows, rows_query
 
 if TYPE_CHECKING:
@@ -91,6 +93,19 @@ class FeatureSource(Protocol):
 
     def compare_keys(self, query: FeatureQuery, other: FeatureQuery, period: Period) -> KeyComparison:
         """Compare the entity keys that two queries return for `period`, as text; duplicates count once."""
+
+    def digest(self, query: FeatureQuery, period: Period) -> SourceDigest:
+        """Return the number of rows that the query returns for `period`, and their digest.
+
+        It is that of `include.source_digest` for a table that `materialize` has written.
+
+        Raises
+        ------
+        QueryError
+            When the query cannot run.
+        DatabaseError
+            When the database failed; a retry may succeed.
+        """
         ...
 
     def columns(self, query: FeatureQuery) -> dict[str, str]:
@@ -168,17 +183,27 @@ class PostgresFeatureSource:
             (found,) = counted.read_all().to_pylist()
         return KeyComparison(**found)
 
+    def digest(self, query: FeatureQuery, period: Period) -> SourceDigest:
+        """See `FeatureSource.digest`."""
+        with self._open(query, period, digest_query(query, f"(\n{bound_query(query, period)}\n)")) as found:
+            (row,) = found.read_all().to_pylist()
+        return SourceDigest.of_sums(row["rows"], row["sum1"], row["sum2"])
+
     @contextlib.contextmanager
     def _open(self, query: FeatureQuery, period: Period, statement: str) -> Iterator[pa.RecordBatchReader]:
         what = f"model '{query.model}', rows from {period}"
         with contextlib.ExitStack() as opened:
-            with source_errors(what):
+            with missing_grants(self._url, what), source_errors(what):
                 rows = opened.enter_context(open_rows(self._url, statement))
             # Only reading is translated: an OSError of the caller, such as a full disk, is not the database's.
             yield translated_stream(rows, what)
 
     def columns(self, query: FeatureQuery) -> dict[str, str]:
         """See `FeatureSource.columns`."""
+        with missing_grants(self._url, f"features.sql of model '{query.model}'"):
+            return self._columns(query)
+
+    def _columns(self, query: FeatureQuery) -> dict[str, str]:
         # With LIMIT 0 the server plans the query, and reads nothing.
         statement = f"{_BEFORE_QUERY}{bound_query(query, _ANY_DAY)}\n) AS rows LIMIT 0"
         try:
@@ -200,9 +225,9 @@ class PostgresFeatureSource:
         """See `FeatureSource.materialize`."""
         # Unlogged: it is not needed after a crash, and is written in half the time.
         # With no parameters, as it is read: a colon or a per cent sign of the query means nothing here.
-        connection.exec_driver_sql(
-            f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}", execution_options={"no_parameters": True}
-        )
+        statement = f"CREATE UNLOGGED TABLE {table} AS\n{bound_query(query, period)}"
+        with missing_grants(self._url, f"model '{query.model}', rows from {period}"):
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def refused_at(query: FeatureQuery, error: SourceQueryError) -> tuple[psycopg.Error, int | None]:

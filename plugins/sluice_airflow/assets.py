@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowSkipException
 
-from include.records import Period, Promotion, PublishedPartition
+from include.records import LateRows, Period, Promotion, PublishedPartition
+from include.spec import ModelSpec
 
 MOVED_CHAMPION = AssetAlias("moved_champion")
 """The outlet of ``operate_model``: only the run knows the model whose champion it changes."""
@@ -54,3 +56,23 @@ def announce_partition(context: Any, published: PublishedPartition) -> None:
     event = context["outlet_events"][scores(published.model)]
     event.extra = partition_event(published)
     event.add_partitions(partition_key(Period(start=published.partition_start, end=published.partition_end)))
+
+
+def announce_rescored(spec: ModelSpec, context: Any, late: LateRows) -> None:
+    """Fill the event of the partitions that were scored again because of late rows.
+
+    Raises
+    ------
+    AirflowSkipException
+        When the policy is to rescore, and there was nothing to: a task that succeeds makes an event.
+    """
+    if spec.scoring.late_rows != "rescore":
+        return
+    if not late.rescored:
+        raise AirflowSkipException(f"{late.compared} partition(s) compared with their source: none was scored again")
+    from include.schedule import partition_key
+
+    event = context["outlet_events"][scores(late.model)]
+    event.extra = {"rescored": [partition_event(each) for each in late.rescored]}
+    periods = (Period(start=each.partition_start, end=each.partition_end) for each in late.rescored)
+    event.add_partitions([partition_key(period) for period in periods])

@@ -58,6 +58,7 @@ SCORE = """\
    Then one transaction makes them the partition that analysts read, with its row in
    `sluice.partition_publication`. Otherwise the task fails and the former rows stay.
 5. **check_online_parity**: {parity}
+6. **late_rows**: {late_rows}
 
 A newer run for the same partition replaces an older one, which fails as *fenced*.
 
@@ -149,6 +150,7 @@ def score_page(spec: ModelSpec) -> str:
         wait=_wait(spec.score_start),
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
+        late_rows=_late_rows(spec.scoring),
         shard_rows=spec.scoring.shard_rows,
         bounds=", ".join(bound_sentence(bound) for bound in spec.scoring.bounds) or "none declared",
         features=_features(spec.features),
@@ -178,6 +180,16 @@ def _wait(start: ScoreStart) -> str:
         text += " Without the event, it then fails." if start.asset else ""
         text += " The rows are then validated for good." if start.contract_holds else ""
     return f"{text} Runs by hand and backfills start at once. A run that waits takes no worker.\n"
+
+
+def _late_rows(scoring: Scoring) -> str:
+    if scoring.late_rows == "ignore":
+        return "not declared: nothing is compared"
+    done = "scored again" if scoring.late_rows == "rescore" else "reported in an alert"
+    window = _length(scoring.late_rows_window.total_seconds())
+    return (
+        f"the partitions of the {window} before are compared with their source; those with other rows now are {done}."
+    )
 
 
 def _parity(scoring: Scoring) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
@@ -12,9 +12,6 @@ from include.errors import permanent_errors
 from include.settings import DATABASE_POOL
 from include.spec import ModelSpec
 from sluice_airflow.notifier import SluiceNotifier
-
-START = datetime(2013, 1, 1, tzinfo=UTC)
-"""The earliest day that can be backfilled. Past intervals run only in a backfill."""
 
 TAG = "sluice"
 
@@ -52,7 +49,8 @@ def dag_defaults(
     names = tuple(channels)
     return {
         "default_args": task_defaults(owner, SluiceNotifier(model, names), limit),
-        "start_date": START,
+        # No `start_date`: with one, Airflow leaves every task out of a run by hand that is dated before it, and calls
+        # the run a success. Past intervals run only in a backfill, since nothing is caught up.
         "catchup": False,
         "is_paused_upon_creation": False,
         "dagrun_timeout": 3 * limit,

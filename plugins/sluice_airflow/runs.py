@@ -69,13 +69,15 @@ def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, 
 
 
 def skip_if_not_checked(check: ParityCheck) -> None:
-    """Skip the task when parity could not be checked.
+    """Skip the task when parity could not be checked, or there was nothing to check.
 
     Raises
     ------
     AirflowSkipException
-        With the reason. The partition is published nevertheless, and an alert was raised.
+        With the reason. The partition is published nevertheless; when the service did not respond, an alert was raised.
     """
+    if check.verdict == "equal" and not check.rows:
+        raise AirflowSkipException("the partition is empty: the source has no rows for it, and there are no scores")
     if check.verdict == "not_checked":
         raise AirflowSkipException(f"parity was not checked: {check.reason}")
 

@@ -114,12 +114,21 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> No
             "score": "upstream_failed",
             "publish": "upstream_failed",
             "check_online_parity": "upstream_failed",
+            "late_rows": "upstream_failed",
             "shadow": "upstream_failed",
         },
     )
     assert run["tries"]["validate"] == 1
     published = rows(harness, "SELECT 1 FROM sluice.partition_publication WHERE partition_start = '2026-02-20'")
     assert published == []
+
+
+def test_a_run_dated_long_ago_is_no_success_without_tasks_but_says_that_there_are_no_rows(harness: Any) -> None:
+    for name in ("long ago", "retrain long ago"):
+        run = harness.runs[name]
+        assert (run["state"], run["tasks"]["validate"]) == ("failed", "failed"), (name, run)
+    (alert,) = alerts(harness, "score_apple", "long ago")
+    assert "partition 1999-02-28 00:00 to 1999-03-01 00:00 UTC: expected at least 1 row(s)" in alert["error"]
 
 
 def test_a_failure_is_one_alert_with_model_dag_task_run_try_error_and_link(harness: Any) -> None:

@@ -21,8 +21,14 @@ RETRAIN = {
     "gate": ["promote"],
     "promote": [],
 }
-SCORE = {"validate": ["plan"], "plan": ["publish", "score"], "score": ["publish"], "publish": ["check_online_parity"],
-         "check_online_parity": []}  # fmt: skip
+SCORE = {
+    "validate": ["plan"],
+    "plan": ["publish", "score"],
+    "score": ["publish"],
+    "publish": ["check_online_parity", "late_rows"],
+    "check_online_parity": [],
+    "late_rows": [],
+}
 EXPECTED = {
     "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": [], "drop_expired_partitions": []},
     "operate_model": {"move_champion": []},

@@ -146,6 +146,15 @@ class FeatureType(ABC, Generic[F]):
         if not self.feature.nullable:
             yield not_null(self.feature.name)
 
+    @property
+    def unknown_values(self) -> str | None:
+        """The SQL condition of the rows with a value that the model takes for missing; None: the type has no such."""
+        return None
+
+    def near(self, value: str) -> str | None:  # noqa: ARG002  # a type with unknown values uses it
+        """Return the known value that an unknown one was probably meant to be."""
+        return None
+
     def learn(self, train: pa.ChunkedArray) -> F:  # noqa: ARG002  # types that learn something use it
         """Return the feature with what its encoding takes from the training rows."""
         return self.feature

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 NO_CATEGORY: Final = -1.0
 _LISTED: Final = 20  # categories named in an error
+_SIMILAR: Final = 0.8  # of difflib
 
 
 class CategoricalType(FeatureType[Categorical], declaration=Categorical):
@@ -128,6 +131,22 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         if feature.categories and self.rejects_unknown:
             yield in_set(feature.name, feature.categories)
 
+    @property
+    def unknown_values(self) -> str | None:
+        """The condition of the rows with another string, where one is accepted."""
+        if self.rejects_unknown:
+            return None
+        return in_set(self.feature.name, self.feature.categories).failing if self.feature.categories else None
+
+    def near(self, value: str) -> str | None:
+        """Return the category that differs in upper and lower case, space and signs alone, or in a letter or two."""
+        by_letters = {_letters(category): category for category in reversed(self.feature.categories)}
+        same = by_letters.get(_letters(value))
+        if same is not None:
+            return same
+        close = difflib.get_close_matches(_letters(value), by_letters, n=1, cutoff=_SIMILAR)
+        return by_letters[close[0]] if close else None
+
     def learn(self, train: pa.ChunkedArray) -> Categorical:
         """Return the feature with its dictionary: the declared categories, or those found in `train`; sorted."""
         feature = self.feature
@@ -181,6 +200,12 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
 
 def _with_dictionary(feature: Categorical, categories: Iterable[str]) -> Categorical:
     return feature.model_copy(update={"categories": tuple(sorted(set(categories)))})
+
+
+def _letters(text: str) -> str:
+    """Return a string without what people write in different ways: case, accents, space and signs."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(sign for sign in plain if sign.isalnum())
 
 
 def _some(categories: list[str]) -> str:
