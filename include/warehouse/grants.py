@@ -111,7 +111,7 @@ def grant_statements(
         "{verb} USAGE ON SCHEMA {schema} {to} {roles}",
         "{verb} SELECT ON ALL TABLES IN SCHEMA {schema} {to} {roles}",
     ]
-    statements = [SQL(text).format(**parts) for text in texts]  # type: ignore[arg-type]  # literals above
+    statements = [SQL(text).format(**parts) for text in texts]
     statements += [
         SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} {verb} SELECT ON TABLES {to} {roles}").format(
             owner=Identifier(owner), **parts
