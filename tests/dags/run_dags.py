@@ -73,7 +73,7 @@ def life(dags: dict[str, DAG]) -> dict[str, Any]:
             force=True,
         ),
     }
-    lived["long ago"] = run(dags["score_apple"], at.replace(year=1999))
+    lived["long ago"] = run(dags["score_apple"], at.replace(year=1999), partition="1999-02-28")
     lived["retrain long ago"] = run(dags["retrain_apple"], at.replace(year=1999))
     spoil(datetime(2026, 2, 20, 12, tzinfo=UTC))
     lived["bad day"] = run(dags["score_apple"], at.replace(hour=8), partition="2026-02-20")
