@@ -15,6 +15,7 @@ The other functions are called by a run that waits, by a person or by the hourly
     change    plan_changes: what an edit of a declaration means before it is live
     operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
+    delete    plan_deletion, delete_model: a model whose declaration is gone
     audit     verify_version, explain_promotion, ml_test_score, attest
 
 Each step takes records and returns a record: paths, digests and figures, never rows. So a step can be run again
@@ -51,6 +52,7 @@ from include.spec import ModelSpec
 from include.steps.approval import approve_version, record_approval
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.changes import plan_changes
+from include.steps.deletion import delete_model, plan_deletion
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.late_rows import apply_policy, find_late_rows
@@ -123,6 +125,9 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "clean_staging",
     "drop_expired_partitions",
     "remove_old_work",
+    # after the declaration is gone
+    "plan_deletion",
+    "delete_model",
     # before a change
     "plan_changes",
     # audit

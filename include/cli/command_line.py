@@ -24,7 +24,7 @@ approval, audit, commands = (LazyModule(f"include.cli.{name}") for name in ("app
 partitions, scorecard, versions = (
     LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
 )
-changes = LazyModule("include.cli.changes")
+changes, deletion = LazyModule("include.cli.changes"), LazyModule("include.cli.delete")
 rights = LazyModule("include.cli.grant")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
@@ -183,6 +183,12 @@ def _add_changes(parsers: Parsers) -> None:
     plan.add_argument("model", help=MODEL)
     add_json(plan)
     plan.set_defaults(command=changes.plan)
+
+    delete = _add(parsers, "delete", "delete a model whose declaration is gone: its tables, artifacts and files")
+    delete.add_argument("model", help=MODEL)
+    delete.add_argument("--reason", type=_reason, required=True, help=REASON)
+    delete.add_argument("--yes", action="store_true", help="do not ask for the name of the model, for scripts")
+    delete.set_defaults(command=deletion.delete)
 
 
 def _add_scoring(parsers: Parsers) -> None:

@@ -22,7 +22,7 @@ from include.cli.output import show
 from include.cli.progress import StepDisplay
 from include.cli.versions import card_location
 from include.models import DeclaredModels
-from include.records import ModelVersion, Promotion, PublishedPartition, Record
+from include.records import ModelDeletion, ModelVersion, Promotion, PublishedPartition, Record
 from include.resources import Resources, open_resources
 from include.schedule import local_day
 from include.settings import Settings, child_environment
@@ -140,24 +140,48 @@ def history(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     """List promotions, or print the champion at a time."""
     model = arguments.model
     if arguments.at is not None:
-        found = resources.ledger.champion_at(model, arguments.at)
+        found = resources.ledger.champion_at(model, arguments.at, with_deleted=True)
         when = arguments.at.isoformat()
         held = "" if found is None else f"version {found.to_version} (sequence {found.sequence})."
+        if found is not None and (gone := _deletion(found.sequence, resources.ledger.deletions(model))):
+            held += f" The model was {gone}"
         show(arguments, found, [f"{model} at {when}: {held}" if found else f"{model} had no champion at {when}."])
         return 1 if found is None else 0
-    promotions = resources.ledger.promotions(model)
-    if not promotions and model not in models.specs:
+    promotions = resources.ledger.promotions(model, with_deleted=True)
+    deletions = resources.ledger.deletions(model)
+    if not promotions and not deletions and model not in models.specs:
         models[model]  # raises the error that lists the declared models
-    show(arguments, promotions, _history(promotions))
+    rows = [HistoryRow(**each.model_dump(), deleted=_deletion(each.sequence, deletions)) for each in promotions]
+    show(arguments, rows, _history(rows, deletions))
     return 0
 
 
-def _history(promotions: Iterable[Promotion]) -> Iterator[str]:
+class HistoryRow(Promotion):
+    """A promotion, and the deletion of the model that made it history, if there was one."""
+
+    deleted: ModelDeletion | None
+
+
+def _deletion(sequence: int, deletions: Iterable[ModelDeletion]) -> ModelDeletion | None:
+    return next((each for each in deletions if each.last_sequence >= sequence), None)
+
+
+def _history(promotions: Iterable[HistoryRow], deletions: Iterable[ModelDeletion]) -> Iterator[str]:
     yield f"{'sequence':>8}  {'version':>7}  {'from':>4}  {'at (UTC)':19}  by: why"
+    pending = list(deletions)
     for each in promotions:
+        while pending and each.sequence > pending[0].last_sequence:
+            yield _deletion_line(pending.pop(0))
         former = "-" if each.from_version is None else str(each.from_version)
         when = f"{each.promoted_at:%Y-%m-%d %H:%M:%S}"
         yield f"{each.sequence:>8}  {each.to_version:>7}  {former:>4}  {when}  {each.actor}: {each.reason}"
+    for deletion in pending:
+        yield _deletion_line(deletion)
+
+
+def _deletion_line(deletion: ModelDeletion) -> str:
+    when = f"{deletion.deleted_at:%Y-%m-%d %H:%M:%S}"
+    return f"{'deleted':>8}  {'':7}  {'':4}  {when}  {deletion.actor}: {deletion.reason}"
 
 
 class ModelRow(Record):

@@ -14,15 +14,18 @@ from pydantic import AwareDatetime
 from include.cli.output import show
 from include.errors import NoChampionError, SluiceError
 from include.models import DeclaredModels
-from include.records import ModelVersion, Record
+from include.records import ModelDeletion, ModelVersion, Record
 from include.registry import CARD, standing_champions
 from include.resources import Resources
 
-Standing = Literal["champion", "former champion", "rolled back", "never champion"]
+Standing = Literal["champion", "former champion", "rolled back", "never champion", "deleted"]
 
 
 class VersionRow(Record):
-    """A version in one row. `failures` has the name and the sentence of each gate that failed."""
+    """A version in one row. `failures` has the name and the sentence of each gate that failed.
+
+    `deleted` is the deletion of the model that made the version history; such a version has no card.
+    """
 
     model: str
     version: int
@@ -31,17 +34,22 @@ class VersionRow(Record):
     accepted: bool
     failures: tuple[str, ...]
     standing: Standing
-    card: str
+    card: str | None
+    deleted: ModelDeletion | None
 
 
 def versions(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List every version: what the gates decided and the first reason, whether it is or was champion, and its card."""
     model = arguments.model
-    registered = resources.ledger.versions(model)
-    if not registered and model not in models.specs:
+    registered = resources.ledger.versions(model, with_deleted=True)
+    deletions = resources.ledger.deletions(model)
+    if not registered and not deletions and model not in models.specs:
         models[model]  # raises the error that lists the declared models
     moved = [each.to_version for each in resources.ledger.promotions(model)]
-    found = [_summary(each, moved, resources) for each in registered]
+    found = []
+    for each in registered:
+        deleted = next((made for made in deletions if made.last_version >= each.version), None)
+        found.append(_summary(each, moved, deleted, resources))
     show(arguments, found, _table(model, found))
     return 0
 
@@ -89,7 +97,9 @@ def _open(version: ModelVersion, where: str, resources: Resources) -> None:
         )
 
 
-def _summary(version: ModelVersion, moved: list[int], resources: Resources) -> VersionRow:
+def _summary(
+    version: ModelVersion, moved: list[int], deleted: ModelDeletion | None, resources: Resources
+) -> VersionRow:
     return VersionRow(
         model=version.model,
         version=version.version,
@@ -97,8 +107,9 @@ def _summary(version: ModelVersion, moved: list[int], resources: Resources) -> V
         run_id=version.run_id,
         accepted=version.decision.accepted,
         failures=version.decision.failures,
-        standing=_standing(version.version, moved),
-        card=card_location(version, resources),
+        standing="deleted" if deleted else _standing(version.version, moved),
+        card=None if deleted else card_location(version, resources),
+        deleted=deleted,
     )
 
 
@@ -119,7 +130,8 @@ def _table(model: str, found: list[VersionRow]) -> Iterator[str]:
     yield f"{'version':>7}  {'registered (UTC)':19}  {'gates':8}  {'':15}  card"
     for each in found:
         verdict = "accepted" if each.accepted else "rejected"
-        yield (f"{each.version:>7}  {each.registered_at:%Y-%m-%d %H:%M:%S}  {verdict}  {each.standing:15}  {each.card}")
+        last = each.card or f"none: {each.deleted}"
+        yield f"{each.version:>7}  {each.registered_at:%Y-%m-%d %H:%M:%S}  {verdict}  {each.standing:15}  {last}"
         if each.failures:
             more = f" (and {len(each.failures) - 1} more)" if len(each.failures) > 1 else ""
             yield f"{'':7}  {each.failures[0]}{more}"

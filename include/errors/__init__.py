@@ -18,6 +18,13 @@ from include.errors.approval import (
 )
 from include.errors.base import UNUSABLE_FILE, NoChampionError, SluiceError, permanent_errors
 from include.errors.database import DatabaseError, MissingGrantError, QueryError, is_transient
+from include.errors.deletion import (
+    DELETED_VERSION,
+    ModelAliveError,
+    ModelDeclaredError,
+    ModelInUseError,
+    NothingToDeleteError,
+)
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
 from include.errors.promotion import ReasonError, RollbackTargetError
 from include.errors.scoring import (
@@ -45,6 +52,7 @@ from include.errors.training import (
 )
 
 __all__ = [
+    "DELETED_VERSION",
     "UNUSABLE_FILE",
     "ApprovalRequiredError",
     "ApprovalTimedOutError",
@@ -65,9 +73,13 @@ __all__ = [
     "Finding",
     "LateRowsError",
     "MissingGrantError",
+    "ModelAliveError",
+    "ModelDeclaredError",
+    "ModelInUseError",
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",
+    "NothingToDeleteError",
     "ParityMismatchError",
     "ParityNotCheckedError",
     "PartitionInUseError",
@@ -98,6 +110,7 @@ __all__ = [
     "UnknownPromotionError",
     "UnknownVersionError",
     "ValidationFailedError",
+    "VersionDeletedError",
     "VersionIncompatibleError",
     "WorkerDiedError",
     "WrongPeriodError",
@@ -149,6 +162,19 @@ class UnknownVersionError(SluiceError):
         known = ", ".join(str(each) for each in existing) or "none yet: run `sluice train " + model + "`"
         super().__init__(f"model '{model}' has no version {version}; existing versions: {known}.")
         self.model, self.version, self.existing = model, version, tuple(existing)
+
+
+class VersionDeletedError(UnknownVersionError):
+    """The version belongs to a model that was deleted, and only its history is left."""
+
+    def __init__(self, model: str, version: int, found: str = "deleted") -> None:
+        SluiceError.__init__(
+            self,
+            f"version {version} of '{model}': expected a version of the present model; found that it was {found}. Only "
+            f"its history is left: `sluice versions {model}`. To use the model again, declare it and train it: "
+            "its versions continue with the next number.",
+        )
+        self.model, self.version, self.existing = model, version, ()
 
 
 class UnknownPromotionError(SluiceError):

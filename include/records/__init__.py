@@ -19,6 +19,7 @@ from include.records.changes import (
     TouchedVersion,
 )
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
+from include.records.deletion import DeletionPlan, ModelDeletion
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
@@ -54,6 +55,7 @@ __all__ = [
     "DataChecks",
     "Decision",
     "DeclarationChange",
+    "DeletionPlan",
     "Difference",
     "Divergence",
     "Evaluation",
@@ -67,6 +69,7 @@ __all__ = [
     "Interval",
     "LatePartition",
     "LateRows",
+    "ModelDeletion",
     "ModelVersion",
     "ParityCheck",
     "ParityOfRows",

@@ -12,6 +12,13 @@ from include.registry.artifacts import (
     open_artifact_store,
 )
 from include.registry.champions import is_rollback, rollback_target, standing_champions
+from include.registry.deletions import (
+    count_requests,
+    no_registration,
+    record_deletion,
+    registered_models,
+    remove_requests,
+)
 from include.registry.ledger import Ledger
 from include.registry.shadow_assignments import assign_shadow, assigned_shadow, read_divergences
 
@@ -25,11 +32,16 @@ __all__ = [
     "VerifiedArtifact",
     "assign_shadow",
     "assigned_shadow",
+    "count_requests",
     "file_digest",
     "is_rollback",
+    "no_registration",
     "open_artifact_store",
     "read_approvals",
     "read_divergences",
+    "record_deletion",
+    "registered_models",
+    "remove_requests",
     "rollback_target",
     "standing_champions",
     "store_approval",

@@ -7,7 +7,14 @@ from typing import Literal
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from include.errors import ApprovalRequiredError, ApprovalVoidError, ApproverNotAllowedError, CandidateRejectedError
+from include.errors import (
+    DELETED_VERSION,
+    ApprovalRequiredError,
+    ApprovalVoidError,
+    ApproverNotAllowedError,
+    CandidateRejectedError,
+    VersionDeletedError,
+)
 from include.records import ApprovalDecision, ModelVersion
 
 _APPROVE = """
@@ -66,6 +73,8 @@ def read_approvals(engine: Engine, model: str) -> tuple[ApprovalDecision, ...]:
 
 def _refusal(error: DBAPIError, version: ModelVersion, approver: str) -> Exception:
     """Return the error for the database's refusal to store a decision; other errors are returned unchanged."""
+    if getattr(error.orig, "sqlstate", None) == DELETED_VERSION:
+        return VersionDeletedError(version.model, version.version)
     if getattr(error.orig, "sqlstate", None) == OTHER_EVIDENCE:
         return ApprovalVoidError(version.model, version.version, "the evidence changed")
     if NOT_BY_ONESELF in str(error.orig):
@@ -80,6 +89,8 @@ def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
     code = getattr(error.orig, "sqlstate", None)
     if code == NEEDS_APPROVAL:
         return ApprovalRequiredError(version.model, version.version, str(error.orig).splitlines()[0])
+    if code == DELETED_VERSION:
+        return VersionDeletedError(version.model, version.version)
     if code == NOT_ACCEPTED:
         return CandidateRejectedError(version.model, version.version, version.decision.failures)
     return error

@@ -38,10 +38,12 @@ class Attestations:
         return signed
 
     def newest(self, model: str) -> dict[str, Attestation]:
-        """Return the newest statement on each test, even if it is not valid."""
+        """Return the newest statement on each test, even if it is not valid; none of before a deletion of the model."""
         statement = text(
             "SELECT DISTINCT ON (test) model, test, statement, actor, attested_at, signature::text AS signature"
-            " FROM sluice.attestation WHERE model = :model ORDER BY test, id DESC"
+            " FROM sluice.attestation WHERE model = :model AND attested_at > coalesce("
+            "(SELECT max(deleted_at) FROM sluice.model_deletion WHERE model = :model), '-infinity')"
+            " ORDER BY test, id DESC"
         )
         with self._engine.connect() as connection:
             rows = connection.execute(statement, {"model": model}).mappings()

@@ -1,4 +1,7 @@
-"""The ledger of versions and promotions. Rows are only added, never updated or deleted."""
+"""The ledger of versions and promotions. Rows are only added, never updated or deleted.
+
+What belongs to a deleted model is history: it is returned only with `with_deleted`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from include.errors import PromotionConflictError, UnknownVersionError
-from include.records import Decision, Evaluation, ModelVersion, Promotion, PublishedPartition
+from include.errors import PromotionConflictError, UnknownVersionError, VersionDeletedError
+from include.records import Decision, Evaluation, ModelDeletion, ModelVersion, Promotion, PublishedPartition
 from include.registry.approvals import translate_error
 from include.registry.artifacts import Manifest
+from include.registry.deletions import read_deletions
 
 _VERSION = """
     SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at,
@@ -32,6 +36,18 @@ _PROMOTION = """
 _PROMOTE = """
     SELECT model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at
     FROM sluice.promote(:model, :to_version, :expected, :actor, :reason, :evidence_digest)
+"""
+
+
+_PRESENT_VERSION = """version > coalesce(
+    (SELECT max(last_version) FROM sluice.model_deletion WHERE model_deletion.model = model_version.model), 0)
+"""
+_PRESENT_PROMOTION = """sequence > coalesce(
+    (SELECT max(last_sequence) FROM sluice.model_deletion WHERE model_deletion.model = promotion.model), 0)
+"""
+_IN_FORCE_AT = """promoted_at <= :at AND NOT EXISTS (
+    SELECT FROM sluice.model_deletion AS deletion
+    WHERE deletion.model = promotion.model AND last_sequence >= sequence AND deleted_at <= :at)
 """
 
 
@@ -78,6 +94,11 @@ class Ledger:
         -------
         ModelVersion
             The new version, or the version that this run has already registered.
+
+        Raises
+        ------
+        VersionDeletedError
+            When the run has registered a version, and the model was deleted since.
         """
         model = manifest.model
         with self._engine.begin() as connection:
@@ -88,6 +109,7 @@ class Ledger:
             )
             known = self._one_version(connection, "run_id = :key", model, run_id)
             if known is not None:
+                self._check_present(connection, known)
                 return known
             version = int(
                 connection.execute(
@@ -125,10 +147,12 @@ class Ledger:
             )
         return written
 
-    def versions(self, model: str) -> tuple[ModelVersion, ...]:
+    def versions(self, model: str, *, with_deleted: bool = False) -> tuple[ModelVersion, ...]:
         """Return every version of `model`, oldest first."""
+        condition = "" if with_deleted else f"AND {_PRESENT_VERSION}"
+        statement = text(f"{_VERSION} WHERE model = :model {condition} ORDER BY version")
         with self._engine.connect() as connection:
-            rows = connection.execute(text(_VERSION + " WHERE model = :model ORDER BY version"), {"model": model})
+            rows = connection.execute(statement, {"model": model})
             return tuple(ModelVersion.model_validate(dict(row)) for row in rows.mappings())
 
     def version(self, model: str, version: int) -> ModelVersion:
@@ -138,16 +162,22 @@ class Ledger:
         ------
         UnknownVersionError
             Lists the existing versions.
+        VersionDeletedError
+            When the model was deleted since.
         """
         with self._engine.connect() as connection:
             found = self._one_version(connection, "version = :key", model, version)
+            if found is not None:
+                self._check_present(connection, found)
         if found is None:
             raise UnknownVersionError(model, version, self.version_numbers(model))
         return found
 
     def version_numbers(self, model: str) -> list[int]:
         """Return the number of every version of `model`, in ascending order, without the rest of their records."""
-        statement = text("SELECT version FROM sluice.model_version WHERE model = :model ORDER BY version")
+        statement = text(
+            f"SELECT version FROM sluice.model_version WHERE model = :model AND {_PRESENT_VERSION} ORDER BY version"  # noqa: S608  # constants
+        )
         with self._engine.connect() as connection:
             return list(connection.execute(statement, {"model": model}).scalars())
 
@@ -156,24 +186,28 @@ class Ledger:
     def champion(self, model: str) -> Promotion | None:
         """Return the promotion in force; None when there is none."""
         with self._engine.connect() as connection:
-            return self._one_promotion(connection, "", {"model": model})
+            return self._one_promotion(connection, f"AND {_PRESENT_PROMOTION}", {"model": model})
 
     def champions(self) -> dict[str, Promotion]:
         """Return the promotion in force of every model that has one."""
-        statement = _PROMOTION.replace("SELECT", "SELECT DISTINCT ON (model)", 1) + " ORDER BY model, sequence DESC"
+        newest = _PROMOTION.replace("SELECT", "SELECT DISTINCT ON (model)", 1)
+        statement = f"{newest} WHERE {_PRESENT_PROMOTION} ORDER BY model, sequence DESC"
         with self._engine.connect() as connection:
             found = [Promotion.model_validate(dict(row)) for row in connection.execute(text(statement)).mappings()]
         return {promotion.model: promotion for promotion in found}
 
-    def champion_at(self, model: str, at: datetime) -> Promotion | None:
+    def champion_at(self, model: str, at: datetime, *, with_deleted: bool = False) -> Promotion | None:
         """Return the promotion that was in force at the time `at`."""
+        condition = f"AND {_IN_FORCE_AT}" + ("" if with_deleted else f"AND {_PRESENT_PROMOTION}")
         with self._engine.connect() as connection:
-            return self._one_promotion(connection, "AND promoted_at <= :at", {"model": model, "at": at})
+            return self._one_promotion(connection, condition, {"model": model, "at": at})
 
-    def promotions(self, model: str) -> tuple[Promotion, ...]:
+    def promotions(self, model: str, *, with_deleted: bool = False) -> tuple[Promotion, ...]:
         """Return every promotion of `model`, oldest first."""
+        condition = "" if with_deleted else f"AND {_PRESENT_PROMOTION}"
+        statement = text(f"{_PROMOTION} WHERE model = :model {condition} ORDER BY sequence")
         with self._engine.connect() as connection:
-            rows = connection.execute(text(_PROMOTION + " WHERE model = :model ORDER BY sequence"), {"model": model})
+            rows = connection.execute(statement, {"model": model})
             return tuple(Promotion.model_validate(dict(row)) for row in rows.mappings())
 
     def promote(
@@ -191,7 +225,7 @@ class Ledger:
         Raises
         ------
         UnknownVersionError
-            When `to_version` was never registered.
+            When `to_version` was never registered; VersionDeletedError when the model was deleted since.
         ApprovalRequiredError
             When a valid approval is missing.
         CandidateRejectedError
@@ -218,9 +252,22 @@ class Ledger:
         except DBAPIError as error:
             raise translate_error(error, version) from error
         if won is None:
-            winner = next(each for each in self.promotions(model) if each.sequence == expected_sequence + 1)
+            winner = next(each for each in self.promotions(model) if each.sequence > expected_sequence)
             raise PromotionConflictError(model, winner.sequence, winner.to_version, winner.actor)
         return Promotion.model_validate(dict(won))
+
+    # -- deletions --------------------------------------------------------------------------------
+
+    def deletions(self, model: str) -> tuple[ModelDeletion, ...]:
+        """Return every deletion of `model`, oldest first."""
+        with self._engine.connect() as connection:
+            return read_deletions(connection, model)
+
+    def deleted_versions(self) -> dict[str, int]:
+        """Return the last deleted version of every model that was deleted."""
+        statement = text("SELECT model, max(last_version) FROM sluice.model_deletion GROUP BY model")
+        with self._engine.connect() as connection:
+            return {str(model): int(version) for model, version in connection.execute(statement)}
 
     # -- partitions -------------------------------------------------------------------------------
 
@@ -232,6 +279,12 @@ class Ledger:
             return tuple(PublishedPartition.model_validate(dict(row)) for row in rows.mappings())
 
     # -- one row ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _check_present(connection: Connection, version: ModelVersion) -> None:
+        for deletion in read_deletions(connection, version.model):
+            if deletion.last_version >= version.version:
+                raise VersionDeletedError(version.model, version.version, str(deletion))
 
     @staticmethod
     def _one_version(connection: Connection, condition: str, model: str, key: int | str) -> ModelVersion | None:

@@ -18,7 +18,10 @@ def assign_shadow(engine: Engine, model: str, version: int | None, actor: str) -
 
 def assigned_shadow(engine: Engine, model: str) -> int | None:
     """Return the version that scores in shadow, or None."""
-    statement = text("SELECT version FROM sluice.shadow_assignment WHERE model = :model ORDER BY id DESC LIMIT 1")
+    statement = text(
+        "SELECT version FROM (SELECT * FROM sluice.shadow_assignment WHERE model = :model ORDER BY id DESC LIMIT 1)"
+        " WHERE version > coalesce((SELECT max(last_version) FROM sluice.model_deletion WHERE model = :model), 0)"
+    )
     with engine.connect() as connection:
         return connection.execute(statement, {"model": model}).scalar_one_or_none()
 

@@ -6,6 +6,7 @@ Each attempt has a number (`attempts`). The rows of a shard are read, scored and
 One transaction makes the shards the partition (`publication`).
 """
 
+from include.scoring.deletion import ScoreRelations, drop_relations, find_relations
 from include.scoring.errors import database_errors
 from include.scoring.planning import plan, shard_of
 from include.scoring.publication import abandon, publish
@@ -19,13 +20,16 @@ from include.scoring.tables import check_score_table, ensure_score_table
 
 __all__ = [
     "ComparedVersion",
+    "ScoreRelations",
     "abandon",
     "check_score_table",
     "clean_staging",
     "database_errors",
     "drop_partitions",
+    "drop_relations",
     "ensure_score_table",
     "expired_partitions",
+    "find_relations",
     "measure_divergence",
     "measure_sample",
     "plan",

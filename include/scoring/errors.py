@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from include.errors import DatabaseError, QueryError, ReconciliationError, SluiceError, is_transient
+from include.errors import DELETED_VERSION, DatabaseError, QueryError, ReconciliationError, SluiceError, is_transient
 
 
 def translate_error(error: BaseException, what: str) -> SluiceError:
@@ -32,6 +32,11 @@ def translate_error(error: BaseException, what: str) -> SluiceError:
             "Grant it what the role that ran the migrations has, or use that role in SLUICE_DATABASE_URL."
         )
     state = getattr(cause, "sqlstate", None)
+    if state == DELETED_VERSION:
+        return QueryError(
+            f"{what}: expected a version of the present model; found: {first}. Nothing was published. Declare the "
+            "model and train it again, or stop the run."
+        )
     if not is_transient(state):
         return QueryError(
             f"{what}: expected a statement that the database can run; it found: {first} (SQLSTATE {state}). The "

@@ -58,8 +58,10 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
     ------
     UnknownPromotionError
         The message lists the existing sequence numbers.
+    VersionDeletedError
+        When the model was deleted since.
     """
-    history = {each.sequence: each for each in resources.ledger.promotions(model)}
+    history = {each.sequence: each for each in resources.ledger.promotions(model, with_deleted=True)}
     if sequence not in history:
         raise UnknownPromotionError(model, sequence, sorted(history))
     promotion = history[sequence]
@@ -77,7 +79,9 @@ def explain_promotion(model: str, sequence: int, resources: Resources) -> Promot
         approvals=tuple(each for each in read_approvals(resources.engine, model) if each.version == registered.version),
         checks=checks,
         pack=pack,
-        rollback=is_rollback(promotion, [each for each in history.values() if each.sequence < sequence]),
+        rollback=is_rollback(
+            promotion, [each for each in resources.ledger.promotions(model) if each.sequence < sequence]
+        ),
     )
 
 

@@ -80,7 +80,7 @@ def resolve_version(
         return champion.to_version, "champion"
     then = ledger.champion_at(spec.name, period.end)
     if then is None:
-        first = ledger.promotions(spec.name)[0]
+        first = ledger.promotions(spec.name)[0]  # since the model was deleted, if it was
         raise NoChampionAtTimeError(spec.name, str(period), first.to_version, first.promoted_at)
     return then.to_version, "champion_then"
 

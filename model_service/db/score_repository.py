@@ -85,7 +85,7 @@ def newest_scores(
 
 def newest_partition(connection: Connection, model: str) -> datetime | None:
     """Return the start of the newest published partition."""
-    statement = text("SELECT max(partition_start) FROM sluice.partition_publication WHERE model = :model")
+    statement = text("SELECT max(partition_start) FROM sluice.published_partition WHERE model = :model")
     newest: datetime | None = connection.execute(statement, {"model": model}).scalar_one()
     return newest
 

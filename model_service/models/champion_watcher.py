@@ -100,7 +100,7 @@ class ChampionWatcher:
         """Read the declarations if they changed, then the ledger, and load new champions."""
         self._read_declarations()
         try:
-            champions = self._ledger.champions()
+            champions, deleted = self._ledger.champions(), self._ledger.deleted_versions()
         except SQLAlchemyError as error:
             self._set_ledger_error(f"the ledger cannot be read: {str(error).splitlines()[0]}")
             return
@@ -108,8 +108,11 @@ class ChampionWatcher:
         for served in self._registry:
             served.champion = champions.get(served.name)
             served.champion_known = True
+            served.deleted_version = deleted.get(served.name, 0)
             if served.champion is not None:
                 self._follow(served, served.champion)
+            elif served.pin is None:
+                self._unload_deleted(served)
 
     def _watch(self) -> None:
         notifications = _NotificationListener(self._engine)
@@ -156,6 +159,15 @@ class ChampionWatcher:
             log.info(
                 "model '%s': serving version %s (sequence %s)", served.name, champion.to_version, champion.sequence
             )
+
+    def _unload_deleted(self, served: ServedModel) -> None:
+        """Stop serving a model that was deleted, although this host still has its declaration."""
+        if served.current is None or served.current.version > served.deleted_version:
+            return
+        served.current, served.load_error = None, None
+        self._retries.pop(served.name, None)
+        trim_heap()
+        log.warning("model '%s' was deleted: no version of it is served any more", served.name)
 
     def _load(self, champion: Promotion, current: LoadedModel | None) -> LoadedModel:
         registered = self._ledger.version(champion.model, champion.to_version)

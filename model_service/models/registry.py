@@ -63,6 +63,8 @@ class ServedModel:
         The champion in the ledger. It differs from `current` while it is loaded, and if it cannot be loaded.
     champion_known : bool
         Whether the ledger was read; before, `champion` is meaningless.
+    deleted_version : int
+        The last version of before the model was deleted and declared again; 0: it was not. None up to it is served.
     pin : Pin or None
         The version to serve instead of the champion.
     load_error : str or None
@@ -71,7 +73,7 @@ class ServedModel:
         The declaration; None if its file is invalid, in which case the champion is served nevertheless.
     """
 
-    __slots__ = ("champion", "champion_known", "current", "load_error", "name", "pin", "spec")
+    __slots__ = ("champion", "champion_known", "current", "deleted_version", "load_error", "name", "pin", "spec")
 
     def __init__(self, name: str, spec: ModelSpec | None = None) -> None:
         self.name = name
@@ -79,6 +81,7 @@ class ServedModel:
         self.current: LoadedModel | None = None
         self.champion: Promotion | None = None
         self.champion_known = False
+        self.deleted_version = 0
         self.pin: Pin | None = None
         self.load_error: str | None = None
 

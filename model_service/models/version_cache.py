@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from include.errors import ArtifactError, UnknownVersionError
+from include.errors import ArtifactError, UnknownVersionError, VersionDeletedError
 from include.registry import ArtifactStore
 from model_service.db.executor import QueryExecutor
 from model_service.http.errors import ArtifactVerificationError, LedgerUnavailableError
@@ -63,6 +63,8 @@ class VersionCache:
         number = parse_version(version)
         if current is not None and current.version == number:
             return current
+        if number is not None and number <= served.deleted_version:
+            raise VersionDeletedError(served.name, number)
         if number is None:
             raise UnknownVersionError(served.name, version[:20], self._registered(served.name))
         return self._cached_or_loaded((served.name, number))

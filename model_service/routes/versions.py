@@ -81,9 +81,10 @@ def version_routes(registry: ModelRegistry, executor: QueryExecutor | None) -> B
             raise LedgerUnavailableError
         registered, history, then = executor.run_with_ledger(
             lambda ledger: (
-                ledger.versions(model),
-                ledger.promotions(model),
-                None if at is None else ledger.champion_at(model, at),
+                # The champion at a time is history, which a deletion of the model does not change.
+                ledger.versions(model, with_deleted=at is not None),
+                ledger.promotions(model, with_deleted=at is not None),
+                None if at is None else ledger.champion_at(model, at, with_deleted=True),
             )
         )
         champion = history[-1].to_version if history else None

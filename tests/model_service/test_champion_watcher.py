@@ -15,6 +15,7 @@ from sqlalchemy import text
 from include.inference import Scorer
 from include.records import ModelVersion, Promotion
 from include.registry import Ledger
+from include.steps.deletion import remove_from_database
 from include.warehouse import open_engine
 from model_service.http.redaction import without_paths
 from model_service.models.champion_watcher import ChampionWatcher
@@ -69,6 +70,30 @@ def test_a_promotion_and_a_rollback_are_followed(service: Any, harness: Any) -> 
     harness.promote("iris", 1)
     service.watcher.poll_once()
     assert service.predict("iris", BORDER).get_json()["prediction"] == first["prediction"]
+
+
+def test_a_deleted_model_is_not_served_any_more_and_a_new_version_of_the_name_is(service: Any, harness: Any) -> None:
+    harness.declare("iris")
+    harness.champion("iris", seed=0)
+    harness.champion("iris", seed=1)
+    service.watcher.poll_once()
+    one = "/v1/models/iris/versions/1/predict"
+    body = {"features": SETOSA}
+    assert service.client.post(one, json=body).status_code == 200
+    remove_from_database("iris", "ann", "replaced by another model", harness.engine)
+    service.watcher.poll_once()  # the declaration is still on this host
+    assert service.predict("iris", SETOSA).status_code == 503
+    refused = service.client.post(one, json=body)
+    assert refused.status_code == 404
+    assert "deleted" in refused.get_json()["detail"]
+    assert service.client.get("/v1/models/iris/versions").get_json()["versions"] == []
+    harness.register("iris", seed=2)
+    harness.ledger.promote(
+        "iris", 3, actor="ann", reason="the first of the new model", evidence_digest="e", expected_sequence=0
+    )
+    service.watcher.poll_once()
+    assert version_of(service) == 3
+    assert service.client.post(one, json=body).status_code == 404
 
 
 def test_the_former_model_is_gone_before_free_memory_is_given_back(

@@ -448,3 +448,16 @@ def test_a_full_cache_gives_up_what_was_not_read_for_the_longest_time(tmp_path: 
         filling.write(contents[2])
     found = [cache.read(each, size=100, keep=True) for each in digests]
     assert found == [contents[0], None, contents[2]]
+
+
+def test_a_deleted_model_leaves_no_object_and_another_model_all(
+    store: ArtifactStore, url: str, objects: Any, source: Path
+) -> None:
+    for model in ("parcels", "parcels_two"):
+        store.put(source, manifest_of(source, model), 1)
+    objects.pipe_file(f"{url}/parcels/2/{'0' * 64}/model.onnx", b"an upload that was killed")
+    kept = objects.find(f"{url}/parcels_two")
+    assert store.remove("parcels") == 1
+    assert store.remove("parcels") == 0
+    assert objects.find(url) == kept
+    assert len(kept) == UPLOADS

@@ -68,6 +68,15 @@ class LocalArtifactStore:
         """Return the path of an artifact or of one file of it."""
         return str(self._folder(model, version) / name)
 
+    def remove(self, model: str) -> int:
+        """Remove the folder of a model; see `ArtifactStore.remove`."""
+        folder, complete = self._root / model, len(self.list(model))
+        if folder.is_symlink():
+            raise ArtifactError(f"{folder}: expected a folder; found a link. Remove what it leads to, and the link.")
+        if folder.exists():
+            shutil.rmtree(folder)
+        return complete
+
     def remove_orphans(self, keep: timedelta, now: datetime) -> int:
         """Remove the folders of writers that were killed; see `ArtifactStore.remove_orphans`."""
         old = [

@@ -129,6 +129,18 @@ class ObjectArtifactStore:
         """Return the URL of an artifact or of one file of it."""
         return f"{self._url}/{model}/{version}" + (f"/{artifact_digest}/{name}" if name else "")
 
+    def remove(self, model: str) -> int:
+        """Remove the objects of a model; see `ArtifactStore.remove`."""
+        files = self._connect()
+        with _answers(self._url):
+            found = files.find(f"{self._url}/{model}/")
+            manifests = [path for path in found if re.search(rf"/\d+/{re.escape(MANIFEST)}$", path)]
+            # The manifests first: a version without one is absent, whatever else is left of it.
+            for paths in (manifests, sorted(set(found) - set(manifests))):
+                if paths:
+                    files.rm(paths)
+        return len(manifests)
+
     def remove_orphans(self, keep: timedelta, now: datetime) -> int:
         """Remove the objects of uploads that have no manifest; see `ArtifactStore.remove_orphans`."""
         files = self._connect()

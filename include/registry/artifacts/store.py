@@ -65,6 +65,12 @@ class ArtifactStore(Protocol):
     def locate(self, model: str, version: int, name: str = "", *, artifact_digest: str = "*") -> str:
         """Return the path or URL of an artifact or of one of its files, to show it to people; it need not exist."""
 
+    def remove(self, model: str) -> int:
+        """Remove every file of `model`, of incomplete versions too; return the number of complete ones.
+
+        An interrupted removal is finished by calling it again. Nobody may put a version of the model meanwhile.
+        """
+
     def remove_orphans(self, keep: timedelta, now: datetime) -> int:
         """Remove the files of writers that were killed, if they are older than `keep`; return the number of removals.
 
