@@ -138,9 +138,8 @@ class _Check:
     def _check_data(self, spec: ModelSpec | None, url: str) -> None:
         from include.checking.query import check_columns, check_query
 
-        declared = spec or self._linted.reading.spec
         query = _text_alone(self._file) if spec is None else spec.query
-        refused, types = check_query(query, getattr(declared, "source", ""), self._places, url)
+        refused, types = check_query(query, self._places, url)
         self.findings += refused
         if spec is None:
             self.skipped.append("the rows and the estimator: correct spec.py first")

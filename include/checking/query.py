@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 import psycopg
 
 from include.checking.places import Places
-from include.errors import Finding, SourceQueryError, did_you_mean, near_name
+from include.errors import Finding, MissingGrantError, SourceQueryError, did_you_mean, near_name
 from include.sessions import libpq_url
 from include.spec import FeatureQuery, ModelSpec
 from include.validation.contract import declared_columns
@@ -25,15 +25,13 @@ _RELATIONS: Final[LiteralString] = """
 """
 
 
-def check_query(query: FeatureQuery, source: str, places: Places, url: str) -> tuple[list[Finding], dict[str, str]]:
+def check_query(query: FeatureQuery, places: Places, url: str) -> tuple[list[Finding], dict[str, str]]:
     """Let the database plan the query; return what it refuses, and the query's columns with their types.
 
     PostgreSQL names one fault at a time. A column that does not exist is replaced by NULL, and the query planned again.
 
     Parameters
     ----------
-    source : str
-        The declared table, for the hint of a missing right.
     url : str
         Of a session that only reads.
 
@@ -47,9 +45,15 @@ def check_query(query: FeatureQuery, source: str, places: Places, url: str) -> t
     for _ in range(MAX_FAULTS):
         try:
             return findings, PostgresFeatureSource(url).columns(planned)
+        except MissingGrantError as error:
+            sentence = (
+                f"expected a source that the role {error.role} may read; found: permission denied for {error.denied}"
+            )
+            granted = "; ".join(error.statements)
+            return [places.query(planned.text, None, sentence, f"Its owner runs: {granted};")], {}
         except SourceQueryError as error:
             cause, offset = refused_at(planned, error)
-            sentence, hint = _explained(cause, planned.text, offset, source, url)
+            sentence, hint = _explained(cause, planned.text, offset, url)
             findings.append(
                 places.query(planned.text, offset, sentence, hint, feature=_column_at(cause, planned, offset))
             )
@@ -112,7 +116,7 @@ def _column_at(error: psycopg.Error, query: FeatureQuery, offset: int | None) ->
     return None if name is None else name.group().rpartition(".")[2].strip(' "')
 
 
-def _explained(error: psycopg.Error, query: str, offset: int | None, source: str, url: str) -> tuple[str, str]:
+def _explained(error: psycopg.Error, query: str, offset: int | None, url: str) -> tuple[str, str]:
     """Return a sentence and a hint about what PostgreSQL refused."""
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     name = None if offset is None else _COLUMN_NAME.match(query, offset)
@@ -128,10 +132,6 @@ def _explained(error: psycopg.Error, query: str, offset: int | None, source: str
             f"expected SQL that PostgreSQL can read; found: {said}",
             "Other faults of the query are found without it.",
         )
-    if error.sqlstate == "42501":
-        (role,) = _names(url, "SELECT quote_ident(current_user)")
-        grant = f"GRANT USAGE ON SCHEMA {source.partition('.')[0]} TO {role}; GRANT SELECT ON {source} TO {role};"
-        return f"expected a source that the role {role} may read; found: {said}", f"Its owner runs: {grant}"
     return f"expected a query that runs; found: {said}", error.diag.message_hint or ""
 
 

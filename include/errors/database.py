@@ -45,7 +45,8 @@ class MissingGrantError(QueryError):
             f"{what}: expected that role {role} may read the source; found: permission denied for {denied}. Nothing "
             f"was written. {advice}"
         )
-        self.role, self.schemas, self.statements = role, tuple(schemas), tuple(statements)
+        self.role, self.denied = role, denied
+        self.schemas, self.statements = tuple(schemas), tuple(statements)
 
 
 def is_transient(sqlstate: str | None) -> bool:

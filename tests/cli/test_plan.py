@@ -18,7 +18,7 @@ def test_a_plan_from_the_first_training_to_a_change_that_breaks(sluice, tmp_path
     )
 
     register(declare_model(models), "first")
-    assert sluice("promote", "parcels", "1", "--reason", "the first")[0] == 0
+    assert sluice("promote", "parcels", "1", "--reason", "the first of them")[0] == 0
     assert sluice("score", "parcels", "--partition", "2026-02-20", "--to", "2026-02-21")[0] == 0
     code, said, _ = sluice("plan", "parcels")
     assert (code, said) == (0, "parcels: nothing differs from the declaration of the champion, version 1.\n")

@@ -125,7 +125,7 @@ def test_a_range_goes_on_after_an_empty_day(sluice) -> None:
     published = [line for line in said.splitlines() if "rows published" in line]
     assert [line.split(":")[0] for line in published] == ["parcels 2026-02-20", "parcels 2026-02-22"]
     assert "score of 'parcels': 1 of 3 partitions failed: 2026-02-21T00:00. The reasons are above" in complained
-    assert "found 0" in complained.splitlines()[0]
+    assert "found none in the source" in complained.splitlines()[0]
     code, _, complained = sluice("score", "parcels", "--to", "2026-02-22")
     assert code == 1
     assert "--to: expected --partition DATE beside it" in complained

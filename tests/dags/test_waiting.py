@@ -62,12 +62,12 @@ def test_rows_that_break_it_are_looked_at_until_the_deadline_and_never_after(loo
 
 def test_at_the_deadline_the_contract_s_sentence_says_that_the_run_waited(looks: dict[str, Any]) -> None:
     error = looks["no rows"]["validated at the deadline"]
-    assert error.startswith("ContractDeadlineError: the data of 'parcels' for 2026-02-20 00:00 to 2026-02-21 00:00 UTC")
-    assert "table: expected 1 to 10,000 rows; found 0" in error
+    assert error.startswith("ContractDeadlineError: model 'parcels', partition 2026-02-20 00:00 to 2026-02-21 00:00")
+    assert "expected at least 1 row(s) to score; found none in the source" in error
     assert "waited for the contract until its deadline, 2026-02-21 06:00 UTC" in error
     assert error.endswith("When the source is complete, clear the task 'validate'.")
     for name in ("validated without a wait", "validated, another start"):
-        assert looks["no rows"][name].startswith("ValidationFailedError: ")
+        assert looks["no rows"][name].startswith("EmptyPartitionError: ")
         assert "deadline" not in looks["no rows"][name]
 
 

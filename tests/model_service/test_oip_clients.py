@@ -104,10 +104,10 @@ def test_v1_names_a_number_beyond_double_precision(client: FlaskClient) -> None:
 
 
 def test_v1_names_the_first_such_number_of_a_large_body(client: FlaskClient) -> None:
-    body = b'{"features": [' + b"1," * 600_000 + b"1e400]}"
+    body = b'{"features": [' + (b"[1,1,1,1" + b" " * 120 + b"],") * 9_000 + b"[1e400,1,1,1]]}"
     response = client.post("/v1/models/iris/predict", data=body)
     assert response.status_code == 422
-    assert "[600000]" in json.dumps(response.get_json()["errors"])
+    assert "[9000]" in json.dumps(response.get_json()["errors"])
 
 
 def test_the_classification_extension_is_refused_by_name(triton: InferenceServerClient) -> None:
