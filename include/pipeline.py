@@ -281,9 +281,8 @@ def check_late_rows(spec: ModelSpec, published: PublishedPartition, run_id: str,
     """
 
     def rescore(late: PublishedPartition) -> PublishedPartition:
-        period = Period(start=late.partition_start, end=late.partition_end)
         version = late.version if late.mode == "named" else None
-        return score(spec, run_id, period, resources, version=version, mode=late.mode)
+        return score(spec, run_id, late.period, resources, version=version, mode=late.mode)
 
     return apply_policy(spec, published, run_id, resources, rescore)
 

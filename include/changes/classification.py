@@ -14,7 +14,7 @@ from typing import Final
 from include.changes.comparison import ESTIMATOR, FEATURES, QUERY, FieldDifference, FormerDeclaration
 from include.inference import request_differences
 from include.inference.feature_types import feature_type
-from include.records import ChangeEffect, DeclarationChange, PublishedPartition, RowComparison
+from include.records import ChangeEffect, DeclarationChange, PublishedPartition, RowComparison, as_argument
 from include.spec import ModelSpec
 
 
@@ -104,7 +104,7 @@ def _backfill(production: Production, reason: str) -> ChangeEffect:
         reason=reason,
         next_step=(
             "to have the published partitions alike, after the promotion of the new version N: "
-            f"`sluice backfill {production.model} --from {first:%Y-%m-%dT%H:%MZ} --to {last:%Y-%m-%dT%H:%MZ} "
+            f"`sluice backfill {production.model} --from {as_argument(first)} --to {as_argument(last)} "
             "--version N`"
         ),
     )
@@ -263,7 +263,7 @@ def _schedule(production: Production, _difference: FieldDifference) -> Effects:
         change_class="needs_backfill",
         reason=f"{len(off):,} published partition(s) are none of the new schedule, the first from "
         f"{first:%Y-%m-%d %H:%M} UTC: they stay, and no partition that overlaps one of them is scored",
-        next_step=f"remove them (`sluice drop-partition {model} --partition {first:%Y-%m-%dT%H:%MZ} --reason ...`), "
+        next_step=f"remove them (`sluice drop-partition {model} --partition {as_argument(first)} --reason ...`), "
         f"then `sluice backfill {model}`",
     )
 

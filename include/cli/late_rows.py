@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from include import pipeline
+from include.records import as_argument
 from include.resources import Resources
 from include.spec import ModelSpec
 
@@ -16,9 +17,7 @@ def late_rows(spec: ModelSpec, resources: Resources) -> Iterator[str]:
     late = pipeline.find_late_rows(spec, resources, resources.clock() - spec.scoring.late_rows_window)
     yield from (each.sentence for each in late.found)
     if late.changed:
-        first, last = (
-            f"{each.published.partition_start:%Y-%m-%dT%H:%MZ}" for each in (late.changed[0], late.changed[-1])
-        )
+        first, last = (as_argument(each.published.partition_start) for each in (late.changed[0], late.changed[-1]))
         yield f"To score them again: `sluice backfill {spec.name} --from {first} --to {last}`."
     if late.unknown:
         yield (

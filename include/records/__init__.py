@@ -5,7 +5,7 @@
 
 from include.records.alerts import Alert
 from include.records.audit import Attestation, AuditCheck
-from include.records.base import Period, Record
+from include.records.base import Period, Record, as_argument
 from include.records.candidates import ExportedCandidate, FittedCandidate, ParityOfRows, ParityReport
 from include.records.card import CARD_DATA, Bin, CardData, Curve, Importance
 from include.records.changes import (
@@ -96,4 +96,5 @@ __all__ = [
     "TouchedVersion",
     "UnknownCategories",
     "ValidationReport",
+    "as_argument",
 ]

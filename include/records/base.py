@@ -23,6 +23,11 @@ class Record(BaseModel):
         return cls.model_validate(plain)
 
 
+def as_argument(moment: datetime) -> str:
+    """Return a moment as the commands take one, to the minute: ``2026-03-01T12:00Z``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+
 class Period(Record):
     """The half-open period of event time ``[start, end)``, in UTC."""
 

@@ -117,6 +117,11 @@ class PublishedPartition(Record):
     source_digest: str | None = None
     unknown_categories: tuple[UnknownCategories, ...] | None = None
 
+    @property
+    def period(self) -> Period:
+        """The period of event time that the partition holds."""
+        return Period(start=self.partition_start, end=self.partition_end)
+
     def unknown_over(self, share: float) -> tuple[str, ...]:
         """Return a sentence for each feature of which more than this share of the rows has an unknown category."""
         unknown = (each for each in self.unknown_categories or () if each.rows > share * self.row_count)
@@ -151,7 +156,7 @@ class LatePartition(Record):
     def sentence(self) -> str:
         """What was found, in one sentence."""
         published = self.published
-        partition = f"partition {Period(start=published.partition_start, end=published.partition_end)}"
+        partition = f"partition {published.period}"
         if self.reason == "unreadable":
             return (
                 f"{partition}: its rows cannot be compared with those that version {published.version} scored: "

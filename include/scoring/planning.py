@@ -8,7 +8,7 @@ from psycopg import Connection
 from sqlalchemy import Engine
 
 from include.errors import PartitionOverlapError
-from include.records import Period, ScoreMode, ScorePlan, Shard, UnknownCategories
+from include.records import Period, ScoreMode, ScorePlan, Shard, UnknownCategories, as_argument
 from include.scoring.attempts import STAGING, AttemptKey, acquire_attempt, staging_name
 from include.scoring.errors import database_errors
 from include.scoring.staging_cleanup import drop_replaced
@@ -130,5 +130,5 @@ def check_fits(connection: Connection, spec: ModelSpec, period: Period) -> None:
             f'scores."{spec.name}": expected no other partition in {period}, which is to be scored; found {found}. '
             "The score schedule was changed, or that partition is a mistake: partitions must not overlap. Keep the "
             "former schedule, score only times that no published partition covers, give the model a new name, or "
-            f"remove it: `sluice drop-partition {spec.name} --partition {found.start:%Y-%m-%dT%H:%MZ} --reason ...`."
+            f"remove it: `sluice drop-partition {spec.name} --partition {as_argument(found.start)} --reason ...`."
         )

@@ -13,7 +13,6 @@ from include.records import (
     ChangePlan,
     DeclarationChange,
     PartitionSpan,
-    Period,
     Promotion,
     PublishedPartition,
     RowComparison,
@@ -108,8 +107,8 @@ def _off_schedule(
     return tuple(
         each
         for each in published
-        if is_partition(schedule, _period(each), timezone=timezone)
-        and not is_partition(spec.score_schedule, _period(each), timezone=spec.score_timezone)
+        if is_partition(schedule, each.period, timezone=timezone)
+        and not is_partition(spec.score_schedule, each.period, timezone=spec.score_timezone)
     )
 
 
@@ -143,7 +142,7 @@ def _compare_rows(
     if opened.query.reads_as(query) and opened.query.entity_key.column == query.entity_key.column:
         return None
     try:
-        found = resources.features.compare_keys(opened.query, query, _period(published[-1]))
+        found = resources.features.compare_keys(opened.query, query, published[-1].period)
     except QueryError:
         return None  # one of the two does not run on the source of today
     return RowComparison(
@@ -225,7 +224,3 @@ def _touched_relations(production: changes.Production, found: Sequence[Declarati
     }:
         return ()
     return (f"scores.{name}", f"scores.{name}_latest")
-
-
-def _period(published: PublishedPartition) -> Period:
-    return Period(start=published.partition_start, end=published.partition_end)

@@ -56,7 +56,7 @@ def drop_partition(
     reason = check_reason(reason)
     begin, end = parse_range(requested, timezone=spec.score_timezone)
     published = resources.ledger.published_partitions(spec.name)
-    periods = [Period(start=each.partition_start, end=each.partition_end) for each in published]
+    periods = [each.period for each in published]
     found = [each for each in periods if begin <= each.start < end]
     found += [each for each in periods if each.start <= begin < each.end]
     if not found:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from include.errors import DatabaseError, FencedError, LateRowsError, SluiceError
-from include.records import Alert, LatePartition, LateRows, Period, PublishedPartition
+from include.records import Alert, LatePartition, LateRows, PublishedPartition, as_argument
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.versions import open_version
@@ -66,7 +66,7 @@ def apply_policy(
 
 def _compared(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> LatePartition | None:
     """Return what is wrong with a partition; None if its source is as it was."""
-    period = Period(start=published.partition_start, end=published.partition_end)
+    period = published.period
     try:
         query = open_version(spec.name, published.version, resources, published.artifact_digest).query
         now = resources.features.digest(query, period)
@@ -100,7 +100,7 @@ def _rescored(spec: ModelSpec, late: Sequence[LatePartition], rescore: Rescore) 
 
 
 def _alert(spec: ModelSpec, late: LatePartition, run_id: str, at: datetime) -> Alert:
-    day = f"{late.published.partition_start:%Y-%m-%dT%H:%MZ}"
+    day = as_argument(late.published.partition_start)
     advice = ""
     if late.reason == "changed":
         advice = (

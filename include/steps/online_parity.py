@@ -25,7 +25,7 @@ def check_online_parity(spec: ModelSpec, published: PublishedPartition, resource
     ParityMismatchError
         When a prediction differs from the score by more than `Scoring.parity_ulp`.
     """
-    period = Period(start=published.partition_start, end=published.partition_end)
+    period = published.period
     sample = online_parity.published_sample(resources.engine, spec, period, spec.scoring.parity_rows)
     check = _checked(spec, period, sample, published, resources, published=True)
     if check.verdict == "not_checked":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from include import scoring
 from include.errors import ShadowBoundsError
 from include.inference import check_bounds
-from include.records import Period, PublishedPartition, ShadowDivergence
+from include.records import PublishedPartition, ShadowDivergence
 from include.registry import assign_shadow, assigned_shadow, read_divergences
 from include.resources import Resources
 from include.spec import ModelSpec
@@ -55,7 +55,7 @@ def shadow_partition(
     if version is None or version == published.version:
         return None
     opened = require_fit(spec, open_version(spec.name, version, resources), resources, NO_SHADOW)
-    period = Period(start=published.partition_start, end=published.partition_end)
+    period = published.period
     if opened.query != open_version(spec.name, published.version, resources).query:
         with scoring.database_errors(f"validation of model '{spec.name}' for version {version}, partition {period}"):
             require_contract(spec, period, "score", f"{run_id} shadow", resources, opened)

@@ -123,7 +123,7 @@ def _require_partition(spec: ModelSpec, period: Period, resources: Resources) ->
     if is_partition(spec.score_schedule, period, timezone=spec.score_timezone):
         return
     published = resources.ledger.published_partitions(spec.name)
-    if period not in [Period(start=each.partition_start, end=each.partition_end) for each in published]:
+    if period not in [each.period for each in published]:
         expected = partition_containing(spec.score_schedule, period.start, timezone=spec.score_timezone)
         raise WrongPeriodError(spec.name, str(period), str(expected))
 

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.records import LateRows, Period, Promotion, PublishedPartition
+from include.records import LateRows, Promotion, PublishedPartition
 from include.spec import ModelSpec
 
 MOVED_CHAMPION = AssetAlias("moved_champion")
@@ -55,7 +55,7 @@ def announce_partition(context: Any, published: PublishedPartition) -> None:
 
     event = context["outlet_events"][scores(published.model)]
     event.extra = partition_event(published)
-    event.add_partitions(partition_key(Period(start=published.partition_start, end=published.partition_end)))
+    event.add_partitions(partition_key(published.period))
 
 
 def announce_rescored(spec: ModelSpec, context: Any, late: LateRows) -> None:
@@ -74,5 +74,5 @@ def announce_rescored(spec: ModelSpec, context: Any, late: LateRows) -> None:
 
     event = context["outlet_events"][scores(late.model)]
     event.extra = {"rescored": [partition_event(each) for each in late.rescored]}
-    periods = (Period(start=each.partition_start, end=each.partition_end) for each in late.rescored)
+    periods = (each.period for each in late.rescored)
     event.add_partitions([partition_key(period) for period in periods])
