@@ -18,7 +18,7 @@ from include.records import (
     RowComparison,
     TouchedVersion,
 )
-from include.registry import EVIDENCE, assigned_shadow
+from include.registry import EVIDENCE, assigned_shadow, standing_champions
 from include.resources import Resources
 from include.schedule import is_partition
 from include.spec import ModelSpec, Scoring
@@ -158,13 +158,13 @@ def _touched_versions(
     spec: ModelSpec, champion: Promotion, opened: OpenedVersion, resources: Resources
 ) -> Iterator[TouchedVersion]:
     promotions = resources.ledger.promotions(spec.name)
-    former = [each.to_version for each in promotions if each.to_version != champion.to_version]
+    standing = standing_champions(each.to_version for each in promotions)
     yield _touched(spec, opened, "champion")
     challenger = assigned_shadow(resources.engine, spec.name)
     if challenger is not None and challenger != champion.to_version:
         yield _touched(spec, open_version(spec.name, challenger, resources), "challenger")
-    if former:
-        yield _touched(spec, open_version(spec.name, former[-1], resources), "rollback")
+    if len(standing) > 1:  # as `sluice rollback` goes back
+        yield _touched(spec, open_version(spec.name, standing[-2], resources), "rollback")
     newest = resources.ledger.version(spec.name, resources.ledger.version_numbers(spec.name)[-1])
     if newest.decision.accepted and all(each.to_version != newest.version for each in promotions):
         void = spec.approval is not None and newest.spec_digest != spec.digest

@@ -52,3 +52,19 @@ def test_a_plan_from_the_first_training_to_a_change_that_breaks(sluice, tmp_path
     code, said, _ = sluice("plan", "parcels")
     assert code == 5
     assert "A version of this declaration cannot be trained:\n  its features.sql gives no column 'mass'" in said
+
+
+def test_the_version_to_roll_back_to_is_the_one_that_rollback_goes_to(sluice, tmp_path: Path) -> None:
+    spec = declare_model(tmp_path / "models")
+    for version in (1, 2):
+        register(spec, f"run {version}")
+        assert sluice("promote", "parcels", str(version), "--reason", "tried for a whole week")[0] == 0
+    assert ("rollback", 1) in roles(sluice)
+    assert sluice("rollback", "parcels", "--reason", "too many false alarms")[0] == 0
+    assert roles(sluice) == [("champion", 1)]  # version 2 is the bad one: nobody goes back to it
+
+
+def roles(sluice) -> list[tuple[str, int]]:
+    code, said, _ = sluice("plan", "parcels", "--json")
+    assert code == 0
+    return [(each["role"], each["version"]) for each in json.loads(said)["versions"]]
