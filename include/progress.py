@@ -9,12 +9,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
 
 FIRST_MESSAGE_SECONDS: Final = 10.0
+
+
+@contextmanager
+def repeated_in_background(action: Callable[[], object], waits: Iterable[float]) -> Iterator[None]:
+    """Call `action` in a thread while the body runs, after each of these waits in seconds."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        for seconds in waits:
+            if over.wait(seconds):
+                return
+            action()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Progress(Protocol):

@@ -7,6 +7,7 @@ when nothing else was for ten seconds, and no control character is.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import threading
@@ -17,6 +18,8 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import Progress, Task, TaskID, TextColumn
+
+from include.progress import repeated_in_background
 
 HEARTBEAT_SECONDS = 10.0
 UPDATES_PER_SECOND = 4
@@ -122,19 +125,8 @@ class ProgressReporter:
             with self._display:
                 yield
             return
-        over = threading.Event()
-
-        def print_heartbeats() -> None:
-            while not over.wait(min(1.0, self.heartbeat / 2)):
-                self._print_heartbeat()
-
-        thread = threading.Thread(target=print_heartbeats, name="progress", daemon=True)
-        thread.start()
-        try:
+        with repeated_in_background(self._print_heartbeat, itertools.repeat(min(1.0, self.heartbeat / 2))):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def _print_heartbeat(self) -> None:
         with self._lock:

@@ -7,15 +7,15 @@ whole lines only and no control characters; a slow step has a line after 10, 30,
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import count
 from typing import Final
 
 from include.cli.exit_status import OutputError
 from include.errors import SluiceError
-from include.progress import sentence
+from include.progress import repeated_in_background, sentence
 
 HEARTBEAT_SECONDS: Final = 10.0
 UPDATES_PER_SECOND: Final = 4
@@ -94,27 +94,13 @@ class StepDisplay:
         ):
             yield
 
-    @contextmanager
-    def _heartbeats(self) -> Iterator[None]:
-        over = threading.Event()
+    def _heartbeats(self) -> AbstractContextManager[None]:
+        return repeated_in_background(self._write_line, (self._heartbeat * 2**number for number in count()))
 
-        def beat() -> None:
-            wait = self._heartbeat
-            while not over.wait(wait):
-                wait *= 2
-                try:
-                    sys.stdout.write(f"{self}\n")
-                    sys.stdout.flush()
-                except OutputError:  # the command itself meets it with its next line
-                    return
-
-        thread = threading.Thread(target=beat, name="progress", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def _write_line(self) -> None:
+        with suppress(OutputError):  # the command itself meets it with its next line
+            sys.stdout.write(f"{self}\n")
+            sys.stdout.flush()
 
 
 def _is_terminal() -> bool:

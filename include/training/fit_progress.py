@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
+import itertools
 from typing import Any, Final
 
-from include.progress import Progress
+from include.progress import Progress, repeated_in_background
 from include.training.estimator import last_step
 
 LOOK_EVERY_SECONDS: Final = 0.5
 
 
-@contextlib.contextmanager
-def tree_progress(estimator: Any, progress: Progress) -> Iterator[None]:
+def tree_progress(estimator: Any, progress: Progress) -> contextlib.AbstractContextManager[None]:
     """Look at the last step of `estimator` twice a second while the body fits it, and report its trees so far.
 
     scikit-learn 1.9 has callbacks for few estimators, and none of trees. Boosting fills a list on the estimator as it
     goes. Forests show nothing before they are done; for them, and for all others, nothing is reported.
     """
-    over = threading.Event()
 
     def look() -> None:
-        while not over.wait(LOOK_EVERY_SECONDS):
-            with contextlib.suppress(Exception):  # an estimator of a user's may raise anything when it is looked at
-                found = trees_so_far(estimator)
-                if found is not None:
-                    progress.report("trees", *found)
+        with contextlib.suppress(Exception):  # an estimator of a user's may raise anything when it is looked at
+            found = trees_so_far(estimator)
+            if found is not None:
+                progress.report("trees", *found)
 
-    watcher = threading.Thread(target=look, name="tree progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+    return repeated_in_background(look, itertools.repeat(LOOK_EVERY_SECONDS))
 
 
 def trees_so_far(estimator: Any) -> tuple[int, int] | None:
