@@ -34,6 +34,7 @@ log = logging.getLogger("model_service")
 MAX_HEADER_BYTES: Final = 65_536  # of a connection that sends no end of its header; granian's default: 417,792
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
+
 # Modules that workers need: imported before the fork, their memory is shared.
 PRELOADED = (
     "model_service.observability.prometheus",

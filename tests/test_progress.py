@@ -24,7 +24,7 @@ from include.training import fit_progress
 from tests.builders import DAYS, ROWS_A_DAY, declare_model, load_parcels, retrain
 
 
-class Told:
+class RecordingProgress:
     """Keeps every report."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def test_a_retrain_and_a_score_report_rows_resamples_and_trees(
 ) -> None:
     monkeypatch.setattr(fit_progress, "LOOK_EVERY_SECONDS", 0.0)
     load_parcels(engine)
-    spec, told = declare_model(tmp_path / "models"), Told()
+    spec, told = declare_model(tmp_path / "models"), RecordingProgress()
     observed = replace(resources, progress=told)
     pipeline.promote_candidate(spec, retrain(spec, "run 1", observed), "ann", observed)
     published = pipeline.score(spec, "score 1", Period.of_day(date(2026, 2, 20)), observed)

@@ -29,11 +29,11 @@ def estimator_code(text: str) -> str:
     ]
     if len(given) != 1:
         return ast.unparse(tree)
-    used = _used(tree, given[0])
+    used = _dependencies(tree, given[0])
     return "\n".join([*(ast.unparse(each) for each in tree.body if each in used), ast.unparse(given[0])])
 
 
-def _used(tree: ast.Module, expression: ast.expr) -> set[ast.stmt]:
+def _dependencies(tree: ast.Module, expression: ast.expr) -> set[ast.stmt]:
     """Return the statements that define or change a name that `expression`, or one of them, uses."""
     by_name: dict[str, list[ast.stmt]] = defaultdict(list)
     for statement in tree.body:

@@ -34,12 +34,13 @@ def check(arguments: Namespace, settings: Settings) -> int:
         show(arguments, [_as_json(each) for each in checks], ())
     elif not files:
         sys.stdout.write(f"There are no models in {settings.models_dir}. `sluice new` makes one.\n")
-    without_data = [each.model for each in checks if each.database_failed] or (url is None and bool(files))
-    if without_data and not arguments.no_database:
+    unchecked = (url is None and bool(files)) or any(each.database_failed for each in checks)
+    incomplete = unchecked and not arguments.no_database
+    if incomplete:
         sys.stderr.write(f"sluice: {_NO_DATABASE}\n")
     if any(each.has_errors for each in checks):
         return exit_status.FAILED
-    return exit_status.DATABASE_FAILED if without_data and not arguments.no_database else 0
+    return exit_status.DATABASE_FAILED if incomplete else 0
 
 
 def _files(models_dir: Path, model: str | None) -> list[Path]:

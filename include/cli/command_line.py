@@ -32,7 +32,6 @@ serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
-
 MODEL: Final = "name of the model"
 VERSION: Final = "version number"
 REASON: Final = "reason, of at least 10 characters; the ledger keeps it permanently"

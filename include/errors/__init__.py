@@ -234,21 +234,21 @@ class EmptyPartitionError(ValidationFailedError):
 
     Parameters
     ----------
-    least : int
+    min_rows : int
         The minimum number of rows in the contract.
-    over : bool
+    ended : bool
         Whether the partition has ended.
     """
 
-    def __init__(self, model: str, period: str, least: int, *, over: bool, docs: str | None = None) -> None:
-        if over:
+    def __init__(self, model: str, period: str, min_rows: int, *, ended: bool, docs: str | None = None) -> None:
+        if ended:
             advice = (
                 "If rows are still to come, score it when they are there. If there are none, as on a day without "
                 "events, Contract(partition_rows=(0, ...)) in spec.py has it published as an empty partition."
             )
         else:
             advice = "The partition is not over yet: score it when its rows are there."
-        expected = f"at least {least:,} row(s)" if over else "rows"
+        expected = f"at least {min_rows:,} row(s)" if ended else "rows"
         SluiceError.__init__(
             self,
             f"model '{model}', partition {period}: expected {expected} to score; found none in the source. Nothing was "

@@ -105,12 +105,12 @@ def find_broken_rules(
 
 def _require_rows(spec: ModelSpec, report: ValidationReport, resources: Resources) -> None:
     """Refuse a partition without rows, unless it has ended and the contract allows it."""
-    over = report.period.end <= resources.clock()
+    ended = report.period.end <= resources.clock()
     only_rows = all(failure.expectation == ROW_COUNT for failure in report.failures)
-    if report.rows or not only_rows or (report.passed and over):
+    if report.rows or not only_rows or (report.passed and ended):
         return
-    least, _ = spec.contract.partition_rows
-    raise EmptyPartitionError(spec.name, str(report.period), least, over=over, docs=report.docs_path)
+    min_rows, _ = spec.contract.partition_rows
+    raise EmptyPartitionError(spec.name, str(report.period), min_rows, ended=ended, docs=report.docs_path)
 
 
 def has_champion(spec: ModelSpec, period: Period, resources: Resources) -> bool:

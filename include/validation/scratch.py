@@ -60,11 +60,11 @@ class Scratch:
             counts += self._rows(f"SELECT {columns} FROM {self.table}")[0]  # noqa: S608  # conditions of the contract
         return counts
 
-    def frequent_values(self, column: str, condition: str, most: int) -> list[tuple[str | None, int]]:
+    def frequent_values(self, column: str, condition: str, limit: int) -> list[tuple[str | None, int]]:
         """Return the most frequent values of `column` as text where `condition` holds, each with its count."""
         statement = (
             f'SELECT "{column}"::text AS value, count(*) AS rows FROM {self.table} '  # noqa: S608 (checked identifiers)
-            f"WHERE {condition} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most}"
+            f"WHERE {condition} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {limit}"
         )
         return [(value, rows) for value, rows in self._rows(statement)]
 

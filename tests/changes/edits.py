@@ -174,7 +174,7 @@ def numbers_as_text(chance: random.Random, draft: Draft) -> None:
             draft.columns["weight"] = "round(weight)::text"
 
 
-def other_expression(chance: random.Random, draft: Draft) -> None:
+def change_expression(chance: random.Random, draft: Draft) -> None:
     if "weight" in draft.columns:
         draft.columns["weight"] = chance.choice(("weight * 2", "least(weight, 20)", "weight + 0", "weight::real"))
 
@@ -289,7 +289,7 @@ EDITS: tuple[Edit, ...] = (
                '("ant", "wasp", "cat")', "()"),
     of_feature(("packing",), "categories", '("hard",)', '("soft", "hard")', '("hard", "smooth")', "()"),
     of_feature(("digit",), "categories", 'tuple("0123456789")', 'tuple("01234")', 'tuple("0123456789x")'),
-    remove_feature, add_feature, rename_feature, shuffle_features, shuffle_columns, numbers_as_text, other_expression,
+    remove_feature, add_feature, rename_feature, shuffle_features, shuffle_columns, numbers_as_text, change_expression,
     comment_query, lower_query, add_condition, rename_key, number_key, rename_time, rename_target, rename_classes,
     three_classes, regression, threshold,
 )  # fmt: skip

@@ -123,7 +123,7 @@ def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> No
     assert published == []
 
 
-def test_a_run_dated_long_ago_is_no_success_without_tasks_but_says_that_there_are_no_rows(harness: Any) -> None:
+def test_a_run_of_1999_fails_and_says_that_there_are_no_rows(harness: Any) -> None:
     for name in ("long ago", "retrain long ago"):
         run = harness.runs[name]
         assert (run["state"], run["tasks"]["validate"]) == ("failed", "failed"), (name, run)

@@ -140,7 +140,7 @@ TestOperator = Operator.TestCase
 TestOperator.settings = settings(max_examples=50, stateful_step_count=30)
 
 
-def test_of_two_who_roll_back_at_once_one_goes_back_and_the_other_is_told(engine: Engine) -> None:
+def test_of_two_concurrent_rollbacks_one_succeeds_and_one_is_a_conflict(engine: Engine) -> None:
     ledger = Ledger(engine)
     for number in (1, 2, 3):
         register(ledger, f"run {number}")
