@@ -64,5 +64,6 @@ def _hashable(column: str, sql_type: str) -> str:
     if sql_type == "text":
         return f'"{column}"::text COLLATE "C"'  # another collation may take different texts for equal
     if sql_type == "bigint":
-        return f'"{column}"::bigint::numeric'  # the hash of a bigint has 32 bits
+        # The hash of a bigint has 32 bits, and that of a numeric leaves out the sign.
+        return f'"{column}"::bigint::text COLLATE "C"'
     return f'"{column}"::{sql_type}'

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from sqlalchemy import text
 
 from include import pipeline
@@ -112,7 +112,13 @@ def changes(draw) -> tuple[list[tuple], list[tuple]]:
     return table, late
 
 
+def with_key(key: int) -> list[tuple]:
+    return [(key, DAY.start, None, None, None)]
+
+
 @given(changed=changes())
+@example(changed=(with_key(1), with_key(-1)))
+@example(changed=(with_key(1 << 32), with_key(1)))
 @settings(max_examples=150)
 def test_every_change_is_found_and_nothing_else(connection, changed) -> None:
     table, late = changed
