@@ -21,7 +21,7 @@ def build(spec: ModelSpec) -> DAG:
     with DAG(
         schedule=spec.retrain_schedule, max_active_runs=runs.max_active_runs(spec), doc_md=page, **settings
     ) as dag:
-        tasks = add_flow(
+        add_flow(
             spec,
             RETRAIN,
             trainer=True,
@@ -30,7 +30,6 @@ def build(spec: ModelSpec) -> DAG:
             then={"promote": promotion_tasks.announce},
             by_person=lambda tasks: promotion_tasks.approval_task(spec, tasks["version"]),
         )
-        promotion_tasks.link_card(tasks["version"])
     return dag
 
 

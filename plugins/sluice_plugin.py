@@ -23,7 +23,7 @@ def _apps() -> list[dict[str, Any]]:
 
 
 class SluicePlugin(AirflowPlugin):
-    """The model cards, behind Airflow's login."""
+    """The model cards and the Data Docs, behind Airflow's login."""
 
     name = "sluice"
     fastapi_apps = _LazyApps()  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from include.evidence import formatting
 from include.evidence.pack import EvidencePack
+from include.pages import page_templates
 from include.records import Promotion
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ def card_html(pack: EvidencePack, plots: Mapping[str, str]) -> bytes:
         missing=[TITLES[name] for name in _wanted(pack) if name not in plots],
         captions=CAPTIONS,
         titles=TITLES,
-        style=Markup((Path(__file__).parent / "card.css").read_text(encoding="utf-8")),  # noqa: S704  # a file of ours
     )
     return page.encode()
 
@@ -115,15 +115,7 @@ def _wanted(pack: EvidencePack) -> tuple[str, ...]:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.filters["number"] = formatting.number
     environment.filters["moment"] = formatting.moment
     environment.filters["short"] = formatting.short

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -351,6 +352,10 @@ class Settings(BaseSettings):
     def card_url(self, model: str, version: int) -> str:
         """Return the URL of a version's card in the Airflow UI."""
         return f"{self.airflow_url.rstrip('/')}/sluice/cards/{model}/{version}"
+
+    def data_docs_url(self, model: str, run_id: str) -> str:
+        """Return the URL of the Data Docs of a run in the Airflow UI."""
+        return f"{self.airflow_url.rstrip('/')}/sluice/data_docs/{model}/{quote(run_id, safe='')}"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -1,71 +1,86 @@
-"""The Data Docs page of one validation: one file that needs no network to be read."""
+"""The Data Docs page of one validation: every check with its result, as one file that needs no network to be read."""
 
 from __future__ import annotations
 
-import html
 import re
+from collections.abc import Container
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from include.records import ValidationReport
+from include.pages import page_templates
+from include.records import CheckResult, ValidationReport
 
-_REMOTE = re.compile(
-    r"<script[^>]*\ssrc=\"https?:[^>]*>\s*</script>|<link[^>]*\shref=\"https?:[^>]*>|<img[^>]*\ssrc=\"https?:[^>]*>",
-    re.IGNORECASE,
-)
-_REMOTE_STYLE = re.compile(r"url\('https?:[^)]*\)", re.IGNORECASE)
-_NEWSLETTER = re.compile(r"<a[^>]*\shref=\"https?://greatexpectations\.io[^>]*>.*?</a>", re.IGNORECASE | re.DOTALL)
-_STYLE = """<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
-td, th { border: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top }
-.sluice-failed { border-left: 4px solid #b00020; padding-left: 1rem }
-.sluice-passed { border-left: 4px solid #1b7f3b; padding-left: 1rem }
-.modal, .popover, .navbar-toggler { display: none }
-</style>"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_MODEL: Final = re.compile(r"[a-z][a-z0-9_]*")
+_RUN: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_PURPOSES: Final = {"train": "rows to train on", "score": "rows to score"}
+
+
+class Section(NamedTuple):
+    """The checks of one column or, without a name, of the whole table."""
+
+    column: str | None
+    checks: list[tuple[CheckResult, bool]]  # with whether Great Expectations made it, too
+
+
+def run_folder(docs_dir: Path, model: str, run_id: str) -> Path:
+    """Return the folder with the pages of a run: ``<model>/<run>``."""
+    return docs_dir / model / (_RUN.sub("_", run_id).lstrip(".") or "run")
+
+
+def run_pages(docs_dir: Path, model: str, run_id: str) -> list[str]:
+    """Return the names of the pages of a run, oldest period first; none if the model's name is not one."""
+    if not _MODEL.fullmatch(model):
+        return []
+    return sorted(each.name for each in run_folder(docs_dir, model, run_id).glob("*.html"))
+
+
+def read_page(docs_dir: Path, model: str, run_id: str, page: str) -> str | None:
+    """Return a page of a run, None if there is no such page."""
+    if page not in run_pages(docs_dir, model, run_id):
+        return None
+    return (run_folder(docs_dir, model, run_id) / page).read_text(encoding="utf-8")
 
 
 def page_path(docs_dir: Path, report: ValidationReport) -> Path:
     """Return where the page of `report` belongs: ``<model>/<run>/<purpose>_<start of the period>.html``."""
-    run = re.sub(r"[^A-Za-z0-9._-]+", "_", report.run_id) or "run"
-    return docs_dir / report.model / run / f"{report.purpose}_{report.period.start:%Y%m%dT%H%M}.html"
+    folder = run_folder(docs_dir, report.model, report.run_id)
+    return folder / f"{report.purpose}_{report.period.start:%Y%m%dT%H%M}.html"
 
 
-def write_page(path: Path, report: ValidationReport, page: str | None, detailed: int) -> None:
-    """Write the page that Great Expectations made, with our own summary above it.
+def write_page(path: Path, report: ValidationReport, by_expectations: Container[int]) -> None:
+    """Write the page.
 
     Parameters
     ----------
-    page : str or None
-        None when nothing could be checked because the query did not run; the summary stands alone then.
-    detailed : int
-        The number of checks on that page.
+    by_expectations : container of int
+        The numbers of the checks that Great Expectations made, too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = "<html><head><meta charset='utf-8'></head><body></body></html>" if page is None else page
-    whole = _NEWSLETTER.sub("", _REMOTE_STYLE.sub("none", _REMOTE.sub("", whole)))
-    whole = whole.replace("</head>", f"{_STYLE}</head>", 1)
-    summary = _summary(report, detailed)
-    body = re.search(r"<body[^>]*>", whole)
-    at = body.end() if body else 0
-    path.write_text(whole[:at] + summary + whole[at:], encoding="utf-8")
+    page = _templates().get_template("data_docs.html.j2")
+    path.write_text(
+        page.render(
+            report=report,
+            purpose=_PURPOSES[report.purpose],
+            sections=_sections(report, by_expectations),
+            unknown=report.unknown_categories,
+        ),
+        encoding="utf-8",
+    )
 
 
-def _summary(report: ValidationReport, detailed: int) -> str:
-    failures = report.failures
-    verdict = f"{len(failures)} of {len(report.checks)} checks failed" if failures else "every check passed"
-    items = "".join(
-        f"<tr><td>{html.escape(check.expectation)}</td><td>{html.escape(check.column or '')}</td>"
-        f"<td>{html.escape(check.sentence)}</td><td>{check.failing_count:,}</td>"
-        f"<td>{html.escape(', '.join(check.offending_keys))}</td></tr>"
-        for check in failures
-    )
-    head = "<tr><th>Expectation</th><th>Column</th><th>What was found</th><th>Rows</th><th>Keys, up to 20</th></tr>"
-    others = len(report.checks) - detailed
-    note = f" {others:,} checks of names, types and counts of rows have no part of their own below." if others else ""
-    table = f"<table>{head}{items}</table>" if failures else ""
-    return (
-        f"<section class='sluice-{'failed' if failures else 'passed'}'>"
-        f"<h1>{html.escape(report.model)}: {verdict}</h1>"
-        f"<p>Rows to {report.purpose} on, {html.escape(str(report.period))}; {report.rows:,} rows; "
-        f"run {html.escape(report.run_id)}.{note}</p>{table}</section>"
-    )
+def _sections(report: ValidationReport, by_expectations: Container[int]) -> list[Section]:
+    """Return the checks by column, in the order of the contract."""
+    sections: dict[str | None, Section] = {}
+    for number, check in enumerate(report.checks):
+        section = sections.setdefault(check.column, Section(check.column, []))
+        section.checks.append((check, number in by_expectations))
+    return list(sections.values())
+
+
+@cache
+def _templates() -> Environment:
+    return page_templates(Path(__file__).parent)

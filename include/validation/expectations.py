@@ -1,4 +1,4 @@
-"""Runs checks with Great Expectations: returns their results and the page of its Data Docs.
+"""Runs checks with Great Expectations, and returns their results.
 
 Import it only inside a task: the library takes seconds to load. It is configured to send no usage
 statistics and to draw no progress bars.
@@ -27,14 +27,8 @@ class ExpectationResult:
     error: str | None = None
 
 
-def run_checks(checks: Mapping[int, Check], scratch: Scratch, name: str) -> tuple[dict[int, ExpectationResult], str]:
-    """Run the checks as one suite over the scratch table's view, in SQL.
-
-    Returns
-    -------
-    tuple
-        The outcomes, by the numbers of `checks`, and the page of Data Docs as HTML.
-    """
+def run_checks(checks: Mapping[int, Check], scratch: Scratch, name: str) -> dict[int, ExpectationResult]:
+    """Run the checks as one suite over the scratch table's view, in SQL; return their results by number."""
     with _quiet():
         context = _context()
         server = scratch.engine.dialect.server_version_info or (0,)
@@ -48,8 +42,7 @@ def run_checks(checks: Mapping[int, Check], scratch: Scratch, name: str) -> tupl
             results = _run(context, asset.add_batch_definition_whole_table("rows"), checks, name)
         finally:
             source.get_engine().dispose()
-        page = _page(results)
-    return {result.expectation_config.meta["number"]: _outcome(result) for result in results.results}, page
+    return {result.expectation_config.meta["number"]: _outcome(result) for result in results.results}
 
 
 def _context() -> Any:
@@ -82,14 +75,6 @@ def _run(context: Any, batch: Any, checks: Mapping[int, Check], name: str) -> An
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     # Counts only: the offending keys are asked for by ourselves, so that no more than 20 ever travel.
     return definition.run(result_format={"result_format": "BASIC", "partial_unexpected_count": 0})
-
-
-def _page(results: Any) -> str:
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
-    view: Any = DefaultJinjaPageView()
-    return str(view.render(ValidationResultsPageRenderer().render(results)))
 
 
 def _outcome(result: Any) -> ExpectationResult:

@@ -62,7 +62,6 @@ def validate(
     sqlalchemy.exc.OperationalError
         When the database does not answer: that says nothing of the data, and is worth another try.
     """
-    page: str | None = None
     detailed: dict[int, Check] = {}
     rows = 0
     digest: str | None = None
@@ -75,7 +74,7 @@ def validate(
             counts = _counts(checks, scratch)
             detailed = _chosen(checks, counts)
             scratch.show(shown_columns(query, detailed.values(), scratch.columns))
-            expectations, page = run_checks(detailed, scratch, spec.name)
+            expectations = run_checks(detailed, scratch, spec.name)
             outcomes = (_outcome(*each, counts, expectations) for each in enumerate(checks))
             results = tuple(_result(query, *pair, scratch) for pair in zip(checks, outcomes, strict=True))
             if purpose == "score" and all(result.passed for result in results):
@@ -96,7 +95,7 @@ def validate(
     )
     path = page_path(docs_dir, report)
     report = report.model_copy(update={"docs_path": str(path)})
-    write_page(path, report, page, len(detailed))
+    write_page(path, report, detailed)
     logger.info(
         "Contract of %s, %s, %s rows: %d of %d checks failed.",
         spec.name, period, f"{rows:,}", len(report.failures), len(report.checks),

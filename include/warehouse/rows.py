@@ -6,6 +6,7 @@ ADBC reads a result by COPY in batches; docs/performance.md compares it with the
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from include.spec.features_query import bind_period
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from adbc_driver_manager import AdbcDatabase
 
 BATCH_BYTES = 3 * 1024 * 1024
 
@@ -59,13 +61,11 @@ def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
     """Run `query` and yield its rows as a stream of record batches, all of one database snapshot."""
     # ADBC and pyarrow are imported here, since the service imports this package and needs neither. ADBC's dbapi is not
     # used: it imports pandas, which needs 60 MiB.
-    import adbc_driver_postgresql
     import pyarrow as pa
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
     with (
-        adbc_driver_postgresql.connect(libpq_url(url)) as database,
-        AdbcConnection(database) as connection,
+        AdbcConnection(_database(libpq_url(url))) as connection,
         AdbcStatement(connection) as statement,
     ):
         statement.set_sql_query(SESSION_STATEMENT)
@@ -75,3 +75,16 @@ def open_rows(url: str, query: str) -> Iterator[pa.RecordBatchReader]:
         stream, _ = statement.execute_query()
         with pa.RecordBatchReader.from_stream(stream) as rows:
             yield rows
+
+
+@functools.lru_cache(maxsize=8)
+def _database(url: str) -> AdbcDatabase:
+    """Return the database, from which connections are made; it holds none itself.
+
+    To make it, ADBC reads all types of the server, which takes as long as reading some ten thousand rows. Types that
+    are created later do not matter, because each column of `rows_query` is cast to a type that PostgreSQL has.
+    """
+    import adbc_driver_postgresql
+
+    database: AdbcDatabase = adbc_driver_postgresql.connect(url)
+    return database

@@ -1,4 +1,4 @@
-"""The model cards in the Airflow UI: ``/sluice/cards/<model>/<version>``, for users who are logged in."""
+"""Sluice's pages in the Airflow UI, for users who are logged in: the model cards, and the Data Docs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionErro
 from include.evidence import champion_status, with_status
 from include.registry import CARD
 from include.resources import open_resources
+from sluice_airflow import data_docs
 
 # The Content-Security-Policy of the card: it may be framed only by Airflow's pages.
 HEADERS = {
@@ -23,6 +24,8 @@ def make_app() -> FastAPI:
     """Return the application that Airflow mounts at ``/sluice``; it uses Airflow's login."""
     app = FastAPI(title="Sluice", docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/cards/{model}/{version}", dependencies=[Depends(get_user)])(card)
+    app.get("/data_docs/{model}/{run}", dependencies=[Depends(get_user)])(data_docs.run_docs)
+    app.get("/data_docs/{model}/{run}/{page}", dependencies=[Depends(get_user)])(data_docs.page_docs)
     return app
 
 

@@ -10,6 +10,24 @@ from include.records import ModelVersion
 from include.settings import load_settings
 
 
+class DataDocsLink(BaseOperatorLink):
+    """Opens the results of the contract's checks.
+
+    Parameters
+    ----------
+    model : str
+    """
+
+    name = "Data Docs"
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002  # Airflow's signature
+        """Return the address of the pages of the task's run, see `CardLink.get_link`."""
+        return load_settings().data_docs_url(self._model, ti_key.run_id)
+
+
 class CardLink(BaseOperatorLink):
     """Opens the card of the version that the task registered."""
 

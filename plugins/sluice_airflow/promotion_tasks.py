@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 from include.records import Promotion
 from include.spec import ModelSpec
 from sluice_airflow import assets, runs
-from sluice_airflow.links import CardLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-
-def link_card(registered: Any) -> None:
-    """Give the task that registers a version, as the XComArg `registered`, the button that opens its model card."""
-    registered.operator.operator_extra_links = (CardLink(),)
 
 
 def approval_task(spec: ModelSpec, registered: Any) -> Any:

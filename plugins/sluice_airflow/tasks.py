@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context, task
 
 from include.flows import RETRAIN, SCORE, Step
-from include.records import Record, ScorePlan
+from include.records import ModelVersion, Record, ScorePlan, ValidationReport
 from include.spec import ModelSpec
 from sluice_airflow import runs
+from sluice_airflow.links import CardLink, DataDocsLink
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from include.resources import Resources
 
@@ -64,6 +65,7 @@ def add_flow(
     dict of str to XComArg
     """
     tasks: Tasks = {}
+    links: dict[type[Record], BaseOperatorLink] = {ModelVersion: CardLink(), ValidationReport: DataDocsLink(spec.name)}
     for step in (each for each in flow if each.declared(spec)):
         if step.by_person:
             assert by_person is not None  # noqa: S101  # a flow with such a step is added with it
@@ -74,6 +76,8 @@ def add_flow(
         earlier = [tasks[name] for name in step.after if name in tasks]
         inputs = {name: tasks[name] for name in step.takes if name in tasks}
         result = made.expand(inputs=inputs["plan"]) if step.each_shard else made(inputs=inputs)
+        if step.record in links:
+            result.operator.operator_extra_links = (links[step.record],)
         for each in earlier:
             each >> result
         tasks[step.gives] = result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -34,7 +35,10 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(harnes
         "sequence": champion["sequence"],
         "card": f"/sluice/cards/apple/{champion['version']}",
     }
-    assert run["links"] == {"gate": f"https://airflow.example/sluice/cards/apple/{champion['version']}"}
+    assert run["links"] == {
+        "validate": f"https://airflow.example/sluice/data_docs/apple/{quote(run['run_id'], safe='')}",
+        "gate": f"https://airflow.example/sluice/cards/apple/{champion['version']}",
+    }
     assert champion["actor"] == "dag_test", "the person who triggered the run"
 
 

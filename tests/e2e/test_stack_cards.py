@@ -1,4 +1,4 @@
-"""Model cards in the Airflow UI: there for whoever is logged in, and for nobody else."""
+"""Model cards and Data Docs in the Airflow UI: there for whoever is logged in, and for nobody else."""
 
 from __future__ import annotations
 
@@ -44,3 +44,18 @@ def test_a_button_the_log_and_the_asset_event_lead_to_the_card(stack: RunningSta
     assert "/sluice/cards/iris/" in str(log)
     links = stack.call("GET", f"/dags/retrain_iris/dagRuns/{run}/taskInstances/gate/links")["extra_links"]
     assert links == {"Model card": f"{stack.airflow.base_url}".rstrip("/") + f"/sluice/cards/iris/{version}"}
+
+
+def test_a_button_leads_to_the_data_docs_of_the_run(stack: RunningStack) -> None:
+    event = stack.call("GET", "/assets/events", params={"source_dag_id": "retrain_iris"})["asset_events"][0]
+    run = event["source_run_id"]
+    (url,) = stack.call("GET", f"/dags/retrain_iris/dagRuns/{run}/taskInstances/validate/links")["extra_links"].values()
+    path = url.removeprefix(f"{stack.airflow.base_url}".rstrip("/"))
+    assert path.startswith("/sluice/data_docs/iris/")
+    shown = stack.airflow.get(path)
+    assert shown.status_code == 200, shown.text
+    assert "<h1>iris: rows to train on</h1>" in shown.text
+    assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
+    assert httpx.get(url).status_code == 401
+    assert stack.airflow.get("/sluice/data_docs/iris/no_run").status_code == 404
+    assert stack.airflow.get("/sluice/data_docs/..%2F..%2Fartifacts/iris/1").status_code == 404

@@ -126,25 +126,27 @@ def test_a_table_of_850_features_is_checked_with_no_error_in_the_log(
     spec = wide(tmp_path / "models", 850)
     with caplog.at_level(logging.WARNING):
         report = check(spec)
-    assert caplog.records == []
+    ours = [each for each in caplog.records if not each.name.startswith("model_service")]  # a thread of another test
+    assert ours == []
     assert [(failure.column, failure.failing_count) for failure in report.failures] == [
         ("f7", ROWS_A_DAY), ("f849", ROWS_A_DAY),
     ]  # fmt: skip
     assert len(report.checks) > 3 * 850
     assert report.docs_path is not None
     page = Path(report.docs_path).read_text()
-    assert f"{len(report.checks) - MAX_EXPECTATIONS:,} checks of names, types and counts of rows" in page
+    assert page.count("SQL and Great Expectations</td>") == MAX_EXPECTATIONS
     assert "f849" in page
 
 
-def test_every_check_of_a_narrow_table_has_its_part_of_the_page(
+def test_every_check_of_a_narrow_table_is_made_twice_and_is_on_the_page(
     check: Check, declare: Callable[..., ModelSpec]
 ) -> None:
     report = check(declare("weight", "weight"))
     page = Path(report.docs_path or "").read_text()
     of_types = [each for each in report.checks if each.expectation == "expect_column_values_to_be_in_type_list"]
     assert len(report.checks) - len(of_types) < MAX_EXPECTATIONS
-    assert f"{len(of_types)} checks of names, types and counts of rows" in page
+    assert page.count("SQL and Great Expectations</td>") == len(report.checks) - len(of_types)
+    assert page.count("<code>expect_column_values_to_be_in_type_list") == len(of_types)
 
 
 def test_to_train_an_entity_may_occur_on_many_days_but_once_at_a_time(
