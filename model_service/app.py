@@ -74,7 +74,9 @@ def create_app(
     app.url_map.merge_slashes = False
     reader = None if url is None else _reader(settings, url, engine)
     large_bodies = LargeBodySemaphore(settings.service_workers)
-    version_cache = VersionCache(reader, open_artifact_store(settings), settings.service_version_cache_size)
+    version_cache = VersionCache(
+        reader, open_artifact_store(settings), settings.service_version_cache_size, registry.unknown_categories
+    )
     recorder = recorder or build_recorder(settings, registry, None, None)
     authenticator = app.extensions[AUTHENTICATOR] = build_authenticator(settings)
     middleware = app.extensions[MIDDLEWARE] = RequestMiddleware(

@@ -15,6 +15,7 @@ from include.inference.model_signature import ModelSignature
 from include.inference.progress import score_with_progress
 from include.inference.scorer import GoldenRow, Scorer, check_golden, load_golden, load_scorer
 from include.inference.string_columns import LENGTH_PREFIX, PADDING, FixedWidthStrings, OffsetStrings, length_prefixed
+from include.inference.unknown_categories import UnknownCategoryCounter
 
 __all__ = [
     "LENGTH_PREFIX",
@@ -32,6 +33,7 @@ __all__ = [
     "OffsetStrings",
     "RowEncoder",
     "Scorer",
+    "UnknownCategoryCounter",
     "at_path",
     "by_classes",
     "check_bounds",

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.inference.dictionary_codec import DictionaryArray, DictionaryCodec
-from include.inference.feature_types import EncodeValue, FeatureType, InvalidMask, InvalidValueError, feature_type
+from include.inference.feature_types import EncodeValue, FeatureType, InvalidMask, InvalidValueError
 from include.inference.field_errors import MAX_FIELD_ERRORS, FieldError, member_path, rows_rejected
 from include.inference.model_signature import ModelSignature
 from include.inference.string_columns import StringColumn
+from include.inference.unknown_categories import UnknownCategoryCounter, counting_types
 
 Column = NDArray[Any] | Sequence[Any]
 # Writes a column of the matrix, and returns where it could not.
@@ -58,6 +59,8 @@ class ColumnEncoder:
     ----------
     signature : ModelSignature
         Says which features there are, in which order, and what each may hold.
+    unknown : UnknownCategoryCounter, optional
+        Counts the values that are categories which the model does not know, also of rows that are rejected.
 
     Attributes
     ----------
@@ -67,9 +70,9 @@ class ColumnEncoder:
         For the features with few categories: decodes a whole tensor at once.
     """
 
-    def __init__(self, signature: ModelSignature) -> None:
+    def __init__(self, signature: ModelSignature, unknown: UnknownCategoryCounter | None = None) -> None:
         self.names = signature.names
-        self.types = tuple(feature_type(feature) for feature in signature.features)
+        self.types = counting_types(signature, unknown)
         codecs = {each.feature.name: each.codec() for each in self.types}
         self.codecs: Mapping[str, DictionaryCodec] = {
             name: codec for name, codec in codecs.items() if codec is not None

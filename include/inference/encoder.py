@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from include.inference.feature_types import EncodeValue, InvalidValueError, feature_type
 from include.inference.field_errors import FieldError, member_path, rows_rejected
 from include.inference.model_signature import ModelSignature
+from include.inference.unknown_categories import UnknownCategoryCounter, counting_types
 
 Row = Sequence[Any] | Mapping[str, Any]
 
@@ -27,14 +28,18 @@ class RowEncoder:
     ----------
     signature : ModelSignature
         Says which features there are, in which order, and what each may hold.
+    unknown : UnknownCategoryCounter, optional
+        Counts the values that are categories which the model does not know, also of rows that are rejected.
     """
 
-    def __init__(self, signature: ModelSignature) -> None:
+    def __init__(self, signature: ModelSignature, unknown: UnknownCategoryCounter | None = None) -> None:
         self._names = signature.names
         self._width = len(self._names)
         self._types = tuple(feature_type(feature) for feature in signature.features)
-        self._encoders = tuple(each.value_encoder() for each in self._types)
+        self._encoders = tuple(each.value_encoder() for each in counting_types(signature, unknown))
         self._by_name = tuple(zip(self._names, self._encoders, strict=True))
+        # Finds the errors of rows that this one has counted already, so it counts nothing.
+        self._second_pass = self if unknown is None else RowEncoder(signature)
 
     @property
     def width(self) -> int:
@@ -83,6 +88,9 @@ class RowEncoder:
 
     def find_errors(self, features: Any, *, many: bool, root: str = "$.features") -> Iterator[FieldError]:
         """Yield all that is wrong with what `encode` or, of one row, `encode_one` may be given."""
+        if self._second_pass is not self:
+            yield from self._second_pass.find_errors(features, many=many, root=root)
+            return
         if not many:
             yield from self._errors(root, features)
             return

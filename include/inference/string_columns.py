@@ -199,7 +199,7 @@ def _table(known: Mapping[bytes, float]) -> _Table | None:
 
 
 def string_writer(
-    known: Mapping[bytes, float], default: float | None
+    known: Mapping[bytes, float], default: float | None, on_default: Callable[[int], None] = lambda _strings: None
 ) -> Callable[[Sequence[bytes], Codes], InvalidMask]:
     """Return the function that writes the codes of strings, or returns where it could not.
 
@@ -209,6 +209,8 @@ def string_writer(
         The code of each string of the dictionary.
     default : float or None
         The code of any other string; None: it is invalid.
+    on_default : callable, optional
+        Is told how many strings of a column got the code `default`, if there are some.
     """
     table = _table(known)
 
@@ -219,6 +221,7 @@ def string_writer(
             if default is None:
                 return np.array([word not in known for word in column], dtype=np.bool_)
             out[:] = [known.get(word, default) for word in column]
+            on_default(sum(word not in known for word in column))
         return None
 
     def write(column: Sequence[bytes], out: Codes) -> InvalidMask:
@@ -233,6 +236,7 @@ def string_writer(
         if default is None:
             return unknown
         out[unknown] = default
+        on_default(int(np.count_nonzero(unknown)))
         return None
 
     return write

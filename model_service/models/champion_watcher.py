@@ -173,8 +173,10 @@ class ChampionWatcher:
         registered = self._ledger.version(champion.model, champion.to_version)
         if current is not None and current.artifact_digest == registered.artifact_digest:
             verify_version(self._artifacts, registered)
-            return LoadedModel(current.scorer, registered, champion)
-        return LoadedModel(load_version(self._artifacts, registered), registered, champion)
+            scorer = current.scorer
+        else:
+            scorer = load_version(self._artifacts, registered)
+        return LoadedModel(scorer, registered, champion, self._registry.unknown_categories)
 
     def _record_load_failure(self, served: ServedModel, champion: Promotion, error: Exception) -> None:
         current = served.current

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 
 from include.errors import ArtifactError
+from include.inference import UnknownCategoryCounter
 from include.models import declared_models
 from include.registry import ArtifactStore, open_artifact_store
 from include.settings import Pin, Settings
@@ -34,14 +35,17 @@ def pinned_registry(settings: Settings) -> ModelRegistry:
     artifacts = open_artifact_store(settings)
     for served in registry:
         served.spec = specs.get(served.name)
-        _load(served, pins, artifacts)
+        _load(served, pins, artifacts, registry.unknown_categories)
     return registry
 
 
-def _load(served: ServedModel, pins: Mapping[str, Pin], artifacts: ArtifactStore) -> None:
+def _load(
+    served: ServedModel, pins: Mapping[str, Pin], artifacts: ArtifactStore, unknown: UnknownCategoryCounter
+) -> None:
     served.pin = pin = pins[served.name]
     try:
-        served.current = LoadedModel(load_artifact(artifacts, served.name, pin.version, pin.artifact_digest), pin)
+        scorer = load_artifact(artifacts, served.name, pin.version, pin.artifact_digest)
+        served.current = LoadedModel(scorer, pin, unknown=unknown)
     except ArtifactError as error:
         served.load_error = f"version {pin.version} could not be loaded, no version is served: {error}"
         log.error("model '%s': %s", served.name, served.load_error)  # noqa: TRY400  # the message is complete

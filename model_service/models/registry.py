@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from include.errors import NoChampionError, UnknownModelError
-from include.inference import ColumnEncoder, RowEncoder, Scorer
+from include.inference import ColumnEncoder, RowEncoder, Scorer, UnknownCategoryCounter
 from include.records import ModelVersion, Promotion
 from include.settings import Pin
 from include.spec import ModelSpec
@@ -26,6 +26,8 @@ class LoadedModel:
         The version's record in the ledger, or the operator's pin.
     promotion : Promotion, optional
         The promotion that made it the champion; None for a version that was loaded by its number.
+    unknown : UnknownCategoryCounter, optional
+        Counts the values in requests that are categories which the version does not know.
     """
 
     __slots__ = (
@@ -40,15 +42,21 @@ class LoadedModel:
         "version",
     )
 
-    def __init__(self, scorer: Scorer, version: ModelVersion | Pin, promotion: Promotion | None = None) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        version: ModelVersion | Pin,
+        promotion: Promotion | None = None,
+        unknown: UnknownCategoryCounter | None = None,
+    ) -> None:
         self.model = scorer.signature.model
         self.version = version.version
         self.artifact_digest = version.artifact_digest
         self.registered = version if isinstance(version, ModelVersion) else None
         self.promotion = promotion
         self.scorer = scorer
-        self.encoder = RowEncoder(scorer.signature)
-        self.columns = ColumnEncoder(scorer.signature)
+        self.encoder = RowEncoder(scorer.signature, unknown)
+        self.columns = ColumnEncoder(scorer.signature, unknown)
         self.classes = scorer.signature.classes
 
 
@@ -117,12 +125,15 @@ class ModelRegistry:
         Why the ledger cannot be read.
     invalid_specs : mapping of str to str
         The models whose declaration is invalid, each with the reason.
+    unknown_categories : UnknownCategoryCounter
+        Counts the values in requests that are categories which the version that answers does not know.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self._models: Mapping[str, ServedModel] = {name: ServedModel(name) for name in names}
         self.ledger_error: str | None = None
         self.invalid_specs: Mapping[str, str] = {}
+        self.unknown_categories = UnknownCategoryCounter()
 
     def __getitem__(self, name: str) -> ServedModel:
         try:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from include.errors import ArtifactError, UnknownVersionError, VersionDeletedError
+from include.inference import UnknownCategoryCounter
 from include.registry import ArtifactStore
 from model_service.db.executor import QueryExecutor
 from model_service.http.errors import ArtifactVerificationError, LedgerUnavailableError
@@ -30,12 +31,21 @@ class VersionCache:
     artifacts : ArtifactStore
     capacity : int
         Maximum number of versions; the least recently used one is evicted.
+    unknown : UnknownCategoryCounter, optional
+        Counts the values in requests that are categories which the version does not know.
     """
 
-    def __init__(self, executor: QueryExecutor | None, artifacts: ArtifactStore, capacity: int) -> None:
+    def __init__(
+        self,
+        executor: QueryExecutor | None,
+        artifacts: ArtifactStore,
+        capacity: int,
+        unknown: UnknownCategoryCounter | None = None,
+    ) -> None:
         self._executor = executor
         self._artifacts = artifacts
         self._capacity = capacity
+        self._unknown = unknown
         self._lock = threading.Lock()
         self._cached: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._loading: dict[tuple[str, int], threading.Lock] = {}
@@ -115,7 +125,7 @@ class VersionCache:
     def _load(self, model: str, number: int) -> LoadedModel:
         version = self._reader().run_with_ledger(lambda ledger: ledger.version(model, number))
         try:
-            return LoadedModel(load_version(self._artifacts, version), version)
+            return LoadedModel(load_version(self._artifacts, version), version, unknown=self._unknown)
         except ArtifactError as error:
             log.error("version %s of '%s' was requested and cannot be loaded: %s", number, model, error)  # noqa: TRY400
             raise ArtifactVerificationError(model, number) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import add
 from threading import Lock
@@ -82,6 +82,12 @@ class PrometheusMetrics:
         self.load_failures = Counter(
             "sluice_model_load_failures", "Failed attempts of a worker to load a champion", ("model",), registry=own
         )
+        self._unknown = Counter(
+            "sluice_unknown_categories",
+            "Values in requests that are categories which the version does not know, answered as if they were missing",
+            ("model", "feature"),
+            registry=own,
+        )
         self.logged = Counter("sluice_prediction_log_rows", "Rows written to the prediction log", registry=own)
         self.dropped = Counter(
             "sluice_log_records_dropped",
@@ -130,6 +136,11 @@ class PrometheusMetrics:
         with self._lock:
             self._totals.add(buffer, champions)
             self._changed = True
+
+    def add_unknown_categories(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Add values of categories that the versions do not know, by model and feature."""
+        for (model, feature), values in counts.items():
+            self._unknown.labels(model, feature).inc(values)
 
     def set_gauges(self, registry: ModelRegistry, concurrency: int) -> None:
         """Set the gauges to the present values of this worker."""

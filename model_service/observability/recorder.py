@@ -66,6 +66,7 @@ class RequestRecorder:
         self._statsd = statsd
         self._sample_rate = settings.service_sample_rate
         self._log_payloads = settings.service_access_log_payloads and access is not None
+        self._warned: set[tuple[str, str]] = set()  # models and features with unknown categories
         self._buffer = MetricsBuffer()
         self._buffer_lock = threading.Lock()
         self._metrics_lock = threading.Lock()
@@ -137,6 +138,7 @@ class RequestRecorder:
             with self._buffer_lock:
                 buffer, self._buffer = self._buffer, MetricsBuffer()
             self.prometheus.add(buffer, self._registry)
+            self._count_unknown_categories()
             self.prometheus.set_gauges(self._registry, self.concurrency())
             if self._statsd is not None:
                 self._statsd.flush(buffer)
@@ -209,6 +211,18 @@ class RequestRecorder:
             log_unexpected(log, "metrics or logs could not be written; it is retried", error)
         else:
             fault.worked()
+
+    def _count_unknown_categories(self) -> None:
+        counts = self._registry.unknown_categories.take()
+        self.prometheus.add_unknown_categories(counts)
+        for model, feature in counts.keys() - self._warned:
+            self._warned.add((model, feature))
+            log.warning(
+                "model '%s': a request has a category of feature '%s' that its version does not know; it is answered "
+                "as if the value were missing. This is logged once; sluice_unknown_categories_total counts all",
+                model,
+                feature,
+            )
 
     def _count_dropped(self, name: str, source: AccessLog | PredictionLog | StatsD) -> None:
         dropped, source.dropped = source.dropped, 0

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import RowsRejectedError
-from include.inference import ColumnEncoder, ModelSignature, OffsetStrings, RowEncoder
+from include.inference import ColumnEncoder, ModelSignature, OffsetStrings, RowEncoder, UnknownCategoryCounter
 from include.spec import Boolean, Categorical, EntityKey, Feature, Numeric
 
 WORDS = st.text(alphabet="ABé\x00", max_size=9)
@@ -103,6 +103,32 @@ def test_a_column_encodes_to_the_bits_of_its_rows_and_is_refused_exactly_where_t
     assert outcome(lambda: columns.encode({"f": column}, len(rows), lambda row, _: f"[{row}]")) == outcome(
         lambda: one_by_one.encode([[value] for value in rows])
     )
+
+
+@given(strings())
+def test_unknown_categories_are_counted_once_each_from_columns_and_from_rows(
+    drawn: tuple[Feature, Any, list[Any]],
+) -> None:
+    feature, column, values = drawn
+    assert isinstance(feature, Categorical)
+    from_rows, from_column = UnknownCategoryCounter(), UnknownCategoryCounter()
+    try:
+        RowEncoder(signature_of(feature), from_rows).encode([[value] for value in values])
+        ColumnEncoder(signature_of(feature), from_column).encode({"f": column}, len(values))
+    except RowsRejectedError:
+        return  # nobody was answered
+    unknown = sum(value is not None and value not in feature.categories for value in values)
+    expected = {("trip", "f"): unknown} if unknown else {}
+    assert from_rows.take() == from_column.take() == expected
+    assert from_rows.take() == {}, "they were taken"
+
+
+def test_an_unknown_category_of_a_rejected_row_is_not_counted_again_for_its_errors() -> None:
+    features = Categorical(name="c", categories=("a",)), Numeric(name="n", unit="1", minimum=0, maximum=1)
+    counter = UnknownCategoryCounter()
+    with pytest.raises(RowsRejectedError):
+        RowEncoder(signature_of(*features), counter).encode([["b", 2]])
+    assert counter.take() == {("trip", "c"): 1}
 
 
 def test_all_faults_are_named_row_by_row_but_only_the_first_20() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine, event, text
 
+from include.inference import RowEncoder
 from include.settings import Settings
 from model_service import ModelRegistry, create_app
 from model_service.http.request_context import RequestContext
@@ -35,6 +37,7 @@ from model_service.observability.request_totals import MAX_VERSIONS, OTHER, Requ
 from model_service.observability.shared_metrics import SharedMetrics, UnreadableMetricsError
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
+TRIP = {"distance": 10.5, "carrier": "BB", "weekend": True}
 CLAIMS = {"iss": "sluice", "aud": "sluice", "sub": "shop", "exp": 4_000_000_000, "scope": "predict"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -110,6 +113,27 @@ def test_requests_are_counted_by_route_model_version_and_status(settled: Any) ->
     assert "nobody" not in shown
     assert "made" not in shown
     assert value(shown, "sluice_predicted_rows_total", model="iris", version=1) == 3
+
+
+def test_unknown_categories_in_requests_are_counted_and_logged_once(
+    settled: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = settled.registry["trip"].current
+    distance, carrier, weekend = loaded.scorer.signature.features
+    tolerant = carrier.model_copy(update={"handle_unknown": "ignore"})
+    signature = loaded.scorer.signature.model_copy(update={"features": (distance, tolerant, weekend)})
+    monkeypatch.setattr(loaded, "encoder", RowEncoder(signature, settled.registry.unknown_categories))
+    watched = Watched(settled)
+    with caplog.at_level(logging.WARNING, "model_service.observability.recorder"):
+        for carriers in (["bb"], ["BB"], ["CC", "bb", "new"]):
+            rows = [TRIP | {"carrier": each} for each in carriers]
+            assert watched.predict(rows, "trip").status_code == 200
+            shown = watched.metrics()
+    assert value(shown, "sluice_unknown_categories_total", model="trip", feature="carrier") == 3
+    (warned,) = caplog.messages
+    assert warned.startswith(
+        "model 'trip': a request has a category of feature 'carrier' that its version does not know"
+    )
 
 
 # What asks for a model that cannot answer, or not so, and with which status it is refused.

@@ -27,6 +27,7 @@ InvalidMask = NDArray[np.bool_] | None
 EncodeValue = Callable[[Any], float]
 EncodeArrow = Callable[["pa.Array | pa.ChunkedArray"], FloatColumn]
 WriteArray = Callable[[NDArray[Any], FloatColumn], InvalidMask]
+OnUnknown = Callable[[int], None]
 WriteStrings = Callable[[Sequence[bytes], FloatColumn], InvalidMask]
 
 _CLASSES: Final[dict[str, type[FeatureType[Any]]]] = {}
@@ -49,6 +50,9 @@ class FeatureType(ABC, Generic[F]):
 
     Attributes
     ----------
+    on_unknown : callable
+        Is told how many encoded values were categories that are not known, each time that there are some. By default
+        nobody counts them; to count, set it before the encoders are made.
     tensor_type : str
         The type of the Open Inference Protocol that fits best.
     json_tensor_type : str
@@ -77,6 +81,7 @@ class FeatureType(ABC, Generic[F]):
 
     def __init__(self, feature: F) -> None:
         self.feature = feature
+        self.on_unknown: OnUnknown = lambda _values: None
 
     # Encoding: rows of JSON, columns of tensors, columns of Arrow
 

@@ -57,6 +57,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
         feature = self.feature
         codes = {category: float(code) for code, category in enumerate(feature.categories)}
         missing, accepts_unknown, expected = feature.nullable, not self.rejects_unknown, self.expected
+        on_unknown = self.on_unknown
 
         def encode(value: Any) -> float:
             if type(value) is str:
@@ -64,6 +65,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
                 if code is not None:
                     return code
                 if accepts_unknown:
+                    on_unknown(1)
                     return NO_CATEGORY
             if value is None and missing:
                 return NO_CATEGORY
@@ -81,7 +83,7 @@ class CategoricalType(FeatureType[Categorical], declaration=Categorical):
 
     def string_writer(self) -> WriteStrings:
         """Return the function that writes a column of strings by the dictionary."""
-        return string_writer(self._codes(), default=None if self.rejects_unknown else NO_CATEGORY)
+        return string_writer(self._codes(), None if self.rejects_unknown else NO_CATEGORY, self.on_unknown)
 
     def codec(self) -> DictionaryCodec | None:
         """Return the codec of a small dictionary."""
