@@ -55,7 +55,7 @@ from include.steps.changes import plan_changes
 from include.steps.deletion import delete_model, plan_deletion
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
-from include.steps.late_rows import apply_policy, find_late_rows
+from include.steps.late_rows import apply_policy, find_late_rows, rescore_commands
 from include.steps.online_parity import check_online_parity
 from include.steps.operate import move_champion, roll_back
 from include.steps.rehearse import rehearse_candidate
@@ -110,6 +110,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "shadow_partition",
     "check_late_rows",
     "find_late_rows",
+    "rescore_commands",
     # before a scheduled score
     "has_champion",
     "find_broken_rules",

@@ -45,10 +45,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         from include.cli.completion import complete
 
         complete(parser)
-    parsed = parser.parse_args(arguments)
+    parsed, others = parser.parse_known_args(arguments)
     if parsed.command is None:
         parser.print_help()
         return 0
+    if "of_psql" in parsed:
+        parsed.of_psql = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     return _run(parsed.command, parsed)
 
 
@@ -151,10 +155,9 @@ def _add_setup(parsers: Parsers) -> None:
     samples.set_defaults(command=commands.samples)
 
     psql = _add(parsers, "psql", "open psql on the database, or run one statement")
-    psql.add_argument(
-        "-c", dest="statement", metavar="STATEMENT", help="statement to run; default: an interactive psql"
-    )
-    psql.set_defaults(command=commands.psql)
+    psql.usage = "sluice psql [ARGUMENTS]"
+    psql.epilog = "All arguments are psql's own, such as -c STATEMENT, -x, --csv or -f FILE."
+    psql.set_defaults(command=commands.psql, of_psql=())
 
     address = _add(parsers, "url", "print the connection string of the database, for pandas, DBeaver and others")
     address.add_argument(

@@ -243,7 +243,7 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
     command = [binary("psql"), "-P", "pager=off", "-v", "ON_ERROR_STOP=1"]
     for flag, value in where.items():
         command += [] if value is None else [flag, str(value)]
-    command += [] if arguments.statement is None else ["-c", arguments.statement]
+    command += arguments.of_psql
     environment = child_environment({"PGPASSWORD": str(address.password or "")})
     # Ctrl-C interrupts the statement in psql, not this process. (An ignored signal would be inherited.)
     former = signal.signal(signal.SIGINT, lambda *_: None)

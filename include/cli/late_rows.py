@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from include import pipeline
-from include.records import as_argument
 from include.resources import Resources
 from include.spec import ModelSpec
 
@@ -17,8 +16,8 @@ def late_rows(spec: ModelSpec, resources: Resources) -> Iterator[str]:
     late = pipeline.find_late_rows(spec, resources, resources.clock() - spec.scoring.late_rows_window)
     yield from (each.sentence for each in late.found)
     if late.changed:
-        first, last = (as_argument(each.published.partition_start) for each in (late.changed[0], late.changed[-1]))
-        yield f"To score them again: `sluice backfill {spec.name} --from {first} --to {last}`."
+        commands = " and ".join(f"`{each}`" for each in pipeline.rescore_commands(late.changed))
+        yield f"To score them again: {commands}."
     if late.unknown:
         yield (
             f"{late.unknown} partition(s) were published before digests of the source were recorded: whether they have "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import groupby
 
 from include.errors import DatabaseError, FencedError, LateRowsError, SluiceError
-from include.records import Alert, LatePartition, LateRows, PublishedPartition, as_argument
+from include.records import Alert, LatePartition, LateRows, PublishedPartition, ScoreMode, as_argument
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.versions import open_version
@@ -64,6 +65,26 @@ def apply_policy(
     return late.model_copy(update={"rescored": _rescored(spec, rescoring, rescore)})
 
 
+def rescore_commands(late: Sequence[LatePartition]) -> list[str]:
+    """Return the commands that score partitions again, each as it was scored; partitions are oldest first."""
+    commands = []
+    for (mode, version), group in groupby((each.published for each in late), _scored_by):
+        partitions = list(group)
+        model = partitions[0].model
+        first, last = (as_argument(each.partition_start) for each in (partitions[0], partitions[-1]))
+        if mode == "champion":
+            until = "" if first == last else f" --to {last}"
+            commands.append(f"sluice score {model} --partition {first}{until}")
+        else:
+            named = f" --version {version}" if mode == "named" else ""
+            commands.append(f"sluice backfill {model} --from {first} --to {last}{named}")
+    return commands
+
+
+def _scored_by(published: PublishedPartition) -> tuple[ScoreMode, int]:
+    return published.mode, published.version if published.mode == "named" else 0
+
+
 def _compared(spec: ModelSpec, published: PublishedPartition, resources: Resources) -> LatePartition | None:
     """Return what is wrong with a partition; None if its source is as it was."""
     period = published.period
@@ -100,12 +121,12 @@ def _rescored(spec: ModelSpec, late: Sequence[LatePartition], rescore: Rescore) 
 
 
 def _alert(spec: ModelSpec, late: LatePartition, run_id: str, at: datetime) -> Alert:
-    day = as_argument(late.published.partition_start)
     advice = ""
     if late.reason == "changed":
+        (command,) = rescore_commands([late])
         advice = (
-            f" The published scores are those of the former rows. To score it again: `sluice backfill {spec.name} "
-            f"--from {day} --to {day}`; Scoring(late_rows='rescore') in spec.py does so by itself."
+            f" The published scores are those of the former rows. To score it again: `{command}`; "
+            "Scoring(late_rows='rescore') in spec.py does so by itself."
         )
     return Alert(
         model=spec.name,

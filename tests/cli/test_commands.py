@@ -71,6 +71,15 @@ def test_new_overwrites_nothing(sluice) -> None:
     assert "parcels" in complained
 
 
+def test_psql_takes_its_own_arguments_and_other_commands_take_no_others(sluice, tmp_path) -> None:
+    file = tmp_path / "found"
+    assert sluice("psql", "-At", "-o", str(file), "-c", "SELECT 1, 2", "-c", "SELECT 3")[0] == 0
+    assert file.read_text() == "1|2\n3\n"
+    with pytest.raises(SystemExit) as refused:
+        sluice("status", "-At")
+    assert refused.value.code == 2
+
+
 def test_new_leaves_a_table_of_that_name_alone_and_writes_no_folder(sluice, tmp_path) -> None:
     assert sluice("psql", "-c", "CREATE VIEW source.churn AS SELECT 7 AS mine")[0] == 0
     code, _, complained = sluice("new", "churn")

@@ -89,11 +89,11 @@ class Reader:
         else:
             done = subprocess.run(
                 ["bash", "-c", command],
-                env=self._environment, cwd=self.folder, capture_output=True, text=True, check=False, timeout=1800,
+                env=self._environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                check=False, timeout=1800,
             )  # fmt: skip
-            said = done.stdout + done.stderr
-            if not agrees(shown, said):
-                pytest.fail(f"$ {command}\n--- the page shows\n{shown}\n--- it said ({done.returncode})\n{said}")
+            if not agrees(shown, done.stdout):
+                pytest.fail(f"$ {command}\n--- the page shows\n{shown}\n--- it said ({done.returncode})\n{done.stdout}")
             if command.startswith("curl"):
                 self.asked(command)
         self.seconds.append((command[:60], time.monotonic() - began))

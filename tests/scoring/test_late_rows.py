@@ -230,7 +230,33 @@ def test_a_late_row_is_alerted_once_with_what_to_do(parcels: Parcels) -> None:
         assert [each.published.partition_start.day for each in found.changed] == [4]
     ((error,),) = parcels.read("SELECT error FROM sluice.alert WHERE task_id = 'late_rows'")
     assert "40 rows then, 40 now, with other values." in error
-    assert "`sluice backfill parcels --from 2026-02-04T00:00Z --to 2026-02-04T00:00Z`" in error
+    assert "`sluice score parcels --partition 2026-02-04T00:00Z`" in error
+
+
+def test_the_command_for_late_rows_scores_each_partition_as_it_was_scored(parcels: Parcels) -> None:
+    published = parcels.score(5, "again")
+    day = published.partition_end - published.partition_start
+    modes = [("champion", 1), ("champion", 2), ("named", 1), ("named", 2), ("champion_then", 1), ("champion_then", 3)]
+    late = [
+        LatePartition(
+            reason="changed",
+            published=published.model_copy(
+                update={
+                    "mode": mode,
+                    "version": version,
+                    "partition_start": published.partition_start + at * day,
+                    "partition_end": published.partition_end + at * day,
+                }
+            ),
+        )
+        for at, (mode, version) in enumerate(modes)
+    ]
+    assert pipeline.rescore_commands(late) == [
+        "sluice score parcels --partition 2026-02-05T00:00Z --to 2026-02-06T00:00Z",
+        "sluice backfill parcels --from 2026-02-07T00:00Z --to 2026-02-07T00:00Z --version 1",
+        "sluice backfill parcels --from 2026-02-08T00:00Z --to 2026-02-08T00:00Z --version 2",
+        "sluice backfill parcels --from 2026-02-09T00:00Z --to 2026-02-10T00:00Z",
+    ]
 
 
 def test_by_policy_a_partition_with_late_rows_is_scored_again_as_it_was_scored(parcels: Parcels) -> None:
