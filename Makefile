@@ -68,7 +68,7 @@ lint: setup-tests ## style, types, import contracts, Dockerfile, compose file, Y
 	@deploy/bootstrap/lint.sh
 
 lock: setup-tests ## pin the newest versions that the requirements.in files allow
-	@for folder in . tests tests/fuzz model_service deploy/bootstrap deploy/helm deploy/extras/boosters; do \
+	@for folder in . tests tests/fuzz model_service deploy/bootstrap deploy/helm deploy/extras/*; do \
 	  echo "== $$folder/requirements.txt"; \
 	  (up=$$PWD && cd "$$folder" && "$$up/.venv/bin/uv" pip compile requirements.in --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt) || exit 1; \

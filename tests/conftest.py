@@ -16,8 +16,10 @@ import pytest
 from psycopg import pq
 from sqlalchemy import Engine
 
+from include import evidence
 from include.resources import Resources, open_resources
 from include.settings import Settings
+from include.validation import run as validation_run
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
 
 TEMPLATE = "sluice_template"
@@ -162,6 +164,21 @@ def resources(settings: Settings) -> Iterator[Resources]:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SLUICE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _cards_without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in the tests' own process draw no plots: half a second each, and few tests look at them.
+
+    The tests of plots call `draw` themselves, and those of the command line and the stack train in other processes.
+    """
+    monkeypatch.setattr(evidence, "draw", lambda _card, _task: {})
+
+
+@pytest.fixture(autouse=True)
+def _few_expectations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Great Expectations repeats fewer of the counts in SQL: each takes 20 ms. Those of tests/validation repeat all."""
+    monkeypatch.setattr(validation_run, "MAX_EXPECTATIONS", 6)
 
 
 def _with_database(url: str, name: str) -> str:

@@ -74,7 +74,7 @@ def test_what_an_edit_really_does_is_announced(world: World) -> None:
 def test_what_a_thousand_edits_really_do_is_announced(world: World) -> None:
     counted = compare(world, 1000)
     assert counted["cautious breaks_readers"] < 50
-    assert counted["cautious needs_retrain"] < 50
+    assert counted["cautious needs_retrain"] < 100
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def train_and_score(world: World, seed: int, spec: ModelSpec) -> bool:
     if any(opened.artifact.digests[name] != world.champion.artifact.digests[name] for name in files):
         assert "needs_retrain" in plan.classes, seed
     try:
-        pipeline.move_champion("parcels", version.version, "ann", "a trial", resources, spec)
+        pipeline.move_champion("parcels", version.version, "ann", "a trial of an edit", resources, spec)
         pipeline.score(spec, f"{seed} after", world.newest, resources)
     except ScoreTableError:
         assert "breaks_readers" in plan.classes, seed

@@ -17,6 +17,7 @@ def test_a_card_is_shown_to_whoever_is_logged_in_and_to_nobody_else(stack: Runni
     assert shown.status_code == 200, shown.text
     assert f"iris, version {version}" in shown.text
     assert f"Version {version} is the champion since " in shown.text
+    assert "<svg" in shown.text, "the plots"
     assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
     assert httpx.get(f"{stack.airflow.base_url}".rstrip("/") + path).status_code == 401
     assert stack.airflow.get("/sluice/cards/iris/99").status_code == 404

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from include.inference import Scorer
-from include.records import ModelVersion, Promotion
+from include.records import ModelVersion
 from include.registry import Ledger
 from include.steps.deletion import remove_from_database
 from include.warehouse import open_engine
@@ -256,10 +256,10 @@ def test_an_unexpected_error_is_a_load_failure_like_any_other(
     harness.champion("trip")
     really = LoadedModel
 
-    def loaded(scorer: Scorer, version: ModelVersion, promotion: Promotion) -> LoadedModel:
+    def loaded(scorer: Scorer, version: ModelVersion, *others: Any) -> LoadedModel:
         if (version.model, version.version) == ("iris", 2):
             raise RuntimeError("unexpected")
-        return really(scorer, version, promotion)
+        return really(scorer, version, *others)
 
     monkeypatch.setattr("model_service.models.champion_watcher.LoadedModel", loaded)
     refused_but_the_others_are_followed(service, told, "RuntimeError: unexpected")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+_LINE_END = re.compile(r" +$", re.MULTILINE)
 # On a slow machine, a step that runs for long says so in lines of its own; whole seconds tell them from its end.
 _SLOW_STEP = re.compile(r"^.+ … \d+ s(  .*)?\n", re.MULTILINE)
 
@@ -20,6 +21,6 @@ def commands(text: str) -> list[tuple[str, str]]:
 
 
 def agrees(shown: str, said: str) -> bool:
-    """Return whether a command said what is shown, lines of progress left out."""
-    pattern = ".*".join(re.escape(part) for part in shown.strip().split("..."))
-    return re.fullmatch(pattern, _SLOW_STEP.sub("", said).strip(), flags=re.DOTALL) is not None
+    """Return whether a command said what is shown, lines of progress and spaces at the end of a line left out."""
+    pattern = ".*".join(re.escape(part) for part in _LINE_END.sub("", shown).strip().split("..."))
+    return re.fullmatch(pattern, _LINE_END.sub("", _SLOW_STEP.sub("", said)).strip(), flags=re.DOTALL) is not None

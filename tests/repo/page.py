@@ -153,7 +153,8 @@ def with_fields(source: str, lines: str) -> str:
         field_name = line.split("=")[0]
         source, count = re.subn(rf"^{field_name}=.*$", line.replace("\\", r"\\"), source, flags=re.MULTILINE)
         if not count:
-            source = re.sub(r"^\)$", f"{line}\n)", source, count=1, flags=re.MULTILINE)
+            before, end, after = source.rpartition("\n)\n")  # of ModelSpec(...), the last statement
+            source = f"{before}\n{line}{end}{after}"
     return source
 
 

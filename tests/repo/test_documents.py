@@ -6,6 +6,7 @@ The other way round, that everything there is is told of, stands in test_referen
 from __future__ import annotations
 
 import argparse
+import ast
 import html
 import re
 from collections.abc import Iterator
@@ -90,3 +91,32 @@ def test_every_route_mentioned_exists() -> None:
 def test_every_link_to_a_file_of_the_tree_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def python_blocks() -> Iterator[tuple[str, str]]:
+    """Yield where, and the text of each block of Python in a page."""
+    for page in PAGES:
+        for match in re.finditer(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            yield f"{page.relative_to(REPOSITORY)}: {match[1][:60]!r}", match[1]
+
+
+def is_python(block: str) -> bool:
+    """Return whether a block is Python, or imports and then fields of a call, which are indented."""
+    fields = "".join(f"{line}\n" for line in block.splitlines() if line.startswith(" "))
+    rest = "".join(f"{line}\n" for line in block.splitlines() if not line.startswith(" "))
+    for parts in ([block], [rest, f"f(\n{fields}\n)"]):
+        try:
+            for part in parts:
+                ast.parse(part)
+        except SyntaxError:
+            continue
+        return True
+    return False
+
+
+def test_every_block_of_python_is_python_and_shows_no_field_as_a_tuple() -> None:
+    found = dict(python_blocks())
+    assert len(found) > 10
+    assert [where for where, block in found.items() if not is_python(block)] == []
+    # What a formatter makes of `field=value,` that stands alone.
+    assert [where for where, block in found.items() if re.search(r"^\w+ = \(.*,\)", block, re.MULTILINE)] == []
