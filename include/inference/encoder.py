@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from include.inference.feature_types import EncodeValue, InvalidValueError, feature_type
+from include.inference.feature_types import EncodeValue, InvalidValueError
 from include.inference.field_errors import FieldError, member_path, rows_rejected
 from include.inference.model_signature import ModelSignature
 from include.inference.unknown_categories import UnknownCategoryCounter, counting_types
@@ -35,8 +35,8 @@ class RowEncoder:
     def __init__(self, signature: ModelSignature, unknown: UnknownCategoryCounter | None = None) -> None:
         self._names = signature.names
         self._width = len(self._names)
-        self._types = tuple(feature_type(feature) for feature in signature.features)
-        self._encoders = tuple(each.value_encoder() for each in counting_types(signature, unknown))
+        self._types = counting_types(signature, unknown)
+        self._encoders = tuple(each.value_encoder() for each in self._types)
         self._by_name = tuple(zip(self._names, self._encoders, strict=True))
         # Finds the errors of rows that this one has counted already, so it counts nothing.
         self._second_pass = self if unknown is None else RowEncoder(signature)

@@ -11,14 +11,14 @@ from pydantic_core import ErrorDetails
 
 from include.errors import did_you_mean, near_name
 from include.spec import SpecModel
-from include.spec.base import FaultsError
+from include.spec.base import IDENTIFIER, FaultsError
 from include.spec.features import number_text
 
 Path = tuple[str | int, ...]
 
 _IDENTIFIER: Final = "a lower-case letter, then at most 40 lower-case letters, digits or underscores"
 _PATTERNS: Final[Mapping[str, str]] = {
-    r"^[a-z][a-z0-9_]{0,40}$": _IDENTIFIER,
+    IDENTIFIER: _IDENTIFIER,
     r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$": "schema.table in lower-case letters, digits and underscores",
 }
 _TIMEDELTA: Final = "a duration, such as timedelta(days=7)"

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 from include.errors import Finding, SpecError
-from include.spec.base import check_model_name
+from include.spec.base import IDENTIFIER, check_model_name
 
 TEMPLATE = Path(__file__).parent / "_template"
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 def write_skeleton(models_dir: Path, name: str) -> Path:
@@ -45,7 +44,7 @@ def check_new_model(models_dir: Path, name: str) -> Path:
         When the name cannot be a model's, or the folder exists.
     """
     folder = models_dir / name
-    if _IDENTIFIER.fullmatch(name) is None:
+    if re.fullmatch(IDENTIFIER, name) is None:
         expected = "a lower-case letter, then at most 40 lower-case letters, digits or underscores"
         raise _refused(folder, f"expected {expected}; found {name!r}")
     if folder.exists():

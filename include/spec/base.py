@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+IDENTIFIER: Final = r"^[a-z][a-z0-9_]{0,40}$"
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Task = Literal["binary", "multiclass", "regression"]
 
 # Beside scores.<model> there are the view <model>_latest, the table <model>_shadow of challengers, and the partitions

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from include.pages import page_templates
 from include.records import CheckResult, ValidationReport
+from include.spec.base import IDENTIFIER
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_MODEL: Final = re.compile(r"[a-z][a-z0-9_]*")
 _RUN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PURPOSES: Final = {"train": "rows to train on", "score": "rows to score"}
 
@@ -33,7 +33,7 @@ def run_folder(docs_dir: Path, model: str, run_id: str) -> Path:
 
 def run_pages(docs_dir: Path, model: str, run_id: str) -> list[str]:
     """Return the names of the pages of a run, oldest period first; none if the model's name is not one."""
-    if not _MODEL.fullmatch(model):
+    if not re.fullmatch(IDENTIFIER, model):
         return []
     return sorted(each.name for each in run_folder(docs_dir, model, run_id).glob("*.html"))
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionError
 from include.evidence import champion_status, with_status
 from include.registry import CARD
 from include.resources import open_resources
 from sluice_airflow import data_docs
-
-# The Content-Security-Policy of the card: it may be framed only by Airflow's pages.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",
-}
+from sluice_airflow.responses import page_response
 
 
 def make_app() -> FastAPI:
@@ -42,7 +36,7 @@ def card(model: str, version: int) -> Response:
                 message = f"the artifact of version {version} of '{model}' has no model card.\n"
                 return PlainTextResponse(message, status_code=404)
             status = champion_status(version, resources.ledger.promotions(model))
-            return HTMLResponse(with_status(artifact.read(CARD), status), headers=HEADERS)
+            return page_response(with_status(artifact.read(CARD), status))
     except UnknownVersionError as error:
         return PlainTextResponse(f"{error}\n", status_code=404)
     except ArtifactError as error:

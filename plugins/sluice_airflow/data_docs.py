@@ -5,17 +5,11 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from include.settings import load_settings
 from include.validation.data_docs import read_page, run_pages
-
-# As the pages' own Content-Security-Policy, and they may be framed only by Airflow's pages.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",
-}
+from sluice_airflow.responses import page_response
 
 
 def run_docs(model: str, run: str) -> Response:
@@ -27,13 +21,13 @@ def run_docs(model: str, run: str) -> Response:
         return page_docs(model, run, pages[0])
     # Relative to .../<run>, which has no slash at its end.
     items = "".join(f'<li><a href="{quote(run, safe="")}/{each}">{escape(each)}</a></li>' for each in pages)
-    return HTMLResponse(f"<!doctype html><title>Data Docs</title><ul>{items}</ul>", headers=HEADERS)
+    return page_response(f"<!doctype html><title>Data Docs</title><ul>{items}</ul>")
 
 
 def page_docs(model: str, run: str, page: str) -> Response:
     """Return one page of a run; 404 when it is not on this host."""
     content = read_page(load_settings().docs_dir, model, run, page)
-    return _missing(model, run) if content is None else HTMLResponse(content, headers=HEADERS)
+    return _missing(model, run) if content is None else page_response(content)
 
 
 def _missing(model: str, run: str) -> Response:

@@ -224,7 +224,7 @@ def summary(faults: list[str]) -> str:
 def test_schemathesis_finds_no_server_error_no_undocumented_status_and_no_violated_schema(client: FlaskClient) -> None:
     faults, asked, answered = faults_found(client.application, examples=6)
     assert not faults, summary(faults)
-    assert_all_phases(asked, least=10)
+    assert_all_phases(asked, min_requests=10)
     assert_jobs_are_walked(answered)
 
 
@@ -233,7 +233,7 @@ def test_schemathesis_finds_none_with_200_examples_an_operation_and_tokens_eithe
     app, headers = asking_for_tokens(settled)
     faults, asked, answered = faults_found(app, examples=200, **headers)
     assert not faults, summary(faults)
-    assert_all_phases(asked, least=100)
+    assert_all_phases(asked, min_requests=100)
     assert_jobs_are_walked(answered)
     assert sum(asked.values()) > 5_000
 
@@ -302,9 +302,9 @@ def test_readiness_is_described_as_it_is_told_with_and_without_a_token(settled: 
         assert ("ledger_error" in told) == ("load_error" in told["models"]["iris"]) == bool(given)
 
 
-def assert_all_phases(asked: Counter[str], least: int) -> None:
+def assert_all_phases(asked: Counter[str], min_requests: int) -> None:
     counts = {phase.lower(): count for phase, count in asked.items()}
-    assert all(counts.get(phase, 0) > least for phase in ("coverage", "fuzzing", "stateful")), counts
+    assert all(counts.get(phase, 0) > min_requests for phase in ("coverage", "fuzzing", "stateful")), counts
 
 
 def assert_jobs_are_walked(answered: set[tuple[str, int]]) -> None:

@@ -44,6 +44,7 @@ class Reader:
     before_stop: Callable[[], None] = lambda: None
     port: int = field(default_factory=any_free_port)
     seconds: list[tuple[str, float]] = field(default_factory=list)  # of each command
+    failures: list[int] = field(default_factory=list)  # the exit statuses other than 0, in the order of the page
     _service: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +95,8 @@ class Reader:
             )  # fmt: skip
             if not agrees(shown, done.stdout):
                 pytest.fail(f"$ {command}\n--- the page shows\n{shown}\n--- it said ({done.returncode})\n{done.stdout}")
+            if done.returncode:
+                self.failures.append(done.returncode)
             if command.startswith("curl"):
                 self.asked(command)
         self.seconds.append((command[:60], time.monotonic() - began))

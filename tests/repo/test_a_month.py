@@ -70,6 +70,8 @@ def test_production_never_stops_in_a_month_of_changes(database_url: str, tmp_pat
     reader = Reader(tmp_path, database_url, asked=client.repeat, before_stop=client.end)
     reader.follow(REPOSITORY / "docs" / "a-month.md")
 
+    # A day without rows, grams, the plan that breaks readers, two candidates rejected, a promotion without --force.
+    assert reader.failures == [1, 1, 5, 3, 3, 1]
     assert client.failed == []
     swaps = [
         version for version, before in zip(client.versions, [0, *client.versions], strict=False) if version != before

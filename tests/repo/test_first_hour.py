@@ -11,4 +11,6 @@ from tests.repo.page import REPOSITORY, Reader
 
 @pytest.mark.slow  # five models of real data
 def test_every_command_of_the_first_hour_says_what_the_page_shows(database_url: str, tmp_path: Path) -> None:
-    Reader(tmp_path, database_url).follow(REPOSITORY / "docs" / "first-hour.md")
+    reader = Reader(tmp_path, database_url)
+    reader.follow(REPOSITORY / "docs" / "first-hour.md")
+    assert reader.failures == []

@@ -138,7 +138,7 @@ def test_a_table_of_850_features_is_checked_with_no_error_in_the_log(
     assert "f849" in page
 
 
-def test_every_check_of_a_narrow_table_is_made_twice_and_is_on_the_page(
+def test_great_expectations_repeats_every_check_of_a_narrow_table_and_the_page_has_all(
     check: Check, declare: Callable[..., ModelSpec]
 ) -> None:
     report = check(declare("weight", "weight"))
