@@ -21,7 +21,7 @@ from include.settings import Settings, load_settings, unset_for_libraries
 from include.warehouse import embedded_server
 from model_service.app import UNREAD_BODIES, serving_app
 from model_service.auth import check_exposure
-from model_service.http.unread_body import MAX_UNREAD_BODIES
+from model_service.http.unread_body import MAX_UNREAD_BODIES, MAX_WAITING_BODIES
 from model_service.observability.shared_metrics import SharedMetrics
 from model_service.server.allocator import limit_malloc_arenas, limit_tcache, trim_heap
 from model_service.server.cpu_affinity import CpuPinner
@@ -104,7 +104,7 @@ def serve(settings: Settings) -> None:
         backpressure=max_connections + max_connections // 2,
         workers=settings.service_workers,
         # One more than can wait for bodies: a thread must be free to refuse requests.
-        blocking_threads=settings.service_max_concurrency + MAX_UNREAD_BODIES + 1,
+        blocking_threads=settings.service_max_concurrency + MAX_UNREAD_BODIES + MAX_WAITING_BODIES + 1,
         blocking_threads_idle_timeout=5,  # each thread takes a third of a MiB
         respawn_failed_workers=True,
         workers_kill_timeout=settings.service_shutdown_timeout_seconds,

@@ -166,3 +166,33 @@ def test_what_is_read_is_bounded_and_a_client_that_waits_to_send_is_not_asked(
     bodies.discard({"REQUEST_METHOD": "POST", "wsgi.input": body} | headers)
     assert body.read_bytes == most
     assert len(bodies.concurrency) == 0
+
+
+def test_a_body_beyond_the_limit_waits_until_another_one_is_read() -> None:
+    arrived, bodies = threading.Event(), UnreadBodies()
+
+    class Late(Input):
+        def read(self, size: int) -> bytes:
+            arrived.wait(30)
+            return super().read(size)
+
+    def discard(body: Input) -> None:
+        bodies.discard({"REQUEST_METHOD": "POST", "wsgi.input": body, "CONTENT_LENGTH": "99"})
+
+    late = [Late() for _ in range(MAX_UNREAD_BODIES)]
+    readers = [threading.Thread(target=discard, args=[each]) for each in late]
+    for each in readers:
+        each.start()
+    while len(bodies.concurrency) < MAX_UNREAD_BODIES:
+        assert all(each.is_alive() for each in readers)
+    refused = Input()
+    discard(refused)  # after a moment it gives up: slow clients occupy no thread for long
+    assert refused.read_bytes == 0
+    waiting = Input()
+    waiter = threading.Thread(target=discard, args=[waiting])
+    waiter.start()
+    arrived.set()
+    for each in (*readers, waiter):
+        each.join(30)
+    assert [each.read_bytes for each in (*late, waiting)] == [99] * (MAX_UNREAD_BODIES + 1)
+    assert len(bodies.concurrency) == 0
