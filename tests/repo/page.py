@@ -81,9 +81,10 @@ class Reader:
         else:
             assert action == "console", f"a block of the page is neither run nor used: {text}"
             for command, shown in commands(f"```console\n{text}```"):
-                self._run(command.replace("8090", str(self.port)), shown)
+                self.run(command.replace("8090", str(self.port)), shown)
 
-    def _run(self, command: str, shown: str) -> None:
+    def run(self, command: str, shown: str = "...") -> None:
+        """Run a command, which must say what is `shown`."""
         began = time.monotonic()
         if command == "sluice serve":
             self._start_service()
@@ -96,6 +97,7 @@ class Reader:
             if not agrees(shown, done.stdout):
                 pytest.fail(f"$ {command}\n--- the page shows\n{shown}\n--- it said ({done.returncode})\n{done.stdout}")
             if done.returncode:
+                print(f"$ {command}\n{done.stdout}({done.returncode})")
                 self.failures.append(done.returncode)
             if command.startswith("curl"):
                 self.asked(command)

@@ -9,6 +9,7 @@ import argparse
 import ast
 import html
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,40 @@ def unknown(pattern: str, files: list[Path], known: set[str]) -> list[str]:
 def test_every_command_mentioned_exists() -> None:
     (choices,) = [each.choices for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction)]
     assert unknown(r"(?:[`$]|bin/|^)\s?sluice ([a-z]+(?:-[a-z]+)*)\b", SOURCES, set(choices)) == []
+
+
+# What a word in a command stands for.
+PLACEHOLDERS = {
+    **dict.fromkeys(("MODEL", "NAME", "[MODEL]", "<name>", "<model>"), "churn"),
+    **dict.fromkeys(("VERSION", "N"), "1"),
+    **dict.fromkeys(("TIME", "DATE"), "2026-01-31"),
+    **dict.fromkeys(("TABLE", "schema.table"), "source.churn"),
+}
+
+
+def arguments(command: str) -> Iterator[str]:
+    """Yield the arguments of a command of the text, without its placeholders."""
+    before = ""
+    for word in shlex.split(" ".join(command.split()).partition("\\|")[0]):
+        if word != "...":
+            yield PLACEHOLDERS.get(word, word)
+        elif before.startswith("--"):
+            yield "because it is so"
+        else:
+            yield from ("churn", "--from", "2026-01-01", "--to", "2026-01-02")
+        before = word
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_in_a_sentence_is_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for command in re.findall(r"`sluice ([a-z-]+\s[^`]+)`", sentences):
+        if re.fullmatch(r"(keys|shadow|token) [a-z]+", command):
+            continue  # the name of a command of two words
+        try:
+            build_parser().parse_args(list(arguments(command)))
+        except SystemExit:
+            pytest.fail(f"sluice {command}: {capsys.readouterr().err}")
 
 
 def test_every_setting_mentioned_exists() -> None:
