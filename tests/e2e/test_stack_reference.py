@@ -14,9 +14,9 @@ from tests.e2e.conftest import REPOSITORY, RunningStack, wait_for
 pytestmark = pytest.mark.slow
 
 PAGE: Final = (REPOSITORY / "docs" / "reference" / "service.md").read_text(encoding="utf-8")
-EXAMPLES: Final = re.findall(r"```console\n\$ (curl .*?)```\s*```(json|text)\n(.*?)```", PAGE, re.DOTALL)
-# Of the pages' own stack: a flight, a job that was read, and one that was deleted.
-FLIGHT: Final = "9E2900-JFK-20261122T1550"
+EXAMPLES: Final = re.findall(r"```console\n\$ (curl .*?)```[^`]*```(json|text)\n(.*?)```", PAGE, re.DOTALL)
+# Of the page's own stack: keys that have scores, a job that was read, and one that was deleted.
+FLIGHT, FLOWER = "flight_delay/scores/9E2900-JFK-20261122T1550", "iris/scores/iris-054"
 FINISHED, DELETED = "7685ebe5-3a53-4175-8e33-2326ecbd2793", "a9c14721-1d63-4aed-820a-9f62d3ac95aa"
 
 
@@ -25,14 +25,14 @@ def test_every_example_is_read() -> None:
 
 
 def test_every_request_of_the_reference_is_answered_as_it_shows(stack: RunningStack) -> None:
-    ((flight,),) = stack.sql("SELECT flight_key FROM scores.flight_delay ORDER BY partition_start DESC LIMIT 1")
+    ((key,),) = stack.sql("SELECT entity_key FROM scores.flight_delay ORDER BY partition_start DESC LIMIT 1")
     rows = {"features": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}
     jobs = [stack.service.post("/v1/models/iris/predict_async", json=rows).json()["id"] for _ in range(2)]
     for job in jobs:
         wait_for(lambda job=job: stack.service.get(f"/v1/jobs/{job}").json()["state"] == "done", 60, "a job")
     ours = {
         "http://127.0.0.1:8090": str(stack.service.base_url).rstrip("/"),
-        FLIGHT: flight,
+        **dict.fromkeys((FLIGHT, FLOWER), f"flight_delay/scores/{key}"),  # the stack has no scores of flowers
         FINISHED: jobs[0],
         DELETED: jobs[1],
     }
