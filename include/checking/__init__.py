@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from include.checking.cost import TrainingCost
+from include.checking.cost import TrainingCost, estimate_cost
 from include.checking.places import Places
+from include.checking.trial import EstimatorTrial
 from include.errors import (
     DatabaseError,
     Finding,
@@ -120,28 +121,34 @@ class _Check:
         self.findings: list[Finding] = list(linted.findings)
         self.skipped: list[str] = []
         self.cost: TrainingCost | None = None
-        self._estimator_checked = False
 
     def run(self, url: str | None) -> None:
-        spec = None if self._linted.errors else read_spec(self._file)
+        if self._linted.errors:
+            self._check_data(None, None, url)
+            return
+        spec = read_spec(self._file)
+        with EstimatorTrial(spec, self._places) as trial:
+            self._check_data(spec, trial, url)
+            try:
+                self.findings += trial.findings()
+            except TimeLimitError as error:
+                self.skipped.append(f"the estimator: {error}")
+
+    def _check_data(self, spec: ModelSpec | None, trial: EstimatorTrial | None, url: str | None) -> None:
         if url is None:
             self.skipped.append("the query and its rows: there is no database")
         elif not self._linted.query_findings:
             from include.warehouse import limited
 
-            self._check_data(spec, limited(url, self._seconds))
-        if spec is not None and not self._estimator_checked:
-            from include.checking.training import check_estimator
+            self._check_query(spec, trial, limited(url, self._seconds))
 
-            self.findings += check_estimator(spec, self._places)
-
-    def _check_data(self, spec: ModelSpec | None, url: str) -> None:
+    def _check_query(self, spec: ModelSpec | None, trial: EstimatorTrial | None, url: str) -> None:
         from include.checking.query import check_columns, check_query
 
         query = _text_alone(self._file) if spec is None else spec.query
         refused, types = check_query(query, self._places, url)
         self.findings += refused
-        if spec is None:
+        if spec is None or trial is None:
             self.skipped.append("the rows and the estimator: correct spec.py first")
             return
         if types:
@@ -151,9 +158,11 @@ class _Check:
         if refused:
             self.skipped.append("the rows and the estimator on them: correct the query's columns first")
             return
-        self._check_rows(spec, query, types, url)
+        self._check_rows(spec, trial, query, types, url)
 
-    def _check_rows(self, spec: ModelSpec, query: FeatureQuery, types: dict[str, str], url: str) -> None:
+    def _check_rows(
+        self, spec: ModelSpec, trial: EstimatorTrial, query: FeatureQuery, types: dict[str, str], url: str
+    ) -> None:
         import psycopg
 
         from include.checking.rows import check_columns_of_rows, check_counts, check_newest_partition, failed_on_a_row
@@ -180,7 +189,7 @@ class _Check:
             if counts is not None and spec.entity_key.column not in {each.feature for each in about_columns}:
                 about_columns += check_newest_partition(spec, query, counts, types, self._places, url)
             self.findings += about_columns
-            self._try_training(spec, sampled, split, counts, url)
+            self._try_training(spec, trial, sampled, split, counts, url)
         except psycopg.errors.QueryCanceled:
             self.skipped.append(f"the rows: reading a sample of them takes more than {self._seconds:g} s")
         except psycopg.Error as error:
@@ -189,33 +198,36 @@ class _Check:
             self.findings += failed_on_a_row(query, split, error, self._places, url)
 
     def _try_training(
-        self, spec: ModelSpec, sampled: FeatureQuery, split: Split, counts: RowCounts | None, url: str
+        self,
+        spec: ModelSpec,
+        trial: EstimatorTrial,
+        sampled: FeatureQuery,
+        split: Split,
+        counts: RowCounts | None,
+        url: str,
     ) -> None:
         from include.checking.sample import extrapolate_rows, read_labelled
-        from include.checking.training import check_estimator, estimate_cost, try_training
 
         if any(finding.feature == spec.target.column and finding.severity == "error" for finding in self.findings):
             self.skipped.append("the training on a sample: correct the target first")
             return
-        self._estimator_checked = True
-        if found := check_estimator(spec, self._places):
-            self.findings += found
-            return
         try:
             rows = read_labelled(sampled, split.whole, url)
-            found, trial = try_training(spec, replace(sampled, text=spec.query.text), rows, split, self._places)
+            if trial.findings():
+                return
+            found, fit = trial.train(replace(sampled, text=spec.query.text), rows, split)
         except (QueryError, TimeLimitError, NotEnoughDataError) as error:
             self.skipped.append(f"the training on a sample: {error}")
             return
         known = {finding.feature for finding in self.findings}
         self.findings += (each for each in found if each.feature is None or each.feature not in known)
-        if not trial.rows:
+        if not fit.rows:
             return
         if counts is None:
             labelled = extrapolate_rows(spec.query, split, url)
         else:
             labelled = sum(sum(counts.labelled(part).values()) for part in ("train", "holdout"))
-        self.cost = estimate_cost(spec, trial, labelled)
+        self.cost = estimate_cost(spec, fit, labelled)
         self.findings += self._over_budget(spec, labelled)
 
     def _over_budget(self, spec: ModelSpec, rows: int) -> Iterator[Finding]:

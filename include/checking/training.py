@@ -1,4 +1,7 @@
-"""The estimator tried on a sample: built, fitted, converted, compared with its graph; and what all rows would cost."""
+"""The estimator tried on a sample: built, fitted, converted, compared with its graph; and what all rows would cost.
+
+`EstimatorTrial` calls this in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import log2
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.checking.cost import TrainingCost
 from include.checking.places import Places
+from include.checking.trial import TrialFit
 from include.errors import (
     ConversionError,
     EstimatorError,
@@ -31,29 +33,15 @@ from include.inference.feature_types import feature_type
 from include.records import Split
 from include.spec import FeatureQuery, ModelSpec
 from include.spec.gates import NoConstantFeature
-from include.training import TrainingData, estimate_memory_mib, read_training_data, write_snapshot
+from include.training import TrainingData, read_training_data, write_snapshot
 from include.training.candidate import convert_candidate, divergence_error
 from include.training.estimator import build_estimator
 from include.training.fit import fit, fit_on
-from include.training.time_limit import run_with_time_limit
 
-SECONDS: Final = 60.0
-"""How long the trial may take."""
 MAX_UNKNOWN_SHARE: Final = 0.05
 # Of small fits, what does not depend on the rows is a large part: they seem to grow more slowly than they do.
 _MIN_EXPONENT: Final = 0.7
 _MAX_EXPONENT: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFit:
-    """What a trial found, in plain values: they come back from another process."""
-
-    faults: tuple[tuple[str, str, str], ...] = ()
-    """Kind of the finding, its feature or step, its sentence."""
-    rows: int = 0
-    seconds: float = 0.0
-    exponent: float = 1.0
 
 
 def check_estimator(spec: ModelSpec, places: Places) -> list[Finding]:
@@ -75,26 +63,23 @@ def check_estimator(spec: ModelSpec, places: Places) -> list[Finding]:
     return []
 
 
+def import_converters() -> None:
+    """Import what a conversion needs, before the rows are there."""
+    import skl2onnx  # noqa: F401
+
+
 def try_training(
     spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split, places: Places
 ) -> tuple[list[Finding], TrialFit]:
-    """Fit, convert and compare the estimator on a sample of labelled rows, in another process.
+    """Fit, convert and compare the estimator on a sample of labelled rows.
 
     Raises
     ------
     NotEnoughDataError
         When the sample has too few rows, or lacks a class.
-    TimeLimitError
-        When it takes longer than a minute.
     """
-    trial = run_with_time_limit(lambda: _try(spec, query, rows, split), seconds=SECONDS, step="trial of the estimator")
+    trial = _try(spec, query, rows, split)
     return [_finding(spec, places, *fault) for fault in trial.faults], trial
-
-
-def estimate_cost(spec: ModelSpec, trial: TrialFit, rows: int) -> TrainingCost:
-    """Estimate what a training on all `rows` of the window takes."""
-    seconds = trial.seconds * (rows / max(1, trial.rows)) ** trial.exponent
-    return TrainingCost(rows, seconds, estimate_memory_mib(spec, rows))
 
 
 def _try(spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split) -> TrialFit:

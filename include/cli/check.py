@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,8 @@ def check(arguments: Namespace, settings: Settings) -> int:
     """Check one model or all, print the findings, and return 1 if there is an error, 4 if the data were not checked."""
     files = _files(settings.models_dir, arguments.model)
     as_of = arguments.as_of or datetime.now(UTC)
+    if len(files) > 1:
+        import_module("sklearn.ensemble")  # each check forks: otherwise each would import scikit-learn for itself
     with _database(settings, arguments) as url:
         checks = [_checked(file, url, as_of, settings, as_json=arguments.json) for file in files]
     if arguments.json:

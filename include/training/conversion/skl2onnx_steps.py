@@ -10,9 +10,9 @@ import onnx
 import onnxruntime
 
 from include.errors import TimeLimitError, WorkerDiedError
+from include.time_limit import run_with_time_limit
 from include.training.conversion.graph import OPSET, Tensor
 from include.training.conversion.registry import Conversion, Method
-from include.training.time_limit import run_with_time_limit
 
 # Their trees are in single precision, and this operator is no longer in the version of the domain that graphs have.
 _ML_OPSET: Final = 3

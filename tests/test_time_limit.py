@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from include.errors import ConversionError, TimeLimitError, WorkerDiedError
-from include.training.time_limit import run_with_time_limit
+from include.time_limit import run_with_time_limit
 
 LONG = 120.0  # of a test that must not meet its limit, on however slow a machine
 
