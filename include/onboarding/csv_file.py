@@ -7,12 +7,12 @@ import csv
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -28,6 +28,8 @@ from include.warehouse.samples import check_new_table
 NULLS: Final = frozenset({"", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null"})
 DELIMITERS: Final = (",", ";", "\t", "|")
 _BLOCK: Final = 20_000
+_NULL: Final = r"\N"  # of the text format of COPY
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 _HEADER_BYTES: Final = 1 << 20
 _STEP: Final = re.compile(r"([1-9]\d{0,6})\s*(s|min|h|d|w)")
 _STEPS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -128,7 +130,7 @@ def read_columns(file: Path) -> tuple[tuple[CsvColumn, ...], int]:
         for position, column in enumerate(zip(*block, strict=True)):
             values = set(column) - NULLS
             seen[position] |= bool(values)
-            candidates[position] = [each for each in candidates[position] if all(map(_TYPES[each][1], values))]
+            candidates[position] = [each for each in candidates[position] if _TYPES[each].holds(values)]
     if not count:
         raise _broken(file, 2, "rows below the names of the columns", "none", "Add rows to the file.")
     names: list[str] = []
@@ -139,8 +141,8 @@ def read_columns(file: Path) -> tuple[tuple[CsvColumn, ...], int]:
         kind = left[0] if has_values and left else "text"
         if {"day first", "month first"} <= set(left[:2]) and has_values:
             kind = "text"  # 1/2/2026 is two days
-        sql_type, _, convert = _TYPES.get(kind, ("text", None, None))
-        columns.append(CsvColumn(name, plain, sql_type, convert))
+        chosen = _TYPES.get(kind, _TEXT)
+        columns.append(CsvColumn(name, plain, chosen.sql, chosen.convert))
     return tuple(columns), count
 
 
@@ -150,7 +152,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             delimiter = _delimiter(opened.read(_HEADER_BYTES))
             opened.seek(0)
-            reader = csv.reader(opened, delimiter=delimiter, strict=True)
+            reader = csv.reader(_lines(file, opened), delimiter=delimiter, strict=True)
             yield from _checked(file, reader)
     except UnicodeDecodeError as error:
         raise _not_utf8(file, error) from None
@@ -159,6 +161,13 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
             f"{file}: expected a CSV file that can be read; found: {error.strerror}. Nothing was written. Correct the "
             "path of --from-csv."
         ) from None
+
+
+def _lines(file: Path, opened: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(opened, 1):
+        if "\0" in line:
+            raise _broken(file, number, "text", "a null character", "Remove it, or save the file as UTF-8.")
+        yield line
 
 
 def _checked(file: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -178,8 +187,6 @@ def _checked(file: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
                 found = f"{len(row)}, which begin with {printable(row[0])[:40]!r}"
                 advice = "Correct the line: a text with a comma or a line break stands in double quotes."
                 raise _broken(file, start, f"{width} fields, as in the first line", found, advice)
-            if any("\0" in field for field in row):
-                raise _broken(file, start, "text", "a null character", "Remove it, or save the file as UTF-8.")
             yield reader.line_num, row
     except csv.Error as error:
         advice = "Close the quotes of this row; a quote within a quoted text is written twice."
@@ -224,20 +231,15 @@ def _is_boolean(value: str) -> bool:
     return value.lower() in ("true", "false", "t", "f")
 
 
-def _is_integer(value: str) -> bool:
-    return _INTEGER.fullmatch(value) is not None
-
-
-def _is_number(value: str) -> bool:
-    if _NUMBER.fullmatch(value) is None:
+def _are_numbers(values: Collection[str]) -> bool:
+    if not all(map(_NUMBER.fullmatch, values)):
         return False
-    try:
-        number = float(value)
-    except ValueError:
-        return False
+    numbers = list(map(float, values))
     # PostgreSQL refuses what double precision holds as infinity, or as zero.
-    return math.isfinite(number) and (
-        number != 0 or not any(each in "123456789" for each in value.lower().split("e")[0])
+    return all(map(math.isfinite, numbers)) and all(
+        not any(digit in "123456789" for digit in value.lower().split("e")[0])
+        for value, number in zip(values, numbers, strict=True)
+        if number == 0
     )
 
 
@@ -286,15 +288,32 @@ def _parses(read: Callable[[str], object], value: str) -> bool:
     return True
 
 
-# By the name of what the values are, the narrowest first: the type in SQL, the test of a value, and what writes it.
-_TYPES: Final[Mapping[str, tuple[str, Callable[[str], bool], Callable[[str], str] | None]]] = {
-    "boolean": ("boolean", _is_boolean, None),
-    "integer": ("bigint", _is_integer, None),
-    "number": ("double precision", _is_number, None),
-    "date": ("date", _is_date, lambda value: value.replace("/", "-")),
-    "moment": ("timestamptz", _is_moment, _with_zone),
-    "day first": ("date", _is_day_first, _from_day_first),
-    "month first": ("date", _is_month_first, _from_month_first),
+def _escaped(value: str) -> str:
+    return value.translate(_ESCAPES)
+
+
+def _all(test: Callable[[str], object]) -> Callable[[Collection[str]], bool]:
+    return lambda values: all(map(test, values))
+
+
+class _Type(NamedTuple):
+    """A type in SQL, whether it holds all of some values, and what writes one of them for COPY."""
+
+    sql: str
+    holds: Callable[[Collection[str]], bool]
+    convert: Callable[[str], str] | None = None
+
+
+_TEXT: Final = _Type("text", lambda _: True, _escaped)
+# By the name of what the values are, the narrowest first.
+_TYPES: Final[Mapping[str, _Type]] = {
+    "boolean": _Type("boolean", _all(_is_boolean)),
+    "integer": _Type("bigint", _all(_INTEGER.fullmatch)),
+    "number": _Type("double precision", _are_numbers),
+    "date": _Type("date", _all(_is_date), lambda value: value.replace("/", "-")),
+    "moment": _Type("timestamptz", _all(_is_moment), _with_zone),
+    "day first": _Type("date", _all(_is_day_first), _from_day_first),
+    "month first": _Type("date", _all(_is_month_first), _from_month_first),
 }
 
 
@@ -316,8 +335,8 @@ def _load(
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101  # the transaction is open
     with driver.cursor() as cursor, cursor.copy("COPY loaded_rows FROM STDIN") as copy:
-        for row in _converted(file, columns):
-            copy.write_row(row)
+        for block in _copied(file, columns):
+            copy.write(block)
     made = ""
     if order is not None:
         by = f'md5("{key}"::text) COLLATE "C"' if order.shuffled else f'"{key}"'
@@ -332,17 +351,21 @@ def _load(
     )
 
 
-def _converted(file: Path, columns: tuple[CsvColumn, ...]) -> Iterator[list[Any]]:
+def _copied(file: Path, columns: tuple[CsvColumn, ...]) -> Iterator[str]:
+    """Yield the rows in the text format of COPY, each with its number before the fields; many at once."""
     rows = _rows(file)
     next(rows)
-    for number, (_, row) in enumerate(rows, 1):
-        values: list[Any] = [number]
-        for value, column in zip(row, columns, strict=True):
-            if value in NULLS:
-                values.append(None)
-            else:
-                values.append(column.convert(value) if column.convert else value)
-        yield values
+    first = 1
+    while block := [row for _, row in islice(rows, _BLOCK)]:
+        fields = [
+            [_NULL if value in NULLS else value for value in values]
+            if column.convert is None
+            else [_NULL if value in NULLS else column.convert(value) for value in values]
+            for values, column in zip(zip(*block, strict=True), columns, strict=True)
+        ]
+        numbers = map(str, range(first, first + len(block)))
+        yield "".join(map("{}\n".format, map("\t".join, zip(numbers, *fields, strict=True))))
+        first += len(block)
 
 
 def _with_key(

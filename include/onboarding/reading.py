@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from include.errors import SourceTableError
 from include.onboarding.records import ColumnProfile, Density, PartCounts, Roles, TableProfile, Window
+from include.spec import Feature
 
 MAX_COLUMNS = 1000
 MAX_VALUES = 100
@@ -227,18 +228,24 @@ def constant_in_part(connection: Connection, query: str, roles: Roles, window: W
     border = (window.end - window.holdout).isoformat()
     part = f"CASE WHEN \"{roles.time.name}\" < TIMESTAMPTZ '{border}' THEN 'training' ELSE 'holdout' END"
     found: dict[str, str] = {}
-    names = [feature.name for feature, _ in roles.features]
-    for chunk in _chunks(names, 100):
-        tests = ", ".join(f'count(DISTINCT "{name}") + (count("{name}") < count(*))::int AS "{name}"' for name in chunk)
+    for chunk in _chunks([feature for feature, _ in roles.features], 100):
+        tests = ", ".join(f'{_is_constant(feature)} AS "{feature.name}"' for feature in chunk)
         statement = (
             f"SELECT {part} AS part, {tests} FROM (\n{query}\n) AS rows "
             f'WHERE "{roles.target.name}" IS NOT NULL GROUP BY 1'
         )
         for row in _run(connection, statement).mappings():
-            for name in chunk:
-                if row[name] <= 1:
+            for name in (feature.name for feature in chunk):
+                if row[name]:
                     found[name] = "training and holdout" if name in found else row["part"]
     return found
+
+
+def _is_constant(feature: Feature) -> str:
+    """Return the SQL of whether all values are equal; nulls are a value. Counting the different ones needs a sort."""
+    casts = {"categorical": '::text COLLATE "C"', "boolean": "::int"}  # booleans have no smallest one
+    given, value = f'count("{feature.name}")', f'"{feature.name}"{casts.get(feature.matrix_type, "")}'
+    return f"({given} = 0 OR ({given} = count(*) AND min({value}) = max({value})))"
 
 
 def _no_table(connection: Connection, schema: str, name: str) -> str:
@@ -270,7 +277,7 @@ def _column(connection: Connection, table: str, column: Row[Any], rows: int) -> 
             f"min(value) FILTER (WHERE {finite})::float8 AS low",
             f"max(value) FILTER (WHERE {finite})::float8 AS high",
             f"coalesce(sum(rows) FILTER (WHERE value IS NOT NULL AND NOT ({finite})), 0) AS infinite",
-            f"coalesce(bool_and(value::numeric = trunc(value::numeric)) FILTER (WHERE {finite}), false) AS whole",
+            f"coalesce(bool_and(value = trunc(value)) FILTER (WHERE {finite}), false) AS whole",
             f"count(DISTINCT {rounded}) FILTER (WHERE {finite}) AS distinct_single",
         ]
     if column.type in TEXTS:
@@ -305,9 +312,9 @@ def _run(connection: Connection, statement: str) -> Any:
     return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for first in range(0, len(names), size):
-        yield names[first : first + size]
+def _chunks(features: Sequence[Feature], size: int) -> Iterator[Sequence[Feature]]:
+    for first in range(0, len(features), size):
+        yield features[first : first + size]
 
 
 def at_midnight(moment: datetime) -> datetime:

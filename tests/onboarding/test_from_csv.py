@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 from pathlib import Path
 
@@ -57,6 +59,18 @@ def test_a_file_becomes_a_table_and_a_model(from_csv, resources: Resources, trai
     spec = read_spec(done.folder / "spec.py")
     assert spec.target.classes == ('Iris "x"', "Iris setosa", "Iris virginica")
     assert train_and_score(done)[1] == 12
+
+
+def test_every_text_arrives_in_the_table_as_it_is_in_the_file(from_csv, resources: Resources, tmp_path: Path) -> None:
+    chance = random.Random(7)  # noqa: S311 (no secret)
+    written = ["".join(chance.choices('\\N\t\n\r",;. aé💡\u2028', k=chance.randrange(9))) for _ in range(3000)]
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerow(("note", "size", "label"))
+    csv.writer(buffer).writerows((note, chance.random(), chance.choice("yn")) for note in written)
+    from_csv(buffer.getvalue(), time_from_order=HOURLY, target="label")
+    with resources.engine.connect() as connection:
+        found = connection.execute(text("SELECT note FROM source.shop ORDER BY row_id")).scalars().all()
+    assert found == [note or None for note in written]
 
 
 def test_a_file_without_a_time_is_refused_and_makes_no_table(from_csv, resources: Resources, tmp_path: Path) -> None:
