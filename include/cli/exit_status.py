@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TextIO
 
+from include.cli.interrupts import interrupts_after_imports
+
 FAILED: Final = 1
 REJECTED: Final = 3
 DATABASE_FAILED: Final = 4
@@ -19,7 +21,7 @@ OUTPUT_CLOSED: Final = 141  # 128 + SIGPIPE
 def exit_status_of(run: Callable[[], int]) -> int:
     """Call `run` and return its exit status; an interrupt and a closed output end without a traceback."""
     try:
-        with _watched_streams():
+        with _watched_streams(), interrupts_after_imports():
             try:
                 return run()
             finally:

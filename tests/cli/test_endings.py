@@ -168,6 +168,39 @@ def test_ctrl_c_is_quiet_whenever_it_comes(shell, delay: float) -> None:
     assert len(complained.splitlines()) <= 1
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+sys.path.insert(0, "")
+open("module.py", "w").write("import os, signal; os.kill(os.getpid(), signal.SIGINT); sum(range(10)); done = True")
+from include.cli.exit_status import exit_status_of
+
+def run():
+    import module
+    assert module.done
+    print("imported", flush=True)
+    while True:
+        sum(range(10))
+
+sys.exit(exit_status_of(run))
+"""
+
+
+def test_ctrl_c_waits_until_a_module_is_imported(tmp_path: Path) -> None:
+    """An interrupt within an import became a traceback of pydantic or pandas, or a crash of onnx."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout) == (130, "imported\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_ctrl_c_in_psql_interrupts_the_statement_only(shell, engine: Engine) -> None:
     with subprocess.Popen(
         command("psql", "-c", "SELECT pg_sleep(60)"),
