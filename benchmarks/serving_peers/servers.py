@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -97,8 +97,8 @@ def commands(found: Trained, packages: Path) -> dict[str, tuple[list[str], int, 
 
 
 @contextmanager
-def started(found: Trained, packages: Path) -> Iterator[dict[str, Server]]:
-    """Yield all servers, answering; end them and what they started in the end."""
+def started(found: Trained, packages: Path, names: Collection[str] | None = None) -> Iterator[dict[str, Server]]:
+    """Yield all servers, or those of `names`, answering; end them and what they started in the end."""
     servers: dict[str, Server] = {}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     logs = found.home / "server-logs"
@@ -106,6 +106,8 @@ def started(found: Trained, packages: Path) -> Iterator[dict[str, Server]]:
     logs.mkdir()
     try:
         for name, (command, port, more) in commands(found, packages).items():
+            if names is not None and name not in names:
+                continue
             with (logs / f"{port}.log").open("wb") as log:
                 process = subprocess.Popen(
                     command, env=inherited | more, cwd=found.home, stdout=log, stderr=log, start_new_session=True
