@@ -63,11 +63,6 @@ def check_estimator(spec: ModelSpec, places: Places) -> list[Finding]:
     return []
 
 
-def import_converters() -> None:
-    """Import what a conversion needs, before the rows are there."""
-    import skl2onnx  # noqa: F401
-
-
 def try_training(
     spec: ModelSpec, query: FeatureQuery, rows: pa.Table, split: Split, places: Places
 ) -> tuple[list[Finding], TrialFit]:

@@ -84,9 +84,6 @@ class EstimatorTrial:
 def _answer(spec: ModelSpec, places: Places, request: tuple[FeatureQuery, pa.Table, Split] | None) -> object:
     from include.checking import training
 
-    if request is not None:
-        return training.try_training(spec, *request, places)
-    found = training.check_estimator(spec, places)
-    if not found:
-        training.import_converters()
-    return found
+    if request is None:
+        return training.check_estimator(spec, places)
+    return training.try_training(spec, *request, places)
