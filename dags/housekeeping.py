@@ -35,7 +35,8 @@ with DAG(
     def resend_alerts(dag_run: Any) -> int:
         """Send undelivered alerts again; return how many have now reached all their channels."""
         until = runs.as_of(dag_run) - SENDER_TIME
-        return with_pipeline(lambda _, resources: resources.alerts.resend(until - RESEND_FOR, until))
+        channels = {spec.name: spec.alert_channels for spec in specs.values()}
+        return with_pipeline(lambda _, resources: resources.alerts.resend(until - RESEND_FOR, until, channels))
 
     @task
     def remove_old_work(dag_run: Any) -> int:

@@ -31,6 +31,7 @@ DEFAULT = "default"
 """The channel that gets every alert, when the operator gave it an address."""
 
 PENDING = "not tried yet"
+NO_CHANNELS: Mapping[str, Iterable[str]] = {}
 
 _INSERT = text(
     "INSERT INTO sluice.alert "
@@ -43,8 +44,10 @@ _UNDELIVERED = text(
     "SELECT id, model, dag_id, task_id, run_id, try_number, error, log_url, raised_at, channels "
     "FROM sluice.alert WHERE NOT delivered AND raised_at >= :since AND raised_at < :until ORDER BY id"
 )
-_OF_RUN = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run_id = :run_id")
-
+_OF_THE_FAILURE = text(
+    "SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND run_id = :run_id "
+    "AND (CAST(:task_id AS text) IS NULL OR (task_id = :task_id AND try_number IS NOT DISTINCT FROM :try_number))"
+)
 _SAME = text("SELECT count(*) FROM sluice.alert WHERE dag_id = :dag_id AND task_id = :task_id AND error = :error")
 
 
@@ -78,14 +81,20 @@ class AlertDispatcher:
         if not self._found(_SAME, {**alert.model_dump(), "error": shortened(alert.error)}):
             self.raise_alert(alert, channels)
 
-    def already_alerted(self, dag_id: str, run_id: str) -> bool:
-        """Return whether an alert of this run is stored; False when the database does not answer."""
-        return self._found(_OF_RUN, {"dag_id": dag_id, "run_id": run_id})
+    def already_alerted(self, alert: Alert) -> bool:
+        """Return whether an alert of the same task and try is stored, or any of the run if `alert` has no task.
 
-    def resend(self, since: datetime, until: datetime) -> int:
+        An alert of an earlier try does not count: the run was cleared, and fails once more. False when the database
+        does not answer.
+        """
+        return self._found(_OF_THE_FAILURE, alert.model_dump())
+
+    def resend(self, since: datetime, until: datetime, channels: Mapping[str, Iterable[str]] = NO_CHANNELS) -> int:
         """Send alerts raised in ``[since, until)`` again to the channels that they did not reach.
 
-        `until` excludes the newest alerts, which may still be being sent.
+        `until` excludes the newest alerts, which may still be being sent. An alert that the online service stored has
+        no channels yet: it goes to the default one and to the `channels` of its model. Without any it stays
+        undelivered.
 
         Returns
         -------
@@ -99,9 +108,14 @@ class AlertDispatcher:
         done = 0
         for row in rows:
             alert = Alert(**{name: row[name] for name in Alert.model_fields if name != "at"}, at=row["raised_at"])
-            names = [entry.partition(": ")[0] for entry in row["channels"]]
-            owed = [entry.partition(": ")[0] for entry in row["channels"] if ": " in entry]
-            failures = self._send(alert, owed)
+            entries = row["channels"]
+            if not entries:
+                names = self._addressed(channels.get(alert.model or "", ()))
+                entries = _entries(names, dict.fromkeys(names, PENDING))
+            if not entries:
+                continue
+            names = [entry.partition(": ")[0] for entry in entries]
+            failures = self._send(alert, [entry.partition(": ")[0] for entry in entries if ": " in entry])
             self._update(alert, row["id"], names, failures)
             done += not failures
         return done

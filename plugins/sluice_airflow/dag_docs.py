@@ -112,7 +112,8 @@ See `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`
 HOUSEKEEPING = """\
 # Housekeeping
 
-- **resend_alerts**: sends alerts of the last day again to the channels that they did not reach.
+- **resend_alerts**: sends alerts of the last day again to the channels that they did not reach, and for the first time
+  those that the online service stored.
 - **remove_old_work**: removes the work folders of runs older than {days} days.
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: drops the tables in schema `staging` that no attempt will publish.

@@ -2,7 +2,7 @@
 
 A task's callback runs in the task's process. A run's callback runs in the DAG processor, when the run timed out or
 failed. For a failed run its task has usually alerted already. If that task was killed before its callback ran, the
-run's callback alerts instead, and Airflow passes it the task.
+run's callback alerts instead: Airflow passes it the task that failed last, with its try.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SluiceNotifier(BaseNotifier):
         with _engine(settings) as engine:
             dispatcher = AlertDispatcher(engine, settings, settings.log_dir / "alerts.log")
             timed_out = context.get("reason") == TIMED_OUT
-            if self.of_run and not timed_out and dispatcher.already_alerted(alert.dag_id, alert.run_id):
+            if self.of_run and not timed_out and dispatcher.already_alerted(alert):
                 return
             dispatcher.raise_alert(alert, self.channels)
 

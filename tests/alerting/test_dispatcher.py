@@ -192,9 +192,37 @@ def test_undelivered_alerts_are_sent_again_only_to_the_channels_that_missed_them
     assert (stored(engine)[0]["channels"], stored(engine)[0]["delivered"]) == (["default", "other"], True)
 
 
-def test_the_desk_knows_which_runs_it_has_alerted(engine: Engine, settings: Settings, log_file: Path) -> None:
+def test_an_alert_of_the_service_goes_to_the_default_channel_and_to_those_of_its_model(
+    engine: Engine, settings: Settings, log_file: Path, chat: Chat
+) -> None:
+    """It marked such an alert as delivered, and sent it to nobody."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT sluice.raise_service_alert('iris', 'version 3 could not be loaded', 'why')"))
+    now = datetime.now(UTC)
+    period = (now - timedelta(hours=1), now + timedelta(hours=1))
+    nobody = AlertDispatcher(engine, settings, log_file)
+    assert nobody.resend(*period) == 0
+    assert (stored(engine)[0]["channels"], stored(engine)[0]["delivered"]) == ([], False)
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=chat.url, irises=DEAD), log_file)
+    assert dispatcher.resend(*period, {"iris": ("irises",), "pear": ("pears",)}) == 0
+    assert len(chat.messages) == 1
+    (default, irises), delivered = stored(engine)[0]["channels"], stored(engine)[0]["delivered"]
+    assert (default, irises.startswith("irises: "), delivered) == ("default", True, False)
+    assert dispatcher.resend(*period, {"iris": ("irises",)}) == 0
+    assert len(chat.messages) == 1, "not again to the channel that has it"
+
+
+def test_a_failure_is_known_by_its_task_and_its_try(engine: Engine, settings: Settings, log_file: Path) -> None:
     dispatcher = AlertDispatcher(engine, settings, log_file)
     dispatcher.raise_alert(ALERT)
-    assert dispatcher.already_alerted("retrain_iris", "manual__1")
-    assert not dispatcher.already_alerted("retrain_iris", "manual__2")
-    assert not AlertDispatcher(None, settings, log_file).already_alerted("retrain_iris", "manual__1")
+
+    def known(**changed: object) -> bool:
+        return dispatcher.already_alerted(ALERT.model_copy(update=changed))
+
+    assert known(error="in other words")
+    assert not known(run_id="manual__2")
+    assert not known(try_number=4), "it was cleared, and fails once more"
+    assert not known(task_id="gate")
+    assert known(task_id=None, try_number=None), "the run as a whole"
+    assert not known(task_id=None, try_number=None, run_id="manual__2")
+    assert not AlertDispatcher(None, settings, log_file).already_alerted(ALERT)

@@ -91,7 +91,9 @@ def fail() -> None:
 
 
 def notify() -> None:
-    """Speak for four runs: a task's failure known, then its run's; a run whose task died silently; a timeout."""
+    """Speak for five runs: a task's failure known, then its run's; a run whose task died silently; a timeout; and the
+    first run again, which was cleared, and whose task then died silently.
+    """
     of_task, of_run = SluiceNotifier("iris"), SluiceNotifier("iris", of_run=True)
     dag = DAG("retrain_iris", schedule=None)
     known = {"dag": dag, "run_id": "known"}
@@ -101,6 +103,8 @@ def notify() -> None:
     killed = SimpleNamespace(dag_id="retrain_iris", run_id="silent", task_id="export", try_number=3)
     of_run({"dag": dag, "run_id": "silent", "ti": killed, "reason": "task_failure"})
     of_run(known | {"reason": "timed_out"})
+    again = SimpleNamespace(dag_id="retrain_iris", run_id="known", task_id="train", try_number=2)
+    of_run(known | {"ti": again, "reason": "task_failure"})
 
 
 REPORTS = {"partitions": partitions, "retries": retries, "first champion": first_champion}
