@@ -70,7 +70,8 @@ class AlertDispatcher:
     def raise_alert(self, alert: Alert, channels: Iterable[str] = ()) -> None:
         """Write the alert to the log file and the table; send it to `channels` and the default one. Never raises."""
         names = self._addressed(channels)
-        self._write_line("alert", alert, text=title(alert), error=shortened(alert.error), channels=names)
+        sentence = f"{title(alert)}: {shortened(alert.error)}"
+        self._write_line("alert", alert, sentence, text=title(alert), error=shortened(alert.error), channels=names)
         row = self._insert(alert, names)
         failures = self._send(alert, names)
         if names and row is not None:
@@ -142,7 +143,8 @@ class AlertDispatcher:
                 why = f"{type(error).__name__} while sending"  # its text may contain the address, which is secret
             if why is not None:
                 failures[name] = why
-                self._write_line("alert_not_delivered", alert, channel=name, why=why)
+                sentence = f"the alert did not reach channel '{name}': {why}"
+                self._write_line("alert_not_delivered", alert, sentence, channel=name, why=why)
         return failures
 
     def _insert(self, alert: Alert, names: list[str]) -> int | None:
@@ -158,19 +160,23 @@ class AlertDispatcher:
 
     def _in_database(self, alert: Alert, statement: Any, values: Mapping[str, Any]) -> int | None:
         if self._engine is None:
-            self._write_line("alert_not_stored", alert, why="no database")
+            self._not_stored(alert, "no database")
             return None
         try:
             with self._engine.begin() as connection:
                 result = connection.execute(statement, values)
                 return int(result.scalar_one()) if result.returns_rows else None
         except Exception as error:  # noqa: BLE001 - a dead database must not keep the alert from the channels
-            self._write_line("alert_not_stored", alert, why=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            self._not_stored(alert, f"{type(error).__name__}: {str(error).splitlines()[0]}")
             return None
 
-    def _write_line(self, event: str, alert: Alert, **more: Any) -> None:
+    def _not_stored(self, alert: Alert, why: str) -> None:
+        self._write_line("alert_not_stored", alert, f"the alert could not be stored: {why}", why=why)
+
+    def _write_line(self, event: str, alert: Alert, sentence: str, **more: Any) -> None:
+        """Write a sentence for people to the log, and a line of JSON for programs to the file."""
+        log.error("%s", sentence)
         line = json.dumps({"event": event, **alert.to_plain(), **more}, ensure_ascii=False)
-        log.error("%s", line)
         try:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
             # Opened for one write: several processes append to this file, and a short write is atomic.
