@@ -93,10 +93,17 @@ class FencedError(SluiceError):
     """A newer attempt at the same work has replaced this one, so this one must stop."""
 
     def __init__(self, work: str, attempt: int, run_id: str, newer: int, newer_run: str, newer_since: object) -> None:
+        if newer_run == run_id:
+            advice = (
+                "If a later try of this run does the work, no action is needed. If this task was cleared after the "
+                "partition was published, clear the run's task 'validate' with all tasks after it: they score the "
+                "partition again"
+            )
+        else:
+            advice = "No action is needed: see the newer run"
         super().__init__(
             f"{work}: attempt {attempt} (run {run_id}) is fenced: attempt {newer} (run {newer_run}) replaced it at "
-            f"{newer_since}. The older one wrote nothing. No action is needed: see the newer run; "
-            "sluice.score_attempt lists all attempts."
+            f"{newer_since}. The older one wrote nothing. {advice}; sluice.score_attempt lists all attempts."
         )
         self.work, self.attempt, self.newer = work, attempt, newer
 

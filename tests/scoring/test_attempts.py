@@ -89,7 +89,7 @@ def test_a_successor_does_not_wait_for_what_a_stalled_attempt_has_locked(harness
             assert harness.score(4, "three").row_count == 4
             attempt.connection.execute("SELECT 1")  # it wakes up
 
-    with pytest.raises(FencedError, match=r"run two\) is fenced: attempt .* \(run three\)"):
+    with pytest.raises(FencedError, match=r"run two\) is fenced: attempt .* \(run three\).* see the newer run"):
         publishing()
     assert harness.read("SELECT count(*) FROM scores.parcels") == [(4,)]
 
@@ -198,7 +198,8 @@ def test_a_shard_that_wakes_up_after_its_plan_was_published_writes_nothing(harne
     harness.fill(6)
     plan = harness.plan(6)
     published = harness.publish(plan, [harness.stage(plan)])
-    with pytest.raises(FencedError, match=r"shard 0 .* is fenced: attempt 3 \(run run\)"):
+    with pytest.raises(FencedError, match=r"shard 0 .* is fenced: attempt 3 \(run run\)") as caught:
         harness.stage(plan, try_number=2)
+    assert "clear the run's task 'validate' with all tasks after it" in str(caught.value), "it was cleared alone"
     assert harness.staging == []
     assert harness.read("SELECT count(*) FROM scores.parcels") == [(published.row_count,)]
