@@ -77,6 +77,11 @@ class AlertDispatcher:
         if names and row is not None:
             self._update(alert, row, names, failures)
 
+    def record(self, alert: Alert) -> None:
+        """Write an alert that nobody needs to act on to the log file and the table, and send it to nobody."""
+        self._write_line("alert", alert, f"{title(alert)}: {shortened(alert.error)}", text=title(alert), channels=[])
+        self._insert(alert, [])
+
     def raise_alert_once(self, alert: Alert, channels: Iterable[str] = ()) -> None:
         """Raise an alert as `raise_alert` does, unless a task has already raised the same one in whatever run."""
         if not self._found(_SAME, {**alert.model_dump(), "error": shortened(alert.error)}):

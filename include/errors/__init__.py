@@ -158,6 +158,8 @@ class UnknownModelError(SluiceError):
 class UnknownVersionError(SluiceError):
     """The ledger has no version with this number."""
 
+    alerts = False
+
     def __init__(self, model: str, version: int | str, existing: Sequence[int]) -> None:
         known = ", ".join(str(each) for each in existing) or "none yet: run `sluice train " + model + "`"
         super().__init__(f"model '{model}' has no version {version}; existing versions: {known}.")

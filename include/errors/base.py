@@ -21,9 +21,13 @@ class SluiceError(Exception):
     retryable : bool
         Whether a retry of the same work may succeed. False: the same inputs give the same error, so a person has to act
         first, and Airflow does not retry the task.
+    alerts : bool
+        Whether people are told when a task fails because of it. False: nobody needs to act, or who made the mistake is
+        looking at its result. Then it is only recorded.
     """
 
     retryable: ClassVar[bool] = False
+    alerts: ClassVar[bool] = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the attributes, not the arguments: an error crosses processes as it is."""

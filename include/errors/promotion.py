@@ -8,6 +8,8 @@ from include.errors.base import SluiceError
 class ReasonError(SluiceError):
     """A reason is missing or too short."""
 
+    alerts = False
+
     def __init__(self, name: str, minimum: int, found: str, seen: int) -> None:
         shown = f"{seen} in '{found}'" if found else "none"
         super().__init__(
@@ -19,6 +21,8 @@ class ReasonError(SluiceError):
 
 class RollbackTargetError(SluiceError):
     """There is no version to roll back to, or the given version is none."""
+
+    alerts = False
 
     def __init__(self, model: str, expected: str, found: str, advice: str) -> None:
         super().__init__(

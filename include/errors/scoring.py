@@ -92,6 +92,8 @@ class ParityNotCheckedError(SluiceError):
 class FencedError(SluiceError):
     """A newer attempt at the same work has replaced this one, so this one must stop."""
 
+    alerts = False
+
     def __init__(self, work: str, attempt: int, run_id: str, newer: int, newer_run: str, newer_since: object) -> None:
         if newer_run == run_id:
             advice = (
@@ -114,6 +116,8 @@ class PartitionOverlapError(SluiceError):
 
 class WrongPeriodError(SluiceError):
     """A period that should be scored is no partition of the model's schedule; it would block those that are."""
+
+    alerts = False
 
     def __init__(self, model: str, period: str, partition: str) -> None:
         super().__init__(

@@ -44,7 +44,7 @@ class SluiceNotifier(BaseNotifier):
         self.model, self.channels, self.of_run = model, tuple(channels), of_run
 
     def notify(self, context: Context) -> None:
-        """Raise the alert, unless it is for a run of which a task has alerted already."""
+        """Raise the alert, unless it is for a run of which a task has alerted already, or nobody needs to act."""
         # Imported here: a DAG file needs only the class when it is parsed.
         from include.alerting import AlertDispatcher
 
@@ -52,6 +52,9 @@ class SluiceNotifier(BaseNotifier):
         alert = alert_of(dict(context), self.model, settings.airflow_url, of_run=self.of_run)
         with _engine(settings) as engine:
             dispatcher = AlertDispatcher(engine, settings, settings.log_dir / "alerts.log")
+            if not getattr(context.get("exception"), "alerts", True):
+                dispatcher.record(alert)
+                return
             timed_out = context.get("reason") == TIMED_OUT
             if self.of_run and not timed_out and dispatcher.already_alerted(alert):
                 return

@@ -212,6 +212,17 @@ def test_an_alert_of_the_service_goes_to_the_default_channel_and_to_those_of_its
     assert len(chat.messages) == 1, "not again to the channel that has it"
 
 
+def test_what_needs_nobody_is_recorded_and_sent_to_nobody(
+    engine: Engine, settings: Settings, log_file: Path, chat: Chat
+) -> None:
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=chat.url), log_file)
+    dispatcher.record(ALERT)
+    assert (stored(engine)[0]["channels"], stored(engine)[0]["delivered"]) == ([], True)
+    assert dispatcher.already_alerted(ALERT), "the run's callback does not tell it once more"
+    assert dispatcher.resend(AT - timedelta(hours=1), AT + timedelta(hours=1)) == 0
+    assert chat.messages == []
+
+
 def test_a_failure_is_known_by_its_task_and_its_try(engine: Engine, settings: Settings, log_file: Path) -> None:
     dispatcher = AlertDispatcher(engine, settings, log_file)
     dispatcher.raise_alert(ALERT)

@@ -106,6 +106,8 @@ def test_an_unknown_version_fails_at_once_with_those_that_exist(harness: Any) ->
     (alert,) = alerts(harness, "operate_model", "unknown version")
     assert alert["model"] == "apple"
     assert "has no version 99; existing versions: 1." in alert["error"]
+    assert (alert["channels"], alert["delivered"]) == ([], True), "recorded, and sent to nobody: who typed it sees it"
+    assert not [each for each in harness.messages if "operate_model" in each["title"]]
 
 
 def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> None:

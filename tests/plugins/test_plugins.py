@@ -92,8 +92,10 @@ def test_one_alert_for_a_failure_a_silent_death_a_timeout_and_a_death_of_what_wa
         ("silent", "export", 3),
         ("known", None, None),
         ("known", "train", 2),
+        ("replaced", "score", 1),
     ]
-    *_, silent, timeout, again = (error for *_, error in found)
+    _, silent, timeout, again, replaced = (error for *_, error in found)
+    assert "No action is needed" in replaced
     assert "perhaps it was killed" in silent
     assert "dagrun_timeout" in timeout
     assert "perhaps it was killed" in again

@@ -91,8 +91,8 @@ def fail() -> None:
 
 
 def notify() -> None:
-    """Speak for five runs: a task's failure known, then its run's; a run whose task died silently; a timeout; and the
-    first run again, which was cleared, and whose task then died silently.
+    """Speak for six runs: a task's failure known, then its run's; a run whose task died silently; a timeout; the first
+    run again, which was cleared, and whose task then died silently; and a task that a newer run has replaced.
     """
     of_task, of_run = SluiceNotifier("iris"), SluiceNotifier("iris", of_run=True)
     dag = DAG("retrain_iris", schedule=None)
@@ -105,6 +105,10 @@ def notify() -> None:
     of_run(known | {"reason": "timed_out"})
     again = SimpleNamespace(dag_id="retrain_iris", run_id="known", task_id="train", try_number=2)
     of_run(known | {"ti": again, "reason": "task_failure"})
+    replaced = SimpleNamespace(dag_id="retrain_iris", run_id="replaced", task_id="score", try_number=1)
+    fenced = errors.FencedError("shard 0", 1, "replaced", 2, "newer", "12:00")
+    of_task({"dag": dag, "run_id": "replaced", "ti": replaced, "exception": fenced})
+    of_run({"dag": dag, "run_id": "replaced", "ti": replaced, "reason": "task_failure"})
 
 
 REPORTS = {"partitions": partitions, "retries": retries, "first champion": first_champion}
