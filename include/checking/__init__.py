@@ -23,6 +23,7 @@ from include.errors import (
     QueryError,
     TimeLimitError,
     TrainingBudgetError,
+    WorkerDiedError,
     is_transient,
 )
 from include.linting import Linted, lint
@@ -128,11 +129,14 @@ class _Check:
             return
         spec = read_spec(self._file)
         with EstimatorTrial(spec, self._places) as trial:
-            self._check_data(spec, trial, url)
             try:
+                self._check_data(spec, trial, url)
                 self.findings += trial.findings()
             except TimeLimitError as error:
                 self.skipped.append(f"the estimator: {error}")
+            except WorkerDiedError as error:
+                sentence = f"expected an estimator that can be built and fitted; found that its process ended: {error}"
+                self.findings.append(self._places.estimator(spec, "", sentence))
 
     def _check_data(self, spec: ModelSpec | None, trial: EstimatorTrial | None, url: str | None) -> None:
         if url is None:

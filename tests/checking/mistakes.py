@@ -275,6 +275,13 @@ READ: dict[str, Mistake] = {
         "takes no nulls, and these features have them in the training rows: distance",
     ),
     "a wrong setting": in_spec("max_iter=20", "max_iter=-20", "max_iter=-20", "estimator", "max_iter"),
+    "an estimator that ends the process": in_spec(
+        BUILD,
+        "import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n    " + BUILD,
+        "def build",
+        "estimator",
+        "found that its process ended",
+    ),
     "an estimator that does not convert": in_spec(
         BUILD,
         "from sklearn.pipeline import make_pipeline\n    from sklearn.preprocessing import QuantileTransformer\n"
