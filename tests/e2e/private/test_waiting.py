@@ -157,8 +157,8 @@ def test_a_contract_that_never_holds_is_one_alert_after_the_deadline(waiting: Wa
     assert (tasks["wait"], tasks["validate"]) == ("success", "failed")
     ((task, attempt, error),) = waiting.alerts("hopeless")
     assert (task, attempt) == ("validate", 1)
-    assert error.startswith("ContractDeadlineError: the data of 'hopeless'")
-    assert "table: expected 1 to 1,000 rows; found 0" in error
+    assert error.startswith("ContractDeadlineError: model 'hopeless', partition ")
+    assert "expected at least 1 row(s) to score; found none in the source" in error
     assert f"until its deadline, {waiting.end + timedelta(minutes=2):%Y-%m-%d %H:%M} UTC" in error
 
 
