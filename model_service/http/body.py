@@ -14,7 +14,13 @@ from werkzeug.exceptions import BadRequest
 from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
-from model_service.http.json_structure import check_digits, count_commas, count_members
+from model_service.http.json_structure import (
+    PIECE_BYTES,
+    check_digits,
+    count_commas,
+    count_members,
+    count_openings,
+)
 
 ROOT: Final = "$.features"
 # An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
@@ -26,6 +32,15 @@ MAX_ANALYSED_BYTES: Final = 1024 * 1024  # of a body with numbers beyond double 
 _LENIENT: Final = (b"NaN", b"Infinity", b"\\u")
 _EXPECTED = 'an object with the one member "features"'
 _decode = msgspec.json.Decoder().decode
+
+
+class _Rows(msgspec.Struct):
+    """The document of a prediction for many rows, none of which is parsed yet."""
+
+    features: list[msgspec.Raw]
+
+
+_decode_rows = msgspec.json.Decoder(_Rows).decode
 
 
 def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVICE_MAX_BYTES") -> bytes:
@@ -105,7 +120,7 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
         _check_values(body, width)
         check_digits(body)
     try:
-        document = _decode(body)
+        document = _decode(body) if len(body) <= PIECE_BYTES else _decode_row_by_row(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         document, _ = _parse_leniently(body, width, error)
     if not isinstance(document, dict) or "features" not in document:
@@ -123,6 +138,17 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
             in_values = encoder.find_errors(document["features"], many=many) if encoder else ()
             raise rows_rejected(chain(found, in_values))
     return features, many
+
+
+def _decode_row_by_row(body: bytes) -> Any:
+    """Decode a large body; between two rows other threads may run, which wait while msgspec decodes.
+
+    Members beside ``features`` are left out. Whoever counts the members finds that some are missing.
+    """
+    try:
+        return {"features": [_decode(row) for row in _decode_rows(body).features]}
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return _decode(body)  # no list of rows, or an error, which has its place in the whole body
 
 
 def _members(features: Any, *, many: bool) -> int:
@@ -181,15 +207,15 @@ class _ObjectHook:
 
 
 def _check_members(body: bytes, width: int) -> None:
-    """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each object, before it is parsed."""
-    limit = MAX_MEMBERS + width * body.count(b"{")
+    """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each list and object, before parsing."""
+    limit = MAX_MEMBERS + width * count_openings(body)
     if (members := count_members(body, limit)) > limit:
         raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members} or more")])
 
 
 def _check_values(body: bytes, width: int) -> None:
     """Refuse a body with more than `MAX_MEMBERS` values beyond `width` for each list and object, before parsing."""
-    limit = MAX_MEMBERS + (width + 1) * (body.count(b"{") + body.count(b"["))
+    limit = MAX_MEMBERS + (width + 1) * count_openings(body)
     if (commas := count_commas(body, limit)) > limit:
         raise rows_rejected([FieldError("$", f"at most {limit} values", f"{commas} or more")])
 

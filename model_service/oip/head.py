@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from model_service.http.body import check_duplicate_keys
-from model_service.http.errors import TensorsRejectedError
-from model_service.http.json_structure import check_depth, check_digits, count_members, count_objects
+from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
+from model_service.http.json_structure import check_depth, check_digits, count_commas, count_members, count_objects
 
 _NO_DATA: Final = msgspec.Raw()
 MAX_QUOTES: Final = 100_000  # in a JSON part with NaN or Infinity
@@ -56,13 +56,23 @@ def head_size(body: bytes, head_bytes: str | None) -> int:
     return int(head_bytes)
 
 
-def read_head(text: bytes, max_depth: int, max_objects: int) -> RequestHead:
-    """Decode the JSON part, which may have `max_objects` tensors and other objects.
+def read_head(text: bytes, max_depth: int, max_objects: int, max_rows: int, width: int) -> RequestHead:
+    """Decode the JSON part.
+
+    Parameters
+    ----------
+    text : bytes
+    max_depth, max_objects : int
+        Maximum number of levels, and of tensors and other objects.
+    max_rows, width : int
+        Maximum number of rows, and the number of features: no more values than these have together are parsed.
 
     Raises
     ------
     MalformedBodyError
         If it is nested too deeply.
+    PayloadTooLargeError
+        If it has more values.
     TensorsRejectedError
         If it is not a request of the protocol.
     RowsRejectedError
@@ -75,6 +85,9 @@ def read_head(text: bytes, max_depth: int, max_objects: int) -> RequestHead:
     max_members = MAX_HEAD_MEMBERS * (max_objects + 1)
     if len(text) > max_members and (count := count_members(text, max_members)) > max_members:
         raise TensorsRejectedError([f"expected at most {max_members} members in the JSON part; found {count}"])
+    max_values = max_rows * width + max_members
+    if len(text) > max_values and count_commas(text, max_values) > max_values:
+        raise PayloadTooLargeError("rows (values of tensors)", max_rows, "SLUICE_SERVICE_MAX_ROWS")
     try:
         head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

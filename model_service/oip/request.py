@@ -63,7 +63,8 @@ class LayoutCache:
         cacheable = head_bytes is not None and size <= MAX_CACHED_BYTES
         layout = self._cached.get(key) if cacheable else None
         if layout is None:
-            head = read_head(key[1], self._max_depth, MAX_OBJECTS + 2 * len(loaded.columns.types))
+            width = len(loaded.columns.types)
+            head = read_head(key[1], self._max_depth, MAX_OBJECTS + 2 * width, self._max_rows, width)
             layout = build_layout(head, loaded.scorer.signature, loaded.columns.types, self._max_rows)
             if cacheable and layout.is_reusable:
                 if len(self._cached) >= MAX_CACHED:
