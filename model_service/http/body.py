@@ -15,17 +15,18 @@ from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
 from model_service.http.json_structure import (
+    MAX_MEMBERS,
     PIECE_BYTES,
+    SMALL_BYTES,
+    Structure,
+    bound_structure,
     check_digits,
-    count_commas,
     count_members,
-    count_openings,
+    read_structure,
 )
 
 ROOT: Final = "$.features"
-# An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
-# in the whole body, that each is reported; beyond that, they are counted only. So are the values of lists.
-MAX_MEMBERS: Final = 1_000
+MIN_ROWS: Final = 64  # of a large body that is decoded row by row
 MAX_LENGTH_DIGITS: Final = 20  # of a Content-Length
 MAX_ANALYSED_BYTES: Final = 1024 * 1024  # of a body with numbers beyond double precision: then only the first is named
 # What Python's parser accepts and msgspec does not.
@@ -76,8 +77,14 @@ def read_body(environ: dict[str, Any], limit: int, setting: str = "SLUICE_SERVIC
     return body
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, structure: Structure | None = None) -> Any:
     """Return the JSON document of a body that should have one member.
+
+    Parameters
+    ----------
+    body : bytes
+    structure : Structure, optional
+        What `check_depth` returned for the body.
 
     Raises
     ------
@@ -86,24 +93,34 @@ def parse_json(body: bytes) -> Any:
     RowsRejectedError
         If a member is repeated.
     """
-    if len(body) > MAX_MEMBERS:
-        _check_members(body, 1)
+    if len(body) > SMALL_BYTES:
+        if (members := count_members(body, MAX_MEMBERS, structure)) > MAX_MEMBERS:
+            raise rows_rejected([FieldError("$", f"at most {MAX_MEMBERS} members", f"{members} or more")])
         check_digits(body)
     try:
         document = _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        document, repeated = _parse_leniently(body, 1, error)
+        document, repeated = _parse_leniently(body, error)
         if repeated:
             raise rows_rejected(_repeated_members(document)) from None
         return document
-    return document if count_members(body, expected=1) == 1 else _parse_strictly(body)
+    return document if count_members(body, 1, structure) == 1 else _parse_strictly(body)
 
 
-def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None) -> tuple[Any, bool]:
+def parse_features(
+    body: bytes, max_rows: int, encoder: RowEncoder | None = None, structure: Structure | None = None
+) -> tuple[Any, bool]:
     """Return the value of ``features``, and whether it is a list of rows rather than one row.
 
-    The values are checked later, by the `encoder`. Only if there is another error, it checks them here, so that all
-    errors are reported together.
+    Parameters
+    ----------
+    body : bytes
+    max_rows : int
+    encoder : RowEncoder, optional
+        The values are checked later, by it. Only if there is another error, it checks them here, so that all errors are
+        reported together.
+    structure : Structure, optional
+        What `check_depth` returned for the body.
 
     Raises
     ------
@@ -115,14 +132,14 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
         If there are more than `max_rows` rows.
     """
     width = encoder.width if encoder else MAX_MEMBERS
-    if len(body) > MAX_MEMBERS:  # a shorter one has fewer members
-        _check_members(body, width)
-        _check_values(body, width)
+    if structure or len(body) > SMALL_BYTES:
+        structure = _check_size(body, structure, width)
         check_digits(body)
     try:
-        document = _decode(body) if len(body) <= PIECE_BYTES else _decode_row_by_row(body)
+        by_row = len(body) > PIECE_BYTES and structure and structure.openings > MIN_ROWS
+        document = _decode_row_by_row(body) if by_row else _decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        document, _ = _parse_leniently(body, width, error)
+        document, _ = _parse_leniently(body, error)
     if not isinstance(document, dict) or "features" not in document:
         raise rows_rejected(_structure_faults(document))
     features = document["features"]
@@ -131,8 +148,8 @@ def parse_features(body: bytes, max_rows: int, encoder: RowEncoder | None = None
         raise PayloadTooLargeError("rows", max_rows, "SLUICE_SERVICE_MAX_ROWS")
     members = 1 + _members(features, many=many)
     # Every member has a colon: if there are as many colons as members, none is repeated.
-    if len(document) != 1 or count_members(body, expected=members) != members:
-        document, repeated = _parse_python(body, width)
+    if len(document) != 1 or count_members(body, members, structure) != members:
+        document, repeated = _parse_python(body)
         if repeated or len(document) != 1:
             found = chain(_structure_faults(document), _repeated_members(document) if repeated else ())
             in_values = encoder.find_errors(document["features"], many=many) if encoder else ()
@@ -167,8 +184,8 @@ def _structure_faults(document: Any) -> Iterator[FieldError]:
             yield FieldError(member_path("$", name), _EXPECTED, "an unknown member")
 
 
-def check_duplicate_keys(body: bytes, width: int) -> None:
-    """Refuse JSON in which a member of an object is repeated; `width` is as many members as an object may have.
+def check_duplicate_keys(body: bytes) -> None:
+    """Refuse JSON in which a member of an object is repeated; its members must be few.
 
     Raises
     ------
@@ -177,7 +194,7 @@ def check_duplicate_keys(body: bytes, width: int) -> None:
     RowsRejectedError
         With the paths of the members.
     """
-    _parse_strictly(body, width)
+    _parse_strictly(body)
 
 
 class _DuplicateKeys(dict[str, Any]):
@@ -206,21 +223,24 @@ class _ObjectHook:
         return marked
 
 
-def _check_members(body: bytes, width: int) -> None:
-    """Refuse a body with more than `MAX_MEMBERS` members beyond `width` for each list and object, before parsing."""
-    limit = MAX_MEMBERS + width * count_openings(body)
-    if (members := count_members(body, limit)) > limit:
-        raise rows_rejected([FieldError("$", f"at most {limit} members", f"{members} or more")])
+def _check_size(body: bytes, structure: Structure | None, width: int) -> Structure | None:
+    """Refuse a body with far more members or values than its lists and objects may have, before it is parsed.
+
+    Returns
+    -------
+    Structure or None
+        The structure of the body, if it had to be read.
+    """
+    if structure is None and len(body) <= PIECE_BYTES and bound_structure(body).excess(width) is None:
+        return None
+    structure = structure or read_structure(body, width=width)
+    if excess := structure.excess(width):
+        what, limit, found = excess
+        raise rows_rejected([FieldError("$", f"at most {limit} {what}", f"{found} or more")])
+    return structure
 
 
-def _check_values(body: bytes, width: int) -> None:
-    """Refuse a body with more than `MAX_MEMBERS` values beyond `width` for each list and object, before parsing."""
-    limit = MAX_MEMBERS + (width + 1) * count_openings(body)
-    if (commas := count_commas(body, limit)) > limit:
-        raise rows_rejected([FieldError("$", f"at most {limit} values", f"{commas} or more")])
-
-
-def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bool]:
+def _parse_leniently(body: bytes, error: Exception) -> tuple[Any, bool]:
     """Parse what msgspec refused with `error`, if Python's parser may accept it: NaN, 1e400, half a surrogate pair."""
     if isinstance(error, msgspec.ValidationError) and len(body) > MAX_ANALYSED_BYTES:
         # The one such error without a type is a number beyond double precision; its path is in the message.
@@ -228,13 +248,13 @@ def _parse_leniently(body: bytes, width: int, error: Exception) -> tuple[Any, bo
     lenient = isinstance(error, msgspec.ValidationError) or any(each in body for each in _LENIENT)
     if isinstance(error, msgspec.DecodeError) and not lenient:
         raise MalformedBodyError(str(error).removeprefix("JSON is malformed: ")) from None
-    return _parse_python(body, width)
+    return _parse_python(body)
 
 
-def _parse_python(body: bytes, width: int) -> tuple[Any, bool]:
+def _parse_python(body: bytes) -> tuple[Any, bool]:
     """Parse with Python's parser, which reports what msgspec ignores: repeated members and NaN.
 
-    It takes many times as long, so it begins with `_check_members`.
+    It takes many times as long, so the number of members must be limited before.
 
     Returns
     -------
@@ -242,7 +262,6 @@ def _parse_python(body: bytes, width: int) -> tuple[Any, bool]:
     repeated : bool
         Whether a member of an object is repeated.
     """
-    _check_members(body, width)
     hook = _ObjectHook()
     try:
         document = json.loads(body.decode("utf-8"), object_pairs_hook=hook)
@@ -253,8 +272,8 @@ def _parse_python(body: bytes, width: int) -> tuple[Any, bool]:
     return document, hook.marked > 0
 
 
-def _parse_strictly(body: bytes, width: int = 1) -> Any:
-    document, repeated = _parse_python(body, width)
+def _parse_strictly(body: bytes) -> Any:
+    document, repeated = _parse_python(body)
     if repeated:
         raise rows_rejected(_repeated_members(document))
     return document

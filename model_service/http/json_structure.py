@@ -1,4 +1,4 @@
-"""Counts members, values and levels of JSON before it is parsed: in C, in a time that grows with the bytes alone.
+"""Counts levels, members and values of JSON before it is parsed: in C, in a time that grows with the bytes alone.
 
 JSON has backslashes in strings only, and a string lies between two quotes. So the marks outside of strings are found
 without a parser. Of text that is no JSON the counts mean nothing; the parser refuses it.
@@ -10,6 +10,7 @@ for a piece instead of for the whole body. And what is refused is refused at the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -20,55 +21,103 @@ from model_service.http.errors import MalformedBodyError, PayloadTooLargeError
 
 MAX_DIGITS: Final = 400  # of a number; the largest that double precision has takes 309
 PIECE_BYTES: Final = 64 * 1024  # of a body, to be worked on at once
-LARGE_BYTES: Final = 64 * 1024  # smaller documents cannot hold enough digits to matter
+SMALL_BYTES: Final = 1_000  # of a body that cannot have much of anything
+# An object of a valid body has at most as many members as the model has features. An invalid one may have so many more,
+# in the whole body, that each is reported; beyond that, they are counted only. So are the values of lists.
+MAX_MEMBERS: Final = 1_000
+LARGE_BYTES: Final = 64 * 1024  # of a body that has room for a number whose digits take long
 _FEW_QUOTES: Final = 32  # so many bytes for each quote: splitting is then faster than arithmetic
 _QUOTE: Final = 0x22
-_MEMBERS: Final = b':"'
-_OBJECTS: Final = b'{"'
-_COMMAS: Final = b',"'
-_LEVELS: Final = b'[]{}"'
+_MARKS: Final = b'[]{}:,"'
+_ALL_OTHERS: Final = bytes(each for each in range(256) if each not in _MARKS)
+_UNBOUNDED: Final = 2**62
 
 
-def count_members(body: bytes, expected: int) -> int:
-    """Return how many members the objects of a document have together.
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a document has outside of its strings.
 
-    Parameters
+    Attributes
     ----------
-    body : bytes
-    expected : int
-        The most that matters. To count all colons, those in strings among them, is faster, and enough if they are not
-        more: no member is without one. Of more members than these, not all may be counted.
+    levels : int
+        Of lists and objects in each other.
+    lists, objects : int
+    members : int
+        Of all objects together.
+    commas : int
+        The values beside the first ones of lists and objects.
     """
-    return _count(body, _MEMBERS, expected)
+
+    levels: int
+    lists: int
+    objects: int
+    members: int
+    commas: int
+
+    @property
+    def openings(self) -> int:
+        """Number of lists and objects."""
+        return self.lists + self.objects
+
+    def excess(self, width: int) -> tuple[str, int, int] | None:
+        """Return what is far more than a document of rows has, with its limit and count; None if nothing is.
+
+        Each object has at most `width` members, and each list and object at most so many values. `MAX_MEMBERS` more
+        are parsed, so that errors can be reported. What holds for a document holds for its beginning.
+        """
+        most = MAX_MEMBERS + width * self.objects
+        if self.members > most:
+            return "members", most, self.members
+        most = MAX_MEMBERS + (width + 1) * self.openings
+        if self.commas > most:
+            return "values", most, self.commas
+        return None
 
 
-def count_objects(body: bytes, expected: int) -> int:
-    """Return how many objects a document has; see `count_members`."""
-    return _count(body, _OBJECTS, expected)
+def read_structure(
+    body: bytes, max_levels: int = _UNBOUNDED, max_openings: int = _UNBOUNDED, width: int = _UNBOUNDED
+) -> Structure:
+    """Count what a document has; the counts of one that exceeds a limit end at the piece in which it does."""
+    counts = np.zeros(256, dtype=np.int64)
+    level = deepest = 0
+    for piece in _outside_strings(body, _ALL_OTHERS):
+        marks = np.frombuffer(piece, dtype=np.uint8)
+        counts += np.bincount(marks, minlength=256)
+        # Of the marks, only the four brackets are above 0x5A; and only "[" (0x5B) and "{" (0x7B) have the bit of two:
+        # one level up. The others, one level down.
+        brackets = marks[marks > 0x5A]
+        if len(brackets):
+            levels = np.cumsum((brackets & 0x02).astype(np.int8) - 1, dtype=np.int32)
+            deepest = max(deepest, level + int(levels.max()))
+            level += int(levels[-1])
+        found = Structure(deepest, *(int(counts[mark]) for mark in b"[{:,"))
+        if deepest > max_levels or found.openings > max_openings or found.excess(width):
+            break
+    return found
 
 
-def count_commas(body: bytes, expected: int) -> int:
-    """Return how many values a document has beside the first ones of its lists and objects; see `count_members`."""
-    return _count(body, _COMMAS, expected)
-
-
-def count_openings(body: bytes) -> int:
-    """Return how many brackets and braces open in a body, those in strings among them."""
-    return _occurrences(body, b"[") + _occurrences(body, b"{")
-
-
-def _occurrences(body: bytes, byte: bytes) -> int:
-    if len(body) <= PIECE_BYTES:
-        return body.count(byte)
-    return sum(piece.count(byte) for piece in _pieces(body))
+def bound_structure(body: bytes) -> Structure:
+    """Count the marks of a body of one piece wherever they are: a structure never has more. It takes a microsecond."""
+    lists, objects, members, commas = (body.count(mark) for mark in (b"[", b"{", b":", b","))
+    return Structure(lists + objects, lists, objects, members, commas)
 
 
 def check_depth(
-    body: bytes, max_depth: int, max_rows: int | None = None, setting: str = "SLUICE_SERVICE_MAX_ROWS"
-) -> None:
+    body: bytes,
+    max_depth: int,
+    max_rows: int | None = None,
+    setting: str = "SLUICE_SERVICE_MAX_ROWS",
+    width: int = _UNBOUNDED,
+) -> Structure | None:
     """Refuse JSON that is nested deeper than `max_depth`, or has far more lists and objects than `max_rows` rows are.
 
-    A list or an object takes two bytes of a body, and a hundred times as many in memory; `setting` names the limit.
+    A list or an object takes two bytes of a body, and a hundred times as many in memory; `setting` names the limit. The
+    structure of a body with far more members or values than rows of this `width` have is not read to the end.
+
+    Returns
+    -------
+    Structure or None
+        None for a body of one piece that has fewer lists and objects than `max_depth`, in strings or not.
 
     Raises
     ------
@@ -77,21 +126,37 @@ def check_depth(
     PayloadTooLargeError
         If it has more lists and objects.
     """
-    if count_openings(body) <= max_depth:
-        return
-    level = count = 0
-    for piece in _outside_strings(body, _LEVELS):
-        brackets = np.frombuffer(piece, dtype=np.uint8)
-        # Of the four, only "[" (0x5B) and "{" (0x7B) have the bit of two: one level up; the others, one down.
-        levels = np.cumsum((brackets & 0x02).astype(np.int8) - 1, dtype=np.int32)
-        if level + int(levels.max(initial=0)) > max_depth:
-            raise MalformedBodyError(
-                f"expected at most {max_depth} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)"
-            )
-        level += int(levels[-1]) if len(levels) else 0
-        count += len(brackets)
-        if max_rows is not None and count > 2 * (max_rows + max_depth):
-            raise PayloadTooLargeError("rows (lists and objects)", max_rows, setting)
+    if len(body) <= PIECE_BYTES and body.count(b"[") + body.count(b"{") <= max_depth:
+        return None
+    max_openings = _UNBOUNDED if max_rows is None else max_rows + max_depth
+    structure = read_structure(body, max_depth, max_openings, width)
+    if structure.levels > max_depth:
+        raise MalformedBodyError(
+            f"expected at most {max_depth} levels of nesting; found more (SLUICE_SERVICE_MAX_DEPTH)"
+        )
+    if structure.openings > max_openings:
+        raise PayloadTooLargeError("rows (lists and objects)", max_rows or 0, setting)
+    return structure
+
+
+def count_members(body: bytes, expected: int, structure: Structure | None = None) -> int:
+    """Return how many members the objects of a document have together.
+
+    Parameters
+    ----------
+    body : bytes
+    expected : int
+        The most that matters. To count all colons of a small body, those in strings among them, is faster, and enough
+        if they are not more: no member is without one.
+    structure : Structure, optional
+        Of the body, if it is known.
+    """
+    if structure is None:
+        colons = body.count(b":") if len(body) <= PIECE_BYTES else expected + 1
+        if colons <= expected:
+            return colons
+        structure = read_structure(body)
+    return structure.members
 
 
 def check_digits(body: bytes) -> None:
@@ -104,7 +169,7 @@ def check_digits(body: bytes) -> None:
     if len(body) < LARGE_BYTES or not _has_long_run(body):
         return
     before = b""
-    for piece in _outside_strings(body, None):
+    for piece in _outside_strings(body):
         zeros = before + piece.translate(_DIGITS_TO_ZERO)
         if _TOO_LONG in zeros:
             raise MalformedBodyError(f"expected numbers of at most {MAX_DIGITS} digits; found a longer one")
@@ -123,30 +188,17 @@ def _has_long_run(body: bytes) -> bool:
     )
 
 
-def _count(body: bytes, marks: bytes, expected: int) -> int:
-    found = _occurrences(body, marks[:1])
-    if found <= expected:
-        return found
-    found = 0
-    for piece in _outside_strings(body, marks):
-        found += len(piece)
-        if found > expected:
-            break
-    return found
+def _outside_strings(body: bytes, left_out: bytes = b"") -> Iterator[bytes]:
+    """Yield what is in no string, piece by piece, without the quotes and the bytes that are `left_out`.
 
-
-def _outside_strings(body: bytes, marks: bytes | None) -> Iterator[bytes]:
-    """Yield what is in no string, piece by piece and without the quotes: the `marks` only, a quote among them, or all.
-
-    A string is replaced by nothing, or by a space if all is yielded: what was apart stays apart.
+    If none is, a string is replaced by a space: what was apart stays apart.
     """
-    others = b"" if marks is None else _OTHERS[marks]
-    between = b" " if marks is None else b""
+    between = b"" if left_out else b" "
     inside = False
     for piece in _without_escapes(body):
-        found = piece.translate(None, others) if others else piece
+        found = piece.translate(None, left_out)
         quotes = found.count(b'"')
-        if quotes * _FEW_QUOTES <= len(found) or marks is None:
+        if not left_out or quotes * _FEW_QUOTES <= len(found):
             yield between.join(found.split(b'"')[inside::2])
         else:
             yield _outside_by_parity(np.frombuffer(found, dtype=np.uint8), inside)
@@ -185,8 +237,3 @@ def _pieces(body: bytes) -> Iterator[bytes]:
         return
     for start, end in pairwise([*range(0, len(body), PIECE_BYTES), len(body)]):
         yield body[start:end]
-
-
-_OTHERS: Final = {
-    marks: bytes(each for each in range(256) if each not in marks) for marks in (_MEMBERS, _OBJECTS, _COMMAS, _LEVELS)
-}

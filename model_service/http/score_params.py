@@ -13,6 +13,7 @@ from include.inference import FieldError
 from include.inference.field_errors import rows_rejected
 from model_service.http.body import parse_json
 from model_service.http.errors import InvalidParameterError, PayloadTooLargeError
+from model_service.http.json_structure import Structure
 
 Key = str | int
 KeyKind = Literal["text", "bigint"]
@@ -62,8 +63,8 @@ def parse_key(text: str, kind: KeyKind) -> Key:
     raise rows_rejected([FieldError.of("key", "a 64-bit integer", text)])
 
 
-def parse_keys(body: bytes, kind: KeyKind, max_keys: int) -> list[Key]:
-    """Return the keys in a body ``{"keys": [...]}``.
+def parse_keys(body: bytes, kind: KeyKind, max_keys: int, structure: Structure | None = None) -> list[Key]:
+    """Return the keys in a body ``{"keys": [...]}``; `structure` is what `check_depth` returned for the body.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def parse_keys(body: bytes, kind: KeyKind, max_keys: int) -> list[Key]:
     PayloadTooLargeError
         If there are more than `max_keys` keys.
     """
-    document = parse_json(body)
+    if structure and structure.commas > max_keys:  # before they are parsed
+        raise PayloadTooLargeError("keys", max_keys, "SLUICE_SERVICE_MAX_KEYS")
+    document = parse_json(body, structure)
     if type(document) is not dict or set(document) != {"keys"} or type(document["keys"]) is not list:
         raise rows_rejected([FieldError.of("$", 'an object with the one member "keys", a list', document)])
     keys: list[Any] = document["keys"]

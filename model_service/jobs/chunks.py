@@ -16,7 +16,7 @@ from include.inference import FieldError, RowEncoder
 from model_service.http.body import parse_features
 from model_service.http.errors import PayloadTooLargeError
 from model_service.http.json import encode
-from model_service.http.json_structure import check_depth
+from model_service.http.json_structure import MAX_MEMBERS, check_depth
 from model_service.http.responses import ClassPrediction, ValuePrediction, to_predictions
 from model_service.jobs.repository import JobChunk
 from model_service.models.registry import LoadedModel
@@ -74,16 +74,17 @@ def split_chunks(
     max_other_bytes : int, optional
         Maximum size of a row, and of a body that is anything but a list of rows: it is parsed as a whole.
     max_depth : int
-        Maximum nesting depth of a body that is parsed as a whole, and of the first chunk.
+        Maximum nesting depth.
 
     Raises
     ------
     MalformedBodyError, RowsRejectedError, PayloadTooLargeError
         As `parse_features` does. The values themselves are not checked yet.
     """
-    # A row has a bracket. If there are few, the rows are few, and nothing has to be known of where the brackets are.
-    if body.count(b"[") + body.count(b"{") > max_rows + max_depth:
-        check_depth(body, max_depth, max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS")
+    width = encoder.width if encoder else MAX_MEMBERS
+    structure = check_depth(body, max_depth, max_rows, "SLUICE_SERVICE_JOB_MAX_ROWS", width)
+    if structure and structure.excess(width):
+        parse_features(body, max_rows, encoder, structure)  # it raises
     chunks = _chunks_of(body, max_rows, rows_per_chunk)
     if max_other_bytes is not None:
         if chunks is None and len(body) > max_other_bytes:
@@ -92,9 +93,8 @@ def split_chunks(
             )
         if any(chunk.row_count == 1 and len(chunk.body) > max_other_bytes for chunk in chunks or ()):
             raise _too_large("bytes in one row", max_other_bytes)
-    check_depth(body if chunks is None else chunks[0].body, max_depth)
     if chunks is None:
-        parse_features(body, max_rows, encoder)  # a single row, or an error, which this raises
+        parse_features(body, max_rows, encoder, structure)  # a single row, or an error, which this raises
         return [JobChunk(0, 1, body)]
     return chunks
 

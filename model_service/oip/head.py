@@ -8,7 +8,14 @@ import msgspec
 
 from model_service.http.body import check_duplicate_keys
 from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
-from model_service.http.json_structure import check_depth, check_digits, count_commas, count_members, count_objects
+from model_service.http.json_structure import (
+    SMALL_BYTES,
+    Structure,
+    check_depth,
+    check_digits,
+    count_members,
+    read_structure,
+)
 
 _NO_DATA: Final = msgspec.Raw()
 MAX_QUOTES: Final = 100_000  # in a JSON part with NaN or Infinity
@@ -78,16 +85,11 @@ def read_head(text: bytes, max_depth: int, max_objects: int, max_rows: int, widt
     RowsRejectedError
         If a member is repeated.
     """
-    check_depth(text, max_depth)
-    check_digits(text)
-    if (objects := count_objects(text, max_objects)) > max_objects:
-        raise TensorsRejectedError([f"expected at most {max_objects} objects in the JSON part; found {objects}"])
-    max_members = MAX_HEAD_MEMBERS * (max_objects + 1)
-    if len(text) > max_members and (count := count_members(text, max_members)) > max_members:
-        raise TensorsRejectedError([f"expected at most {max_members} members in the JSON part; found {count}"])
-    max_values = max_rows * width + max_members
-    if len(text) > max_values and count_commas(text, max_values) > max_values:
-        raise PayloadTooLargeError("rows (values of tensors)", max_rows, "SLUICE_SERVICE_MAX_ROWS")
+    structure = check_depth(text, max_depth)
+    if structure or len(text) > SMALL_BYTES:
+        structure = structure or read_structure(text)
+        _check_size(structure, max_objects, max_rows, width)
+        check_digits(text)
     try:
         head = _decode_head(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -100,9 +102,20 @@ def read_head(text: bytes, max_depth: int, max_objects: int, max_rows: int, widt
             raise _no_request(still) from None
     # Every member has a colon: if there are as many colons as members, none is repeated.
     members = _members(head)
-    if count_members(text, expected=members) != members:
-        check_duplicate_keys(text, MAX_HEAD_MEMBERS)
+    if count_members(text, members, structure) != members:
+        check_duplicate_keys(text)
     return head
+
+
+def _check_size(structure: Structure, max_objects: int, max_rows: int, width: int) -> None:
+    """Refuse a JSON part that has far more than a request may have, before it is parsed."""
+    max_members = MAX_HEAD_MEMBERS * (max_objects + 1)
+    counts = (("objects", structure.objects, max_objects), ("members", structure.members, max_members))
+    for what, found, limit in counts:
+        if found > limit:
+            raise TensorsRejectedError([f"expected at most {limit} {what} in the JSON part; found {found}"])
+    if structure.commas > max_rows * width + max_members:
+        raise PayloadTooLargeError("rows (values of tensors)", max_rows, "SLUICE_SERVICE_MAX_ROWS")
 
 
 def _no_request(error: Exception) -> TensorsRejectedError:

@@ -55,8 +55,8 @@ def predict_routes(
 
     def predict_body(loaded: LoadedModel, body: bytes, context: RequestContext) -> FastResponse:
         context.restart_timer()
-        check_depth(body, max_depth, max_rows)
-        features, many = parse_features(body, max_rows, loaded.encoder)
+        structure = check_depth(body, max_depth, max_rows, width=loaded.encoder.width)
+        features, many = parse_features(body, max_rows, loaded.encoder, structure)
         context.rows = len(features) if many else 1
         context.mark("decode")
         return FastResponse(predict_json(loaded, features, many=many, context=context))

@@ -30,7 +30,7 @@ from model_service.http.errors import (
     ScoresUnavailableError,
 )
 from model_service.http.json import json_response
-from model_service.http.json_structure import check_depth, count_commas
+from model_service.http.json_structure import check_depth
 from model_service.http.middleware import current_request_context, requires_scope
 from model_service.http.score_params import Key, KeyKind
 from model_service.http.timestamps import parse_partition
@@ -166,10 +166,8 @@ def score_routes(settings: Settings, registry: ModelRegistry, executor: QueryExe
         kind = _kind(served)
         body = read_body(request.environ, settings.service_max_bytes)
         body = decompress(body, request.environ.get("HTTP_CONTENT_ENCODING"), settings.service_max_bytes)
-        check_depth(body, settings.service_max_depth, 1)
-        if count_commas(body, settings.service_max_keys) > settings.service_max_keys:  # before they are parsed
-            raise PayloadTooLargeError("keys", settings.service_max_keys, "SLUICE_SERVICE_MAX_KEYS")
-        keys = params.parse_keys(body, kind, settings.service_max_keys)
+        structure = check_depth(body, settings.service_max_depth, 1, width=settings.service_max_keys)
+        keys = params.parse_keys(body, kind, settings.service_max_keys, structure)
         classes = _classes(served)
         scores = read(lambda db: repository.newest_scores(db, name, keys, kind, classes)) if keys else []
         return json_response(ScoreLookupResponse(name, scores, current_request_context().request_id))

@@ -31,11 +31,11 @@ from model_service.http.errors import CallerOverloadedError, MalformedBodyError,
 from model_service.http.json_structure import (
     MAX_DIGITS,
     PIECE_BYTES,
+    Structure,
     check_depth,
     check_digits,
-    count_commas,
     count_members,
-    count_objects,
+    read_structure,
 )
 from model_service.http.limits import SMALL_BODY_BYTES, ConcurrencyLimiter, LargeBodySemaphore, RateLimiter
 from model_service.http.problems import timeout_response
@@ -226,14 +226,14 @@ def test_what_is_no_json_is_left_to_the_parser_or_refused_never_worse(body: byte
         check_depth(body, 3)
 
 
-def sizes_of(value: Any) -> Iterator[tuple[int, int, int]]:
-    """Yield objects, members and commas of each list and object in a document."""
+def parts_of(value: Any) -> Iterator[tuple[int, int, int, int]]:
+    """Yield lists, objects, members and commas of each list and object in a document."""
     if isinstance(value, dict):
-        yield 1, len(value), max(len(value) - 1, 0)
+        yield 0, 1, len(value), max(len(value) - 1, 0)
     elif isinstance(value, list):
-        yield 0, 0, max(len(value) - 1, 0)
+        yield 1, 0, 0, max(len(value) - 1, 0)
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from sizes_of(each)
+        yield from parts_of(each)
 
 
 @given(JSON, st.integers(1, 40), st.integers(0, 5), st.booleans())
@@ -241,14 +241,15 @@ def test_what_is_counted_does_not_depend_on_where_a_body_is_cut_into_pieces(
     value: Any, piece: int, expected: int, ascii_only: bool
 ) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
-    true_counts = [sum(each) for each in zip(*sizes_of(value), strict=True)] or [0, 0, 0]
     with mock.patch.object(json_structure, "PIECE_BYTES", piece):
-        counts = [count(body, expected) for count in (count_objects, count_members, count_commas)]
+        found = read_structure(body)
         with nullcontext() if depth_of(value) <= 3 else pytest.raises(MalformedBodyError):
             check_depth(body, 3)
-    for counted, true in zip(counts, true_counts, strict=True):
-        assert counted >= true if true <= expected else counted > expected
-        assert true > expected or counted <= expected
+        members = count_members(body, expected)
+    parts = [sum(each) for each in zip(*parts_of(value), strict=True)] or [0, 0, 0, 0]
+    assert found == Structure(depth_of(value), *parts)
+    assert (members == expected) == (found.members == expected) or members >= found.members
+    assert (members > expected) <= (found.members > expected)
 
 
 @given(
