@@ -15,6 +15,7 @@ from include.inference import MAX_FIELD_ERRORS, FieldError, RowEncoder
 from include.inference.field_errors import member_path, rows_rejected
 from model_service.http.errors import IncompleteBodyError, MalformedBodyError, PayloadTooLargeError
 from model_service.http.json_structure import (
+    COUNTED_BYTES,
     MAX_MEMBERS,
     PIECE_BYTES,
     SMALL_BYTES,
@@ -231,7 +232,7 @@ def _check_size(body: bytes, structure: Structure | None, width: int) -> Structu
     Structure or None
         The structure of the body, if it had to be read.
     """
-    if structure is None and len(body) <= PIECE_BYTES and bound_structure(body).excess(width) is None:
+    if structure is None and len(body) <= COUNTED_BYTES and bound_structure(body).excess(width) is None:
         return None
     structure = structure or read_structure(body, width=width)
     if excess := structure.excess(width):

@@ -241,7 +241,7 @@ def test_what_is_counted_does_not_depend_on_where_a_body_is_cut_into_pieces(
     value: Any, piece: int, expected: int, ascii_only: bool
 ) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
-    with mock.patch.object(json_structure, "PIECE_BYTES", piece):
+    with mock.patch.multiple(json_structure, PIECE_BYTES=piece, COUNTED_BYTES=piece):
         found = read_structure(body)
         with nullcontext() if depth_of(value) <= 3 else pytest.raises(MalformedBodyError):
             check_depth(body, 3)
