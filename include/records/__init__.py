@@ -21,6 +21,7 @@ from include.records.changes import (
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.deletion import DeletionPlan, ModelDeletion
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
+from include.records.incidents import Problem, Severity
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ApprovalDecision, ModelVersion, Promotion
@@ -77,6 +78,7 @@ __all__ = [
     "ParityVerdict",
     "PartitionSpan",
     "Period",
+    "Problem",
     "Promotion",
     "PublishedPartition",
     "Purpose",
@@ -87,6 +89,7 @@ __all__ = [
     "RowComparison",
     "ScoreMode",
     "ScorePlan",
+    "Severity",
     "ShadowDivergence",
     "Shard",
     "SliceMetric",
