@@ -1,4 +1,4 @@
-"""The Airflow DAG that removes old data, and sends undelivered alerts again: ``housekeeping``."""
+"""The Airflow DAG that removes old data, and delivers alerts: ``housekeeping``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from sluice_airflow.tasks import with_pipeline
 KEEP_WORK = timedelta(days=14)
 KEEP_STAGING = timedelta(days=1)
 KEEP_ORPHANS = timedelta(days=1)  # a registration takes minutes
-RESEND_FOR = timedelta(days=1)
-SENDER_TIME = timedelta(minutes=5)  # newer alerts may still be being sent
 
 specs = declared_models(load_settings().models_dir).specs
 shadowed = [name for name, spec in specs.items() if spec.shadow is not None]
@@ -32,11 +30,10 @@ with DAG(
 ):
 
     @task
-    def resend_alerts(dag_run: Any) -> int:
-        """Send undelivered alerts again; return how many have now reached all their channels."""
-        until = runs.as_of(dag_run) - SENDER_TIME
+    def deliver_alerts() -> int:
+        """Deliver the messages about incidents that are due, also of alerts that the online service has stored."""
         channels = {spec.name: spec.alert_channels for spec in specs.values()}
-        return with_pipeline(lambda _, resources: resources.alerts.resend(until - RESEND_FOR, until, channels))
+        return with_pipeline(lambda _, resources: resources.alerts.deliver(channels, most=1_000))
 
     @task
     def remove_old_work(dag_run: Any) -> int:
@@ -71,7 +68,7 @@ with DAG(
 
     clean_staging()
     drop_expired_partitions()
-    resend_alerts()
+    deliver_alerts()
     remove_old_work()
     if shadowed:
         shadow_requests.expand(model=shadowed)  # the tasks are independent: one failure does not stop the others

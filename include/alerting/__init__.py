@@ -1,9 +1,9 @@
-"""Alerts about failures: their text and their delivery.
+"""Alerts, the incidents that they are part of, and the messages that follow.
 
-`AlertDispatcher.raise_alert` stores and sends an alert; `formatting` writes its text.
+`AlertDispatcher` is what others use. `incidents` opens and ends them, `outbox` delivers messages to `channels`, `spool`
+keeps alerts while the database cannot be reached, and `formatting` writes texts.
 """
 
 from include.alerting.dispatcher import AlertDispatcher
-from include.alerting.formatting import body, title
 
-__all__ = ["AlertDispatcher", "body", "title"]
+__all__ = ["AlertDispatcher"]

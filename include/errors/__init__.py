@@ -26,6 +26,7 @@ from include.errors.deletion import (
     NothingToDeleteError,
 )
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
+from include.errors.incidents import IncidentError
 from include.errors.promotion import ReasonError, RollbackTargetError
 from include.errors.scoring import (
     AssetNotUpdatedError,
@@ -71,6 +72,7 @@ __all__ = [
     "EstimatorError",
     "FencedError",
     "Finding",
+    "IncidentError",
     "LateRowsError",
     "MissingGrantError",
     "ModelAliveError",

@@ -21,7 +21,7 @@ from include.records.changes import (
 from include.records.data import CheckResult, Purpose, SnapshotRef, Split, ValidationReport
 from include.records.deletion import DeletionPlan, ModelDeletion
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
-from include.records.incidents import Problem, Severity
+from include.records.incidents import AlertMessage, AlertSilence, Incident, IncidentEvent, IncidentSeverity, Problem
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
 from include.records.registry import ApprovalDecision, ModelVersion, Promotion
@@ -43,6 +43,8 @@ __all__ = [
     "CARD_DATA",
     "CHANGE_CLASSES",
     "Alert",
+    "AlertMessage",
+    "AlertSilence",
     "ApprovalDecision",
     "Attestation",
     "AuditCheck",
@@ -67,6 +69,9 @@ __all__ = [
     "GateResult",
     "GroupRates",
     "Importance",
+    "Incident",
+    "IncidentEvent",
+    "IncidentSeverity",
     "Interval",
     "LatePartition",
     "LateRows",
@@ -89,7 +94,6 @@ __all__ = [
     "RowComparison",
     "ScoreMode",
     "ScorePlan",
-    "Severity",
     "ShadowDivergence",
     "Shard",
     "SliceMetric",

@@ -8,7 +8,15 @@ from include.records.base import Record
 
 
 class Alert(Record):
-    """A message to operators about a failure."""
+    """A failure, or something else that operators should know of, at the moment when it happened.
+
+    Attributes
+    ----------
+    kind : str
+        ``failed_task``, or what a task that did not fail reports, such as ``late_rows``.
+    subject : str or None
+        The partition that is affected; None: the run.
+    """
 
     model: str | None
     dag_id: str
@@ -18,3 +26,5 @@ class Alert(Record):
     error: str
     log_url: str | None
     at: AwareDatetime
+    kind: str = "failed_task"
+    subject: str | None = None

@@ -323,7 +323,13 @@ class Settings(BaseSettings):
     )
     alert_channels: Mapping[str, str] = Field(
         default_factory=dict,
-        description='Alert channels, as a JSON object: name to Apprise URL. The channel "default" gets every alert.',
+        description="Alert channels, as a JSON object: name to address. An address is an Apprise URL, or that of a "
+        'webhook, PagerDuty or an Alertmanager. The channel "default" gets every alert.',
+    )
+    alert_severities: Mapping[str, tuple[Literal["page", "ticket"], ...]] = Field(
+        default_factory=dict,
+        description='Severities that a channel gets, as a JSON object: name to a list of "page" and "ticket". Default: '
+        "both.",
     )
     sample_dates: Literal["shifted", "true"] = Field(
         "shifted",

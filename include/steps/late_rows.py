@@ -137,4 +137,6 @@ def _alert(spec: ModelSpec, late: LatePartition, run_id: str, at: datetime) -> A
         error=f"model '{spec.name}', {late.sentence}{advice}",
         log_url=None,
         at=at,
+        kind="late_rows",
+        subject=as_argument(late.published.partition_start),
     )

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from include.errors import ParityMismatchError, ParityNotCheckedError, ServiceClientError
-from include.records import Alert, ParityCheck, ParityVerdict, Period, PublishedPartition, ScorePlan, StagedShard
+from include.records import (
+    Alert,
+    ParityCheck,
+    ParityVerdict,
+    Period,
+    PublishedPartition,
+    ScorePlan,
+    StagedShard,
+    as_argument,
+)
 from include.resources import Resources
 from include.scoring import online_parity
 from include.service_client import ServiceClient
@@ -153,4 +162,6 @@ def _alert(check: ParityCheck, at: datetime) -> Alert:
         error=f"{_partition(check)}: parity with the service was not checked: {check.reason}",
         log_url=None,
         at=at,
+        kind="parity_not_checked",
+        subject=as_argument(check.partition_start),
     )

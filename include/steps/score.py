@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from include import scoring
-from include.records import Alert, PublishedPartition, ScorePlan, StagedShard, ValidationReport
+from include.records import Alert, PublishedPartition, ScorePlan, StagedShard, ValidationReport, as_argument
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.online_parity import require_online_parity
@@ -136,6 +136,8 @@ def _alert(spec: ModelSpec, published: PublishedPartition, warnings: Sequence[st
         "share of rows without a warning.",
         log_url=None,
         at=at,
+        kind="unknown_categories",
+        subject=as_argument(published.partition_start),
     )
 
 

@@ -12,8 +12,10 @@ TIMED_OUT = "timed_out"
 """Airflow's reason for a run that took longer than its `dagrun_timeout`."""
 
 
-def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of_run: bool) -> Alert:
-    """Return the alert for Airflow's callback `context`.
+def alert_of(
+    context: dict[str, Any], model: str | None, airflow_url: str, *, of_run: bool, subject: str | None = None
+) -> Alert:
+    """Return the alert for Airflow's callback `context`, of which `subject` is the partition.
 
     Any key may be missing: the callback of a run, and of a task whose process died, get few of them. The task instance
     in a run's callback is the one that made the run fail, or that ran when the run was stopped.
@@ -24,7 +26,7 @@ def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of
     task_id = getattr(task_instance, "task_id", None)
     attempt = getattr(task_instance, "try_number", None)
     return Alert(
-        model=model or _model_of_run(context),
+        model=model or model_of_run(context),
         dag_id=dag_id,
         task_id=task_id,
         run_id=run_id,
@@ -32,6 +34,7 @@ def alert_of(context: dict[str, Any], model: str | None, airflow_url: str, *, of
         error=_error_of(context, of_run=of_run),
         log_url=link(airflow_url, dag_id, run_id, task_id, attempt),
         at=datetime.now(UTC),
+        subject=subject,
     )
 
 
@@ -55,6 +58,7 @@ def _error_of(context: dict[str, Any], *, of_run: bool) -> str:
     return f"the task's process ended without raising an error{why}: perhaps it was killed, or ran out of memory"
 
 
-def _model_of_run(context: dict[str, Any]) -> str | None:
+def model_of_run(context: dict[str, Any]) -> str | None:
+    """Return the run's parameter ``model``, if it has one."""
     model = (context.get("params") or {}).get("model")
     return str(model) if model else None

@@ -112,8 +112,7 @@ See `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`
 HOUSEKEEPING = """\
 # Housekeeping
 
-- **resend_alerts**: sends alerts of the last day again to the channels that they did not reach, and for the first time
-  those that the online service stored.
+- **deliver_alerts**: opens the incidents of what the online service has reported, and sends the messages that are due.
 - **remove_old_work**: removes the work folders of runs older than {days} days.
   Registered artifacts and the ledger are never touched.
 - **clean_staging**: drops the tables in schema `staging` that no attempt will publish.

@@ -11,7 +11,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from include.errors import permanent_errors
 from include.settings import DATABASE_POOL
 from include.spec import ModelSpec
-from sluice_airflow.notifier import SluiceNotifier
+from sluice_airflow.notifier import SluiceNotifier, SuccessNotifier
 
 TAG = "sluice"
 
@@ -55,6 +55,7 @@ def dag_defaults(
         "is_paused_upon_creation": False,
         "dagrun_timeout": 3 * limit,
         "on_failure_callback": SluiceNotifier(model, names, of_run=True),
+        "on_success_callback": SuccessNotifier(model),
     }
 
 

@@ -1,4 +1,4 @@
-"""The failure callback of every task and every run: it makes an `Alert` of Airflow's context.
+"""The callbacks of tasks and runs: a failure makes an `Alert` of Airflow's context, a success ends its incidents.
 
 A task's callback runs in the task's process. A run's callback runs in the DAG processor, when the run timed out or
 failed. For a failed run its task has usually alerted already. If that task was killed before its callback ran, the
@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from include.settings import Settings, load_settings
-from sluice_airflow.alerts import TIMED_OUT, alert_of
+from sluice_airflow.alerts import TIMED_OUT, alert_of, model_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from sqlalchemy import Engine
+
+    from include.alerting import AlertDispatcher
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +48,10 @@ class SluiceNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Raise the alert, unless it is for a run of which a task has alerted already, or nobody needs to act."""
-        # Imported here: a DAG file needs only the class when it is parsed.
-        from include.alerting import AlertDispatcher
-
         settings = load_settings()
-        alert = alert_of(dict(context), self.model, settings.airflow_url, of_run=self.of_run)
-        with _engine(settings) as engine:
-            dispatcher = AlertDispatcher(engine, settings, settings.log_dir / "alerts.log")
+        subject = _partition_of(dict(context), self.model, settings)
+        alert = alert_of(dict(context), self.model, settings.airflow_url, of_run=self.of_run, subject=subject)
+        with _dispatcher(settings) as dispatcher:
             if not getattr(context.get("exception"), "alerts", True):
                 dispatcher.record(alert)
                 return
@@ -59,6 +59,57 @@ class SluiceNotifier(BaseNotifier):
             if self.of_run and not timed_out and dispatcher.already_alerted(alert):
                 return
             dispatcher.raise_alert(alert, self.channels)
+
+
+class SuccessNotifier(BaseNotifier):
+    """Ends the incidents of a DAG's failures when a run succeeds: of its partition, or of all runs if it has none.
+
+    Parameters
+    ----------
+    model : str or None
+        The model of the DAG.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        super().__init__()
+        self.model = model
+
+    def notify(self, context: Context) -> None:
+        """End the incidents, and say so to whom was told of them."""
+        settings = load_settings()
+        subject = _partition_of(dict(context), self.model, settings)
+        run = context.get("dag_run")
+        dag_id = context["dag"].dag_id if "dag" in context else getattr(run, "dag_id", "unknown")
+        began = getattr(run, "start_date", None) or datetime.now(UTC)
+        with _dispatcher(settings) as dispatcher:
+            dispatcher.succeeded(dag_id, subject, began, self.model or model_of_run(dict(context)))
+
+
+def _partition_of(context: dict[str, Any], model: str | None, settings: Settings) -> str | None:
+    """Return the partition that a run of `score_<model>` scores, as commands take it; None if that is unknown."""
+    run = context.get("dag_run")
+    if model is None or getattr(run, "dag_id", None) != f"score_{model}":
+        return None
+    # A callback tells of a failure: that its partition cannot be named must not stop it.
+    try:
+        from include.models import declared_models
+        from include.records import as_argument
+        from sluice_airflow.runs import partition_of
+
+        spec = declared_models(settings.models_dir)[model]
+        return as_argument(partition_of(spec, run, (context.get("params") or {}).get("partition")).start)
+    except Exception as error:  # noqa: BLE001  # as said above
+        log.info("the partition of the run is not known: %s", error)
+        return None
+
+
+@contextmanager
+def _dispatcher(settings: Settings) -> Iterator[AlertDispatcher]:
+    # Imported here: a DAG file needs only the classes when it is parsed.
+    from include.alerting import AlertDispatcher
+
+    with _engine(settings) as engine:
+        yield AlertDispatcher(engine, settings, settings.log_dir / "alerts.log")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ SCORE = {
     "late_rows": [],
 }
 EXPECTED = {
-    "housekeeping": {"clean_staging": [], "remove_old_work": [], "resend_alerts": [], "drop_expired_partitions": []},
+    "housekeeping": {"clean_staging": [], "remove_old_work": [], "deliver_alerts": [], "drop_expired_partitions": []},
     "operate_model": {"move_champion": []},
     "retrain_apple": RETRAIN,
     "retrain_pear": RETRAIN,
@@ -130,7 +130,7 @@ def test_what_works_in_the_database_waits_in_the_pool_and_neither_a_rollback_nor
         for task_id, task in dag["tasks"].items()
         if task["pool"] != "sluice_database"
     }
-    assert outside == {"move_champion", "resend_alerts", "remove_old_work"}
+    assert outside == {"move_champion", "deliver_alerts", "remove_old_work"}
 
 
 def test_a_models_dags_carry_its_owner_tags_channels_and_schedules(parsed: dict[str, Any]) -> None:
