@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, RowMapping, text
 
 from include.alerting import incidents
 from include.alerting.channels import send
@@ -68,13 +68,25 @@ def retry_after(attempts: int) -> timedelta:
     return min(FIRST_RETRY * int(2 ** min(attempts - 1, 20)), LONGEST_RETRY)
 
 
+def list_messages(connection: Connection, incident: int) -> tuple[AlertMessage, ...]:
+    """Return the messages about an incident, in their order."""
+    rows = connection.execute(
+        text("SELECT * FROM sluice.alert_message WHERE incident_id = :id ORDER BY number, id"), {"id": incident}
+    )
+    return tuple(_message(row) for row in rows.mappings())
+
+
+def _message(row: RowMapping) -> AlertMessage:
+    return AlertMessage.model_validate({name: row[name] for name in AlertMessage.model_fields})
+
+
 def _deliver_one(engine: Engine, settings: Settings, now: datetime, failed: Failed) -> bool | None:
     """Send the message that is due first; return whether it was delivered, None if none is due."""
     with engine.begin() as connection:
         row = connection.execute(_DUE, {"now": now}).mappings().one_or_none()
         if row is None:
             return None
-        message = AlertMessage.model_validate({name: row[name] for name in AlertMessage.model_fields})
+        message = _message(row)
         incident, _ = incidents.find_incident(connection, message.incident_id)
         try:
             why = send(settings.alert_channels.get(message.channel), message, incident)

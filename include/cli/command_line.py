@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,7 +25,7 @@ partitions, scorecard, versions = (
     LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
 )
 changes, deletion = LazyModule("include.cli.changes"), LazyModule("include.cli.delete")
-rights = LazyModule("include.cli.grant")
+rights, alerts = LazyModule("include.cli.grant"), LazyModule("include.cli.alerts")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
 serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
@@ -129,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_scoring(parsers)
     _add_promotion(parsers)
     _add_audit(parsers)
+    _add_alerts(parsers)
     _add_access(parsers)
     return parser
 
@@ -311,6 +312,46 @@ def _add_audit(parsers: Parsers) -> None:
     attest.set_defaults(command=scorecard.attest)
 
 
+def _add_alerts(parsers: Parsers) -> None:
+    listing = _add(parsers, "alerts", "list the open incidents; show, acknowledge, silence and close them")
+    listing.add_argument("--all", action="store_true", help="list those that have ended, too, the newest first")
+    listing.add_argument("--model", help="only incidents of this model")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="list at most N; default: %(default)s")
+    add_json(listing)
+    listing.set_defaults(command=alerts.list_alerts)
+    actions = listing.add_subparsers(metavar="ACTION")
+
+    details = _add(actions, "show", "show an incident, its history and its messages")
+    details.add_argument("incident", type=int, help="id of the incident, as `sluice alerts` lists it")
+    add_json(details)
+    details.set_defaults(command=alerts.show_alert)
+    for name, summary, command in (
+        ("acknowledge", "take over an incident: nobody is told of it again until it ends", alerts.acknowledge),
+        ("close", "end an incident that does not end by itself", alerts.close),
+    ):
+        change = _add(actions, name, summary)
+        change.add_argument("incident", type=int, help="id of the incident, as `sluice alerts` lists it")
+        change.add_argument("--reason", type=_reason, required=True, help=REASON)
+        change.set_defaults(command=command)
+
+    silence = _add(actions, "silence", "tell nobody of incidents for some time")
+    silence.add_argument("--model", help="only those of this model; default: of all")
+    silence.add_argument("--kind", help="only those of this kind, such as late_partition; default: of all")
+    silence.add_argument(
+        "--for", dest="duration", type=_duration, required=True, metavar="TIME", help="how long, such as 30m, 4h or 2d"
+    )
+    silence.add_argument("--reason", type=_reason, required=True, help=REASON)
+    silence.set_defaults(command=alerts.silence)
+
+    lift = _add(actions, "lift", "end a silence before its time")
+    lift.add_argument("silence", type=int, help="id of the silence, as `sluice alerts` lists it")
+    lift.set_defaults(command=alerts.lift)
+
+    test = _add(actions, "test", "send a test message to the channels, and tell whether they accepted it")
+    test.add_argument("channel", nargs="?", help="name of the channel; default: all")
+    test.set_defaults(command=alerts.send_test)
+
+
 def _add_access(parsers: Parsers) -> None:
     service = _add(parsers, "serve", "run the online service in the foreground, until Ctrl-C")
     service.add_argument("--host", help="address to listen on; default: that of the settings, 127.0.0.1")
@@ -352,6 +393,12 @@ def _reason(text: str) -> str:
         return check_reason(text, "a reason")
     except ReasonError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("a reason: ")) from None
+
+
+def _duration(text: str) -> timedelta:
+    from include.cli.alerts import parse_duration
+
+    return parse_duration(text)
 
 
 def _moment(text: str) -> datetime:
