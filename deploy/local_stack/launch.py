@@ -135,7 +135,7 @@ def _run(
             memory.stop()  # the summary has reported the memory; it is not measured any longer
             if not once:
                 progress.text("The stack is up. It stays up until Ctrl-C.")
-                failure = RestartPolicy(stack.supervisor, progress).supervise(signals.stop)
+                RestartPolicy(stack.supervisor, progress, stack.revive_database).supervise(signals.stop)
         elif failure is None:
             code = INTERRUPTED
         if failure is not None:

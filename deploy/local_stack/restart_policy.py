@@ -1,4 +1,4 @@
-"""Restarts a process of the stack that has exited, and reports it; gives up after too many restarts in a row."""
+"""Restarts a process of the stack that has exited, and reports it. It never gives up: the service goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from deploy.local_stack.errors import LocalStackError
 from deploy.local_stack.progress import ProgressReporter
-from deploy.local_stack.steps import Failure
 from deploy.local_stack.supervisor import ManagedProcess, Supervisor, exit_error
+from include.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
-MAX_RESTARTS = 3
 STABLE_SECONDS = 60.0
 POLL_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 60.0
+DATABASE = "embedded PostgreSQL"
 
 # What an exit costs those who wait for the process; docs/scaling.md has the measurements.
 EFFECTS: Mapping[str, str] = {
@@ -27,10 +27,11 @@ EFFECTS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Supervises the processes of a running stack.
+    """Supervises the processes of a running stack, and its database.
 
-    A process that exits within `stable_seconds` of its restart is restarted at most three times in a row. After it
-    has run longer than that, counting begins again.
+    A process that exits is restarted at once. If it exits again within `stable_seconds` of its restart, it waits: a
+    second, then twice as long each time, up to a minute. That goes on until somebody mends the cause or stops the stack:
+    the other processes are of use meanwhile.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ class RestartPolicy:
         It started the processes.
     progress : ProgressReporter
         Exits and restarts are printed there, and written to the launcher's log.
+    start_database : callable
+        Starts the database unless it runs, and returns whether it did; raises `DatabaseError` when that fails.
     stable_seconds : float
     clock : callable
         Seconds, monotonic.
@@ -45,44 +48,64 @@ class RestartPolicy:
 
     supervisor: Supervisor
     progress: ProgressReporter
+    start_database: Callable[[], bool] = lambda: False
     stable_seconds: float = STABLE_SECONDS
     clock: Callable[[], float] = time.monotonic
     _restarts: dict[str, int] = field(default_factory=dict)
     _restarted_at: dict[str, float] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
 
-    def supervise(self, stop: threading.Event) -> Failure | None:
-        """Restart processes until `stop` is set; return the failure when one is given up."""
+    def supervise(self, stop: threading.Event) -> None:
+        """Restart what has exited until `stop` is set."""
         while not stop.wait(POLL_SECONDS):
-            failure = self.check()
-            if failure is not None:
-                return failure
-        return None
+            self.check()
 
-    def check(self) -> Failure | None:
-        """Restart each process that has exited; return the failure of the first that exited too often in a row."""
+    def check(self) -> None:
+        """Restart the database and each process that has exited, if its turn has come."""
+        if not self._check_database():
+            return  # the others would only exit again
         for managed in self.supervisor.exited():
-            error = exit_error(managed)
-            restarts = self._restarts.get(managed.name, 0) + 1 if self._exited_soon(managed) else 1
-            if restarts > MAX_RESTARTS:
-                return self._give_up(managed, error)
-            self._report(f"EXITED     {error.reason} (log: {managed.log})")
-            self.supervisor.restart(managed)
-            self._restarts[managed.name], self._restarted_at[managed.name] = restarts, self.clock()
-            effect = f"; {EFFECTS[managed.name]}" if managed.name in EFFECTS else ""
-            self._report(f"RESTARTED  {managed.name}, restart {restarts} of at most {MAX_RESTARTS} in a row{effect}")
-        return None
+            if managed.name not in self._due:
+                error = exit_error(managed)
+                self._report(f"EXITED     {error.reason} (log: {managed.log})")
+                self._plan(managed.name)
+            if self.clock() >= self._due[managed.name]:
+                self._restart(managed)
 
-    def _exited_soon(self, managed: ManagedProcess) -> bool:
-        restarted_at = self._restarted_at.get(managed.name)
-        return restarted_at is not None and self.clock() - restarted_at < self.stable_seconds
+    def _check_database(self) -> bool:
+        """Start the database if it is gone and its turn has come; return whether it runs."""
+        if self.clock() < self._due.get(DATABASE, 0.0):
+            return False
+        try:
+            started = self.start_database()
+        except DatabaseError as error:
+            self._plan(DATABASE)
+            self._restarted_at[DATABASE] = self.clock()
+            self._report(f"EXITED     {DATABASE}: it cannot be started: {error}")
+            return False
+        self._due.pop(DATABASE, None)
+        if started:
+            self._report(f"EXITED     {DATABASE}: a person killed it, or the system, because memory ran out")
+            self._report(f"RESTARTED  {DATABASE}; the other processes go on, and connect again")
+        return True
 
-    def _give_up(self, managed: ManagedProcess, error: LocalStackError) -> Failure:
-        reason = (
-            f"{error.reason}. It was restarted {MAX_RESTARTS} times in a row, and each time it exited within "
-            f"{self.stable_seconds:.0f} s."
-        )
-        log.error("giving up: %s", reason)
-        return Failure(managed.name, reason, error.advice, error.log)
+    def _plan(self, name: str) -> None:
+        """Decide when a process that has exited is restarted."""
+        restarted_at = self._restarted_at.get(name)
+        in_a_row = restarted_at is not None and self.clock() - restarted_at < self.stable_seconds
+        restarts = self._restarts.get(name, 0) + 1 if in_a_row else 1
+        delay = 0.0 if restarts == 1 else min(2.0 ** (restarts - 2), LONGEST_DELAY_SECONDS)
+        self._restarts[name], self._due[name] = restarts, self.clock() + delay
+        if delay:
+            self._report(f"WAITING    {name} exits again and again; it is restarted in {delay:.0f} s")
+
+    def _restart(self, managed: ManagedProcess) -> None:
+        self.supervisor.restart(managed)
+        name = managed.name
+        self._restarted_at[name] = self.clock()
+        del self._due[name]
+        effect = f"; {EFFECTS[name]}" if name in EFFECTS else ""
+        self._report(f"RESTARTED  {name}, restart {self._restarts[name]} in a row{effect}")
 
     def _report(self, line: str) -> None:
         log.error("%s", line)

@@ -101,6 +101,19 @@ class Stack:
         other = "; Sluice's own tables are in SLUICE_DATABASE_URL" if self.settings.database_url else ""
         return StepResult(f"listens on 127.0.0.1:{address.port} after {time.monotonic() - began:.1f} s{other}")
 
+    def revive_database(self) -> bool:
+        """Start the embedded server again if it is gone, on the port of before; return whether it was.
+
+        Raises
+        ------
+        DatabaseError
+            When it cannot be started.
+        """
+        if database_processes(self.settings.home) or self.stop.is_set():
+            return False
+        start_embedded(self.settings.home)
+        return True
+
     def migrate_schema(self, note: Note) -> StepResult:
         """Migrate Sluice's own schemas to the newest version."""
         note("running migrations")

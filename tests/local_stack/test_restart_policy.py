@@ -16,8 +16,9 @@ import pytest
 from deploy.local_stack import restart_policy
 from deploy.local_stack import supervisor as supervisor_module
 from deploy.local_stack.progress import ProgressReporter
-from deploy.local_stack.restart_policy import MAX_RESTARTS, RestartPolicy
+from deploy.local_stack.restart_policy import RestartPolicy
 from deploy.local_stack.supervisor import ManagedProcess, Supervisor, session_register
+from include.errors import DatabaseError
 from include.processes import is_alive
 from tests.local_stack.test_supervisor import born, environment, python
 
@@ -78,12 +79,12 @@ def test_a_killed_scheduler_comes_back_without_the_children_it_left_and_it_is_sa
 ) -> None:
     first = supervisor.start("scheduler", python(SCHEDULER), environment(tmp_path), tmp_path)
     (orphan,) = born(tmp_path, "child")
-    assert policy.check() is None
+    policy.check()
     assert said(policy) == ""
     os.kill(first.popen.pid, signal.SIGKILL)
     first.popen.wait()
     assert is_alive(orphan)
-    assert policy.check() is None
+    policy.check()
     assert not is_alive(orphan), "a second family would work beside the new one"
     assert supervisor.exited() == []
     assert [each.name for each in supervisor._managed] == ["scheduler"]
@@ -93,51 +94,69 @@ def test_a_killed_scheduler_comes_back_without_the_children_it_left_and_it_is_sa
         "EXITED     scheduler was killed by SIGKILL: a person killed it, or the system, because memory ran out" in told
     )
     assert f"(log: {first.log})" in told
-    assert "RESTARTED  scheduler, restart 1 of at most 3 in a row; the tasks that it was running" in told
+    assert "RESTARTED  scheduler, restart 1 in a row; the tasks that it was running" in told
 
 
-def test_who_dies_again_and_again_is_given_up_with_reason_log_and_advice(
+def test_who_exits_again_and_again_waits_longer_each_time_and_is_never_given_up(
     supervisor: Supervisor, policy: RestartPolicy, clock: Clock, tmp_path: Path
 ) -> None:
     broken = python("print('error: the port is made of cheese'); raise SystemExit(3)")
-    managed = supervisor.start("service", broken, environment(tmp_path), tmp_path)
-    for _ in range(MAX_RESTARTS):
+    supervisor.start("service", broken, environment(tmp_path), tmp_path)
+    waited = []
+    for _ in range(9):
         dead(supervisor)
-        assert policy.check() is None
-        clock.now += 59
-    dead(supervisor)
-    failure = policy.check()
-    assert failure is not None
-    assert failure.title == "service"
-    assert "service exited with code 3; end of its log: error: the port is made of cheese" in failure.reason
-    assert "restarted 3 times in a row, and each time it exited within 60 s" in failure.reason
-    assert failure.log == managed.log
-    assert said(policy).count("RESTARTED") == MAX_RESTARTS
+        began = clock.now
+        count = said(policy).count("RESTARTED")
+        while said(policy).count("RESTARTED") == count:
+            policy.check()
+            clock.now += 0.5
+        waited.append(round(clock.now - 0.5 - began))
+    assert waited == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert "service exited with code 3; end of its log: error: the port is made of cheese" in said(policy)
+    assert "WAITING    service exits again and again; it is restarted in 60 s" in said(policy)
 
 
-def test_deaths_far_apart_are_no_row(
+def test_exits_far_apart_are_no_row(
     supervisor: Supervisor, policy: RestartPolicy, clock: Clock, tmp_path: Path
 ) -> None:
     sleeper(supervisor, tmp_path)
-    for _ in range(2 * MAX_RESTARTS):
+    for _ in range(5):
         kill(supervisor, "service")
-        assert policy.check() is None
+        policy.check()
         clock.now += 61
-    assert said(policy).count("restart 1 of at most 3 in a row") == 2 * MAX_RESTARTS
+    assert said(policy).count("RESTARTED  service, restart 1 in a row") == 5
 
 
-def test_one_s_deaths_do_not_count_for_another(supervisor: Supervisor, policy: RestartPolicy, tmp_path: Path) -> None:
-    names = ("service", "api-server")
-    for name in names:
+def test_one_s_exits_do_not_count_for_another(supervisor: Supervisor, policy: RestartPolicy, tmp_path: Path) -> None:
+    for name in ("service", "api-server"):
         sleeper(supervisor, tmp_path, name)
-    for _ in range(MAX_RESTARTS):
-        for name in names:
-            kill(supervisor, name)
-        assert policy.check() is None
+        kill(supervisor, name)
+        policy.check()
+    assert said(policy).count("restart 1 in a row") == 2
+
+
+def test_the_database_is_started_again_before_who_needs_it(
+    supervisor: Supervisor, policy: RestartPolicy, clock: Clock, tmp_path: Path
+) -> None:
+    broken = ["its disk is full", "its disk is full", ""]
+
+    def start() -> bool:
+        if broken[0]:
+            raise DatabaseError(broken.pop(0))
+        return True
+
+    policy.start_database = start
+    sleeper(supervisor, tmp_path)
     kill(supervisor, "service")
-    failure = policy.check()
-    assert failure is not None
-    assert failure.title == "service"
+    policy.check()
+    assert "EXITED     embedded PostgreSQL: it cannot be started: its disk is full" in said(policy)
+    assert "RESTARTED" not in said(policy), "the service would exit again"
+    policy.check()
+    clock.now += 1
+    policy.check()
+    restarted = [line for line in said(policy).splitlines() if "RESTARTED" in line]
+    assert ["PostgreSQL" in line for line in restarted] == [True, False]
+    assert "RESTARTED  service" in said(policy)
 
 
 def test_the_stack_is_looked_after_until_somebody_asks_to_stop(
