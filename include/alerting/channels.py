@@ -69,8 +69,11 @@ def payload(message: AlertMessage, incident: Incident) -> dict[str, Any]:
 
 
 def dedup_key(incident: Incident) -> str:
-    """Return what all messages of an incident have in common, and no other incident has."""
-    return f"sluice-incident-{incident.id}"
+    """Return what all messages of an incident have in common, and no other open incident has.
+
+    It is made of the key, not of the id: an incident that is told while the database cannot be reached has no id yet.
+    """
+    return f"sluice-{hashlib.sha256(incident.key.encode()).hexdigest()[:24]}"
 
 
 def signature(secret: str, timestamp: int, body: bytes) -> str:
@@ -114,7 +117,7 @@ def _alertmanager(url: SplitResult, message: AlertMessage, incident: Incident) -
             "alertname": "".join(word.capitalize() for word in incident.kind.split("_")),
             "severity": incident.severity,
             "model": incident.model or "",
-            "incident": str(incident.id),
+            "incident": dedup_key(incident),
         },
         "annotations": {
             "summary": incident.summary[:1024],

@@ -139,6 +139,51 @@ class AlertDispatcher:
         with self._connected() as connection:
             return incidents.watch(connection, problems, kinds, self._settings, datetime.now(UTC), channels)
 
+    def tell_without_database(
+        self, problem: Problem, channels: Iterable[str], reference: str, told: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """Tell the channels of a problem while the database cannot be reached; return those that accepted it.
+
+        Parameters
+        ----------
+        problem : Problem
+        channels : iterable of str
+            Of the model, beside the default one.
+        reference : str
+            The id by which receivers know a repetition.
+        told : collection of str
+            Channels that have accepted it before.
+        """
+        incident = _provisional(problem, tuple(channels))
+        accepted = []
+        for name in incidents.addressed(incident, self._settings):
+            if name in told:
+                continue
+            message = _message(incident, name, reference, self._settings.airflow_url)
+            try:
+                why = send(self._settings.alert_channels.get(name), message, incident)
+            except Exception as error:  # noqa: BLE001 - a broken channel must not hide the alert from the others
+                why = f"{type(error).__name__} while sending"  # its text may contain the address, which is secret
+            if why is None:
+                accepted.append(name)
+            else:
+                self._not_delivered(incident, message, why)
+        return tuple(accepted)
+
+    def add_told(self, problem: Problem, channels: Iterable[str], told: Mapping[str, str]) -> None:
+        """Open the incident of a problem that channels were told of while the database could not be reached.
+
+        Parameters
+        ----------
+        problem : Problem
+        channels : iterable of str
+            Of the model, beside the default one.
+        told : mapping of str to str
+            The channels that accepted the message, each with its reference.
+        """
+        with self._connected() as connection:
+            incidents.report(connection, problem, self._settings, datetime.now(UTC), channels, told)
+
     def deliver(self, channels: Mapping[str, Iterable[str]] = _NO_CHANNELS, most: int = 100) -> int:
         """Open the incidents of stored and spooled alerts that have none, and send what is due. Never raises.
 
@@ -205,21 +250,11 @@ class AlertDispatcher:
             self._write_line("alert_not_spooled", alert, f"the alert could not be spooled: {error}", why=str(error))
         if told:
             return
-        incident = _provisional(problem, channels)
-        delivered = []
-        for name in incidents.addressed(incident, self._settings):
-            message = _message(incident, name, spooled.id if spooled else f"alert-{alert.at:%Y%m%dT%H%M%S.%f}")
-            try:
-                why = send(self._settings.alert_channels.get(name), message, incident)
-            except Exception as error:  # noqa: BLE001 - a broken channel must not hide the alert from the others
-                why = f"{type(error).__name__} while sending"  # its text may contain the address, which is secret
-            if why is None:
-                delivered.append(name)
-            else:
-                self._not_delivered(incident, message, why)
+        reference = spooled.id if spooled else f"alert-{alert.at:%Y%m%dT%H%M%S.%f}"
+        delivered = self.tell_without_database(problem, channels, reference)
         if spooled is not None and delivered:
             try:
-                self._spool.write(spooled.model_copy(update={"delivered": tuple(delivered)}))
+                self._spool.write(spooled.model_copy(update={"delivered": delivered}))
             except OSError as error:
                 log.warning("the spooled alert could not be marked as delivered: %s", error)
 
@@ -304,7 +339,7 @@ def _provisional(problem: Problem, channels: tuple[str, ...]) -> Incident:
     )
 
 
-def _message(incident: Incident, channel: str, reference: str) -> AlertMessage:
+def _message(incident: Incident, channel: str, reference: str, airflow_url: str) -> AlertMessage:
     """Return the first message of a provisional incident."""
     return AlertMessage(
         id=0,
@@ -313,7 +348,7 @@ def _message(incident: Incident, channel: str, reference: str) -> AlertMessage:
         channel=channel,
         action="trigger",
         title=formatting.title(incident),
-        body=formatting.body(incident, ""),
+        body=formatting.body(incident, airflow_url),
         created_at=incident.opened_at,
         attempts=0,
         next_attempt_at=incident.opened_at,

@@ -83,7 +83,8 @@ def body(incident: Incident, airflow_url: str) -> str:
         ("Users get", incident.impact),
         ("To do", "nothing" if incident.resolved_at else incident.next_step),
         ("Link", incident.url or model_page(airflow_url, incident.model)),
-        ("Incident", f"{incident.id} (`sluice alerts show {incident.id}`)"),
+        # One that is told while the database cannot be reached has no id yet.
+        ("Incident", f"{incident.id} (`sluice alerts show {incident.id}`)" if incident.id else ""),
     ]
     return "\n".join(f"{name}: {text}" for name, text in lines if text)
 

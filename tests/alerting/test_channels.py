@@ -39,6 +39,7 @@ INCIDENT = Incident(
     resolved_at=None,
     resolution=None,
 )
+KEY = f"sluice-{hashlib.sha256(b'failed_score/iris').hexdigest()[:24]}"
 ENDED = INCIDENT.model_copy(update={"resolved_at": NOW + timedelta(hours=1), "resolution": "It succeeded."})
 
 
@@ -112,7 +113,7 @@ def test_a_webhook_is_signed_with_the_secret_of_its_address(receiver: Receiver) 
         "subjects": ["2026-02-28T00:00Z"],
     }
     assert document["summary"] == INCIDENT.summary
-    assert document["key"] == "sluice-incident-7"
+    assert document["key"] == KEY
 
 
 def test_a_webhook_without_secret_is_not_signed(receiver: Receiver) -> None:
@@ -130,7 +131,7 @@ def test_pagerduty_triggers_and_resolves_with_one_key(receiver: Receiver, severi
     triggered, repeated, resolved = (json.loads(body) for _, _, body in receiver.requests)
     assert triggered["routing_key"] == "K3Y"
     assert [each["event_action"] for each in (triggered, repeated, resolved)] == ["trigger", "trigger", "resolve"]
-    assert {each["dedup_key"] for each in (triggered, repeated, resolved)} == {"sluice-incident-7"}
+    assert {each["dedup_key"] for each in (triggered, repeated, resolved)} == {KEY}
     assert triggered["payload"]["severity"] == {"page": "critical", "ticket": "warning"}[severity]
     assert "payload" not in resolved
 
@@ -143,7 +144,7 @@ def test_alertmanager_is_told_of_the_end_by_the_same_labels(receiver: Receiver) 
     (begun,), (ended,) = json.loads(first), json.loads(last)
     assert path == "/prefix/api/v2/alerts"
     assert begun["labels"] == ended["labels"]
-    assert begun["labels"] == {"alertname": "FailedScore", "severity": "page", "model": "iris", "incident": "7"}
+    assert begun["labels"] == {"alertname": "FailedScore", "severity": "page", "model": "iris", "incident": KEY}
     assert datetime.fromisoformat(begun["endsAt"]) == NOW + ALERTMANAGER_KEEPS
     assert datetime.fromisoformat(ended["endsAt"]) == ENDED.resolved_at
 
