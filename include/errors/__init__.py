@@ -26,7 +26,16 @@ from include.errors.deletion import (
     NothingToDeleteError,
 )
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
-from include.errors.promotion import ReasonError, RollbackTargetError
+from include.errors.promotion import (
+    HELD,
+    OLDER_DATA,
+    HoldError,
+    NotPromotedError,
+    OlderDataError,
+    PromotionHeldError,
+    ReasonError,
+    RollbackTargetError,
+)
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
@@ -46,6 +55,8 @@ from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import (
     DeclarationChangedError,
     EstimatorError,
+    NothingNewError,
+    RetrainRunningError,
     TargetError,
     TimeLimitError,
     WorkerDiedError,
@@ -53,6 +64,8 @@ from include.errors.training import (
 
 __all__ = [
     "DELETED_VERSION",
+    "HELD",
+    "OLDER_DATA",
     "UNUSABLE_FILE",
     "ApprovalRequiredError",
     "ApprovalTimedOutError",
@@ -71,6 +84,7 @@ __all__ = [
     "EstimatorError",
     "FencedError",
     "Finding",
+    "HoldError",
     "LateRowsError",
     "MissingGrantError",
     "ModelAliveError",
@@ -79,16 +93,21 @@ __all__ = [
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",
+    "NotPromotedError",
+    "NothingNewError",
     "NothingToDeleteError",
+    "OlderDataError",
     "ParityMismatchError",
     "ParityNotCheckedError",
     "PartitionInUseError",
     "PartitionOverlapError",
     "PrecisionError",
     "PromotionConflictError",
+    "PromotionHeldError",
     "QueryError",
     "ReasonError",
     "ReconciliationError",
+    "RetrainRunningError",
     "RollbackTargetError",
     "RowsRejectedError",
     "ScoreBoundsError",

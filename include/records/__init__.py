@@ -23,7 +23,7 @@ from include.records.deletion import DeletionPlan, ModelDeletion
 from include.records.evidence import Decision, Evaluation, Evidence, GateResult, Rehearsal
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
-from include.records.registry import ApprovalDecision, ModelVersion, Promotion
+from include.records.registry import ApprovalDecision, ModelVersion, Promotion, PromotionHold
 from include.records.reproducible import Reproducibility
 from include.records.scores import (
     LatePartition,
@@ -78,6 +78,7 @@ __all__ = [
     "PartitionSpan",
     "Period",
     "Promotion",
+    "PromotionHold",
     "PublishedPartition",
     "Purpose",
     "Record",
