@@ -1,4 +1,4 @@
-"""The Airflow DAG with which a person promotes a version, or rolls back to one: ``operate_model``."""
+"""The Airflow DAG with which a person promotes a version, rolls back to one, or holds promotions: ``operate_model``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,32 @@ declared = declared_models(load_settings().models_dir)
 # A model with a broken declaration still has a champion, and may need a rollback.
 names = sorted({*declared.specs, *(error.file.parent.name for error in declared.broken)})
 
+MOVE, HOLD, LIFT = "move the champion", "hold promotions", "lift the hold"
+
 FORM = {
     "model": Param(
         type="string", enum=names or ["none_declared"], title="Model", description="The model whose champion to change."
     ),
-    "version": Param(type="integer", minimum=1, title="Version", description="The version to make champion."),
+    "action": Param(
+        MOVE,
+        type="string",
+        enum=[MOVE, HOLD, LIFT],
+        title="Action",
+        description="Promote a version or roll back to one; or let no retrain promote a version, until the hold ends.",
+    ),
+    "version": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Version",
+        description="The version to make champion. A hold needs none.",
+    ),
+    "until": Param(
+        None,
+        type=["null", "string"],
+        title="Until",
+        description="The end of the hold, such as 2026-01-31T12:00 (UTC). Default: when somebody lifts it.",
+    ),
     "reason": Param(
         type="string",
         minLength=MIN_CHARACTERS,
@@ -51,7 +72,8 @@ with DAG(
     @task(outlets=[assets.MOVED_CHAMPION])
     def move_champion(params: dict[str, Any], dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         """Promote the version, or roll back to it."""
-        model, version = params["model"], params["version"]
+        runs.skip_unless(params["action"] == MOVE, params["action"])
+        model, version = params["model"], runs.version_of_form(params)
 
         def move(steps: Any, resources: Any) -> Any:
             who, spec = runs.actor(dag_run), declared.specs.get(model)
@@ -64,4 +86,19 @@ with DAG(
 
         return with_pipeline(move)
 
+    @task
+    def hold_promotions(params: dict[str, Any], dag_run: Any) -> dict[str, Any]:
+        """Hold the promotions of the model, or lift the hold."""
+        action, model, who = params["action"], params["model"], runs.actor(dag_run)
+        runs.skip_unless(action in (HOLD, LIFT), action)
+
+        def hold(steps: Any, resources: Any) -> Any:
+            if action == LIFT:
+                return steps.release_hold(model, who, params["reason"], resources, declared)
+            until = runs.end_of_hold(params)
+            return steps.hold_promotions(model, who, params["reason"], resources, declared, until)
+
+        return with_pipeline(hold)
+
     move_champion()
+    hold_promotions()

@@ -91,6 +91,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "retrain",
     "score",
     "run_step",
+    "retrain_lock",
     # retrain
     "validate_training_data",
     "take_snapshot",

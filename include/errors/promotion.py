@@ -84,6 +84,19 @@ class OlderDataError(NotPromotedError):
         self.model, self.version, self.champion = model, version, champion
 
 
+class MissingVersionError(SluiceError):
+    """The form asks to move the champion, and names no version."""
+
+    alerts = False
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"model '{model}': expected the version to make champion; found none. Nothing was changed. Fill in the "
+            f"field `version`: `sluice versions {model}` lists them."
+        )
+        self.model = model
+
+
 class HoldError(SluiceError):
     """A hold cannot be set or lifted as it was asked for."""
 

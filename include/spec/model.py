@@ -260,7 +260,7 @@ class ModelSpec(SpecModel):
     def read_from(self, folder: Path, digest: str) -> Self:
         """Return the declaration as one that was read from the files of `folder`, which had `digest`."""
         copy = self.model_copy(update={"folder": folder})
-        copy._read_digest = digest
+        copy._read_digest = digest  # noqa: SLF001  # of a copy of this very object
         return copy
 
 

@@ -153,7 +153,10 @@ def nothing_new(known: ModelVersion, resources: Resources) -> NothingNewError:
     elif not known.decision.accepted:
         standing = f"Gates rejected it: `sluice versions {model}` has the reasons. The champion stays."
     elif number in moved:
-        standing = "It was champion before. The champion stays."
+        standing = (
+            "It was champion before. The champion stays. To make it champion again: "
+            f"`sluice promote {model} {number} --reason ...`."
+        )
     else:
         standing = (
             "The gates accepted it, and it was never champion. The champion stays. To promote it: "

@@ -4,6 +4,27 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from include.reasons import MIN_CHARACTERS
+
+RETRAIN = {
+    "allow_older": Param(
+        None,
+        type=["null", "string"],
+        minLength=MIN_CHARACTERS,
+        maxLength=500,
+        title="Why older data may replace the champion's",
+        description="A candidate whose data end before those of the champion is promoted only with a reason here, which "
+        "the ledger keeps permanently.",
+    ),
+    "again": Param(
+        False,
+        type="boolean",
+        title="Train again",
+        description="Train even if a version of the same rows, declaration, code and libraries is registered.",
+    ),
+}
+"""The form of ``retrain_<model>``."""
+
 SCORE = {
     "partition": Param(
         None,

@@ -1,4 +1,4 @@
-"""Add promotion hold: who stopped the promotions of a model, the data that a champion ends at, one version a training."""
+"""Add promotion hold: a promotion reads holds and the ends of the data; a version knows what it was made from."""
 
 from pathlib import Path
 
