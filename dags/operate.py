@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, task
 
 from include.models import declared_models
-from include.reasons import MIN_CHARACTERS
 from include.settings import load_settings
-from sluice_airflow import assets, dag_docs, runs
+from sluice_airflow import assets, dag_docs, dag_params, runs
+from sluice_airflow.dag_params import HOLD, LIFT, MOVE
 from sluice_airflow.defaults import TAG, dag_defaults
 from sluice_airflow.tasks import with_pipeline
 
@@ -18,51 +18,10 @@ declared = declared_models(load_settings().models_dir)
 # A model with a broken declaration still has a champion, and may need a rollback.
 names = sorted({*declared.specs, *(error.file.parent.name for error in declared.broken)})
 
-MOVE, HOLD, LIFT = "move the champion", "hold promotions", "lift the hold"
-
-FORM = {
-    "model": Param(
-        type="string", enum=names or ["none_declared"], title="Model", description="The model whose champion to change."
-    ),
-    "action": Param(
-        MOVE,
-        type="string",
-        enum=[MOVE, HOLD, LIFT],
-        title="Action",
-        description="Promote a version or roll back to one; or let no retrain promote a version, until the hold ends.",
-    ),
-    "version": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Version",
-        description="The version to make champion. A hold needs none.",
-    ),
-    "until": Param(
-        None,
-        type=["null", "string"],
-        title="Until",
-        description="The end of the hold, such as 2026-01-31T12:00 (UTC). Default: when somebody lifts it.",
-    ),
-    "reason": Param(
-        type="string",
-        minLength=MIN_CHARACTERS,
-        maxLength=500,
-        title="Reason",
-        description="The reason, in one sentence. The ledger keeps it permanently.",
-    ),
-    "force": Param(
-        False,
-        type="boolean",
-        title="Although gates rejected it",
-        description="Promote the version even if gates rejected it. A rollback to an earlier champion needs no force.",
-    ),
-}
-
 with DAG(
     dag_id="operate_model",
     schedule=None,
-    params=FORM,
+    params=dag_params.operate(names),
     max_active_runs=1,
     tags=[TAG, "operate"],
     doc_md=dag_docs.OPERATE,

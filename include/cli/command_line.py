@@ -115,7 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",
-        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected, or not promoted; "
+        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected, or "
+        "not promoted; "
         "4: the database cannot be reached or failed; 5: `sluice plan` found a change that breaks something.",
     )
     hidden = argparse.SUPPRESS  # commands have arguments of the name `version`
@@ -255,7 +256,7 @@ def _add_promotion(parsers: Parsers) -> None:
         "--until",
         type=_moment,
         metavar="TIME",
-        help="end of the hold, such as 2026-01-31T12:00 (UTC); default: lifting",
+        help="end, such as 2026-01-31T12:00 (UTC); default: when it is lifted",
     )
     ends.add_argument("--lift", action="store_true", help="lift the hold")
     hold.set_defaults(command=holds.hold)

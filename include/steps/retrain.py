@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from include.steps.declaration import NOT_REGISTERED, check_pinned
 from include.steps.evaluate import gather_evidence
 from include.steps.operate import promote
 from include.steps.register import origin_of, register_candidate
+
+log = logging.getLogger(__name__)
 
 
 def take_snapshot(
@@ -51,7 +54,8 @@ def take_snapshot(
     Raises
     ------
     NothingNewError
-        When another run has registered a version of the same rows, declaration, code and libraries.
+        When another run has registered a version of the same rows, declaration, code and libraries, and it is not one
+        that this run may still promote.
     DeclarationChangedError
         When spec.py or features.sql was changed while the rows were read.
     """
@@ -69,7 +73,7 @@ def take_snapshot(
         raise DeclarationChangedError(spec.name, NOT_REGISTERED)
     if not again:
         known = resources.ledger.version_of_origin(spec.name, origin_of(snapshot))
-        if known is not None and known.run_id != run_id:
+        if known is not None and known.run_id != run_id and not can_be_promoted(known, resources):
             raise nothing_new(known, resources)
     return snapshot
 
@@ -118,8 +122,9 @@ def evaluate_gates(
 ) -> ModelVersion:
     """Decide by the gates, and register the candidate with the decision, accepted or rejected.
 
-    A run registers once: called again, this returns the version that was registered before. The person who triggered
-    the run (`requested_by`; None: its schedule) may not approve it later.
+    A run registers once: called again, this returns the version that was registered before. A version of the same
+    origin that another run has registered and not promoted, as when it was killed, is returned, too. The person who
+    triggered the run (`requested_by`; None: its schedule) may not approve it later.
 
     Parameters
     ----------
@@ -140,8 +145,32 @@ def evaluate_gates(
     resources.telemetry.count(f"{spec.name}.verdict.{'accepted' if decision.accepted else 'rejected'}")
     registered = register_candidate(spec, exported, compared, decision, rehearsal, resources, requested_by, again=again)
     if registered.run_id != exported.fitted.run_id:
-        raise nothing_new(registered, resources)
+        if not can_be_promoted(registered, resources):
+            raise nothing_new(registered, resources)
+        log.info(
+            "nothing new: version %d of %s (run %s) was made from the same rows, declaration, code and libraries; this "
+            "run goes on with it",
+            registered.version,
+            registered.model,
+            registered.run_id,
+        )
     return registered
+
+
+def can_be_promoted(known: ModelVersion, resources: Resources) -> bool:
+    """Return whether a retrain may still promote a version that another one has registered.
+
+    The gates accepted it, nobody has to approve it, it was never champion, and the champion is still the one that it
+    was compared with.
+    """
+    promotions = resources.ledger.promotions(known.model)
+    compared_with = promotions[-1].sequence if promotions else 0
+    return (
+        known.decision.accepted
+        and not known.needs_approval
+        and known.evaluation.champion_sequence == compared_with
+        and all(each.to_version != known.version for each in promotions)
+    )
 
 
 def nothing_new(known: ModelVersion, resources: Resources) -> NothingNewError:
@@ -157,9 +186,14 @@ def nothing_new(known: ModelVersion, resources: Resources) -> NothingNewError:
             "It was champion before. The champion stays. To make it champion again: "
             f"`sluice promote {model} {number} --reason ...`."
         )
+    elif known.needs_approval:
+        standing = (
+            "It needs another person's approval. The champion stays. To approve it: "
+            f"`sluice approve {model} {number} --comment ...`."
+        )
     else:
         standing = (
-            "The gates accepted it, and it was never champion. The champion stays. To promote it: "
+            "The gates accepted it, and it was compared with a former champion. The champion stays. To promote it: "
             f"`sluice promote {model} {number} --reason ...`."
         )
     return NothingNewError(model, number, known.run_id, standing)

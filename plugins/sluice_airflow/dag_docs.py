@@ -110,7 +110,7 @@ Makes a version the champion of its model: a promotion, or a rollback when the v
 - If gates rejected the version, the run fails and names them, unless the form's last field is checked.
 - If somebody else moves the champion at the same moment, one of the two runs fails and names the winner.
 - A rollback holds promotions from then on: retrains register and judge versions, and promote none, until you lift the
-  hold. The field *Action* sets a hold without a rollback, with an end if you name one, and lifts it. It needs no version.
+  hold. The field *Action* sets a hold without a rollback, with an end if you name one, and lifts it.
 - A promotion by this form goes ahead although promotions are held, or the data of the version are older.
 - The service serves the new champion within a second. Published scores keep the version that scored them.
 

@@ -13,8 +13,8 @@ RETRAIN = {
         minLength=MIN_CHARACTERS,
         maxLength=500,
         title="Why older data may replace the champion's",
-        description="A candidate whose data end before those of the champion is promoted only with a reason here, which "
-        "the ledger keeps permanently.",
+        description="A candidate whose data end before those of the champion is promoted only with a reason here. "
+        "The ledger keeps it permanently.",
     ),
     "again": Param(
         False,
@@ -24,6 +24,9 @@ RETRAIN = {
     ),
 }
 """The form of ``retrain_<model>``."""
+
+MOVE, HOLD, LIFT = "move the champion", "hold promotions", "lift the hold"
+"""The actions of ``operate_model``."""
 
 SCORE = {
     "partition": Param(
@@ -52,3 +55,48 @@ SCORE = {
     ),
 }
 """The form of ``score_<model>``."""
+
+
+def operate(names: list[str]) -> dict[str, Param]:
+    """Return the form of ``operate_model`` for the models of these names."""
+    return {
+        "model": Param(
+            type="string",
+            enum=names or ["none_declared"],
+            title="Model",
+            description="The model whose champion to change.",
+        ),
+        "action": Param(
+            MOVE,
+            type="string",
+            enum=[MOVE, HOLD, LIFT],
+            title="Action",
+            description="Promote a version or roll back to one; or let no retrain promote a version, until the hold ends.",
+        ),
+        "version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Version",
+            description="The version to make champion. A hold needs none.",
+        ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            title="Until",
+            description="The end of the hold, such as 2026-01-31T12:00 (UTC). Default: when somebody lifts it.",
+        ),
+        "reason": Param(
+            type="string",
+            minLength=MIN_CHARACTERS,
+            maxLength=500,
+            title="Reason",
+            description="The reason, in one sentence. The ledger keeps it permanently.",
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Although gates rejected it",
+            description="Promote the version even if gates rejected it. A rollback to an earlier champion needs no force.",
+        ),
+    }
