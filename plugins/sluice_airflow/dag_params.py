@@ -71,7 +71,7 @@ def operate(names: list[str]) -> dict[str, Param]:
             type="string",
             enum=[MOVE, HOLD, LIFT],
             title="Action",
-            description="Promote a version or roll back to one; or let no retrain promote a version, until the hold ends.",
+            description="Promote a version or roll back to one; or let no retrain promote a version for a while.",
         ),
         "version": Param(
             None,
@@ -97,6 +97,7 @@ def operate(names: list[str]) -> dict[str, Param]:
             False,
             type="boolean",
             title="Although gates rejected it",
-            description="Promote the version even if gates rejected it. A rollback to an earlier champion needs no force.",
+            description="Promote the version even if gates rejected it. "
+            "A rollback to an earlier champion needs no force.",
         ),
     }
