@@ -368,7 +368,7 @@ def test_the_artifact_keeps_the_query_that_read_its_training_rows(parcels: Parce
     assert artifact.read("features.sql") == QUERY.replace("{name}", "parcels").encode()
 
     spec, resources = parcels.spec, parcels.resources
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+    snapshot = pipeline.take_snapshot(spec, TODAY, resources, again=True)
     parcels.declare(query=QUERY.replace("weight", "weight * 2 AS weight"))
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "two", snapshot, resources), resources)
     assert exported.digests["features.sql"] == digest_of(QUERY), "the file was changed after the rows were read"

@@ -36,6 +36,7 @@ def retrain_lock(engine: Engine, model: str, wait: float = 0) -> Iterator[None]:
     """
     until = time.monotonic() + wait
     with engine.connect() as connection:
+        connection.detach()  # it is closed in the end: a pool that keeps it would have one more than its work needs
         while not connection.execute(_TRY, {"model": model}).scalar_one():
             connection.rollback()
             if time.monotonic() >= until:
