@@ -29,6 +29,7 @@ from include.records import ModelVersion, Period
 from include.registry import active_hold, record_deletion, retrain_lock
 from include.resources import Resources
 from include.spec import ModelSpec
+from include.steps.operate import promote
 from tests.builders import APPROVED_SPEC, SPEC, TODAY, declare_model, load_parcels, promote_first, retrain
 
 DAY = Period.of_day(date(2026, 2, 20))
@@ -301,6 +302,14 @@ def test_a_run_that_was_killed_before_its_promotion_is_gone_on_with(spec: ModelS
     assert again == killed, "nothing is registered a second time"
     assert pipeline.promote_candidate(spec, again, "dag", resources).to_version == 1
     assert resources.ledger.version_numbers("parcels") == [1]
+
+
+def test_two_runs_that_promote_the_same_version_have_one_promotion(spec: ModelSpec, resources: Resources) -> None:
+    version = train(spec, "run 1", resources)
+    read = resources.ledger.champion("parcels")
+    first = pipeline.promote_candidate(spec, version, "dag", resources)
+    assert read is None
+    assert promote(version, read, 0, "ann", WHY, resources, spec) == first
 
 
 def test_two_retrains_at_once_register_one_version(spec: ModelSpec, resources: Resources) -> None:

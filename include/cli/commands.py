@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import make_url
@@ -247,7 +248,9 @@ def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -
             )
         )
     broken = [str(error) for error in models.broken]
-    show(arguments, {"models": found, "broken": broken}, _status_lines(found, broken, models))
+    others = [hold for name, hold in holds.items() if name not in models.specs]
+    lines = chain(_status_lines(found, broken, models), (f"held: {hold.sentence}" for hold in others))
+    show(arguments, {"models": found, "broken": broken}, lines)
     return 1 if broken else 0
 
 

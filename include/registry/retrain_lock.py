@@ -12,7 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from include.errors import RetrainRunningError
 
-_TRY: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('sluice.retrain.' || :model, 0))")
+# A host that dies sends no end of its connections: without these, the server would keep the lock for hours.
+_TRY: Final = text("""
+    SELECT pg_try_advisory_xact_lock(hashtextextended('sluice.retrain.' || :model, 0)),
+           set_config('tcp_keepalives_idle', '30', true), set_config('tcp_keepalives_interval', '10', true),
+           set_config('tcp_keepalives_count', '3', true)
+""")
 _SECONDS_BETWEEN_TRIES: Final = 1.0
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from include.errors import CandidateRejectedError, HoldError, UnknownModelError
+from include.errors import CandidateRejectedError, HoldError, PromotionConflictError, UnknownModelError
 from include.models import DeclaredModels
 from include.reasons import check_reason
 from include.records import ModelVersion, Promotion, PromotionHold
-from include.registry import lift_hold, rollback_target, set_hold, standing_champions
+from include.registry import active_hold, lift_hold, rollback_target, set_hold, standing_champions
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.approval import check_declaration
 from include.steps.shadow import check_shadow_bounds
 from include.steps.versions import NOT_PROMOTED, open_version, require_declared, require_source
+
+log = logging.getLogger(__name__)
 
 
 def move_champion(
@@ -188,7 +191,13 @@ def promote(
     """
     if champion is not None and champion.to_version == version.version:
         return champion
-    return _promote(version, expected_sequence, actor, reason, resources, spec, allow_older=allow_older)
+    try:
+        return _promote(version, expected_sequence, actor, reason, resources, spec, allow_older=allow_older)
+    except PromotionConflictError as lost:
+        winner = resources.ledger.champion(version.model)
+        if winner is None or (winner.to_version, winner.sequence) != (version.version, lost.sequence):
+            raise
+        return winner  # another run has promoted the same version
 
 
 def _move(
@@ -207,7 +216,10 @@ def _move(
         return champion
     sequence = champion.sequence if champion else 0
     back = registered.version in standing_champions(each.to_version for each in promotions)[:-1]
-    return _promote(registered, sequence, actor, reason, resources, spec, by_name=True, hold=back)
+    promotion = _promote(registered, sequence, actor, reason, resources, spec, by_name=True, hold=back)
+    if hold := active_hold(resources.engine, registered.model):
+        log.info("%s: this promotion by name went ahead, and no retrain promotes a version.", hold.sentence)
+    return promotion
 
 
 def _promote(
