@@ -89,6 +89,11 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         _say(str(same))
         return 0
     version = done.version
+    if version.run_id != run_id:
+        _say(
+            f"Nothing new: version {version.version} (run {version.run_id}) was made from the same rows, declaration, "
+            "code and libraries, and never promoted; this run goes on with it."
+        )
     _show_gates(version)
     name, number = spec.name, version.version
     if not version.decision.accepted:

@@ -92,6 +92,14 @@ def test_what_cannot_be_held_is_refused(sluice, capsys, words: list[str], code: 
     assert complaint in " ".join(complained.split())
 
 
+def test_a_training_goes_on_with_a_version_that_was_registered_and_never_promoted(sluice) -> None:
+    assert sluice("train", "parcels", "--as-of", AS_OF, "--no-promote")[0] == 0
+    code, said, _ = sluice("train", "parcels", "--as-of", AS_OF)
+    assert code == 0
+    assert "Nothing new: version 1 (run shell__" in said
+    assert "Version 1 of parcels is champion (sequence 1)." in said
+
+
 def test_a_second_training_with_nothing_new_says_so_and_is_no_failure(sluice) -> None:
     assert sluice("train", "parcels", "--as-of", AS_OF)[0] == 0
     code, said, complained = sluice("train", "parcels", "--as-of", AS_OF)
