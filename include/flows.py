@@ -74,7 +74,7 @@ class Step:
 
 RETRAIN: tuple[Step, ...] = (
     Step("validate", "validate_training_data", ("run_id", "as_of"), "report", ValidationReport),
-    Step("snapshot", "take_snapshot", ("as_of",), "snapshot", SnapshotRef, after=("report",)),
+    Step("snapshot", "take_snapshot", ("as_of", "report", "run_id", "again"), "snapshot", SnapshotRef),
     Step("train", "train_candidate", ("run_id", "snapshot"), "fitted", FittedCandidate),
     Step("export", "export_candidate", ("fitted",), "exported", ExportedCandidate),
     Step("parity", "check_parity", ("exported",), "exported", ExportedCandidate),
@@ -89,7 +89,13 @@ RETRAIN: tuple[Step, ...] = (
     Step("evaluate", "evaluate_candidate", ("exported",), "compared", Evaluation),
     # After the evaluation, not in parallel: its load would distort the latency that the rehearsal measures.
     Step("rehearse", "rehearse_candidate", ("exported",), "rehearsal", Rehearsal, after=("compared",)),
-    Step("gate", "evaluate_gates", ("exported", "compared", "rehearsal", "requested_by"), "version", ModelVersion),
+    Step(
+        "gate",
+        "evaluate_gates",
+        ("exported", "compared", "rehearsal", "requested_by", "again"),
+        "version",
+        ModelVersion,
+    ),
     Step(
         "approve",
         "record_approval",
@@ -99,7 +105,14 @@ RETRAIN: tuple[Step, ...] = (
         declared=lambda spec: spec.approval is not None,
         by_person=True,
     ),
-    Step("promote", "promote_candidate", ("version", "actor"), "promotion", Promotion, after=("approval",)),
+    Step(
+        "promote",
+        "promote_candidate",
+        ("version", "actor", "allow_older"),
+        "promotion",
+        Promotion,
+        after=("approval",),
+    ),
 )
 """From the data contract to a new champion."""
 

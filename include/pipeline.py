@@ -13,7 +13,8 @@ The other functions are called by a run that waits, by a person or by the hourly
 
     wait      has_champion, find_broken_rules: the looks of a scheduled run that waits to start
     change    plan_changes: what an edit of a declaration means before it is live
-    operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, drop_partition
+    operate   approve_version, set_challenger, shadow_requests, move_champion, roll_back, hold_promotions,
+              release_hold, drop_partition
     clean up  clean_staging, drop_expired_partitions, remove_old_work
     delete    plan_deletion, delete_model: a model whose declaration is gone
     audit     verify_version, explain_promotion, ml_test_score, attest
@@ -47,17 +48,19 @@ from include.records import (
     StagedShard,
     ValidationReport,
 )
+from include.registry import retrain_lock
 from include.resources import Resources, open_resources, open_trainer_resources
 from include.spec import ModelSpec
 from include.steps.approval import approve_version, record_approval
 from include.steps.audit import explain_promotion, verify_version
 from include.steps.changes import plan_changes
+from include.steps.declaration import check_pinned
 from include.steps.deletion import delete_model, plan_deletion
 from include.steps.evaluate import evaluate_candidate
 from include.steps.housekeeping import clean_staging, drop_expired_partitions, drop_partition, remove_old_work
 from include.steps.late_rows import apply_policy, find_late_rows, rescore_commands
 from include.steps.online_parity import check_online_parity
-from include.steps.operate import move_champion, roll_back
+from include.steps.operate import hold_promotions, move_champion, release_hold, roll_back
 from include.steps.rehearse import rehearse_candidate
 from include.steps.retrain import (
     check_parity,
@@ -88,6 +91,7 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "retrain",
     "score",
     "run_step",
+    "retrain_lock",
     # retrain
     "validate_training_data",
     "take_snapshot",
@@ -121,6 +125,8 @@ __all__ = [  # noqa: RUF022  # in the order of the flow, not of the alphabet
     "check_shadow_bounds",
     "move_champion",
     "roll_back",
+    "hold_promotions",
+    "release_hold",
     "drop_partition",
     # clean up
     "clean_staging",
@@ -169,12 +175,15 @@ def retrain(
     actor: str = "",
     requested_by: str | None = None,
     until: str = "promote",
+    again: bool = False,
+    allow_older: str | None = None,
     around: Around = nullcontext,
     **known: Any,
 ) -> Retrained:
     """Run the steps of a retrain in order, in this process.
 
-    It ends with the gates when they reject the candidate, or when a person has to approve it first.
+    It ends with the gates when they reject the candidate, or when a person has to approve it first. No other retrain of
+    the model runs meanwhile.
 
     Parameters
     ----------
@@ -186,6 +195,10 @@ def retrain(
         Who requested the run, and so may not approve its version.
     until : str
         The name of the last step to run.
+    again : bool
+        Whether to train although a version of the same declaration, rows, code and libraries is registered.
+    allow_older : str, optional
+        Why the candidate may replace a champion whose data end later.
     around : callable, optional
         Called with each `Step`; the step runs within the context manager that it returns.
     **known
@@ -193,19 +206,25 @@ def retrain(
 
     Raises
     ------
+    RetrainRunningError
+        When another retrain of the model is under way.
+    NothingNewError
+        When a version of the same declaration, rows, code and libraries is registered, without `again`.
     SluiceError
         The error of the step that failed.
     """
     values = {"run_id": run_id, "as_of": as_of, "actor": actor, "requested_by": requested_by, **known}
-    for step in RETRAIN:
-        if not step.declared(spec) or step.gives in known:
-            continue
-        if step.by_person or (step.name == "promote" and not values["version"].decision.accepted):
-            break
-        with around(step):
-            values[step.gives] = run_step(step, spec, values, resources)
-        if step.name == until:
-            break
+    values |= {"again": again, "allow_older": allow_older}
+    with nullcontext() if "version" in known else retrain_lock(resources.engine, spec.name):
+        for step in RETRAIN:
+            if not step.declared(spec) or step.gives in known:
+                continue
+            if step.by_person or (step.name == "promote" and not values["version"].decision.accepted):
+                break
+            with around(step):
+                values[step.gives] = run_step(step, spec, values, resources)
+            if step.name == until:
+                break
     return Retrained(values)
 
 
@@ -289,6 +308,13 @@ def check_late_rows(spec: ModelSpec, published: PublishedPartition, run_id: str,
 
 
 def run_step(step: Step, spec: ModelSpec, values: dict[str, Any], resources: Resources) -> Any:
-    """Call the function of `step` with those of `values` that it takes; return its result."""
-    function = globals()[step.function]
-    return function(spec=spec, resources=resources, **{name: values[name] for name in step.takes})
+    """Call the function of `step` with those of `values` that it takes; return its result.
+
+    Raises
+    ------
+    DeclarationChangedError
+        When spec.py or features.sql is not what it was when the run began.
+    """
+    function, taken = globals()[step.function], {name: values[name] for name in step.takes}
+    check_pinned(spec, taken.values())
+    return function(spec=spec, resources=resources, **taken)

@@ -111,8 +111,13 @@ def load_parcels(engine: Engine, name: str = "parcels") -> None:
 
 
 def retrain(spec: ModelSpec, run_id: str, resources: Resources, requested_by: str | None = None) -> ModelVersion:
-    """Run the steps of a retrain up to the gates, without the rehearsal, which starts a service."""
-    done = pipeline.retrain(spec, run_id, TODAY, resources, requested_by=requested_by, rehearsal=None, until="gate")
+    """Run the steps of a retrain up to the gates, without the rehearsal, which starts a service.
+
+    The rows are the same every time, and each run makes a version all the same.
+    """
+    done = pipeline.retrain(
+        spec, run_id, TODAY, resources, requested_by=requested_by, rehearsal=None, until="gate", again=True
+    )
     return done.version
 
 

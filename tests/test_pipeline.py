@@ -30,7 +30,7 @@ def spec(resources: Resources) -> ModelSpec:
 
 def retrain(spec: ModelSpec, run_id: str, resources: Resources) -> ModelVersion:
     """Every step up to the gates but the rehearsal, with each record sent through JSON as between tasks."""
-    values: dict[str, Any] = {"run_id": run_id, "as_of": TODAY, "requested_by": None, "rehearsal": None}
+    values: dict[str, Any] = {"run_id": run_id, "as_of": TODAY, "requested_by": None, "rehearsal": None, "again": True}
     for step in RETRAIN[: [each.name for each in RETRAIN].index("gate") + 1]:
         if step.declared(spec) and step.name != "rehearse":
             made = pipeline.run_step(step, spec, values, resources)

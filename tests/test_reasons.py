@@ -66,6 +66,8 @@ def test_every_step_that_takes_a_reason_refuses_a_short_one_first(resources: Res
         lambda: pipeline.record_approval(None, None, "approved", "ann", None, "", resources),
         lambda: pipeline.record_approval(None, None, "rejected", "ann", None, "no", resources),
         lambda: pipeline.attest("parcels", "model-3", "done", "ann", resources),
+        lambda: pipeline.hold_promotions("parcels", "ann", "short", resources, None),
+        lambda: pipeline.release_hold("parcels", "ann", "short", resources, None),
         lambda: pipeline.drop_partition(None, "2026-02-18", "ann", "short", resources),
     ):
         with pytest.raises(ReasonError):
@@ -79,6 +81,7 @@ WRITTEN = {
     "promotion": "VALUES ('m', 1, NULL, 1, 'ann', :reason, 'e')",
     "approval": "(model, version, evidence_digest, decision, approver, comment, champion_sequence, newest_version)"
     " VALUES ('m', 1, 'e', 'rejected', 'ann', :reason, 0, 1)",
+    "promotion_hold": "(model, held, actor, reason) VALUES ('m', true, 'ann', :reason)",
     "partition_removal": "VALUES ('m', now(), 1, 1, :reason)",
 }
 

@@ -368,11 +368,11 @@ def test_the_artifact_keeps_the_query_that_read_its_training_rows(parcels: Parce
     assert artifact.read("features.sql") == QUERY.replace("{name}", "parcels").encode()
 
     spec, resources = parcels.spec, parcels.resources
-    snapshot = pipeline.take_snapshot(spec, TODAY, resources)
+    snapshot = pipeline.take_snapshot(spec, TODAY, resources, again=True)
     parcels.declare(query=QUERY.replace("weight", "weight * 2 AS weight"))
     exported = pipeline.export_candidate(spec, pipeline.train_candidate(spec, "two", snapshot, resources), resources)
     assert exported.digests["features.sql"] == digest_of(QUERY), "the file was changed after the rows were read"
-    with pytest.raises(DeclarationChangedError, match="Start the retrain again"):
+    with pytest.raises(DeclarationChangedError, match="the declaration changed: run again"):
         pipeline.evaluate_gates(
             parcels.spec, exported, parcels.resources.ledger.version("parcels", 1).evaluation, None, resources
         )

@@ -17,7 +17,7 @@ from deploy.local_stack.polling import poll_until
 from deploy.local_stack.stack import Stack
 from deploy.local_stack.steps import Note, StepResult
 from include.processes import log_tail
-from include.registry import Ledger
+from include.registry import Ledger, active_hold
 
 RETRAINED_MODELS = ("iris", "flight_delay")
 SCORED_MODEL = "flight_delay"
@@ -49,7 +49,8 @@ class DagRuns:
             return StepResult(f"version {champion.to_version} is champion", skipped=True)
         dag_id = f"retrain_{model}"
         self.await_dag(dag_id, note)
-        run_id = self._unfinished_run(dag_id) or self.stack.api.trigger(dag_id, {}, RUN_NOTE)
+        # Without a champion, a version of the same rows that gates rejected is no reason not to try again.
+        run_id = self._unfinished_run(dag_id) or self.stack.api.trigger(dag_id, {"again": True}, RUN_NOTE)
         self.follow(dag_id, {run_id: ""}, note)
         champion = ledger.champion(model)
         if champion is None:
@@ -191,6 +192,13 @@ class DagRuns:
 
     def _not_promoted(self, ledger: Ledger, model: str, dag_id: str) -> LocalStackError:
         versions = ledger.versions(model)
+        hold = active_hold(self.stack.warehouse, model)
+        if hold is not None:
+            return LocalStackError(
+                f"{dag_id} succeeded, but '{model}' has no champion: {hold.sentence}.",
+                f'Lift the hold: `sluice hold {model} --lift --reason "..."`; then run again.',
+                self.stack.airflow.folder / "logs" / f"dag_id={dag_id}",
+            )
         reasons = "; ".join(versions[-1].decision.reasons) if versions else "no version was registered"
         return LocalStackError(
             f"{dag_id} succeeded, but '{model}' has no champion: {reasons.rstrip('.')}.",

@@ -8,7 +8,7 @@ from argparse import Namespace
 from include import pipeline
 from include.cli import person
 from include.models import DeclaredModels
-from include.registry import assigned_shadow, read_divergences
+from include.registry import active_hold, assigned_shadow, read_divergences
 from include.resources import Resources
 
 
@@ -20,6 +20,8 @@ def approve(arguments: Namespace, models: DeclaredModels, resources: Resources) 
         f"Version {approval.version} of {approval.model} is approved by {approval.approver}, for the evidence "
         f"{approval.evidence_digest[:12]}…, until the champion changes or another version is registered.\n"
     )
+    if hold := active_hold(resources.engine, arguments.model):
+        _say(f"{hold.sentence}: only a person promotes it, by `sluice promote`.")
     return 0
 
 

@@ -25,6 +25,7 @@ partitions, scorecard, versions = (
     LazyModule(f"include.cli.{name}") for name in ("partitions", "scorecard", "versions")
 )
 changes, deletion = LazyModule("include.cli.changes"), LazyModule("include.cli.delete")
+holds = LazyModule("include.cli.hold")
 rights, alerts = LazyModule("include.cli.grant"), LazyModule("include.cli.alerts")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
@@ -114,7 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sluice",
         description="Train, score, promote and inspect Sluice models.",
-        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected; "
+        epilog="Exit codes: 0: done; 1: an error, with advice; 2: invalid arguments; 3: a candidate was rejected, or "
+        "not promoted; "
         "4: the database cannot be reached or failed; 5: `sluice plan` found a change that breaks something.",
     )
     hidden = argparse.SUPPRESS  # commands have arguments of the name `version`
@@ -178,6 +180,13 @@ def _add_training(parsers: Parsers) -> None:
         "--as-of", type=_moment, metavar="TIME", help="train as of this time, such as 2026-01-31T12:00; default: now"
     )
     train.add_argument("--no-promote", action="store_true", help="register the candidate without promoting it")
+    train.add_argument("--again", action="store_true", help="train even if nothing is new since a registered version")
+    train.add_argument(
+        "--allow-older",
+        type=_reason,
+        metavar="REASON",
+        help="promote the candidate even if its data end before those of the champion; the ledger keeps the reason",
+    )
     train.set_defaults(command=commands.train)
 
 
@@ -234,11 +243,24 @@ def _add_promotion(parsers: Parsers) -> None:
 
     _add_shadow(parsers)
 
-    rollback = _add(parsers, "rollback", "go back to the champion before, or to an earlier one")
+    rollback = _add(parsers, "rollback", "go back to the champion before, or to an earlier one, and hold promotions")
     rollback.add_argument("model", help=MODEL)
     rollback.add_argument("version", type=int, nargs="?", help=f"{VERSION}; default: the champion before")
     rollback.add_argument("--reason", type=_reason, required=True, help=REASON)
     rollback.set_defaults(command=commands.rollback)
+
+    hold = _add(parsers, "hold", "let no retrain promote a version of a model, or lift such a hold")
+    hold.add_argument("model", help=MODEL)
+    hold.add_argument("--reason", type=_reason, required=True, help=REASON)
+    ends = hold.add_mutually_exclusive_group()
+    ends.add_argument(
+        "--until",
+        type=_moment,
+        metavar="TIME",
+        help="end, such as 2026-01-31T12:00 (UTC); default: when it is lifted",
+    )
+    ends.add_argument("--lift", action="store_true", help="lift the hold")
+    hold.set_defaults(command=holds.hold)
 
     history = _add(parsers, "history", "list the promotions of a model, or show its champion at a time")
     history.add_argument("model", help=MODEL)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import make_url
@@ -21,8 +22,10 @@ from include.cli.onboard import is_onboarding, onboard
 from include.cli.output import show
 from include.cli.progress import StepDisplay
 from include.cli.versions import card_location
+from include.errors import NothingNewError, NotPromotedError
 from include.models import DeclaredModels
-from include.records import ModelDeletion, ModelVersion, Promotion, PublishedPartition, Record
+from include.records import ModelDeletion, ModelVersion, Promotion, PromotionHold, PublishedPartition, Record
+from include.registry import active_hold, active_holds
 from include.resources import Resources, open_resources
 from include.schedule import local_day
 from include.settings import Settings, child_environment
@@ -78,10 +81,19 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
     actor, display = person.who(), StepDisplay()
     run = partial(
         pipeline.retrain, spec, run_id, as_of, replace(resources, progress=display), actor=actor, requested_by=actor,
-        around=lambda step: display.step(step.name),
+        again=arguments.again, allow_older=arguments.allow_older, around=lambda step: display.step(step.name),
     )  # fmt: skip
-    done = run(until="gate")
+    try:
+        done = run(until="gate")
+    except NothingNewError as same:
+        _say(str(same))
+        return 0
     version = done.version
+    if version.run_id != run_id:
+        _say(
+            f"Nothing new: version {version.version} (run {version.run_id}) was made from the same rows, declaration, "
+            "code and libraries, and never promoted; this run goes on with it."
+        )
     _show_gates(version)
     name, number = spec.name, version.version
     if not version.decision.accepted:
@@ -101,7 +113,12 @@ def train(arguments: Namespace, models: DeclaredModels, resources: Resources) ->
         )
         _show_next(version, resources, f'sluice approve {name} {number} --comment "..."', "another person")
         return 0
-    promotion = run(**vars(done)).promotion
+    try:
+        promotion = run(**vars(done)).promotion
+    except NotPromotedError as refused:
+        _say(str(refused))
+        _show_next(version, resources, f'sluice promote {name} {number} --reason "..."', "all the same")
+        return exit_status.REJECTED
     assert promotion is not None  # noqa: S101  # accepted, and no approval is needed
     _say(f"Version {promotion.to_version} of {name} is champion (sequence {promotion.sequence}).")
     _show_next(version, resources, f"sluice score {name}")
@@ -122,6 +139,9 @@ def promote(arguments: Namespace, models: DeclaredModels, resources: Resources) 
     confirmed = promotion.from_version == promotion.to_version
     note = ", as before; the reason is recorded" if confirmed else ""
     _say(f"Version {promotion.to_version} of {model} is champion (sequence {promotion.sequence}){note}.")
+    if promotion.from_version is not None and (older := _older_data(promotion, resources)):
+        _say(older)
+    _say_hold(model, resources)
     return 0
 
 
@@ -133,7 +153,25 @@ def rollback(arguments: Namespace, models: DeclaredModels, resources: Resources)
         f"Version {promotion.to_version} of {model} is champion again (sequence {promotion.sequence}); version "
         f"{promotion.from_version} is rolled back."
     )
+    _say_hold(model, resources)
     return 0
+
+
+def _say_hold(model: str, resources: Resources) -> None:
+    """Say that promotions are held, if they are, and what lifts the hold."""
+    if hold := active_hold(resources.engine, model):
+        _say(f"{hold.sentence}: no retrain promotes a version. `sluice hold {model} --lift --reason ...` ends it.")
+
+
+def _older_data(promotion: Promotion, resources: Resources) -> str:
+    """Return that the data of a promoted version end before those of the champion before, if they do."""
+    model, version, former = promotion.model, promotion.to_version, promotion.from_version
+    assert former is not None  # noqa: S101  # there was a champion
+    now, before = (resources.ledger.version(model, each).evaluation.holdout for each in (version, former))
+    if now is None or before is None or now.end >= before.end:
+        return ""
+    ends = f"{now.end:%Y-%m-%d %H:%M} UTC, before those of version {former} ({before.end:%Y-%m-%d %H:%M} UTC)"
+    return f"Its data end at {ends}."
 
 
 def history(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
@@ -193,11 +231,12 @@ class ModelRow(Record):
     newest_partition: PublishedPartition | None
     card: str | None
     late_rows: tuple[str, ...]
+    hold: PromotionHold | None = None
 
 
 def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
     """List every declared model with its champion and its newest partition, and broken specs with their error."""
-    champions = resources.ledger.champions()
+    champions, holds = resources.ledger.champions(), active_holds(resources.engine)
     found = []
     for name in models.specs:
         champion = champions.get(name)
@@ -210,10 +249,13 @@ def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -
                 newest_partition=published[-1] if published else None,
                 card=_card(name, champion.to_version, resources) if champion else None,
                 late_rows=tuple(late_rows(models.specs[name], resources)),
+                hold=holds.get(name),
             )
         )
     broken = [str(error) for error in models.broken]
-    show(arguments, {"models": found, "broken": broken}, _status_lines(found, broken, models))
+    others = [hold for name, hold in holds.items() if name not in models.specs]
+    lines = chain(_status_lines(found, broken, models), (f"held: {hold.sentence}" for hold in others))
+    show(arguments, {"models": found, "broken": broken}, lines)
     return 1 if broken else 0
 
 
@@ -229,6 +271,8 @@ def _status_lines(found: Iterable[ModelRow], broken: Iterable[str], models: Decl
             rows = f"{newest.row_count:,} rows" if newest.row_count else "empty: the source had no rows"
             scored = f"newest partition {day} ({rows})"
         yield f"{each.model}: {held}, {each.versions} version(s) registered, {scored}"
+        if each.hold:
+            yield f"  held: {each.hold.sentence}; `sluice hold {each.model} --lift --reason ...` ends it"
         if each.card:
             yield f"  its card: {each.card}"
         yield from (f"  {line}" for line in each.late_rows)

@@ -27,7 +27,17 @@ from include.errors.deletion import (
 )
 from include.errors.findings import Finding, Severity, did_you_mean, near_name
 from include.errors.incidents import IncidentError
-from include.errors.promotion import ReasonError, RollbackTargetError
+from include.errors.promotion import (
+    HELD,
+    OLDER_DATA,
+    HoldError,
+    MissingVersionError,
+    NotPromotedError,
+    OlderDataError,
+    PromotionHeldError,
+    ReasonError,
+    RollbackTargetError,
+)
 from include.errors.scoring import (
     AssetNotUpdatedError,
     FencedError,
@@ -47,6 +57,8 @@ from include.errors.shadow import ChallengerIncompatibleError, ShadowBoundsError
 from include.errors.training import (
     DeclarationChangedError,
     EstimatorError,
+    NothingNewError,
+    RetrainRunningError,
     TargetError,
     TimeLimitError,
     WorkerDiedError,
@@ -54,6 +66,8 @@ from include.errors.training import (
 
 __all__ = [
     "DELETED_VERSION",
+    "HELD",
+    "OLDER_DATA",
     "UNUSABLE_FILE",
     "ApprovalRequiredError",
     "ApprovalTimedOutError",
@@ -72,25 +86,32 @@ __all__ = [
     "EstimatorError",
     "FencedError",
     "Finding",
+    "HoldError",
     "IncidentError",
     "LateRowsError",
     "MissingGrantError",
+    "MissingVersionError",
     "ModelAliveError",
     "ModelDeclaredError",
     "ModelInUseError",
     "NoChampionAtTimeError",
     "NoChampionError",
     "NotEnoughDataError",
+    "NotPromotedError",
+    "NothingNewError",
     "NothingToDeleteError",
+    "OlderDataError",
     "ParityMismatchError",
     "ParityNotCheckedError",
     "PartitionInUseError",
     "PartitionOverlapError",
     "PrecisionError",
     "PromotionConflictError",
+    "PromotionHeldError",
     "QueryError",
     "ReasonError",
     "ReconciliationError",
+    "RetrainRunningError",
     "RollbackTargetError",
     "RowsRejectedError",
     "ScoreBoundsError",

@@ -6,12 +6,57 @@ from include.errors.base import SluiceError
 
 
 class DeclarationChangedError(SluiceError):
-    """The declaration was changed while a retrain ran, so its steps followed two declarations."""
+    """The declaration was changed while a run was under way, so its steps would follow two declarations.
 
-    def __init__(self, model: str) -> None:
+    Parameters
+    ----------
+    kept : str
+        What the run has left as it was, as a sentence.
+    """
+
+    def __init__(self, model: str, kept: str) -> None:
         super().__init__(
-            f"model '{model}': expected spec.py and features.sql as they were when this run read its rows; found that "
-            "they were changed meanwhile. Nothing was registered; the champion stays. Start the retrain again."
+            f"model '{model}': the declaration changed: run again. Expected spec.py and features.sql as they were when "
+            f"this run began; found that they were changed meanwhile. {kept} Start a new run, or clear this one from "
+            "its first task."
+        )
+        self.model = model
+
+
+class NothingNewError(SluiceError):
+    """A retrain has the same declaration, rows, code and libraries as a registered version, so it registers nothing.
+
+    Parameters
+    ----------
+    version : int
+        The registered version.
+    run_id : str
+        The run that registered it.
+    standing : str
+        What became of the version, and what to do with it, as sentences.
+    """
+
+    alerts = False
+
+    def __init__(self, model: str, version: int, run_id: str, standing: str) -> None:
+        super().__init__(
+            f"model '{model}': nothing new: version {version} (run {run_id}) was made from the same rows, declaration, "
+            f"code and libraries. Nothing was registered. {standing} To train it once more all the same: "
+            f"`sluice train {model} --again`."
+        )
+        self.model, self.version, self.run_id = model, version, run_id
+
+
+class RetrainRunningError(SluiceError):
+    """Another retrain of the model is under way, here or in Airflow."""
+
+    retryable = True
+
+    def __init__(self, model: str, waited: float) -> None:
+        after = f" after {waited:g} s" if waited else ""
+        super().__init__(
+            f"model '{model}': expected no other retrain to be under way; found one, by the command line or in the DAG "
+            f"retrain_{model}{after}. Nothing was changed. Wait until it has ended, then run this one again."
         )
         self.model = model
 

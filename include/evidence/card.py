@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from include.evidence import formatting
 from include.evidence.pack import EvidencePack
 from include.pages import page_templates
-from include.records import Promotion
+from include.records import Promotion, PromotionHold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,14 +87,21 @@ def with_status(card: bytes, status: str) -> bytes:
     return card.replace(b"<main>", line.encode(), 1)
 
 
-def champion_status(version: int, promotions: Sequence[Promotion]) -> str:
-    """Return whether a version is the champion now, as a sentence.
+def champion_status(version: int, promotions: Sequence[Promotion], hold: PromotionHold | None = None) -> str:
+    """Return whether a version is the champion now, and whether promotions are held, as sentences.
 
     Parameters
     ----------
     promotions : sequence of Promotion
         All of the model, oldest first.
+    hold : PromotionHold, optional
+        The hold of the model's promotions that is in force.
     """
+    status = _champion_status(version, promotions)
+    return f"{status} {hold.sentence}: no retrain promotes a version." if hold else status
+
+
+def _champion_status(version: int, promotions: Sequence[Promotion]) -> str:
     if not promotions:
         return f"Version {version} is not the champion: no version of this model was promoted yet."
     now = promotions[-1]

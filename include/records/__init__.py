@@ -24,7 +24,7 @@ from include.records.evidence import Decision, Evaluation, Evidence, GateResult,
 from include.records.incidents import AlertMessage, AlertSilence, Incident, IncidentEvent, IncidentSeverity, Problem
 from include.records.metrics import DataChecks, Difference, FeatureStrength, GroupRates, Interval, SliceMetric
 from include.records.parity import ParityCheck, ParityVerdict
-from include.records.registry import ApprovalDecision, ModelVersion, Promotion
+from include.records.registry import ApprovalDecision, ModelVersion, Promotion, PromotionHold
 from include.records.reproducible import Reproducibility
 from include.records.scores import (
     LatePartition,
@@ -85,6 +85,7 @@ __all__ = [
     "Period",
     "Problem",
     "Promotion",
+    "PromotionHold",
     "PublishedPartition",
     "Purpose",
     "Record",

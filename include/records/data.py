@@ -50,6 +50,8 @@ class ValidationReport(Record):
 
     Of a partition that passed, `source_digest` is the digest of its rows, see `include.source_digest`, and
     `unknown_categories` has every feature with rows of a category that the version does not know.
+
+    `spec_digest` is that of the declaration with which the run began; empty if it is not known.
     """
 
     model: str
@@ -63,6 +65,7 @@ class ValidationReport(Record):
     docs_path: str | None = None
     source_digest: str | None = None
     unknown_categories: tuple[UnknownCategories, ...] = ()
+    spec_digest: str = ""
 
     @property
     def passed(self) -> bool:

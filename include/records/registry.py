@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -15,7 +16,8 @@ from include.records.evidence import Decision, Evaluation
 class ModelVersion(Record):
     """A registered version, as the ledger holds it. It never changes.
 
-    `requested_by` is the person who triggered the run; None: its schedule.
+    `requested_by` is the person who triggered the run; None: its schedule. `origin_digest` is that of all it was made
+    from, see `include.steps.register.origin_of`; None in a version from before it was recorded.
     """
 
     model: str
@@ -29,6 +31,7 @@ class ModelVersion(Record):
     created_at: AwareDatetime
     needs_approval: bool = False
     requested_by: str | None = None
+    origin_digest: str | None = None
 
     @property
     def evidence_digest(self) -> str:
@@ -53,6 +56,29 @@ class Promotion(Record):
     promoted_at: AwareDatetime
 
 
+class PromotionHold(Record):
+    """A hold in force: until `held_until`, or until it is lifted (None), no retrain promotes a version of the model."""
+
+    model: str
+    held_until: AwareDatetime | None
+    actor: str
+    reason: str
+    set_at: AwareDatetime
+
+    @property
+    def end(self) -> str:
+        """Until when it holds, as text."""
+        return "until it is lifted" if self.held_until is None else f"until {_minute(self.held_until)}"
+
+    @property
+    def sentence(self) -> str:
+        """Who holds promotions, since and until when, and why."""
+        return (
+            f"{self.actor} holds promotions of '{self.model}' since {_minute(self.set_at)}, {self.end} "
+            f"(reason: {self.reason})"
+        )
+
+
 class ApprovalDecision(Record):
     """A person's decision on a version. It is stored permanently, and is void when anything in it has changed.
 
@@ -71,3 +97,7 @@ class ApprovalDecision(Record):
     newest_version: int
     database_user: str
     decided_at: AwareDatetime
+
+
+def _minute(moment: AwareDatetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

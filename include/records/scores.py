@@ -53,7 +53,8 @@ class Shard(Record):
 class ScorePlan(Record):
     """How a partition will be scored: by which version, in how many shards.
 
-    `attempt` is the plan's number among all attempts at this partition: a newer plan fences this one.
+    `attempt` is the plan's number among all attempts at this partition: a newer plan fences this one. `spec_digest` is
+    that of the declaration with which the run began; empty if it is not known.
     """
 
     model: str
@@ -68,6 +69,7 @@ class ScorePlan(Record):
     shards: int
     source_digest: str | None = None
     unknown_categories: tuple[UnknownCategories, ...] = ()
+    spec_digest: str = ""
 
 
 class StagedShard(Record):

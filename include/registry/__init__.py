@@ -19,7 +19,9 @@ from include.registry.deletions import (
     registered_models,
     remove_requests,
 )
+from include.registry.holds import active_hold, active_holds, lift_hold, set_hold
 from include.registry.ledger import Ledger
+from include.registry.retrain_lock import retrain_lock
 from include.registry.shadow_assignments import assign_shadow, assigned_shadow, read_divergences
 
 __all__ = [
@@ -30,11 +32,14 @@ __all__ = [
     "LocalArtifactStore",
     "Manifest",
     "VerifiedArtifact",
+    "active_hold",
+    "active_holds",
     "assign_shadow",
     "assigned_shadow",
     "count_requests",
     "file_digest",
     "is_rollback",
+    "lift_hold",
     "no_registration",
     "open_artifact_store",
     "read_approvals",
@@ -42,7 +47,9 @@ __all__ = [
     "record_deletion",
     "registered_models",
     "remove_requests",
+    "retrain_lock",
     "rollback_target",
+    "set_hold",
     "standing_champions",
     "store_approval",
 ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from datetime import datetime
+from typing import Any, Literal
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from include.errors import (
     DELETED_VERSION,
+    HELD,
+    OLDER_DATA,
     ApprovalRequiredError,
     ApprovalVoidError,
     ApproverNotAllowedError,
     CandidateRejectedError,
+    OlderDataError,
+    PromotionHeldError,
     VersionDeletedError,
 )
-from include.records import ApprovalDecision, ModelVersion
+from include.records import ApprovalDecision, ModelVersion, PromotionHold
 
 _APPROVE = """
     SELECT * FROM sluice.approve(:model, :version, :evidence, :decision, :approver, :requested_by, :comment)
@@ -93,4 +99,19 @@ def translate_error(error: DBAPIError, version: ModelVersion) -> Exception:
         return VersionDeletedError(version.model, version.version)
     if code == NOT_ACCEPTED:
         return CandidateRejectedError(version.model, version.version, version.decision.failures)
+    if code == HELD:
+        hold = PromotionHold.model_validate(_detail(error))
+        return PromotionHeldError(version.model, version.version, hold.sentence)
+    if code == OLDER_DATA:
+        found = _detail(error)
+        ends = (found["champion_end"], found["data_end"])
+        champion_end, data_end = (None if each is None else datetime.fromisoformat(each) for each in ends)
+        assert champion_end is not None  # noqa: S101  # an unknown end is not compared
+        return OlderDataError(version.model, version.version, data_end, found["champion"], champion_end)
     return error
+
+
+def _detail(error: DBAPIError) -> dict[str, Any]:
+    """Return what the database found, which its refusal has as JSON."""
+    found: dict[str, Any] = json.loads(getattr(error.orig, "diag").message_detail)  # noqa: B009  # of psycopg's errors
+    return found

@@ -17,25 +17,26 @@ from include.records import Decision, Evaluation, ModelDeletion, ModelVersion, P
 from include.registry.approvals import translate_error
 from include.registry.artifacts import Manifest
 from include.registry.deletions import read_deletions
+from include.registry.holds import write_hold
 
 _VERSION = """
     SELECT model, version, artifact_digest, spec_digest, data_digest, run_id, evaluation, decision, created_at,
-           needs_approval, requested_by
+           needs_approval, requested_by, origin_digest
     FROM sluice.model_version
 """
 _REGISTER = """
     INSERT INTO sluice.model_version (model, version, artifact_digest, spec_digest, data_digest, run_id,
-        evaluation, decision, created_at, needs_approval, requested_by, evidence_digest)
+        evaluation, decision, created_at, needs_approval, requested_by, origin_digest, evidence_digest)
     VALUES (:model, :version, :artifact_digest, :spec_digest, :data_digest, :run_id,
         cast(:evaluation AS jsonb), cast(:decision AS jsonb), :created_at, :needs_approval, :requested_by,
-        :evidence_digest)
+        :origin_digest, :evidence_digest)
 """
 _PROMOTION = """
     SELECT model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at FROM sluice.promotion
 """
 _PROMOTE = """
     SELECT model, sequence, from_version, to_version, actor, reason, evidence_digest, promoted_at
-    FROM sluice.promote(:model, :to_version, :expected, :actor, :reason, :evidence_digest)
+    FROM sluice.promote(:model, :to_version, :expected, :actor, :reason, :evidence_digest, :by_name, :allow_older)
 """
 
 
@@ -75,8 +76,10 @@ class Ledger:
         *,
         needs_approval: bool = False,
         requested_by: str | None = None,
+        origin_digest: str | None = None,
+        again: bool = False,
     ) -> ModelVersion:
-        """Register the run's candidate as the next version; a run registers once.
+        """Register the run's candidate as the next version; a run registers once, and so does an origin.
 
         Parameters
         ----------
@@ -89,11 +92,16 @@ class Ledger:
             Whether a person must approve it before it may be promoted.
         requested_by : str, optional
             The person who triggered the run and so may not approve it. None: its schedule.
+        origin_digest : str, optional
+            The digest of all that the version was made from.
+        again : bool
+            Whether the origin may be registered a second time.
 
         Returns
         -------
         ModelVersion
-            The new version, or the version that this run has already registered.
+            The new version, or the version that this run has already registered. It is another run's when that one
+            has registered the same origin.
 
         Raises
         ------
@@ -111,6 +119,9 @@ class Ledger:
             if known is not None:
                 self._check_present(connection, known)
                 return known
+            made = None if origin_digest is None or again else self._of_origin(connection, model, origin_digest)
+            if made is not None:
+                return made
             version = int(
                 connection.execute(
                     text("SELECT coalesce(max(version), 0) + 1 FROM sluice.model_version WHERE model = :model"),
@@ -134,6 +145,7 @@ class Ledger:
                 run_id=run_id,
                 needs_approval=needs_approval,
                 requested_by=requested_by,
+                origin_digest=origin_digest,
                 **stored.mappings().one(),
             )
             connection.execute(
@@ -173,6 +185,11 @@ class Ledger:
             raise UnknownVersionError(model, version, self.version_numbers(model))
         return found
 
+    def version_of_origin(self, model: str, origin_digest: str) -> ModelVersion | None:
+        """Return the newest version that was made from the same things, see `ModelVersion`; None when there is none."""
+        with self._engine.connect() as connection:
+            return self._of_origin(connection, model, origin_digest)
+
     def version_numbers(self, model: str) -> list[int]:
         """Return the number of every version of `model`, in ascending order, without the rest of their records."""
         statement = text(
@@ -211,7 +228,17 @@ class Ledger:
             return tuple(Promotion.model_validate(dict(row)) for row in rows.mappings())
 
     def promote(
-        self, model: str, to_version: int, *, actor: str, reason: str, evidence_digest: str, expected_sequence: int
+        self,
+        model: str,
+        to_version: int,
+        *,
+        actor: str,
+        reason: str,
+        evidence_digest: str,
+        expected_sequence: int,
+        by_name: bool = False,
+        allow_older: bool = False,
+        hold: bool = False,
     ) -> Promotion:
         """Make `to_version` the champion, if the champion is still the one that the caller read.
 
@@ -221,6 +248,12 @@ class Ledger:
         ----------
         expected_sequence : int
             The highest sequence number that the caller read; 0 when the model had no champion.
+        by_name : bool
+            Whether a person names the version: then neither a hold nor older data refuse it.
+        allow_older : bool
+            Whether its data may end before those of the champion.
+        hold : bool
+            Whether promotions are held from then on, with the same actor and reason, in the same transaction.
 
         Raises
         ------
@@ -230,6 +263,10 @@ class Ledger:
             When a valid approval is missing.
         CandidateRejectedError
             When the gates rejected it, and the connection's role is not an operator's.
+        PromotionHeldError
+            When promotions of the model are held; with `by_name`, when the role is not an operator's.
+        OlderDataError
+            When its data end before those of the champion.
         PromotionConflictError
             When the champion was changed meanwhile; the message names who did.
         """
@@ -241,10 +278,14 @@ class Ledger:
             "actor": actor,
             "reason": reason,
             "evidence_digest": evidence_digest,
+            "by_name": by_name,
+            "allow_older": allow_older,
         }
         try:
             with self._engine.begin() as connection:
                 won = connection.execute(text(_PROMOTE), row).mappings().one_or_none()
+                if won is not None and hold:
+                    write_hold(connection, model, actor, reason)
         except IntegrityError as error:
             if "promotion_pkey" not in str(error.orig):
                 raise
@@ -285,6 +326,15 @@ class Ledger:
         for deletion in read_deletions(connection, version.model):
             if deletion.last_version >= version.version:
                 raise VersionDeletedError(version.model, version.version, str(deletion))
+
+    @staticmethod
+    def _of_origin(connection: Connection, model: str, origin_digest: str) -> ModelVersion | None:
+        statement = text(
+            f"{_VERSION} WHERE model = :model AND origin_digest = :origin AND {_PRESENT_VERSION}"
+            " ORDER BY version DESC LIMIT 1"
+        )
+        row = connection.execute(statement, {"model": model, "origin": origin_digest}).mappings().one_or_none()
+        return None if row is None else ModelVersion.model_validate(dict(row))
 
     @staticmethod
     def _one_version(connection: Connection, condition: str, model: str, key: int | str) -> ModelVersion | None:

@@ -14,6 +14,7 @@ from pydantic import (
     InstanceOf,
     NonNegativeInt,
     PositiveFloat,
+    PrivateAttr,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -192,6 +193,7 @@ class ModelSpec(SpecModel):
     shadow: Shadow | None = None
     reproducible: bool = False
     folder: Path = Field(default=Path(), exclude=True)
+    _read_digest: str = PrivateAttr(default="")
 
     @field_validator("target")
     @classmethod
@@ -247,13 +249,28 @@ class ModelSpec(SpecModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the declaration: the bytes of ``spec.py`` and ``features.sql``."""
-        digest = hashlib.sha256()
-        for name in (SPEC_FILE, QUERY_FILE):
-            content = (self.folder / name).read_bytes()
-            digest.update(f"{name} {len(content)}\n".encode())
-            digest.update(content)
-        return digest.hexdigest()
+        """SHA-256 of the declaration as it is at this moment: the bytes of ``spec.py`` and ``features.sql``."""
+        return declaration_digest(*((self.folder / name).read_bytes() for name in (SPEC_FILE, QUERY_FILE)))
+
+    @property
+    def read_digest(self) -> str:
+        """The `digest` of the files that these values were read from; empty when they were not read from files."""
+        return self._read_digest
+
+    def read_from(self, folder: Path, digest: str) -> Self:
+        """Return the declaration as one that was read from the files of `folder`, which had `digest`."""
+        copy = self.model_copy(update={"folder": folder})
+        copy._read_digest = digest  # noqa: SLF001  # of a copy of this very object
+        return copy
+
+
+def declaration_digest(code: bytes, query: bytes) -> str:
+    """Return the SHA-256 of a declaration with these bytes of ``spec.py`` and ``features.sql``."""
+    digest = hashlib.sha256()
+    for name, content in ((SPEC_FILE, code), (QUERY_FILE, query)):
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def faults_between_fields(spec: ModelSpec, without: Collection[str] = ()) -> list[Fault]:

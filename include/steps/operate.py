@@ -1,18 +1,23 @@
-"""Promotions: by a person, or by a retrain."""
+"""Promotions, by a person or by a retrain, and holds of those by a retrain."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from datetime import datetime
 
-from include.errors import CandidateRejectedError
+from include.errors import CandidateRejectedError, HoldError, PromotionConflictError, UnknownModelError
+from include.models import DeclaredModels
 from include.reasons import check_reason
-from include.records import ModelVersion, Promotion
-from include.registry import rollback_target, standing_champions
+from include.records import ModelVersion, Promotion, PromotionHold
+from include.registry import active_hold, lift_hold, rollback_target, set_hold, standing_champions
 from include.resources import Resources
 from include.spec import ModelSpec
 from include.steps.approval import check_declaration
 from include.steps.shadow import check_shadow_bounds
 from include.steps.versions import NOT_PROMOTED, open_version, require_declared, require_source
+
+log = logging.getLogger(__name__)
 
 
 def move_champion(
@@ -26,6 +31,9 @@ def move_champion(
     force: bool = False,
 ) -> Promotion:
     """Promote or roll back to a registered version, by a person's decision and with a reason.
+
+    A hold of promotions does not stop a person, and neither do older data. Going back to an earlier champion that
+    stands is a rollback: it holds promotions from then on, see `roll_back`.
 
     The source as it is now must answer the version's query. With `spec`, the version must fit it, and a version that
     was never champion must be within the bounds of its shadow. If the model needs approvals, its declaration must be
@@ -79,7 +87,9 @@ def roll_back(
 ) -> Promotion:
     """Make the champion before the present one champion again, or an earlier one that a person names.
 
-    Rolling back again goes further back, never forward to a version that was rolled back.
+    Rolling back again goes further back, never forward to a version that was rolled back. In the same transaction,
+    promotions are held until somebody lifts the hold: otherwise the next retrain could promote again what was rolled
+    back.
 
     Raises
     ------
@@ -100,6 +110,60 @@ def roll_back(
     return _move(target, promotions, actor, reason, resources, spec)
 
 
+def hold_promotions(
+    model: str, actor: str, reason: str, resources: Resources, models: DeclaredModels, until: datetime | None = None
+) -> PromotionHold:
+    """Let no retrain promote a version of the model: it registers and judges, until a time or until the hold is lifted.
+
+    A hold that is in force is replaced. Shadows, approvals and the promotions of a person go on as before.
+
+    Parameters
+    ----------
+    until : datetime, optional
+        When the hold ends; by default when somebody lifts it.
+
+    Raises
+    ------
+    ReasonError
+        When the reason is too short; see `include.reasons`.
+    UnknownModelError
+        When the model is neither declared nor registered.
+    HoldError
+        When `until` is not in the future.
+    """
+    reason = check_reason(reason)
+    _require_known(model, resources, models)
+    return set_hold(resources.engine, model, actor, reason, until)
+
+
+def release_hold(model: str, actor: str, reason: str, resources: Resources, models: DeclaredModels) -> PromotionHold:
+    """Lift the hold of the model's promotions, and return it. What was registered meanwhile stays unpromoted.
+
+    Raises
+    ------
+    ReasonError
+        When the reason is too short; see `include.reasons`.
+    UnknownModelError
+        When the model is neither declared nor registered.
+    HoldError
+        When no hold is in force: there was none, or it has ended.
+    """
+    reason = check_reason(reason)
+    _require_known(model, resources, models)
+    lifted = lift_hold(resources.engine, model, actor, reason)
+    if lifted is None:
+        raise HoldError(
+            model, "a hold in force", "none: it was never set, was lifted or has ended", "`sluice status` shows holds."
+        )
+    return lifted
+
+
+def _require_known(model: str, resources: Resources, models: DeclaredModels) -> None:
+    broken = {error.file.parent.name for error in models.broken}
+    if model not in models.specs and model not in broken and not resources.ledger.version_numbers(model):
+        raise UnknownModelError(model, sorted(models.specs))
+
+
 def promote(
     version: ModelVersion,
     champion: Promotion | None,
@@ -108,6 +172,8 @@ def promote(
     reason: str,
     resources: Resources,
     spec: ModelSpec | None,
+    *,
+    allow_older: bool = False,
 ) -> Promotion:
     """Move the champion from `expected_sequence` to `version`, unless `champion`, as just read, is that version.
 
@@ -120,10 +186,18 @@ def promote(
         When the artifact is not what was registered.
     VersionIncompatibleError
         When the version does not fit.
+    PromotionHeldError, OlderDataError
+        See `include.registry.Ledger.promote`.
     """
     if champion is not None and champion.to_version == version.version:
         return champion
-    return _promote(version, expected_sequence, actor, reason, resources, spec)
+    try:
+        return _promote(version, expected_sequence, actor, reason, resources, spec, allow_older=allow_older)
+    except PromotionConflictError as lost:
+        winner = resources.ledger.champion(version.model)
+        if winner is None or (winner.to_version, winner.sequence) != (version.version, lost.sequence):
+            raise
+        return winner  # another run has promoted the same version
 
 
 def _move(
@@ -140,7 +214,12 @@ def _move(
         registered.version, actor, reason,
     ):  # fmt: skip
         return champion
-    return _promote(registered, champion.sequence if champion else 0, actor, reason, resources, spec)
+    sequence = champion.sequence if champion else 0
+    back = registered.version in standing_champions(each.to_version for each in promotions)[:-1]
+    promotion = _promote(registered, sequence, actor, reason, resources, spec, by_name=True, hold=back)
+    if hold := active_hold(resources.engine, registered.model):
+        log.info("%s: this promotion by name went ahead, and no retrain promotes a version.", hold.sentence)
+    return promotion
 
 
 def _promote(
@@ -150,6 +229,10 @@ def _promote(
     reason: str,
     resources: Resources,
     spec: ModelSpec | None,
+    *,
+    by_name: bool = False,
+    allow_older: bool = False,
+    hold: bool = False,
 ) -> Promotion:
     model = version.model
     opened = open_version(model, version.version, resources, version.artifact_digest)
@@ -163,6 +246,9 @@ def _promote(
         reason=reason,
         evidence_digest=version.evidence_digest,
         expected_sequence=expected_sequence,
+        by_name=by_name,
+        allow_older=allow_older,
+        hold=hold,
     )
     resources.telemetry.count(f"{model}.promotions")
     return promotion

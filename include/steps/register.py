@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from include.records import (
     ExportedCandidate,
     ModelVersion,
     Rehearsal,
+    SnapshotRef,
 )
 from include.registry import CARD, EVIDENCE, Manifest
 from include.resources import Resources
 from include.settings import set_for_libraries
 from include.spec import ModelSpec
+from include.steps.declaration import check_pinned
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,18 @@ def register_candidate(
     rehearsal: Rehearsal | None,
     resources: Resources,
     requested_by: str | None,
+    *,
+    again: bool = False,
 ) -> ModelVersion:
     """Register the candidate with the decision, accepted or rejected, and its evidence.
 
-    A run registers once: called again, this returns the version that was registered before.
+    A run registers once: called again, this returns the version that was registered before. Without `again`, an origin
+    is registered once, too: then this returns the version of the other run.
+
+    Raises
+    ------
+    DeclarationChangedError
+        When spec.py or features.sql is not what it was when the run read its rows.
     """
     fitted = exported.fitted
     folder = Path(fitted.folder)
@@ -45,12 +56,14 @@ def register_candidate(
     card = _card_data(folder, compared)
     plots = evidence.draw(card, spec.task) if card else {}
     manifest = manifest_of(spec, exported, resources)
+    declaration = ModelDeclaration.of(spec, tuple(gate.model_dump(mode="json") for gate in spec.policy))
+    check_pinned(spec, (exported,))  # after its files were read
 
     def save(version: int) -> str:
         pack = evidence.EvidencePack(
             version=version,
             run_id=fitted.run_id,
-            declaration=ModelDeclaration.of(spec, tuple(gate.model_dump(mode="json") for gate in spec.policy)),
+            declaration=declaration,
             snapshot=fitted.snapshot,
             fit_seconds=fitted.fit_seconds,
             evaluation=compared,
@@ -81,6 +94,8 @@ def register_candidate(
         save,
         needs_approval=spec.approval is not None,
         requested_by=requested_by,
+        origin_digest=origin_of(fitted.snapshot),
+        again=again,
     )
     log.info(
         "version %d of %s is registered; model card: %s or %s",
@@ -92,12 +107,28 @@ def register_candidate(
     return version
 
 
+def origin_of(snapshot: SnapshotRef) -> str:
+    """Return the SHA-256 of all that a version of this snapshot is made from.
+
+    The declaration, the rows and their split by time, the code of Sluice and the versions of the libraries: a second
+    training would give the same version.
+    """
+    origin = {
+        "spec": snapshot.spec_digest,
+        "data": snapshot.digest,
+        "split": snapshot.split.to_plain(),
+        "code": code_digest(),
+        "libraries": library_versions(),
+    }
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+
+
 def manifest_of(spec: ModelSpec, exported: ExportedCandidate, resources: Resources) -> Manifest:
     """Return the manifest of a candidate: its files, and the digests of their origin."""
     return Manifest(
         model=spec.name,
         files=exported.digests,
-        spec_digest=spec.digest,
+        spec_digest=exported.fitted.snapshot.spec_digest or spec.digest,
         data_digest=exported.fitted.snapshot.digest,
         code_digest=code_digest(),
         libraries=library_versions(),

@@ -50,7 +50,7 @@ def plan_partition(
     opened = open_version(spec.name, registered.version, resources, registered.artifact_digest)
     require_declared(spec, opened, NOT_SCORED)
     with resources.telemetry.step(spec.name, "plan"):
-        return scoring.plan(
+        plan = scoring.plan(
             resources.engine,
             spec,
             report.period,
@@ -65,6 +65,7 @@ def plan_partition(
             source_digest=report.source_digest,
             unknown_categories=report.unknown_categories,
         )
+    return plan.model_copy(update={"spec_digest": report.spec_digest})
 
 
 def score_shard(spec: ModelSpec, plan: ScorePlan, shard: int, resources: Resources, try_number: int = 1) -> StagedShard:

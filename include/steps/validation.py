@@ -28,7 +28,7 @@ def validate_training_data(spec: ModelSpec, run_id: str, as_of: datetime, resour
     with scoring.database_errors(f"validation of model '{spec.name}', training window {period}"):
         report = require_contract(spec, period, "train", run_id, resources)
     training.require_budget(spec, report.rows, resources.settings.train_memory_mib)
-    return report
+    return report.model_copy(update={"spec_digest": spec.read_digest})
 
 
 def validate_partition(
@@ -68,7 +68,7 @@ def validate_partition(
         version, mode = resolve_version(spec, period, resources, version=version, mode=mode)
         opened = require_declared(spec, open_version(spec.name, version, resources), NOT_SCORED)
         report = require_contract(spec, period, "score", run_id, resources, opened)
-    return report.model_copy(update={"version": version, "mode": mode})
+    return report.model_copy(update={"version": version, "mode": mode, "spec_digest": spec.read_digest})
 
 
 def find_broken_rules(

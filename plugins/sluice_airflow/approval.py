@@ -66,11 +66,13 @@ class EvidenceApproval(HITLOperator):
     def execute(self, context: Context) -> Any:
         """Show the evidence and wait; skip a version that a gate rejected."""
         from include import pipeline
+        from include.registry import active_hold
 
         version = ModelVersion.from_plain(self.registered)
         runs.skip_if_rejected(version)
         with pipeline.open_resources() as resources:
-            self.body = evidence_page(version, resources.settings.card_url(version.model, version.version))
+            hold = active_hold(resources.engine, version.model)
+            self.body = evidence_page(version, resources.settings.card_url(version.model, version.version), hold)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

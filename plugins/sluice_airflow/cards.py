@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from include.errors import ArtifactError, ArtifactStoreError, UnknownVersionError
 from include.evidence import champion_status, with_status
-from include.registry import CARD
+from include.registry import CARD, active_hold
 from include.resources import open_resources
 from sluice_airflow import data_docs
 from sluice_airflow.responses import page_response
@@ -35,7 +35,8 @@ def card(model: str, version: int) -> Response:
             if CARD not in artifact.digests:
                 message = f"the artifact of version {version} of '{model}' has no model card.\n"
                 return PlainTextResponse(message, status_code=404)
-            status = champion_status(version, resources.ledger.promotions(model))
+            hold = active_hold(resources.engine, model)
+            status = champion_status(version, resources.ledger.promotions(model), hold)
             return page_response(with_status(artifact.read(CARD), status))
     except UnknownVersionError as error:
         return PlainTextResponse(f"{error}\n", status_code=404)

@@ -27,10 +27,14 @@ RETRAIN = """\
    a model card, all signed. The task's button *Model card* opens the card: `/sluice/cards/{name}/<version>`.
 9. **approve**, only if declared: a person who did not trigger the run reads the evidence and approves.
 10. **promote**: an accepted version becomes the champion, and the service loads it.
-   For a rejected version this task is *skipped*: its log has the reasons, and the champion stays.
+   This task is *skipped*, its log has the reasons and the champion stays: for a rejected version, while promotions are
+   held (`sluice hold`), and when the data of the version end before those of the champion. For the last, the form has a
+   field that promotes it all the same.
 
 The rows end at the run's logical date (or at the time when it was triggered), so a run that is cleared and run again
-makes no second version.
+makes no second version. Nor does another run of the same rows, declaration, code and libraries: **snapshot** is then
+*skipped*, and its log names the version. A run keeps the declaration that it began with: if `spec.py` or `features.sql`
+is edited meanwhile, its next task fails.
 
 ## Window
 Training: {train}. Then a gap of {gap}. Then the holdout: {holdout}, which ends the window.
@@ -93,6 +97,7 @@ ROLLBACK = """\
 ## Rolling back
 Trigger `operate_model` with model `{name}`, the earlier version and the reason. Or run in a shell:
 `sluice rollback {name} --reason "why"`. `sluice history {name}` lists who promoted what, when and why.
+A rollback holds promotions: no retrain promotes a version until `sluice hold {name} --lift --reason "why"`.
 """
 
 OPERATE = """\
@@ -104,6 +109,9 @@ Makes a version the champion of its model: a promotion, or a rollback when the v
 - If the version does not exist, the run fails, and the error lists the existing versions.
 - If gates rejected the version, the run fails and names them, unless the form's last field is checked.
 - If somebody else moves the champion at the same moment, one of the two runs fails and names the winner.
+- A rollback holds promotions from then on: retrains register and judge versions, and promote none, until you lift the
+  hold. The field *Action* sets a hold without a rollback, with an end if you name one, and lifts it.
+- A promotion by this form goes ahead although promotions are held, or the data of the version are older.
 - The service serves the new champion within a second. Published scores keep the version that scored them.
 
 See `sluice history MODEL`, or in SQL: `SELECT * FROM sluice.champion;`

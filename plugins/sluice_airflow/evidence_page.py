@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from include.records import Evaluation, ModelVersion
+from include.records import Evaluation, ModelVersion, PromotionHold
 
 PAGE = """\
-Version **{version}** of **{model}** passed its gates. If you approve it, it becomes the champion.
+Version **{version}** of **{model}** passed its gates. If you approve it, {outcome}
 
 {metrics}
 
@@ -24,13 +24,23 @@ The [model card]({card}) has the full evidence, with plots.
 """
 
 
-def evidence_page(version: ModelVersion, card_url: str) -> str:
-    """Return the Markdown of the request to approve `version`, whose card is at `card_url`."""
+def evidence_page(version: ModelVersion, card_url: str, hold: PromotionHold | None = None) -> str:
+    """Return the Markdown of the request to approve `version`, whose card is at `card_url`.
+
+    Parameters
+    ----------
+    hold : PromotionHold, optional
+        The hold of the model's promotions that is in force.
+    """
+    outcome = "it becomes the champion."
+    if hold is not None:
+        outcome = f"a person may promote it. It does not become the champion by itself: {hold.sentence}."
     seen = version.evaluation
     champion = "none yet" if seen.champion_version is None else f"version {seen.champion_version}"
     return PAGE.format(
         model=version.model,
         version=version.version,
+        outcome=outcome,
         metrics=_metrics(seen),
         gates="\n".join(
             f"- **{'passed' if each.passed else 'FAILED'}** {each.sentence}" for each in version.decision.gates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from include.records import Promotion
@@ -24,9 +24,15 @@ def approval_task(spec: ModelSpec, registered: Any) -> Any:
 
 @contextmanager
 def skip_rejected(_: Context, values: dict[str, Any]) -> Iterator[None]:
-    """Skip the promotion of a version that a gate rejected."""
+    """Skip the promotion of a version that a gate rejected, or that a hold or older data keep from being promoted."""
     runs.skip_if_rejected(values["version"])
-    yield
+    with runs.skip_refusals():
+        yield
+
+
+def skip_if_nothing_new(_context: Context, _values: dict[str, Any]) -> AbstractContextManager[None]:
+    """Skip the task, and so those after it, when another run has registered a version of the same origin."""
+    return runs.skip_refusals()
 
 
 def announce(context: Context, values: dict[str, Any], promotion: Promotion) -> None:

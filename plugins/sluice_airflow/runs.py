@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.errors import NoChampionError
+from include.errors import HoldError, MissingVersionError, NoChampionError, NothingNewError, NotPromotedError
 from include.records import ModelVersion, ParityCheck, Period
 from include.spec import ModelSpec
 
@@ -59,6 +59,8 @@ def values_of(spec: ModelSpec, context: Any, names: Iterable[str]) -> dict[str, 
         "as_of": lambda: as_of(run),
         "actor": lambda: actor(run),
         "requested_by": lambda: run.triggering_user_name,
+        "again": lambda: params["again"],
+        "allow_older": lambda: params["allow_older"],
         "period": lambda: partition_of(spec, run, params["partition"]),
         "version": lambda: params["model_version"],
         "mode": lambda: "champion" if run.run_type == "manual" else "champion_then",
@@ -109,6 +111,63 @@ def skip_if_rejected(version: ModelVersion) -> None:
     if not version.decision.accepted:
         reasons = "\n".join(f"- {reason}" for reason in version.decision.reasons)
         raise AirflowSkipException(f"version {version.version} of {version.model} is not promoted:\n{reasons}")
+
+
+def skip_unless(wanted: bool, action: str) -> None:
+    """Skip a task of ``operate_model`` that is not what the form asks for.
+
+    Raises
+    ------
+    AirflowSkipException
+    """
+    if not wanted:
+        raise AirflowSkipException(f"the form asks to {action}")
+
+
+def version_of_form(params: Any) -> int:
+    """Return the version that the form of ``operate_model`` names.
+
+    Raises
+    ------
+    MissingVersionError
+        When it names none.
+    """
+    if params["version"] is None:
+        raise MissingVersionError(params["model"])
+    return int(params["version"])
+
+
+def end_of_hold(params: Any) -> datetime | None:
+    """Return the end of the hold that the form of ``operate_model`` names; None: when somebody lifts it.
+
+    Raises
+    ------
+    HoldError
+        When the text is no time.
+    """
+    from include.schedule import parse_moment
+
+    text = (params["until"] or "").strip()
+    try:
+        return parse_moment(text) if text else None
+    except ValueError as error:
+        advice = "Correct the field, or leave it empty: then the hold is in force until somebody lifts it."
+        raise HoldError(params["model"], "an end such as 2026-01-31T12:00", f"'{text}'", advice) from error
+
+
+@contextmanager
+def skip_refusals() -> Iterator[None]:
+    """Skip a task of a retrain that ends with a refusal, which is no failure: nothing is new, or not to be promoted.
+
+    Raises
+    ------
+    AirflowSkipException
+        With the sentence of the error: the run succeeds, and its log has the reason.
+    """
+    try:
+        yield
+    except (NothingNewError, NotPromotedError) as refused:
+        raise AirflowSkipException(str(refused)) from refused
 
 
 @contextmanager

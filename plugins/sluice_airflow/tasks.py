@@ -32,6 +32,9 @@ Within = Callable[["Context", dict[str, Any]], AbstractContextManager[None]]
 Then = Callable[["Context", dict[str, Any], Any], None]
 """Given Airflow's context, the step's arguments by name, and its result."""
 
+WAIT_FOR_RETRAIN = 1800.0
+"""Seconds that a task of a retrain waits for another retrain of the model, such as one of the command line."""
+
 RECORDS: dict[str, type[Record]] = {step.gives: step.record for step in (*RETRAIN, *SCORE)}
 
 
@@ -101,7 +104,9 @@ def step_body(
         values |= runs.values_of(spec, context, (name for name in step.takes if name not in values))
         opened = pipeline.open_trainer_resources if trainer else pipeline.open_resources
         with within(context, values) if within else nullcontext(), opened() as resources:
-            result = pipeline.run_step(step, spec, values, resources)
+            alone = pipeline.retrain_lock(resources.engine, spec.name, WAIT_FOR_RETRAIN) if trainer else nullcontext()
+            with nullcontext() if step.name == "promote" else alone:
+                result = pipeline.run_step(step, spec, values, resources)
         if then is not None:
             then(context, values, result)
         return to_plain(result)

@@ -130,7 +130,7 @@ class World:
     def train(self, spec: ModelSpec) -> Trained | None:
         """Do what a retrain does up to the fit; None: it fails."""
         try:
-            snapshot = pipeline.take_snapshot(spec, TODAY, self.resources)
+            snapshot = pipeline.take_snapshot(spec, TODAY, self.resources, again=True)
             data = training.read_training_data(spec, snapshot)
             rows = pq.read_table(snapshot.path, columns=[spec.entity_key.column, spec.target.column])
             labels = dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))

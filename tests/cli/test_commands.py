@@ -21,7 +21,7 @@ def test_a_model_s_life_from_the_shell(sluice) -> None:
     assert code == 0
     assert said.count("40 rows published with version 1") == 3
 
-    assert sluice("train", "parcels", "--as-of", AS_OF, "--no-promote")[0] == 0
+    assert sluice("train", "parcels", "--as-of", AS_OF, "--again", "--no-promote")[0] == 0
     assert "Version 2 of parcels is champion" in sluice("promote", "parcels", "2", "--reason", "a trial week")[1]
     assert "Version 1 of parcels is champion" in sluice("rollback", "parcels", "--reason", "worse on Mondays")[1]
 

@@ -97,7 +97,7 @@ def on_terminal(words: list[str], shell: dict[str, str], interrupt_at: str = "")
 
 @pytest.mark.slow  # a whole training in a process of its own, three times
 def test_a_training_on_a_terminal_a_pipe_and_interrupted(shell: dict[str, str]) -> None:
-    words = ["train", "parcels", "--as-of", TODAY.isoformat()]
+    words = ["train", "parcels", "--as-of", TODAY.isoformat(), "--again"]
     done = subprocess.run(command(*words), env=shell, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert not re.search(r"[\x1b\r]", done.stdout)

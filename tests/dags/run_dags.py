@@ -60,6 +60,7 @@ def life(dags: dict[str, DAG]) -> dict[str, Any]:
         "too early": run(dags["score_apple"], at.replace(hour=4)),
         "retrain": run(dags["retrain_apple"], at),
         "retrain again": run(dags["retrain_apple"], at),
+        "nothing new": run(dags["retrain_apple"], at.replace(hour=6)),
         "rejected": run(dags["retrain_pear"], at),
         "score": run(dags["score_apple"], at),
         "score by hand": run(dags["score_apple"], at.replace(hour=6), partition="2026-02-25"),
@@ -73,6 +74,13 @@ def life(dags: dict[str, DAG]) -> dict[str, Any]:
             force=True,
         ),
     }
+    why, hour = "the scores look strange", at.replace(hour=8)
+    lived["hold"] = run(dags["operate_model"], hour, model="apple", action="hold promotions", reason=why)
+    lived["held"] = run(dags["retrain_apple"], at.replace(hour=9), again=True)
+    lived["lift"] = run(
+        dags["operate_model"], at.replace(hour=9), model="apple", action="lift the hold", reason="they are explained"
+    )
+    lived["nothing named"] = run(dags["operate_model"], at.replace(hour=10), model="apple", reason=why)
     lived["long ago"] = run(dags["score_apple"], at.replace(year=1999), partition="1999-02-28")
     lived["retrain long ago"] = run(dags["retrain_apple"], at.replace(year=1999))
     spoil(datetime(2026, 2, 20, 12, tzinfo=UTC))

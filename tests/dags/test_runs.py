@@ -27,7 +27,7 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(harnes
     assert set(run["tasks"].values()) == {"success"}
     (event,) = run["events"]
     (champion,) = rows(harness, "SELECT * FROM sluice.champion WHERE model = 'apple'")
-    (version,) = rows(harness, "SELECT * FROM sluice.model_version WHERE model = 'apple'")
+    (version,) = rows(harness, "SELECT * FROM sluice.model_version WHERE model = 'apple' AND version = 1")
     assert event == {
         "uri": "sluice://apple/champion",
         "version": champion["version"],
@@ -45,8 +45,41 @@ def test_retraining_promotes_what_passes_the_gates_and_says_which_version(harnes
 def test_the_same_run_again_makes_no_second_version(harness: Any) -> None:
     assert harness.runs["retrain again"]["run_id"] == harness.runs["retrain"]["run_id"]
     assert harness.runs["retrain again"]["state"] == "success"
-    assert len(rows(harness, "SELECT 1 FROM sluice.model_version WHERE model = 'apple'")) == 1
+    run_id = harness.runs["retrain"]["run_id"]
+    assert len(rows(harness, "SELECT 1 FROM sluice.model_version WHERE model = 'apple' AND run_id = %s", run_id)) == 1
     assert len(rows(harness, "SELECT 1 FROM sluice.promotion WHERE model = 'apple'")) == 1
+
+
+def test_another_run_with_nothing_new_is_skipped_after_the_snapshot_and_is_no_failure(harness: Any) -> None:
+    run = harness.runs["nothing new"]
+    assert run["state"] == "success"
+    assert {name for name, state in run["tasks"].items() if state == "success"} == {"validate"}
+    assert {state for name, state in run["tasks"].items() if name != "validate"} == {"skipped"}
+    assert run["events"] == []
+    assert alerts(harness, "retrain_apple", "nothing new") == []
+
+
+def test_while_promotions_are_held_a_retrain_registers_and_its_promotion_is_skipped(harness: Any) -> None:
+    hold, held, lift = (harness.runs[name] for name in ("hold", "held", "lift"))
+    assert hold["tasks"] == lift["tasks"] == {"hold_promotions": "success", "move_champion": "skipped"}
+    assert (held["state"], held["tasks"]["gate"], held["tasks"]["promote"]) == ("success", "success", "skipped")
+    assert held["events"] == []
+    (champion,) = rows(harness, "SELECT version FROM sluice.champion WHERE model = 'apple'")
+    assert champion["version"] == 1
+    assert len(rows(harness, "SELECT 1 FROM sluice.model_version WHERE model = 'apple'")) == 2
+    kept = rows(harness, "SELECT held, actor, reason FROM sluice.promotion_hold WHERE model = 'apple' ORDER BY id")
+    assert [(each["held"], each["reason"]) for each in kept] == [
+        (True, "the scores look strange"), (False, "they are explained"),
+    ]  # fmt: skip
+    assert alerts(harness, "retrain_apple", "held") == []
+
+
+def test_a_form_that_moves_a_champion_names_a_version(harness: Any) -> None:
+    run = harness.runs["nothing named"]
+    assert run["tasks"] == {"move_champion": "failed", "hold_promotions": "skipped"}
+    (alert,) = alerts(harness, "operate_model", "nothing named")
+    assert "expected the version to make champion; found none" in alert["error"]
+    assert alert["channels"] == []
 
 
 def test_a_rejected_candidate_is_registered_and_its_promotion_skipped_not_failed(harness: Any) -> None:
@@ -101,8 +134,8 @@ def test_a_person_moves_a_champion_and_the_ledger_keeps_the_reason(harness: Any)
 
 def test_an_unknown_version_fails_at_once_with_those_that_exist(harness: Any) -> None:
     run = harness.runs["unknown version"]
-    assert run["tasks"] == {"move_champion": "failed"}
-    assert run["tries"] == {"move_champion": 1}, "the same again would bring the same error: no retry"
+    assert run["tasks"] == {"move_champion": "failed", "hold_promotions": "skipped"}
+    assert run["tries"]["move_champion"] == 1, "the same again would bring the same error: no retry"
     (alert,) = alerts(harness, "operate_model", "unknown version")
     assert alert["model"] == "apple"
     assert "has no version 99; existing versions: 1." in alert["error"]

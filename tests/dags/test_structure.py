@@ -31,7 +31,7 @@ SCORE = {
 }
 EXPECTED = {
     "housekeeping": {"clean_staging": [], "remove_old_work": [], "deliver_alerts": [], "drop_expired_partitions": []},
-    "operate_model": {"move_champion": []},
+    "operate_model": {"hold_promotions": [], "move_champion": []},
     "retrain_apple": RETRAIN,
     "retrain_pear": RETRAIN,
     "score_apple": SCORE,
@@ -130,7 +130,7 @@ def test_what_works_in_the_database_waits_in_the_pool_and_neither_a_rollback_nor
         for task_id, task in dag["tasks"].items()
         if task["pool"] != "sluice_database"
     }
-    assert outside == {"move_champion", "deliver_alerts", "remove_old_work"}
+    assert outside == {"move_champion", "hold_promotions", "deliver_alerts", "remove_old_work"}
 
 
 def test_a_models_dags_carry_its_owner_tags_channels_and_schedules(parsed: dict[str, Any]) -> None:
@@ -176,7 +176,8 @@ def test_the_page_of_a_model_tells_features_gates_and_the_way_back(parsed: dict[
 def test_the_form_asks_for_a_declared_model_a_version_and_a_reason(parsed: dict[str, Any]) -> None:
     form = parsed["dags"]["operate_model"]["params"]
     assert form["model"]["enum"] == ["apple", "pear"]
-    assert (form["version"]["type"], form["version"]["minimum"]) == ("integer", 1)
+    assert form["action"]["enum"] == ["move the champion", "hold promotions", "lift the hold"]
+    assert (form["version"]["type"], form["version"]["minimum"]) == (["null", "integer"], 1)
     assert (form["reason"]["type"], form["reason"]["minLength"]) == ("string", 10)
 
 

@@ -124,7 +124,7 @@ class Harness:
         return self.spec.model_copy(update={"estimator": estimator})
 
     def exported(self, spec: ModelSpec, run: str) -> ExportedCandidate:
-        return pipeline.retrain(spec, run, TODAY, self.resources, report=None, until="export").exported
+        return pipeline.retrain(spec, run, TODAY, self.resources, report=None, until="export", again=True).exported
 
     def judged(self, spec: ModelSpec, run: str, *, really: bool = False) -> tuple[Decision, Any]:
         """Everything up to the decision, as the pipeline does it; `really` rehearsed by the service, or timed here."""

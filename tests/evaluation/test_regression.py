@@ -18,7 +18,7 @@ def test_a_regression_is_judged_registered_promoted_and_scored(resources: Resour
     spec = read_spec(tmp_path / "diabetes" / "spec.py")
 
     def trained(run_id: str) -> tuple[int, Evaluation]:
-        done = pipeline.retrain(spec, run_id, TODAY, resources, actor="tests", report=None, rehearsal=None)
+        done = pipeline.retrain(spec, run_id, TODAY, resources, actor="tests", report=None, rehearsal=None, again=True)
         assert done.promotion is not None, done.version.decision.reasons
         return done.version.version, done.compared
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from include.evidence import card_html, champion_status, draw, with_status
-from include.records import Decision, Difference, Promotion
+from include.records import Decision, Difference, Promotion, PromotionHold
 from include.spec import Numeric
 from tests.evidence.packs import CLASSES, pack_of
 
@@ -205,6 +205,15 @@ def promoted(*versions: int) -> list[Promotion]:
 )
 def test_the_status_tells_who_is_champion_now_and_until_when_this_was(versions: tuple[int, ...], status: str) -> None:
     assert champion_status(2, promoted(*versions)) == status
+
+
+def test_the_status_tells_of_a_hold() -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    hold = PromotionHold(model="parcels", held_until=None, actor="ann", reason="because of the alarms", set_at=at)
+    assert champion_status(2, promoted(2), hold).endswith(
+        "ann holds promotions of 'parcels' since 2026-03-01 12:00 UTC, until it is lifted "
+        "(reason: because of the alarms): no retrain promotes a version."
+    )
 
 
 def test_a_card_tells_the_whole_evidence() -> None:

@@ -33,6 +33,9 @@ ELSEWHERE: Final = {  # beginning of a command: what runs it
     "sluice train churn": "tests/repo/test_tutorial.py",
     "sluice score churn": "tests/repo/test_tutorial.py",
     "sluice status": "tests/repo/test_tutorial.py",
+    # These ends are over one day.
+    "sluice hold churn --until": "tests/cli/test_hold.py",
+    "sluice hold iris --until": "tests/cli/test_hold.py",
     # Two people: a test has one.
     "sluice approve churn": "tests/cli/test_approve.py",
     'sluice promote churn 7 --reason "approved by ann"': "tests/cli/test_approve.py",
@@ -106,9 +109,9 @@ def reader(database_url: str, tmp_path: Path) -> Reader:
     for command in (
         "sluice new churn",
         "sluice train churn",
-        "sluice train churn --no-promote",
+        "sluice train churn --again --no-promote",
         'sluice promote churn 2 --reason "so that there is one to roll back to"',
-        "sluice train churn --no-promote",
+        "sluice train churn --again --no-promote",
         "sluice score churn",
         "sluice new parcels",
         "sluice train parcels",
@@ -116,7 +119,7 @@ def reader(database_url: str, tmp_path: Path) -> Reader:
         "sluice load-samples",
         f'sluice psql -c "{ORDERS}" -c "CREATE SCHEMA lake"',
         "sluice train iris",
-        "sluice train iris",
+        "sluice train iris --again",
         "sluice score iris",
         "cp docs/data/penguins.csv .",
     ):

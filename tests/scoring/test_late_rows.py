@@ -199,7 +199,7 @@ def test_a_label_that_comes_later_is_no_late_row(parcels: Parcels) -> None:
 
 def test_a_new_features_query_or_declaration_is_no_late_row(parcels: Parcels) -> None:
     other = PARCELS.replace("weight, distance", "weight * 0 + 1 AS weight, distance")
-    spec = declare_model(parcels.resources.settings.models_dir, spec=LEARNED, query=other)
+    spec = declare_model(parcels.resources.settings.home / "edited", spec=LEARNED, query=other)
     assert 3 not in Parcels(parcels.resources, spec).late()
 
 

@@ -35,8 +35,8 @@ class Airflow:
         return answer.json()
 
     def retrain(self, who: str, model: str, hour: int) -> str:
-        """Trigger a run as of an hour of 1 March 2026, and return its id."""
-        body = {"logical_date": f"2026-03-01T{hour:02}:00:00Z", "conf": {}}
+        """Trigger a run as of an hour of 1 March 2026, of the same rows as the others, and return its id."""
+        body = {"logical_date": f"2026-03-01T{hour:02}:00:00Z", "conf": {"again": True}}
         return self.call(who, "POST", f"/dags/retrain_{model}/dagRuns", **body)["dag_run_id"]
 
     def task(self, model: str, run: str, task: str) -> str | None:
