@@ -77,8 +77,8 @@ def ledger_metrics(connection: Connection, now: datetime, specs: Mapping[str, Mo
     # Only the values of these three queries are used below.
     rows = connection.execute(_CHAMPIONS, {"refused_since": now - REFUSED_WITHIN})
     champions = {champion.model: champion for champion in (_Champion(*row) for row in rows)}
-    newest = {str(model): end for model, end in connection.execute(_NEWEST_PARTITIONS).tuples()}
-    undelivered = connection.execute(_UNDELIVERED, {"since": now - UNDELIVERED_WITHIN}).tuples().all()
+    newest = {str(model): end for model, end in connection.execute(_NEWEST_PARTITIONS)}
+    undelivered = connection.execute(_UNDELIVERED, {"since": now - UNDELIVERED_WITHIN}).all()
 
     info = _gauge("sluice_model_info", "A declared model; always 1", "model", "owner", "task")
     version = _gauge("sluice_champion_version", "Version that is champion; 0: none", "model")
