@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import os
@@ -26,8 +25,9 @@ from include.observability import StatsdReceiver, read_mapping, render
 from include.observability.statsd_receiver import OTHER
 from include.resources import open_resources
 from include.schedule import partition_containing
-from include.settings import REPOSITORY, Settings
+from include.settings import Settings
 from tests.builders import TODAY, declare_model, load_parcels, retrain
+from tests.observability import sent
 
 MAPPING = read_mapping()
 
@@ -104,33 +104,10 @@ def test_a_retrain_and_a_score_are_series_of_their_model(settings: Settings, lis
     assert found["sluice_statsd_lines_total", "dropped"] == found["sluice_statsd_lines_total", "invalid"] == 0
 
 
-def sent_by_the_pipeline() -> set[str]:
-    """Return every name that a step sends, found in the code: a part that varies is a star."""
-    names: set[str] = set()
-    for file in (REPOSITORY / "include" / "steps").glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or "telemetry" not in ast.unparse(node.func):
-                continue
-            method = ast.unparse(node.func).rsplit(".", 1)[1]
-            if method == "step":
-                names |= {f"sluice.*.*.{end}" for end in ("seconds", "ok", "failed")}
-            elif isinstance(node.args[0], ast.JoinedStr):
-                parts = [each.value if isinstance(each, ast.Constant) else "*" for each in node.args[0].values]
-                names.add("sluice." + "".join(map(str, parts)))
-    return names
-
-
 def test_every_name_that_the_pipeline_sends_is_mapped() -> None:
-    names = sent_by_the_pipeline()
-    assert {"sluice.*.promotions", "sluice.*.score.*.seconds", "sluice.*.*.ok"} <= names
-    kinds = ("counter", "gauge", "observer")
-    unmapped = []
-    for name in names:
-        # The only name whose last part is one of a few words.
-        example = name.replace("parity.*", "parity.equal").replace("*", "x")
-        if not any(MAPPING.resolve(example, kind) for kind in kinds):  # type: ignore[arg-type]
-            unmapped.append(name)
-    assert unmapped == []
+    names = sent.by_the_pipeline()
+    assert {"sluice.*.promotions", "sluice.*.score.*.seconds", "sluice.*.*.ok"} <= {name for name, _ in names}
+    assert [name for name, kind in names if sent.mapped(MAPPING, name, kind) is None] == []
 
 
 def test_what_airflow_sends_is_mapped_dropped_or_both_and_each_rule_for_airflow_is_of_a_real_name(
@@ -145,8 +122,8 @@ def test_what_airflow_sends_is_mapped_dropped_or_both_and_each_rule_for_airflow_
         check=True,
         cwd=tmp_path,
     )
-    sent = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    lines = sum(len(each["names"]) for each in sent)
+    lines_sent = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = sum(len(each["names"]) for each in lines_sent)
     assert lines > 150
 
     def handled() -> float:
