@@ -39,7 +39,8 @@ from model_service.observability.metrics_buffer import (
 )
 from model_service.observability.request_totals import RequestTotals, SeriesKey, merged
 from model_service.observability.shared_metrics import SharedMetrics
-from model_service.server.watchdog import Reason
+from model_service.server.connections import CloseReason
+from model_service.server.watchdog import Reason as RestartReason
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +107,14 @@ class PrometheusMetrics:
             ("reason",),
             registry=own,
         )
-        for reason in get_args(Reason):  # a counter that begins at 1 has not increased, as Prometheus sees it
-            self.worker_restarts.labels(reason)
         self.closed_connections = Counter(
             "sluice_connections_closed", "Idle connections closed beyond a limit", ("reason",), registry=own
         )
+        # A counter that begins at 1 has not increased, as Prometheus sees it: all begin at 0.
+        for restart in get_args(RestartReason):
+            self.worker_restarts.labels(restart)
+        for closing in get_args(CloseReason):
+            self.closed_connections.labels(closing)
         self.connections = self._gauge("sluice_connections", "Open connections", "sum")
         self._unreadable = Counter(
             "sluice_worker_metrics_unreadable",

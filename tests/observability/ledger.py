@@ -23,7 +23,7 @@ _PROMOTION = text("""
 _PUBLICATION = text("""
     INSERT INTO sluice.partition_publication (model, partition_start, partition_end, version, artifact_digest,
         query_digest, row_count, rows_digest, run_id, sequence, published_at, attempt)
-    VALUES (:model, :start, :end, :version, 'a', 'q', 1, 'r', 'run', 1, :at, 1)
+    VALUES (:model, :start, :end, :version, 'a', 'q', 1, 'r', 'run', :sequence, :at, :sequence)
 """)
 _ALERT = text("""
     INSERT INTO sluice.alert (model, dag_id, run_id, error, raised_at, delivered)
@@ -48,8 +48,9 @@ def champion(engine: Engine, model: str, version: int, *, at: datetime, holdout:
     promote(engine, model, version, at=at)
 
 
-def publish(engine: Engine, model: str, version: int, period: Period, *, at: datetime) -> None:
+def publish(engine: Engine, model: str, version: int, period: Period, *, at: datetime, sequence: int = 1) -> None:
     values = {"model": model, "version": version, "start": period.start, "end": period.end, "at": at}
+    values |= {"sequence": sequence}
     with engine.begin() as connection:
         connection.execute(_PUBLICATION, values)
 
