@@ -10,7 +10,7 @@ https://prometheus.io/docs/practices/instrumentation/#timestamps-not-time-since
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -161,5 +161,4 @@ def heartbeat_metrics(beat: datetime) -> list[Metric]:
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
-    names: Sequence[str] = labels
-    return GaugeMetricFamily(name, documentation, labels=names)
+    return GaugeMetricFamily(name, documentation, labels=labels)
