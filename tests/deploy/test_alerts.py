@@ -72,9 +72,11 @@ def small_disk(folder: Path) -> Iterator[bool]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    yield mounted
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 @dataclass
@@ -119,15 +121,19 @@ class System:
             connection.sendall(head.encode() + body[:10])
             time.sleep(0.8)
             connection.sendall(body[10:])
-            assert b" 200 " in connection.recv(65_536)[:20]
+            if not connection.recv(65_536).startswith(b"HTTP/1.1 200 "):
+                raise ConnectionError("its worker was killed")
 
     def kill_workers(self, times: int) -> None:
-        """Kill one of the workers again and again, each time after the one before was replaced."""
+        """Kill a worker again and again, each time after the one before was replaced and its successor has said so."""
         main = psutil.Process(self.service.process.pid)
-        for _ in range(times):
-            workers = [each for each in main.children() if each.is_running()]
-            workers[0].kill()
-            wait_until(lambda gone=workers[0]: gone not in main.children() and len(main.children()) >= 2, main.children)  # type: ignore[misc]
+        for number in range(1, times + 1):
+            main.children()[0].kill()
+            wait_until(lambda expected=number: self.restarts() >= expected, self.restarts)  # type: ignore[misc]
+
+    def restarts(self) -> float:
+        (total,) = self.prometheus.query("sum(sluice_worker_restarts_total)")
+        return float(total["value"][1])
 
 
 @contextmanager
@@ -137,8 +143,10 @@ def database_away(url: str) -> Iterator[None]:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
 def test_every_alert_fires_and_resolves_in_the_real_system(
@@ -176,6 +184,8 @@ def test_every_alert_fires_and_resolves_in_the_real_system(
         wait_until(lambda: bool(prometheus.query("model:sluice_http_requests:rate5m > 0")), system.pending)
         wait_until(lambda: not system.firing(), system.pending)
 
+        system.kill_workers(4)
+
         # What clients notice, and the state of the models. The model sugar has no champion, so it answers 503.
         harness.declare("sugar")
         failing = Repeated(lambda: system.post("sugar", [0.0] * 10), 0.1)
@@ -184,7 +194,7 @@ def test_every_alert_fires_and_resolves_in_the_real_system(
         stack.callback(rejected.stop)
         slow = Repeated(lambda: system.post_slowly("iris", SETOSA), 0.1)
         stack.callback(slow.stop)
-        old = harness.champion("iris", holdout=Period(start=now - 42 * DAY, end=now - 40 * DAY))
+        old = harness.champion("iris", 1, holdout=Period(start=now - 42 * DAY, end=now - 40 * DAY))
         with harness.engine.begin() as connection:
             connection.execute(
                 text("INSERT INTO sluice.partition_removal VALUES ('iris', :start, 1, 1, 'published by mistake')"),
@@ -199,7 +209,6 @@ def test_every_alert_fires_and_resolves_in_the_real_system(
         beating.stop()
         if has_disk:
             (home / "filling").write_bytes(b"x" * (4 * 1024 * 1024 - 128 * 1024))
-        system.kill_workers(4)
         first = wanted - {"ServiceDown", "WatcherDown", "DatabaseUnavailable"}
         system.wait_until_firing(*first)
 
