@@ -62,6 +62,7 @@ COPY model_service /opt/sluice/model_service
 COPY dags /opt/sluice/dags
 COPY plugins /opt/sluice/plugins
 COPY deploy/airflow /opt/sluice/deploy/airflow
+COPY deploy/prometheus/statsd_mapping.yaml /opt/sluice/deploy/prometheus/statsd_mapping.yaml
 COPY --chmod=0755 deploy/compose/init.sh deploy/compose/healthy.py /opt/sluice/deploy/compose/
 COPY --chmod=0755 deploy/compose/sluice.sh /usr/local/bin/sluice
 # The folder of airflow_local_settings.py is on the path: the scheduler does slow imports once, for all tasks.

@@ -35,10 +35,10 @@ test: setup-tests ## the tests, without the slow ones
 test-stack: setup-tests ## the end-to-end tests that share one stack: that of E2E_STACK, or a new one
 	@$(py) -m pytest tests/e2e --ignore tests/e2e/private
 
-# Two kinds of slow test need a system program, and report that they are skipped without it: the model card is tested in
-# a browser, and the workers of `make distributed` need a broker.
+# Three kinds of slow test need a system program, and report that they are skipped without it: the model card is tested in
+# a browser, the workers of `make distributed` need a broker, and alerts run on a real Prometheus.
 test-all: test ## all tests: these, the slow ones, and every whole stack; up to an hour on a slow machine
-	@for program in chromium redis-server; do \
+	@for program in chromium redis-server prometheus prometheus-alertmanager; do \
 	  deploy/bootstrap/program.sh $$program "needed by a slow test" "make test-all" || \
 	    echo "$$program is not installed: its slow tests will be SKIPPED" >&2; \
 	done

@@ -30,8 +30,8 @@ class RestartPolicy:
     """Supervises the processes of a running stack, and its database.
 
     A process that exits is restarted at once. If it exits again within `stable_seconds` of its restart, it waits: a
-    second, then twice as long each time, up to a minute. That goes on until somebody mends the cause or stops the stack:
-    the other processes are of use meanwhile.
+    second, then twice as long each time, up to a minute. It goes on until somebody mends the cause or stops the stack,
+    because the other processes are of use meanwhile.
 
     Parameters
     ----------

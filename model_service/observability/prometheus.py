@@ -14,9 +14,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import add
+from pathlib import Path
 from threading import Lock
-from time import monotonic
-from typing import Final, Literal
+from time import monotonic, process_time
+from typing import Final, Literal, get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
@@ -38,6 +39,8 @@ from model_service.observability.metrics_buffer import (
 )
 from model_service.observability.request_totals import RequestTotals, SeriesKey, merged
 from model_service.observability.shared_metrics import SharedMetrics
+from model_service.server.connections import CloseReason
+from model_service.server.watchdog import Reason as RestartReason
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,9 @@ Mode = Literal["sum", "min", "max", "all"]
 """How a gauge of several workers becomes one: "all" keeps each, with the label ``pid``."""
 
 CACHE_SECONDS: Final = 1.0
+PROCESS_SECONDS: Final = 5.0
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _LABELS: Final = ("route", "model", "version", "status")
 _MAX_ID_LENGTH: Final = 100
 _MAX_UNCHANGED: Final = 10
@@ -104,6 +110,11 @@ class PrometheusMetrics:
         self.closed_connections = Counter(
             "sluice_connections_closed", "Idle connections closed beyond a limit", ("reason",), registry=own
         )
+        # A counter that begins at 1 has not increased, as Prometheus sees it: all begin at 0.
+        for restart in get_args(RestartReason):
+            self.worker_restarts.labels(restart)
+        for closing in get_args(CloseReason):
+            self.closed_connections.labels(closing)
         self.connections = self._gauge("sluice_connections", "Open connections", "sum")
         self._unreadable = Counter(
             "sluice_worker_metrics_unreadable",
@@ -111,6 +122,9 @@ class PrometheusMetrics:
             registry=own,
         )
         self._in_flight = self._gauge("sluice_http_requests_in_flight", "HTTP requests in progress", "sum")
+        self._cpu = Counter("sluice_worker_cpu_seconds", "Processor time of all workers", registry=own)
+        self._memory = self._gauge("sluice_worker_resident_memory_bytes", "Resident memory of a worker", "all")
+        self._cpu_seen, self._process_seen_at = 0.0, float("-inf")
         self._ready = self._gauge("sluice_model_ready", "1 if every worker can answer", "min", "model")
         self._load_failed = self._gauge(
             "sluice_model_load_failed", "1 while a worker cannot load the champion", "max", "model"
@@ -151,6 +165,7 @@ class PrometheusMetrics:
             self._ready.labels(served.name).set(current is not None)
             self._load_failed.labels(served.name).set(served.load_error is not None)
             self._loaded.labels(served.name).set(current.version if current else 0)
+        self._set_process()
 
     def publish(self) -> None:
         """Share this worker's metrics with the others, if there is something new.
@@ -206,6 +221,19 @@ class PrometheusMetrics:
         return Gauge(name, documentation, labels, registry=self._registry)
 
     # -- of this worker ---------------------------------------------------------------------------
+
+    def _set_process(self) -> None:
+        """Set processor time and memory of this worker, seldom: a worker without requests should share nothing new."""
+        now = monotonic()
+        if now < self._process_seen_at + PROCESS_SECONDS:
+            return
+        self._process_seen_at = now
+        spent = process_time()
+        self._cpu.inc(max(0.0, spent - self._cpu_seen))
+        self._cpu_seen = spent
+        resident = _resident_bytes()
+        if resident is not None:
+            self._memory.set(resident)
 
     def _samples(self) -> list[tuple[_SampleKey, float]]:
         """Return the counters and gauges of this worker, with what it inherited."""
@@ -337,6 +365,13 @@ def _rows(series: dict[SeriesKey, RequestStats]) -> Metric:
     for labels, count in rows.items():
         family.add_metric(labels, count)
     return family
+
+
+def _resident_bytes() -> int | None:
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+    except OSError:  # macOS has no such file
+        return None
 
 
 def _alive(process: int) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import Engine
 
 from include.inference import GoldenRow, ModelSignature, RowEncoder, Scorer
 from include.ports import any_free_port
-from include.records import Decision, Evaluation, ModelVersion, Promotion
+from include.records import Decision, Evaluation, ModelVersion, Period, Promotion
 from include.registry import ArtifactStore, Ledger, Manifest, file_digest, open_artifact_store
 from include.settings import Settings
 from include.spec import Boolean, Categorical, EntityKey, Numeric
@@ -146,7 +146,7 @@ class Harness:
             (folder / "features.sql").write_text(QUERY)
             (folder / "spec.py").write_text(text)
 
-    def register(self, name: str, seed: int = 0) -> ModelVersion:
+    def register(self, name: str, seed: int = 0, holdout: Period | None = None) -> ModelVersion:
         self.runs += 1
         source = self.candidates(name, seed)
         manifest = Manifest(
@@ -161,7 +161,7 @@ class Harness:
         return self.ledger.register(
             manifest,
             f"run-{self.runs}",
-            Evaluation(model=name, rows=1, candidate={}, baseline={}),
+            Evaluation(model=name, rows=1, candidate={}, baseline={}, holdout=holdout),
             Decision(accepted=True, gates=()),
             lambda version: self.store.put(source, manifest, version),
         )
@@ -177,9 +177,9 @@ class Harness:
             expected_sequence=before.sequence if before else 0,
         )
 
-    def champion(self, name: str, seed: int = 0) -> ModelVersion:
+    def champion(self, name: str, seed: int = 0, holdout: Period | None = None) -> ModelVersion:
         """Register a version and promote it."""
-        version = self.register(name, seed)
+        version = self.register(name, seed, holdout)
         self.promote(name, version.version)
         return version
 

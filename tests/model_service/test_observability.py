@@ -282,6 +282,29 @@ def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(harness
     assert "no version is served" in alerts[0].error
 
 
+def test_processor_time_and_memory_of_the_workers_are_shown_and_are_measured_seldom(
+    settled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(settled)
+    shown = watched.metrics()
+    memory = value(shown, "sluice_worker_resident_memory_bytes", pid=os.getpid())
+    assert 10 << 20 < memory < psutil.virtual_memory().total
+    spent = value(shown, "sluice_worker_cpu_seconds_total")
+    assert spent > 0
+    sum(range(1_000_000))
+    assert value(watched.metrics(), "sluice_worker_cpu_seconds_total") == spent
+    monkeypatch.setattr("model_service.observability.prometheus.PROCESS_SECONDS", 0.0)
+    assert value(watched.metrics(), "sluice_worker_cpu_seconds_total") > spent
+
+
+def test_counters_of_faults_begin_at_zero_so_that_the_first_fault_is_an_increase(settled: Any) -> None:
+    shown = Watched(settled).metrics()
+    for reason in ("crashed", "stuck", "unresponsive"):
+        assert f'sluice_worker_restarts_total{{reason="{reason}"}} 0.0' in shown
+    for reason in ("worker_limit", "address_limit"):
+        assert f'sluice_connections_closed_total{{reason="{reason}"}} 0.0' in shown
+
+
 def test_metrics_are_open_on_loopback_and_ask_for_a_scope_elsewhere(settled: Any) -> None:
     secret = Settings(auth_secret="s" * 32).auth_secret
     here = Watched(settled, auth_secret=secret)

@@ -48,6 +48,11 @@ ELSEWHERE: Final = {  # beginning of a command: what runs it
     "sluice delete parcels": "tests/test_deletion.py",
     "sluice backfill flight_delay": "tests/test_backfill.py",
     "deploy/compose/new-env.sh": "tests/repo/test_deployment.py",
+    # With other ports, and shorter windows.
+    "prometheus --config.file=": "tests/deploy/test_alerts.py",
+    "prometheus-alertmanager --config.file=": "tests/deploy/test_alerts.py",
+    "promtool ": "tests/deploy/test_prometheus.py",
+    "amtool check-config": "tests/deploy/test_prometheus.py",
     # An engine of containers is needed.
     "docker compose": BY_HAND,
     "export COMPOSE_ENV_FILES": BY_HAND,
