@@ -219,7 +219,7 @@ def test_every_alert_fires_and_resolves_in_the_real_system(
         fresh = harness.champion("iris", 2, holdout=Period(start=now - 2 * DAY, end=now))
         ledger.publish(harness.engine, "iris", fresh.version, last_partition(None, now), at=now, sequence=2)
         with harness.engine.begin() as connection:
-            connection.execute(text("UPDATE sluice.alert SET delivered = true"))
+            connection.execute(text("UPDATE sluice.alert_message SET delivered_at = now()"))
         harness.promote("trip", 1)
         again = Repeated(lambda: statsd.incr("scheduler_heartbeat"), 0.3)
         stack.callback(again.stop)

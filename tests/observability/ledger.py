@@ -26,8 +26,16 @@ _PUBLICATION = text("""
     VALUES (:model, :start, :end, :version, 'a', 'q', 1, 'r', 'run', :sequence, :at, :sequence)
 """)
 _ALERT = text("""
-    INSERT INTO sluice.alert (model, dag_id, run_id, error, raised_at, delivered)
-    VALUES (:model, :dag_id, :run_id, 'what went wrong', :at, :delivered)
+    WITH incident AS (
+        INSERT INTO sluice.incident (key, kind, model, severity, summary, opened_at, last_seen_at)
+        VALUES (gen_random_uuid(), 'failed_run', :model, 'ticket', 'what went wrong', :at, :at) RETURNING id
+    ), message AS (
+        INSERT INTO sluice.alert_message (incident_id, number, reference, channel, action, title, body, created_at,
+            attempts, next_attempt_at, delivered_at)
+        SELECT id, 1, 'r', 'default', 'trigger', '', '', :at, 1, :at, CASE WHEN :delivered THEN :at END FROM incident
+    )
+    INSERT INTO sluice.alert (model, dag_id, run_id, error, raised_at, incident_id)
+    SELECT :model, :dag_id, :run_id, 'what went wrong', :at, id FROM incident
 """)
 
 
