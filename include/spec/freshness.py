@@ -76,7 +76,7 @@ def longest_interval(cron: str) -> timedelta:
     from croniter import croniter  # Airflow's library; imported only when needed
 
     ticks = croniter(cron, _SAMPLE_START)
-    found = [ticks.get_next(datetime) for _ in range(_SAMPLED_TICKS)]
+    found: list[datetime] = [ticks.get_next(datetime) for _ in range(_SAMPLED_TICKS)]
     return max(after - before for before, after in pairwise(found))
 
 
