@@ -451,7 +451,7 @@ def _unpublished(ledger: LedgerState, spec: ModelSpec, now: datetime) -> list[Sl
     return [
         slot
         for slot in slots
-        if slot.deadline < now and not (published is not None and published.covers(slot.start, slot.end))
+        if slot.deadline < now and not (published is not None and published.covers(max(slot.start, first), slot.end))
     ]
 
 
