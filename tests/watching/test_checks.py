@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from include.records import Problem
 from include.spec import ApprovalPolicy, Freshness
 from include.watching import KINDS, find_problems, pages, unjudged_kinds
-from include.watching.state import DagState, HoldState, RefusedArtifact, ServedVersion, VersionState, WatchState
+from include.watching.state import (
+    DagState,
+    HoldState,
+    Publications,
+    RefusedArtifact,
+    ServedVersion,
+    VersionState,
+    WatchState,
+)
 from tests.watching import faults
 from tests.watching.faults import OF_A_MODEL, OF_ALL
 from tests.watching.states import DAY, HOUR, MINUTE, NOW, SINCE, declared, healthy, with_ledger, with_service
@@ -229,7 +237,8 @@ def test_partitions_of_another_schedule_cover_those_of_the_present_one() -> None
     state = healthy(declared(score_schedule="0 0 * * *"))
     hourly = declared(score_schedule="0 * * * *", freshness=Freshness(scores_by=DAY))
     assert kinds(replace(state, specs={"parcels": hourly})) == []
-    assert kinds(replace(healthy(hourly), specs={"parcels": declared()})) == []
+    in_hours = Publications(((SINCE, NOW),), NOW - HOUR, NOW, 1)
+    assert kinds(with_ledger(state, publications={"parcels": in_hours})) == []
 
 
 def test_rejections_count_from_the_last_version_that_passed_or_was_promoted() -> None:
