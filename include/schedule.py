@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
@@ -111,6 +112,38 @@ def last_partition(schedule: str | None, before: datetime, *, timezone: str = UT
     with _within_calendar(before.isoformat()):
         end = cron.aligned_back(before)
         return Period(start=cron.previous(end), end=end)
+
+
+def last_partitions(schedule: str | None, before: datetime, count: int, *, timezone: str = UTC_NAME) -> list[Period]:
+    """Return the last `count` partitions that ended at or before the time `before`, oldest first.
+
+    Raises
+    ------
+    SluiceError
+        When one is not within the years 1 to 9999.
+    """
+    cron = _Cron.of(schedule, timezone)
+    with _within_calendar(before.isoformat()):
+        ends = [cron.aligned_back(before)]
+        while len(ends) <= count:
+            ends.append(cron.previous(ends[-1]))
+    ends.reverse()
+    return [Period(start=start, end=end) for start, end in pairwise(ends)]
+
+
+def next_clock_time(moment: datetime, clock_time: str, *, timezone: str = UTC_NAME) -> datetime:
+    """Return the first time after `moment` at which the clock of the time zone shows `clock_time`, such as ``06:00``.
+
+    Of a time that comes twice, the second; in place of a time that is left out, the one as much later.
+    """
+    cron = _Cron.of(None, timezone)
+    hour, minute = map(int, clock_time.split(":"))
+    day = moment.astimezone(cron.zone).date()
+    while True:
+        found = cron.at(datetime(day.year, day.month, day.day, hour, minute))  # noqa: DTZ001  # by the clock of the zone
+        if found > moment:
+            return found
+        day += timedelta(days=1)
 
 
 def local_day(moment: datetime, *, timezone: str = UTC_NAME) -> date:

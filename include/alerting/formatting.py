@@ -38,13 +38,14 @@ def problem_of(alert: Alert, impact: str = "") -> Problem:
     """Return what an alert says is wrong; alerts of one cause have one key.
 
     Causes are compared by DAG, task and error, without the numbers in it: ten partitions that fail alike are one
-    incident.
+    incident. What the online service reports is also found by the watcher: both are one incident, which has no cause.
     """
     kind = _kind_of(alert)
+    cause = "" if alert.dag_id == SERVICE else f"{_place(alert)}: {_NUMBERS.sub('#', shortened(alert.error))[:200]}"
     return Problem(
         kind=kind,
         model=alert.model,
-        cause=f"{_place(alert)}: {_NUMBERS.sub('#', shortened(alert.error))[:200]}",
+        cause=cause,
         severity=_SEVERITIES.get(kind, "ticket"),
         summary=f"{_place(alert)} {_verb(alert)}: {shortened(alert.error)}",
         impact=impact,

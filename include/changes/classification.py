@@ -316,6 +316,7 @@ RULES: Final[dict[str, Rule]] = {
     "score_schedule": _schedule,
     "score_timezone": _schedule,
     "score_start": _NEXT_RUN,
+    "freshness": _compatible("the watcher expects scores, champions, labels and approvals by it at its next look"),
     "alert_channels": _NEXT_RUN,
     "scoring": _NEXT_SCORE,
     "scoring.retention": _retention,

@@ -21,7 +21,7 @@ FEATURES: Final = "features"
 ESTIMATOR: Final = "estimator"
 QUERY: Final = "features.sql"
 
-_NESTED: Final = ("entity_key", "target", "window", "contract", "evaluation", "score_start", "scoring")
+_NESTED: Final = ("entity_key", "target", "window", "contract", "evaluation", "score_start", "scoring", "freshness")
 """Parts whose fields are compared one by one. Of other parts, a change of one field is a change of the part."""
 _DURATION = re.compile(r"-?P(?=[\dT])[\dDTHMS.]+")
 _DURATIONS = TypeAdapter(timedelta)

@@ -29,6 +29,7 @@ holds = LazyModule("include.cli.hold")
 rights, alerts = LazyModule("include.cli.grant"), LazyModule("include.cli.alerts")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
+status_of = LazyCommand("include.cli.status", "status")
 serve, url = LazyCommand("include.cli.serve", "serve"), LazyCommand("include.cli.url", "url")
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
@@ -281,9 +282,10 @@ def _add_promotion(parsers: Parsers) -> None:
     card.add_argument("--open", action="store_true", help="open it in a browser")
     card.set_defaults(command=versions.card)
 
-    status = _add(parsers, "status", "list the models with their champions and latest partitions")
+    status = _add(parsers, "status", "show what is wrong now, worst first, and the models with their champions")
+    status.add_argument("model", nargs="?", help=f"{MODEL}; default: all models")
     add_json(status)
-    status.set_defaults(command=commands.status)
+    status.set_defaults(command=status_of)
 
 
 def _add_shadow(parsers: Parsers) -> None:

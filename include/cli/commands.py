@@ -10,24 +10,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Final
 
 from sqlalchemy import make_url
 
 from include import pipeline
 from include.cli import exit_status, person
-from include.cli.late_rows import late_rows
 from include.cli.onboard import is_onboarding, onboard
 from include.cli.output import show
 from include.cli.progress import StepDisplay
 from include.cli.versions import card_location
 from include.errors import NothingNewError, NotPromotedError
 from include.models import DeclaredModels
-from include.records import ModelDeletion, ModelVersion, Promotion, PromotionHold, PublishedPartition, Record
-from include.registry import active_hold, active_holds
+from include.records import ModelDeletion, ModelVersion, Promotion
+from include.registry import active_hold
 from include.resources import Resources, open_resources
-from include.schedule import local_day
 from include.settings import Settings, child_environment
 from include.warehouse.embedded import binary
 
@@ -222,64 +219,6 @@ def _deletion_line(deletion: ModelDeletion) -> str:
     return f"{'deleted':>8}  {'':7}  {'':4}  {when}  {deletion.actor}: {deletion.reason}"
 
 
-class ModelRow(Record):
-    """A declared model: its champion, the number of its versions, its newest partition, and what is late."""
-
-    model: str
-    champion: Promotion | None
-    versions: int
-    newest_partition: PublishedPartition | None
-    card: str | None
-    late_rows: tuple[str, ...]
-    hold: PromotionHold | None = None
-
-
-def status(arguments: Namespace, models: DeclaredModels, resources: Resources) -> int:
-    """List every declared model with its champion and its newest partition, and broken specs with their error."""
-    champions, holds = resources.ledger.champions(), active_holds(resources.engine)
-    found = []
-    for name in models.specs:
-        champion = champions.get(name)
-        published = resources.ledger.published_partitions(name)
-        found.append(
-            ModelRow(
-                model=name,
-                champion=champion,
-                versions=len(resources.ledger.version_numbers(name)),
-                newest_partition=published[-1] if published else None,
-                card=_card(name, champion.to_version, resources) if champion else None,
-                late_rows=tuple(late_rows(models.specs[name], resources)),
-                hold=holds.get(name),
-            )
-        )
-    broken = [str(error) for error in models.broken]
-    others = [hold for name, hold in holds.items() if name not in models.specs]
-    lines = chain(_status_lines(found, broken, models), (f"held: {hold.sentence}" for hold in others))
-    show(arguments, {"models": found, "broken": broken}, lines)
-    return 1 if broken else 0
-
-
-def _status_lines(found: Iterable[ModelRow], broken: Iterable[str], models: DeclaredModels) -> Iterator[str]:
-    for each in found:
-        champion, newest = each.champion, each.newest_partition
-        held = "no champion"
-        if champion:
-            held = f"champion version {champion.to_version} since {champion.promoted_at:%Y-%m-%d %H:%M} UTC"
-        scored = "nothing scored"
-        if newest:
-            day = local_day(newest.partition_start, timezone=models.specs[each.model].score_timezone)
-            rows = f"{newest.row_count:,} rows" if newest.row_count else "empty: the source had no rows"
-            scored = f"newest partition {day} ({rows})"
-        yield f"{each.model}: {held}, {each.versions} version(s) registered, {scored}"
-        if each.hold:
-            yield f"  held: {each.hold.sentence}; `sluice hold {each.model} --lift --reason ...` ends it"
-        if each.card:
-            yield f"  its card: {each.card}"
-        yield from (f"  {line}" for line in each.late_rows)
-    for error in broken:
-        yield f"broken: {error}"
-
-
 def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) -> int:
     """Run the embedded psql on the database. The password is in its environment, so it is not in the process list."""
     address = make_url(resources.database_url)
@@ -296,10 +235,6 @@ def psql(arguments: Namespace, _models: DeclaredModels, resources: Resources) ->
     finally:
         signal.signal(signal.SIGINT, former)
     return exit_status.DATABASE_FAILED if status == _PSQL_LOST_CONNECTION else status
-
-
-def _card(model: str, version: int, resources: Resources) -> str:
-    return card_location(resources.ledger.version(model, version), resources)
 
 
 def _show_gates(version: ModelVersion) -> None:

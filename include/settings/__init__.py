@@ -33,6 +33,7 @@ __all__ = [
 # Values that a message must not show: they contain passwords or tokens.
 _SECRET = frozenset(
     {
+        "airflow_database_url",
         "alert_channels",
         "approver_database_url",
         "auth_secret",
@@ -300,6 +301,11 @@ class Settings(BaseSettings):
         description="Public Ed25519 keys that verify artifacts: PEM files, or their base64 lines, separated by commas.",
     )
     airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI that `make run` starts.")
+    airflow_database_url: str | None = Field(
+        None,
+        description="Database URL of Airflow's own tables, which `sluice status` and `sluice watch` read. Default: the "
+        "database airflow of the same server.",
+    )
     airflow_url: str = Field("http://127.0.0.1:8080", description="URL of the Airflow UI in the links of alerts.")
     statsd_host: str | None = Field(None, description="Host of a StatsD server. Default: no metrics are sent.")
     statsd_port: int = Field(8125, ge=1, le=65535, description="UDP port of the StatsD server.")
@@ -336,7 +342,9 @@ class Settings(BaseSettings):
         description="Dates of the sample flights: shifted, so that their year ends today, or true, as in 2013.",
     )
 
-    @field_validator("database_url", "trainer_database_url", "approver_database_url", "service_database_url")
+    @field_validator(
+        "database_url", "trainer_database_url", "approver_database_url", "service_database_url", "airflow_database_url"
+    )
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:
         fault = None if url is None else fault_of_database_url(url)

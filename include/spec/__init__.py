@@ -13,6 +13,7 @@ from include.spec.class_labels import BOOLEAN_CLASSES, ClassLabel, class_columns
 from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig, Slice
 from include.spec.features import Boolean, Categorical, Columns, Feature, Numeric
+from include.spec.freshness import Freshness
 from include.spec.gates import Gate, default_gates
 from include.spec.gates.artifact import *  # noqa: F403
 from include.spec.gates.data import *  # noqa: F403
@@ -44,6 +45,7 @@ __all__ = [
     "EvaluationConfig",
     "Feature",
     "FeatureQuery",
+    "Freshness",
     "Gate",
     "Identifier",
     "MeanScore",

@@ -40,6 +40,7 @@ from include.spec.decision import DecisionThreshold
 from include.spec.evaluation import EvaluationConfig
 from include.spec.features import Columns, Feature
 from include.spec.features_query import decode_query
+from include.spec.freshness import APPROVAL_WITHIN, Freshness, default_champion_max_age, earliest_margin
 from include.spec.gates import (
     Calibration,
     FairnessGap,
@@ -151,6 +152,9 @@ class ModelSpec(SpecModel):
         event, or when the contract holds.
     scoring : Scoring
         How a partition is split into shards, the bounds of its scores, its retention.
+    freshness : Freshness
+        Deadlines: until when scores, a newer champion, labels and approvals are expected. The watcher reports what is
+        later.
     alert_channels : tuple of str
         Names of channels that the operator maps to addresses with SLUICE_ALERT_CHANNELS.
     approval : ApprovalPolicy or None
@@ -185,6 +189,7 @@ class ModelSpec(SpecModel):
     score_timezone: TimeZone = "UTC"
     score_start: ScoreStart = ScoreStart()
     scoring: Scoring = Scoring()
+    freshness: Freshness = Freshness()
     alert_channels: tuple[Identifier, ...] = ()
     tags: tuple[str, ...] = ()
     parity_tolerance: PositiveFloat = 1e-5
@@ -215,6 +220,22 @@ class ModelSpec(SpecModel):
         if not any(isinstance(gate, MinimumLabels) for gate in gates):
             gates = (default_minimum_labels(self.task), *gates)
         return (*gates, Reproducible()) if self.reproducible and Reproducible() not in gates else gates
+
+    @property
+    def champion_max_age(self) -> timedelta | None:
+        """The maximum age of the end of the champion's data, declared or by default; None: there is no maximum."""
+        if self.freshness.champion_max_age is not None:
+            return self.freshness.champion_max_age
+        if self.retrain_schedule is None:
+            return None
+        return default_champion_max_age(self.retrain_schedule, self.target.label_delay)
+
+    @property
+    def approval_within(self) -> timedelta:
+        """How long a version may wait for an approval, declared or by default."""
+        if self.freshness.approval_within is not None:
+            return self.freshness.approval_within
+        return APPROVAL_WITHIN if self.approval is None else min(APPROVAL_WITHIN, self.approval.timeout / 2)
 
     @property
     def columns(self) -> Columns:
@@ -337,6 +358,42 @@ def _a_run_waits_for_its_start(spec: ModelSpec) -> Iterator[Fault]:
         )
 
 
+def _deadlines_can_be_met(spec: ModelSpec) -> Iterator[Fault]:
+    """Refuse deadlines of what the model does not have, and those that pass before the work can begin."""
+    declared, path = spec.freshness, ("freshness", "scores_by")
+    scores_by, longest = declared.scores_by, spec.score_start.longest
+    if scores_by is not None and spec.score_schedule is None:
+        yield Fault(path, "scores_by is for scheduled runs: declare score_schedule, or remove scores_by")
+    elif scores_by is not None and spec.score_schedule is not None:
+        margin = scores_by if isinstance(scores_by, timedelta) else earliest_margin(spec.score_schedule, scores_by)
+        if margin <= longest:
+            yield Fault(
+                path,
+                f"scores_by must come after the latest start of a run, {longest} after the end of the partition; found "
+                f"a time {margin} after it, with the schedule '{spec.score_schedule}'",
+            )
+    within, path = declared.approval_within, ("freshness", "approval_within")
+    if within is None:
+        return
+    if spec.approval is None:
+        yield Fault(path, "approval_within is for models with an approval: declare approval, or remove approval_within")
+    elif within >= spec.approval.timeout:
+        yield Fault(
+            path,
+            f"approval_within must be shorter than the timeout of the approval, {spec.approval.timeout}, after which "
+            f"nobody can approve any more; found {within}",
+        )
+
+
+def _labels_come_after_their_delay(spec: ModelSpec) -> Iterator[Fault]:
+    labels_by, delay = spec.freshness.labels_by, spec.target.label_delay
+    if labels_by is not None and labels_by <= delay:
+        yield Fault(
+            ("freshness", "labels_by"),
+            f"labels_by must be longer than the target's label_delay, {delay}; found {labels_by}",
+        )
+
+
 def _gates_fit_the_task(spec: ModelSpec) -> Iterator[Fault]:
     """Refuse gates that could never be measured on a model of this task."""
     for position, gate in enumerate(spec.gates):
@@ -412,6 +469,8 @@ RULES: Mapping[tuple[str, ...], Callable[[ModelSpec], Iterator[Fault]]] = {
     ("task", "target"): _classes_fit_the_task,
     ("task", "decision_threshold"): _threshold_fits_the_task,
     ("name", "score_start", "score_schedule"): _a_run_waits_for_its_start,
+    ("freshness", "score_schedule", "score_start", "approval"): _deadlines_can_be_met,
+    ("freshness", "target"): _labels_come_after_their_delay,
     ("task", "gates"): _gates_fit_the_task,
     ("features", "evaluation"): _slices_are_of_features,
     ("task", "features", "evaluation", "gates", "reproducible"): _gates_have_what_they_need,

@@ -109,6 +109,13 @@ def has_embedded(home: Path) -> bool:
     return (Cluster(home / "postgres").data / "PG_VERSION").exists()
 
 
+def embedded_url(home: Path) -> str | None:
+    """Return the URL of the running server of `home`, or None when none runs."""
+    cluster = Cluster(home / "postgres")
+    port = cluster.running_port()
+    return None if port is None else cluster.url(port)
+
+
 def stop_embedded(home: Path) -> None:
     """Stop the server of `home` and roll back open transactions; do nothing when it is not running."""
     cluster = Cluster(home / "postgres")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from include.spec import Bound, Feature, Gate, ModelSpec, ScoreStart, Scoring
+from include.spec.freshness import MAX_SCORE_MARGIN, MIN_SCORE_MARGIN
 
 RETRAIN = """\
 # Retrain {name}
@@ -39,6 +40,9 @@ is edited meanwhile, its next task fails.
 ## Window
 Training: {train}. Then a gap of {gap}. Then the holdout: {holdout}, which ends the window.
 
+## Deadlines
+{deadlines}
+
 {features}
 
 {gates}
@@ -68,6 +72,9 @@ A newer run for the same partition replaces an older one, which fails as *fenced
 
 A partition is one interval of the schedule `{schedule}` ({timezone}). Running it again gives the same rows once.
 A run of any other interval is refused.
+
+## Deadline
+{deadline} What is later is reported by `sluice status`, also when no run was ever made.
 
 ## The past
 *Trigger, Backfill* in this UI, or
@@ -141,6 +148,7 @@ def retrain_page(spec: ModelSpec) -> str:
         train=_length(spec.window.train.total_seconds()),
         gap=_length(spec.window.gap.total_seconds()),
         holdout=_length(spec.window.holdout.total_seconds()),
+        deadlines=_champion_deadlines(spec),
         features=_features(spec.features),
         gates=_gates(spec.policy),
         rollback=ROLLBACK.format(name=spec.name),
@@ -156,6 +164,7 @@ def score_page(spec: ModelSpec) -> str:
         schedule=spec.score_schedule or "none: manual runs only, one whole day each",
         timezone=spec.score_timezone,
         wait=_wait(spec.score_start),
+        deadline=_score_deadline(spec),
         key=spec.entity_key.column,
         parity=_parity(spec.scoring),
         late_rows=_late_rows(spec.scoring),
@@ -164,6 +173,34 @@ def score_page(spec: ModelSpec) -> str:
         features=_features(spec.features),
         rollback=ROLLBACK.format(name=spec.name),
     )
+
+
+def _score_deadline(spec: ModelSpec) -> str:
+    """Return until when a partition is expected, see `Freshness.scores_by`."""
+    scores_by = spec.freshness.scores_by
+    if spec.score_schedule is None:
+        return "No schedule, so no partition is expected."
+    if isinstance(scores_by, str):
+        return f"A partition is published by the first {scores_by} ({spec.score_timezone}) after its end."
+    if scores_by is not None:
+        return f"A partition is published within {_length(scores_by.total_seconds())} after its end."
+    least, most = (_length(each.total_seconds()) for each in (MIN_SCORE_MARGIN, MAX_SCORE_MARGIN))
+    after = _length(spec.score_start.longest.total_seconds())
+    begin = f"its latest start, {after} after its end" if spec.score_start.longest else "its end"
+    return f"A partition is published within half its length, but {least} to {most}, after {begin}."
+
+
+def _champion_deadlines(spec: ModelSpec) -> str:
+    """Return the limits of `Freshness` that are about versions."""
+    limits = []
+    if spec.champion_max_age is not None:
+        limits.append(f"- The data of the champion are at most {_length(spec.champion_max_age.total_seconds())} old.")
+    if spec.freshness.labels_by is not None:
+        limits.append(f"- Labels come within {_length(spec.freshness.labels_by.total_seconds())} after the event.")
+    if spec.approval is not None:
+        limits.append(f"- A version is approved within {_length(spec.approval_within.total_seconds())}.")
+    limits.append(f"- At most {spec.freshness.rejected_in_a_row - 1} candidates in a row are rejected.")
+    return "\n".join(limits) + "\n\nWhat is over a limit is reported by `sluice status`."
 
 
 def bound_sentence(bound: Bound) -> str:

@@ -269,6 +269,7 @@ EDITS: tuple[Edit, ...] = (
              "Scoring(retention=timedelta(days=3), retain_latest=False)",
              "Scoring(retention=timedelta(days=900), retain_latest=False)",
              'Scoring(bounds=(MeanScore(column="value", minimum=0, maximum=1),))'),
+    of_field("freshness", "Freshness(champion_max_age=timedelta(days=30))"),
     of_field("approval", "ApprovalPolicy()"),
     of_field("shadow", "Shadow(max_label_flips=0.1)"),
     of_field("target", 'Target(column="outcome", classes=("late", "on_time"))',

@@ -164,6 +164,13 @@ WRITTEN: dict[str, Mistake] = {
     "a schedule that never occurs": in_spec(
         "score_schedule=None", 'score_schedule="0 0 31 2 *"', "score_schedule=", "score_schedule", "never occurs"
     ),
+    "a deadline without a unit": in_spec(
+        "score_schedule=None,",
+        "freshness=Freshness(scores_by=6),",
+        "freshness=",
+        "freshness.scores_by",
+        "such as '06:00', or a duration",
+    ),
     "a start without a deadline": in_spec(
         "score_schedule=None,",
         "score_start=ScoreStart(contract_holds=True),",

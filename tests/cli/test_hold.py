@@ -42,7 +42,8 @@ def test_a_rollback_says_that_it_holds_promotions_and_what_ends_it(held: str) ->
 @pytest.mark.usefixtures("held")
 def test_status_shows_it_until_it_is_lifted(sluice) -> None:
     _, said, _ = sluice("status")
-    assert f"(reason: {WHY}); `sluice hold parcels --lift --reason ...` ends it" in said.splitlines()[1]
+    (line,) = (line for line in said.splitlines() if line.startswith("  held: "))
+    assert f"(reason: {WHY}); `sluice hold parcels --lift --reason ...` ends it" in line
     (row,) = json.loads(sluice("status", "--json")[1])["models"]
     assert (row["hold"]["reason"], row["hold"]["held_until"]) == (WHY, None)
     code, said, _ = sluice("hold", "parcels", "--lift", "--reason", "the source is corrected")
