@@ -64,6 +64,7 @@ class DistributedScenario:
             StackStep(retrain, partial(runs.retrain, SCORED_MODEL), ("workers",)),
             StackStep("Airflow's triggerer", stack.start_triggerer, (retrain,)),
             StackStep(score, self.score, (retrain, "service")),
+            StackStep("watcher", stack.start_watcher, ("Airflow's triggerer", score)),
             StackStep(f"score look-up of {SCORED_MODEL}", partial(checks.look_up, SCORED_MODEL), (score,)),
         ]
 

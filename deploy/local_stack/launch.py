@@ -166,13 +166,22 @@ def _close(stack: Stack, progress: ProgressReporter, signals: Signals) -> int:
 
 def _with_free_ports(settings: Settings, progress: ProgressReporter) -> Settings:
     """Return `settings` with ports that are free; report each that differs from the preferred one."""
-    airflow = free_port(settings.airflow_port)
-    service = free_port(settings.service_port, settings.service_host, reserved=(airflow,))
-    for name, variable, preferred, chosen in (
-        ("Airflow", "SLUICE_AIRFLOW_PORT", settings.airflow_port, airflow),
-        ("the service", "SLUICE_SERVICE_PORT", settings.service_port, service),
+    chosen: dict[str, int] = {}
+    for setting, name, host in (
+        ("airflow_port", "Airflow", "127.0.0.1"),
+        ("service_port", "the service", settings.service_host),
+        ("watch_port", "the watcher's metrics", settings.watch_host),
+        ("watch_statsd_port", "the watcher's StatsD", settings.watch_host),
     ):
-        if preferred != chosen:
-            progress.line(f"port {preferred} is in use: {name} will use {chosen} (set {variable} to choose another)")
-    changes = {"airflow_port": airflow, "service_port": service, "airflow_url": f"http://127.0.0.1:{airflow}"}
+        preferred = getattr(settings, setting)
+        chosen[setting] = free_port(preferred, host, reserved=tuple(chosen.values()))
+        if preferred != chosen[setting]:
+            variable = f"SLUICE_{setting.upper()}"
+            progress.line(
+                f"port {preferred} is in use: {name} will use {chosen[setting]} (set {variable} to choose another)"
+            )
+    address = f"http://127.0.0.1:{chosen['airflow_port']}"
+    changes: dict[str, object] = {**chosen, "airflow_url": address}
+    if settings.statsd_host is None:  # Airflow, the tasks and the service send their metrics to the watcher
+        changes |= {"statsd_host": "127.0.0.1", "statsd_port": chosen["watch_statsd_port"]}
     return settings.model_copy(update=changes)

@@ -38,6 +38,8 @@ class MainScenario:
             StackStep(service, stack.start_service, ("schemas", airflow)),
             *(StackStep(title, partial(runs.retrain, model), (airflow, samples)) for model, title in retrain.items()),
             StackStep("Airflow's triggerer", stack.start_triggerer, (airflow, retrain[RETRAINED_MODELS[0]])),
+            # Not before the work is done: until then, much that should be there is not.
+            StackStep("watcher", stack.start_watcher, ("Airflow's triggerer", score)),
             # Scoring ends with a parity check, which needs the service.
             StackStep(score, partial(runs.score, SCORED_MODEL, days), (retrain[SCORED_MODEL], service)),
             *(

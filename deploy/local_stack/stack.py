@@ -25,6 +25,7 @@ from deploy.local_stack.steps import Note, StepResult
 from deploy.local_stack.supervisor import Supervisor, exit_error, session_register
 from include.settings import DATABASE_POOL, POOL_NOTE, Settings
 from include.warehouse import migrate, open_engine, start_embedded, stop_embedded
+from include.watching import WATCHER, end_heartbeat, read_heartbeats
 
 # These must be healthy before a DAG can run. The triggerer is started later, while DAGs run.
 STARTED_FIRST = ("api-server", "dag-processor", "scheduler")
@@ -229,6 +230,35 @@ class Stack:
             ),
         )
         return StepResult(f"answers at {self.service_address}")
+
+    def start_watcher(self, note: Note) -> StepResult:
+        """Start the watcher, and wait until it has looked once."""
+        environment = stack_environment(self.settings, self.database_url, {})
+        command = [sys.executable, "-m", "include.cli", "watch"]
+        end_heartbeat(self.settings.home, WATCHER)  # of one that was killed
+        watcher = self.supervisor.start("watcher", command, environment, self.cwd)
+
+        def looks() -> bool | None:
+            self.check_processes()
+            return True if WATCHER in read_heartbeats(self.settings.home) else None
+
+        note("waiting for its first look")
+        poll_until(
+            looks,
+            self.stop,
+            timeout=SERVICE_TIMEOUT_SECONDS,
+            on_timeout=lambda: LocalStackError(
+                f"expected the watcher to look within {SERVICE_TIMEOUT_SECONDS:.0f} s; it did not.",
+                "Read its log, fix the cause, and run again.",
+                watcher.log,
+            ),
+        )
+        return StepResult(f"looks every {self.settings.watch_seconds:.0f} s; metrics at {self.watcher_address}/metrics")
+
+    @property
+    def watcher_address(self) -> str:
+        """The URL of the watcher's metrics."""
+        return f"http://127.0.0.1:{self.settings.watch_port}"
 
     # -- all parts --------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ partitions, scorecard, versions = (
 changes, deletion = LazyModule("include.cli.changes"), LazyModule("include.cli.delete")
 holds = LazyModule("include.cli.hold")
 rights, alerts = LazyModule("include.cli.grant"), LazyModule("include.cli.alerts")
+watch = LazyCommand("include.cli.watch", "watch")
 keys, mint = LazyCommand("include.cli.keys", "keys"), LazyCommand("include.cli.token", "mint")
 check = LazyCommand("include.cli.check", "check")
 status_of = LazyCommand("include.cli.status", "status")
@@ -133,6 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_promotion(parsers)
     _add_audit(parsers)
     _add_alerts(parsers)
+    _add_watch(parsers)
     _add_access(parsers)
     return parser
 
@@ -374,6 +376,13 @@ def _add_alerts(parsers: Parsers) -> None:
     test = _add(actions, "test", "send a test message to the channels, and tell whether they accepted it")
     test.add_argument("channel", nargs="?", help="name of the channel; default: all")
     test.set_defaults(command=alerts.send_test)
+
+
+def _add_watch(parsers: Parsers) -> None:
+    watcher = _add(parsers, "watch", "look for what is late, missing or dead, and alert, until Ctrl-C")
+    watcher.add_argument("--once", action="store_true", help="look once, print what is wrong, and end")
+    add_json(watcher)
+    watcher.set_defaults(command=watch)
 
 
 def _add_access(parsers: Parsers) -> None:

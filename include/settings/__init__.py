@@ -42,6 +42,7 @@ _SECRET = frozenset(
         "service_token",
         "signing_key",
         "trainer_database_url",
+        "watch_ping_url",
     }
 )
 _CORRECT = "Correct or unset the variable and start again."
@@ -337,6 +338,20 @@ class Settings(BaseSettings):
         description='Severities that a channel gets, as a JSON object: name to a list of "page" and "ticket". Default: '
         "both.",
     )
+    watch_seconds: float = Field(
+        10.0, ge=1, le=300, description="Time between two looks of `sluice watch`, in seconds."
+    )
+    watch_host: str = Field("127.0.0.1", description="Address on which `sluice watch` listens.")
+    watch_port: int = Field(9102, ge=1, le=65535, description="Port of the metrics of `sluice watch`.")
+    watch_statsd_port: int = Field(
+        9125, ge=1, le=65535, description="UDP port on which `sluice watch` receives StatsD metrics."
+    )
+    watch_ping_url: str | None = Field(
+        None,
+        description="Ping URL of a check of healthchecks.io, or of a service with its protocol. `sluice watch` asks it "
+        "for as long as it lives, so that a host that is dead is noticed. Default: nobody is told.",
+    )
+    watch_ping_seconds: float = Field(60.0, ge=10, le=3600, description="Time between two pings, in seconds.")
     sample_dates: Literal["shifted", "true"] = Field(
         "shifted",
         description="Dates of the sample flights: shifted, so that their year ends today, or true, as in 2013.",

@@ -9,6 +9,7 @@ from include.watching.labels import count_labels
 from include.watching.ledger import AirflowReading, read_airflow, read_ledger
 from include.watching.observation import observe
 from include.watching.processes import (
+    WATCHER,
     ask_service,
     beat,
     end_heartbeat,
@@ -23,6 +24,7 @@ from include.watching.state import WatchState
 __all__ = [
     "KINDS",
     "MAX_SLOTS",
+    "WATCHER",
     "AirflowReading",
     "Kind",
     "Slot",

@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 from include.records import IncidentSeverity, Problem, as_argument
 from include.spec import ModelSpec
+from include.watching.processes import WATCHER
 from include.watching.slots import Slot, expected_slots
 from include.watching.state import (
     AirflowState,
@@ -262,7 +263,7 @@ def _dead_processes(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
 
 
 def _dead_watcher(look: _Look) -> Iterator[Problem]:
-    last = look.state.heartbeats.get("watch")
+    last = look.state.heartbeats.get(WATCHER)
     if last is None or look.now - last <= HEARTBEAT_TIME:
         return
     yield _problem(

@@ -17,6 +17,8 @@ from include.settings import Settings
 from include.watching.state import DiskState, Part, ServedVersion, ServiceState
 
 SERVICE_TIMEOUT_SECONDS: Final = 3.0
+WATCHER: Final = "watch"
+"""The name of the heartbeat of `sluice watch`."""
 _HEARTBEATS: Final = "heartbeats"
 _STACK_LOCK: Final = Path("local", "launcher.lock")  # which the launcher of `make run` holds while it runs
 
