@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from include.records import Period
-from include.schedule import last_partition, last_partitions, later_by_clock, next_clock_time
+from include.schedule import last_partition, last_partitions, later_by_clock, next_clock_time, partition_containing
 from include.spec import ModelSpec
 from include.spec.freshness import default_score_margin
 
@@ -63,6 +63,12 @@ def deadline_of(spec: ModelSpec, period: Period) -> datetime:
     return _deadline(period, spec.score_timezone, spec.freshness.scores_by, spec.score_start.longest)
 
 
+_MAX_KNOWN: Final = 128
+_MAX_STEPS: Final = 50
+_KNOWN: Final[dict[tuple[str, str], tuple[Period, ...]]] = {}
+"""The partitions of each schedule and time zone, as the last look needed them. It changes no result."""
+
+
 def _slots_until(spec: ModelSpec, now: datetime) -> tuple[Slot, ...]:
     assert spec.score_schedule is not None  # noqa: S101  # the callers have checked it
     # A schedule ticks at whole minutes, so the last partition is the same all minute.
@@ -84,9 +90,17 @@ def _slots(
     return tuple(Slot(each.start, each.end, _deadline(each, timezone, scores_by, longest)) for each in periods)
 
 
-@lru_cache(maxsize=32)
 def _periods(schedule: str, timezone: str, last_end: datetime) -> tuple[Period, ...]:
-    return tuple(last_partitions(schedule, last_end, MAX_SLOTS, timezone=timezone))
+    """Return the last partitions until `last_end`: those that an earlier look has found, and the ones since."""
+    known = _KNOWN.get((schedule, timezone), ())
+    if not known or not known[-1].end <= last_end <= known[_MAX_STEPS].end + (known[-1].end - known[0].start):
+        known = tuple(last_partitions(schedule, last_end, MAX_SLOTS, timezone=timezone))
+    while known[-1].end < last_end:
+        known = (*known[1:], partition_containing(schedule, known[-1].end, timezone=timezone))
+    if len(_KNOWN) >= _MAX_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[schedule, timezone] = known
+    return known
 
 
 def _deadline(period: Period, timezone: str, scores_by: timedelta | str | None, longest: timedelta) -> datetime:

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from include.settings import Settings
-from include.watching import expected_parts
 from tests.builders import SPEC, TODAY, declare_model
 
 DAILY = SPEC.replace("score_schedule=None", 'score_schedule="0 0 * * *"')
@@ -72,9 +70,8 @@ def test_without_a_stack_neither_service_nor_airflow_is_missed(sluice) -> None:
     assert (code, said) == (0, "parcels: no champion, 0 version(s) registered, nothing scored\n")
 
 
-def test_a_service_that_is_configured_is_missed(sluice, monkeypatch, tmp_path) -> None:
+def test_a_service_that_is_configured_is_missed(sluice, monkeypatch) -> None:
     monkeypatch.setenv("SLUICE_SERVICE_URL", "http://127.0.0.1:9")
     code, said, _ = sluice("status")
     assert code == 1
     assert said.startswith("PAGE service_down: The online service at http://127.0.0.1:9 does not answer: no answer (")
-    assert expected_parts(Settings(home=tmp_path, airflow_database_url="postgresql://a@b/airflow")) == {"airflow"}
