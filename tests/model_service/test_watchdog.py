@@ -41,10 +41,11 @@ predict.parse_features = hang
 
 
 def restarts(port: int) -> dict[str, float]:
+    """Return the number of restarts by reason, without those that did not happen."""
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found = re.findall(r'sluice_worker_restarts_total\{reason="(\w+)"\} (\S+)', text)
-    return {reason: float(count) for reason, count in found}
+    return {reason: float(count) for reason, count in found if float(count)}
 
 
 def workers_of(service: Any) -> dict[int, psutil.Process]:

@@ -234,15 +234,15 @@ def test_a_label_that_is_too_long_is_counted_as_other() -> None:
     assert found["sluice_promotions_total", OTHER] == 1
 
 
-def test_a_hundred_thousand_names_make_as_many_series_as_the_mapping_and_the_maximum_allow() -> None:
+def test_ten_thousand_names_make_as_many_series_as_the_mapping_and_the_maximum_allow() -> None:
     receiver = StatsdReceiver(MAPPING, max_series=100)
-    for number in range(2_000):
+    for number in range(200):
         names = "\n".join(f"sluice.m{number}.s{each}.ok:1|c\nnobody.knows.{number}.{each}:1|c" for each in range(25))
         receiver.handle(names.encode())
     found = series(receiver)
-    assert sum(value for key, value in found.items() if key[0] == "sluice_steps_total") == 50_000
+    assert sum(value for key, value in found.items() if key[0] == "sluice_steps_total") == 5_000
     assert len([key for key in found if key[0] == "sluice_steps_total"]) == 101
-    assert found["sluice_statsd_lines_total", "dropped"] == 50_000
+    assert found["sluice_statsd_lines_total", "dropped"] == 5_000
 
 
 # -- the mapping file ------------------------------------------------------------------------------
