@@ -170,7 +170,7 @@ class AlertDispatcher:
                 self._not_delivered(incident, message, why)
         return tuple(accepted)
 
-    def add_told(self, problem: Problem, channels: Iterable[str], told: Mapping[str, str]) -> None:
+    def add_notified(self, problem: Problem, channels: Iterable[str], told: Mapping[str, str]) -> None:
         """Open the incident of a problem that channels were told of while the database could not be reached.
 
         Parameters

@@ -403,7 +403,7 @@ def _tell(
     delivered: Mapping[str, str] | None = None,
 ) -> None:
     """Write a message for each channel, unless nobody is to be told of the incident now."""
-    told = _told(connection, incident.id)
+    told = _notified(connection, incident.id)
     if action == "resolve":
         channels = list(told)
     elif incident.severity == "note" or incident.acknowledged_at is not None:
@@ -441,7 +441,7 @@ def addressed(incident: Incident, settings: Settings) -> list[str]:
     return [name for name in names if incident.severity in settings.alert_severities.get(name, ("page", "ticket"))]
 
 
-def _told(connection: Connection, incident: int) -> dict[str, int]:
+def _notified(connection: Connection, incident: int) -> dict[str, int]:
     """Return the channels for which there are messages, each with the number of the last one."""
     rows = connection.execute(
         text(

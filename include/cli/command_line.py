@@ -345,7 +345,7 @@ def _add_alerts(parsers: Parsers) -> None:
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="list at most N; default: %(default)s")
     add_json(listing)
     listing.set_defaults(command=alerts.list_alerts)
-    actions = listing.add_subparsers(metavar="ACTION")
+    actions = listing.add_subparsers(metavar="ACTION", dest="action")
 
     details = _add(actions, "show", "show an incident, its history and its messages")
     details.add_argument("incident", type=int, help="id of the incident, as `sluice alerts` lists it")

@@ -123,7 +123,7 @@ class Watcher:
             self._tell_without_database(problems, channels)
             return Look(now, problems)
         try:
-            self._open_told(channels)
+            self._open_notified(channels)
             judged = set(KINDS) - unjudged_kinds(state) | {FAILED_KIND}
             changed = self.alerts.watched(problems, judged, channels)
         except SQLAlchemyError as error:  # it went away between two statements: the next look finds it so
@@ -196,7 +196,7 @@ class Watcher:
         self, problems: tuple[Problem, ...] | list[Problem], channels: Mapping[str, tuple[str, ...]]
     ) -> None:
         """Tell each channel once of each problem that was not told before."""
-        told = self._read_told()
+        told = self._read_notified()
         for problem in problems:
             known = told.get(problem.key, (problem, {}))[1]
             digest = hashlib.sha256(problem.key.encode()).hexdigest()[:12]
@@ -205,17 +205,17 @@ class Watcher:
             accepted = self.alerts.tell_without_database(problem, of_model, reference, known)
             if accepted or problem.key not in told:
                 told[problem.key] = (problem, known | dict.fromkeys(accepted, reference))
-                self._write_told(told)
+                self._write_notified(told)
 
-    def _open_told(self, channels: Mapping[str, tuple[str, ...]]) -> None:
+    def _open_notified(self, channels: Mapping[str, tuple[str, ...]]) -> None:
         """Open the incidents of what was told without the database; what is over is then found to be."""
-        told = self._read_told()
+        told = self._read_notified()
         for key, (problem, references) in list(told.items()):
-            self.alerts.add_told(problem, channels.get(problem.model or "", ()), references)
+            self.alerts.add_notified(problem, channels.get(problem.model or "", ()), references)
             del told[key]
-            self._write_told(told)
+            self._write_notified(told)
 
-    def _read_told(self) -> dict[str, tuple[Problem, dict[str, str]]]:
+    def _read_notified(self) -> dict[str, tuple[Problem, dict[str, str]]]:
         try:
             entries = json.loads((self.settings.home / TOLD_FILE).read_text(encoding="utf-8"))
             return {
@@ -224,7 +224,7 @@ class Watcher:
         except (OSError, ValueError, KeyError, TypeError):  # there is none, or a crash of the machine has broken it
             return {}
 
-    def _write_told(self, told: Mapping[str, tuple[Problem, Mapping[str, str]]]) -> None:
+    def _write_notified(self, told: Mapping[str, tuple[Problem, Mapping[str, str]]]) -> None:
         file = self.settings.home / TOLD_FILE
         content = {key: {"problem": problem.to_plain(), "references": told} for key, (problem, told) in told.items()}
         try:

@@ -1,10 +1,11 @@
 """Watching: what should be there and is not, found without Airflow.
 
 `observe` reads the state of models and processes, `find_problems` says what is wrong in it, and `unjudged_kinds` what
-could not be judged. `slots` has the deadlines, `checks` every kind of problem with its severity.
+could not be judged. `expected` has the deadlines, `checks` every kind of problem with its severity.
 """
 
 from include.watching.checks import KINDS, Kind, find_problems, pages, unjudged_kinds
+from include.watching.expected import MAX_EXPECTED, ExpectedPartition, deadline_of, expected_partitions, watched_since
 from include.watching.labels import count_labels
 from include.watching.ledger import AirflowReading, read_airflow, read_ledger
 from include.watching.observation import observe
@@ -18,24 +19,23 @@ from include.watching.processes import (
     read_heartbeats,
     stack_runs,
 )
-from include.watching.slots import MAX_SLOTS, Slot, deadline_of, expected_slots, watched_since
 from include.watching.state import WatchState
 
 __all__ = [
     "KINDS",
-    "MAX_SLOTS",
+    "MAX_EXPECTED",
     "WATCHER",
     "AirflowReading",
+    "ExpectedPartition",
     "Kind",
-    "Slot",
     "WatchState",
     "ask_service",
     "beat",
     "count_labels",
     "deadline_of",
     "end_heartbeat",
+    "expected_partitions",
     "expected_parts",
-    "expected_slots",
     "find_problems",
     "free_space",
     "observe",

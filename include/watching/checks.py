@@ -15,8 +15,8 @@ from typing import Final, Literal, NamedTuple
 
 from include.records import IncidentSeverity, Problem, as_argument
 from include.spec import ModelSpec
+from include.watching.expected import ExpectedPartition, expected_partitions
 from include.watching.processes import WATCHER
-from include.watching.slots import Slot, expected_slots
 from include.watching.state import (
     AirflowState,
     ChampionState,
@@ -429,18 +429,18 @@ def _partitions(look: _Look, ledger: LedgerState) -> Iterator[Problem]:
         unpublished = _unpublished(ledger, spec, look.now)
         published = ledger.publications.get(model)
         newest = published.newest_start if published is not None else None
-        late = [slot for slot in unpublished if newest is None or slot.start > newest]
+        late = [each for each in unpublished if newest is None or each.start > newest]
         if f"score_{model}" in look.stopped:
             late = []
         elif look.dead_since is not None:
-            late = [slot for slot in late if slot.deadline <= look.dead_since]
+            late = [each for each in late if each.deadline <= look.dead_since]
         if late:
             yield _late(look, model, late)
-        if newest is not None and (holes := [slot for slot in unpublished if slot.start < newest]):
+        if newest is not None and (holes := [each for each in unpublished if each.start < newest]):
             yield _holes(model, holes)
 
 
-def _unpublished(ledger: LedgerState, spec: ModelSpec, now: datetime) -> list[Slot]:
+def _unpublished(ledger: LedgerState, spec: ModelSpec, now: datetime) -> list[ExpectedPartition]:
     """Return the partitions whose deadline is over, and of which not all is published."""
     champion, published = ledger.champions.get(spec.name), ledger.publications.get(spec.name)
     if champion is None:
@@ -448,15 +448,15 @@ def _unpublished(ledger: LedgerState, spec: ModelSpec, now: datetime) -> list[Sl
     first = champion.first_since
     if published is not None and published.ranges:
         first = min(first, published.ranges[0][0])
-    slots = expected_slots(spec, first, now)
+    expected = expected_partitions(spec, first, now)
     return [
-        slot
-        for slot in slots
-        if slot.deadline < now and not (published is not None and published.covers(max(slot.start, first), slot.end))
+        each
+        for each in expected
+        if each.deadline < now and not (published is not None and published.covers(max(each.start, first), each.end))
     ]
 
 
-def _late(look: _Look, model: str, late: Sequence[Slot]) -> Problem:
+def _late(look: _Look, model: str, late: Sequence[ExpectedPartition]) -> Problem:
     first = late[0]
     return _problem(
         "late_partition",
@@ -471,7 +471,7 @@ def _late(look: _Look, model: str, late: Sequence[Slot]) -> Problem:
     )
 
 
-def _holes(model: str, holes: Sequence[Slot]) -> Problem:
+def _holes(model: str, holes: Sequence[ExpectedPartition]) -> Problem:
     return _problem(
         "missing_partition",
         model,
@@ -737,19 +737,19 @@ def _answers(state: WatchState, model: str) -> str:
     return f"Version {champion.version}, the champion since {_time(champion.since)}, keeps answering."
 
 
-def _runs_of(slots: Sequence[Slot]) -> list[list[Slot]]:
-    """Return the slots in groups without a gap."""
-    groups: list[list[Slot]] = []
-    for slot in slots:
-        if groups and groups[-1][-1].end == slot.start:
-            groups[-1].append(slot)
+def _runs_of(expected: Sequence[ExpectedPartition]) -> list[list[ExpectedPartition]]:
+    """Return the partitions in groups without a gap."""
+    groups: list[list[ExpectedPartition]] = []
+    for each in expected:
+        if groups and groups[-1][-1].end == each.start:
+            groups[-1].append(each)
         else:
-            groups.append([slot])
+            groups.append([each])
     return groups
 
 
-def _spans(slots: Sequence[Slot]) -> str:
-    runs = _runs_of(slots)
+def _spans(expected: Sequence[ExpectedPartition]) -> str:
+    runs = _runs_of(expected)
     shown = [
         as_argument(run[0].start) + (f" to {as_argument(run[-1].start)}" if len(run) > 1 else "")
         for run in runs[:_MAX_COMMANDS]
@@ -757,18 +757,18 @@ def _spans(slots: Sequence[Slot]) -> str:
     return ", ".join(shown) + (f" and {len(runs) - _MAX_COMMANDS} more" if len(runs) > _MAX_COMMANDS else "")
 
 
-def _commands(command: str, option: str, slots: Sequence[Slot]) -> str:
+def _commands(command: str, option: str, expected: Sequence[ExpectedPartition]) -> str:
     """Return one command for each group of partitions without a gap, at most three."""
     found = []
-    for run in _runs_of(slots)[:_MAX_COMMANDS]:
+    for run in _runs_of(expected)[:_MAX_COMMANDS]:
         first, last = as_argument(run[0].start), as_argument(run[-1].start)
         to = f" --to {last}" if len(run) > 1 or option == "--from" else ""
         found.append(f"`{command} {option} {first}{to}`")
     return ", ".join(found)
 
 
-def _names(slots: Iterable[Slot]) -> list[str]:
-    return [as_argument(slot.start) for slot in slots]
+def _names(expected: Iterable[ExpectedPartition]) -> list[str]:
+    return [as_argument(each.start) for each in expected]
 
 
 def _count(number: int, noun: str) -> str:

@@ -133,8 +133,8 @@ def read_ledger(
     Parameters
     ----------
     since : mapping of str to datetime or None
-        For each declared model, since when its publications are read, see `include.watching.slots.watched_since`; None:
-        only the newest one. Models that only the ledger knows are added.
+        For each declared model, since when its publications are read, see `watched_since`; None: only the newest one.
+        Models that only the ledger knows are added.
     versions : int
         The number of versions of each model that are read, the newest ones.
 

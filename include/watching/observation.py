@@ -13,9 +13,9 @@ from include.service_client import ServiceClient
 from include.settings import Settings
 from include.spec import QUERY_FILE
 from include.spec.query import SPEC_FILE
+from include.watching.expected import watched_since
 from include.watching.ledger import AirflowReading, first_line, read_airflow, read_ledger
 from include.watching.processes import ask_service, expected_parts, free_space, read_heartbeats
-from include.watching.slots import watched_since
 from include.watching.state import BrokenDeclaration, LabelCount, LedgerState, Part, WatchState
 
 MIN_VERSIONS_READ = 10

@@ -100,13 +100,25 @@ def test_every_command_has_a_section_and_every_section_a_command() -> None:
 def test_every_option_of_a_command_is_in_its_section(name: str) -> None:
     section = sections(page("cli.md"))[f"sluice {name}"]
     options = {word for action in commands()[name]._actions for word in action.option_strings} - {"-h", "--help"}
-    told = {re.split(r"[ `]", row[0].strip("`"))[0] for row in table(section)}
-    assert told == options
+    rows = [row[0].strip("`") for row in table(section)]
+    assert {re.split(r"[ `]", row)[0] for row in rows if row.startswith("-")} == options
     usage = section.split("```")[1]
     assert set(re.findall(r"(?<=[\[ ])--?[a-z][a-z-]*", usage)) == options
     arguments = [action for action in commands()[name]._actions if not action.option_strings]
-    wanted = [f"[{each.dest.upper()}]" if each.nargs == "?" else each.dest.upper() for each in arguments]
+    optional = [each.nargs == "?" or isinstance(each, argparse._SubParsersAction) and not each.required for each in arguments]
+    names = [each.dest.upper() for each in arguments]
+    wanted = [f"[{name}]" if may_miss else name for name, may_miss in zip(names, optional, strict=True)]
     assert usage.split()[2 : 2 + len(wanted)] == wanted
+
+
+def test_every_action_of_alerts_is_described_with_its_arguments_and_options() -> None:
+    (actions,) = [each for each in commands()["alerts"]._actions if isinstance(each, argparse._SubParsersAction)]
+    described = {row[0].strip("`").split()[0]: row[0] for row in table(sections(page("cli.md"), "###")["Actions"])}
+    assert described.keys() == actions.choices.keys()
+    for name, parser in actions.choices.items():
+        for each in parser._actions:
+            if each.dest != "help":
+                assert (each.option_strings[-1] if each.option_strings else each.dest.upper()) in described[name]
 
 
 # -- service.md ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from include.watching.slots import expected_slots
+from include.watching.expected import expected_partitions
 from include.watching.state import (
     BrokenDeclaration,
     DagState,
@@ -34,19 +34,19 @@ def _publications(state: WatchState, model: str, changed: Publications | None) -
 
 def late(state: WatchState, model: str, now: datetime, missed: int = 2) -> WatchState:
     """Let the newest partitions be unpublished, of which the first is due by now."""
-    slots = [slot for slot in expected_slots(state.specs[model], SINCE, now) if slot.deadline < now]
-    slots = slots[: max(len(slots) - missed, 0)]
-    if not slots:
+    expected = [each for each in expected_partitions(state.specs[model], SINCE, now) if each.deadline < now]
+    expected = expected[: max(len(expected) - missed, 0)]
+    if not expected:
         return _publications(state, model, None)
     return _publications(
-        state, model, Publications(((slots[0].start, slots[-1].end),), slots[-1].start, slots[-1].end, 1)
+        state, model, Publications(((expected[0].start, expected[-1].end),), expected[-1].start, expected[-1].end, 1)
     )
 
 
 def hole(state: WatchState, model: str, now: datetime) -> WatchState:
-    slots = expected_slots(state.specs[model], SINCE, now)
-    gone, last = slots[3], slots[-1]
-    ranges = ((slots[0].start, gone.start), (gone.end, last.end))
+    expected = expected_partitions(state.specs[model], SINCE, now)
+    gone, last = expected[3], expected[-1]
+    ranges = ((expected[0].start, gone.start), (gone.end, last.end))
     return _publications(state, model, Publications(ranges, last.start, last.end, 1))
 
 

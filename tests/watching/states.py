@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from include.spec import Contract, EntityKey, ModelSpec, Numeric, Target, TrainingWindow
-from include.watching.slots import deadline_of, expected_slots
+from include.watching.expected import deadline_of, expected_partitions
 from include.watching.state import (
     AirflowState,
     ChampionState,
@@ -53,10 +53,10 @@ def declared(name: str = "parcels", **fields: Any) -> ModelSpec:
 
 def published_until(spec: ModelSpec, now: datetime, first: datetime = SINCE) -> Publications | None:
     """Return publications of every partition that ended by `now`, as a scheduler that works makes them."""
-    slots = expected_slots(spec, first, now)
-    if not slots:
+    expected = expected_partitions(spec, first, now)
+    if not expected:
         return None
-    return Publications(((slots[0].start, slots[-1].end),), slots[-1].start, slots[-1].end, 1)
+    return Publications(((expected[0].start, expected[-1].end),), expected[-1].start, expected[-1].end, 1)
 
 
 def healthy(*specs: ModelSpec, now: datetime = NOW) -> WatchState:
@@ -106,4 +106,4 @@ def with_service(state: WatchState, **changes: Any) -> WatchState:
 
 def due(spec: ModelSpec, now: datetime) -> list[datetime]:
     """Return the starts of the partitions whose deadline is over."""
-    return [slot.start for slot in expected_slots(spec, SINCE, now) if deadline_of(spec, slot.period) < now]
+    return [each.start for each in expected_partitions(spec, SINCE, now) if deadline_of(spec, each.period) < now]

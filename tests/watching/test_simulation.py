@@ -11,7 +11,7 @@ import pytest
 
 from include.spec import Freshness, ModelSpec, ScoreStart
 from include.watching import find_problems
-from include.watching.slots import expected_slots
+from include.watching.expected import expected_partitions
 from include.watching.state import Publications, WatchState
 from tests.watching.faults import OF_A_MODEL, OF_ALL
 from tests.watching.states import DAY, HOUR, MINUTE, NOW, SINCE, declared, healthy, with_airflow, with_ledger
@@ -69,7 +69,7 @@ def planted(specs: dict[str, ModelSpec]) -> list[Planted]:
 
 def scored_until(spec: ModelSpec, now: datetime) -> Publications | None:
     takes = spec.score_start.longest + SCORING_TIME
-    done = [slot for slot in expected_slots(spec, SINCE, now) if slot.end + takes <= now]
+    done = [each for each in expected_partitions(spec, SINCE, now) if each.end + takes <= now]
     return Publications(((done[0].start, done[-1].end),), done[-1].start, done[-1].end, 1) if done else None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from include.schedule import is_partition, partition_containing
 from include.spec import Freshness, ScoreStart
-from include.watching.slots import MAX_SLOTS, deadline_of, expected_slots, watched_since
+from include.watching.expected import MAX_EXPECTED, deadline_of, expected_partitions, watched_since
 from tests.watching.states import DAY, HOUR, MINUTE, declared
 
 BERLIN, AUCKLAND = "Europe/Berlin", "Pacific/Auckland"
@@ -33,14 +33,14 @@ def test_each_complete_partition_is_expected_once_and_none_is_left_out(
 ) -> None:
     spec = declared(score_schedule=schedule, score_timezone=zone, freshness=Freshness(scores_by=scores_by))
     first = now - timedelta(hours=hours)
-    slots = expected_slots(spec, first, now)
-    assert all(before.end == after.start for before, after in pairwise(slots)), "neither a gap nor an overlap"
-    assert all(is_partition(schedule, slot.period, timezone=zone) for slot in slots)
-    assert all(slot.end > first and slot.end <= now for slot in slots)
-    assert len(slots) <= MAX_SLOTS
-    everything = expected_slots(spec, now - 9000 * DAY, now)
-    assert len(everything) == MAX_SLOTS
-    assert slots == tuple(slot for slot in everything if slot.end > first)
+    expected = expected_partitions(spec, first, now)
+    assert all(before.end == after.start for before, after in pairwise(expected)), "neither a gap nor an overlap"
+    assert all(is_partition(schedule, each.period, timezone=zone) for each in expected)
+    assert all(each.end > first and each.end <= now for each in expected)
+    assert len(expected) <= MAX_EXPECTED
+    everything = expected_partitions(spec, now - 9000 * DAY, now)
+    assert len(everything) == MAX_EXPECTED
+    assert expected == tuple(each for each in everything if each.end > first)
     assert partition_containing(schedule, everything[-1].end, timezone=zone).end > now, "the next one is not over yet"
 
 
@@ -50,26 +50,26 @@ def test_a_deadline_comes_after_the_end_and_not_much_later(
     schedule: str, zone: str, scores_by: str | timedelta | None, now: datetime
 ) -> None:
     spec = declared(score_schedule=schedule, score_timezone=zone, freshness=Freshness(scores_by=scores_by))
-    for slot in expected_slots(spec, now - 10 * DAY, now):
-        assert slot.deadline == deadline_of(spec, slot.period)
-        assert slot.end <= slot.deadline <= slot.end + 25 * HOUR
+    for each in expected_partitions(spec, now - 10 * DAY, now):
+        assert each.deadline == deadline_of(spec, each.period)
+        assert each.end <= each.deadline <= each.end + 25 * HOUR
         if isinstance(scores_by, str):
-            assert slot.end < slot.deadline
+            assert each.end < each.deadline
 
 
 @settings(max_examples=25)  # 400 ticks take a tenth of a second
 @given(SCHEDULES, MOMENTS, st.integers(1, 30))
 def test_what_is_expected_does_not_change_as_time_goes_on(schedule: str, now: datetime, days: int) -> None:
     spec = declared(score_schedule=schedule)
-    before = expected_slots(spec, now - 3 * DAY, now)
-    after = expected_slots(spec, now - 3 * DAY, now + timedelta(days=days))
-    common = [slot for slot in after if slot.end <= now]
+    before = expected_partitions(spec, now - 3 * DAY, now)
+    after = expected_partitions(spec, now - 3 * DAY, now + timedelta(days=days))
+    common = [each for each in after if each.end <= now]
     assert list(before)[-len(common) :] == common if common else True
 
 
 def test_scores_by_is_the_next_such_time_after_the_end_by_the_clock() -> None:
     spec = declared(score_timezone=BERLIN, freshness=Freshness(scores_by="06:00"))
-    winter, summer = expected_slots(spec, at("2026-03-28T00:00"), at("2026-03-29T23:00"))
+    winter, summer = expected_partitions(spec, at("2026-03-28T00:00"), at("2026-03-29T23:00"))
     # On 29 March the clock leaves out an hour: midnight to 06:00 are five hours.
     assert (winter.end, winter.deadline) == (at("2026-03-28T23:00"), at("2026-03-29T04:00"))
     assert winter.deadline - winter.end == 5 * HOUR
@@ -79,9 +79,9 @@ def test_scores_by_is_the_next_such_time_after_the_end_by_the_clock() -> None:
 
 def test_an_hour_that_comes_twice_is_two_partitions() -> None:
     spec = declared(score_schedule="0 * * * *", score_timezone=BERLIN)
-    slots = expected_slots(spec, at("2026-10-24T22:00"), at("2026-10-25T23:00"))
-    assert len(slots) == 25
-    assert {slot.end - slot.start for slot in slots} == {HOUR}
+    expected = expected_partitions(spec, at("2026-10-24T22:00"), at("2026-10-25T23:00"))
+    assert len(expected) == 25
+    assert {each.end - each.start for each in expected} == {HOUR}
 
 
 @pytest.mark.parametrize(
@@ -101,18 +101,18 @@ def test_the_default_is_half_the_partition_within_bounds_after_the_latest_start(
     fields: dict[str, object], after: timedelta
 ) -> None:
     spec = declared(**fields)
-    slot = expected_slots(spec, at("2026-01-01T00:00"), at("2026-02-01T00:00"))[-1]
-    assert slot.deadline - slot.end == after
+    each = expected_partitions(spec, at("2026-01-01T00:00"), at("2026-02-01T00:00"))[-1]
+    assert each.deadline - each.end == after
 
 
-def test_a_model_without_a_schedule_has_no_slots() -> None:
+def test_a_model_without_a_schedule_expects_nothing() -> None:
     spec = declared(score_schedule=None)
-    assert expected_slots(spec, at("2020-01-01T00:00"), at("2026-01-01T00:00")) == ()
+    assert expected_partitions(spec, at("2020-01-01T00:00"), at("2026-01-01T00:00")) == ()
     assert watched_since(spec, at("2026-01-01T00:00")) is None
 
 
 def test_400_partitions_are_watched() -> None:
     spec, now = declared(), at("2026-03-10T12:00")
     since = watched_since(spec, now)
-    assert since == at("2026-03-10T00:00") - MAX_SLOTS * DAY
-    assert expected_slots(spec, at("2000-01-01T00:00"), now)[0].start == since
+    assert since == at("2026-03-10T00:00") - MAX_EXPECTED * DAY
+    assert expected_partitions(spec, at("2000-01-01T00:00"), now)[0].start == since

@@ -1,4 +1,4 @@
-"""Which partitions a model should have published, and until when: its slots. Pure: the time is an argument."""
+"""Which partitions a model should have published, and until when. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from include.schedule import last_partition, last_partitions, later_by_clock, ne
 from include.spec import ModelSpec
 from include.spec.freshness import default_score_margin
 
-MAX_SLOTS: Final = 400
+MAX_EXPECTED: Final = 400
 """How many partitions back a model is watched."""
 
 
-class Slot(NamedTuple):
+class ExpectedPartition(NamedTuple):
     """A partition that should be published, and its deadline. All times are in UTC."""
 
     start: datetime
@@ -29,33 +29,35 @@ class Slot(NamedTuple):
         return Period(start=self.start, end=self.end)
 
 
-def expected_slots(spec: ModelSpec, first: datetime, now: datetime, *, limit: int = MAX_SLOTS) -> tuple[Slot, ...]:
+def expected_partitions(
+    spec: ModelSpec, first: datetime, now: datetime, *, limit: int = MAX_EXPECTED
+) -> tuple[ExpectedPartition, ...]:
     """Return the partitions of the model's schedule that are complete, each once, oldest first.
 
     Parameters
     ----------
     spec : ModelSpec
-        Without a score schedule it has no slots.
+        Without a score schedule nothing is expected.
     first : datetime
         Since when scores are expected: of the partitions that ended by `now`, those that end after this moment.
     now : datetime
     limit : int
-        Only the last so many partitions are looked at, at most `MAX_SLOTS`.
+        Only the last so many partitions are looked at, at most `MAX_EXPECTED`.
 
     Returns
     -------
-    tuple of Slot
-        A slot is late when `now` is after its deadline and it is not published.
+    tuple of ExpectedPartition
+        One is late when `now` is after its deadline and it is not published.
     """
     if spec.score_schedule is None:
         return ()
-    slots = _slots_until(spec, now)[-limit:]
-    return slots[bisect_left(slots, True, key=lambda slot: slot.end > first) :]
+    expected = _partitions_until(spec, now)[-limit:]
+    return expected[bisect_left(expected, True, key=lambda each: each.end > first) :]
 
 
 def watched_since(spec: ModelSpec, now: datetime) -> datetime | None:
     """Return the start of the oldest partition that is watched at `now`; None for a model without a score schedule."""
-    return None if spec.score_schedule is None else _slots_until(spec, now)[0].start
+    return None if spec.score_schedule is None else _partitions_until(spec, now)[0].start
 
 
 def deadline_of(spec: ModelSpec, period: Period) -> datetime:
@@ -69,11 +71,13 @@ _KNOWN: Final[dict[tuple[str, str], tuple[Period, ...]]] = {}
 """The partitions of each schedule and time zone, as the last look needed them. It changes no result."""
 
 
-def _slots_until(spec: ModelSpec, now: datetime) -> tuple[Slot, ...]:
+def _partitions_until(spec: ModelSpec, now: datetime) -> tuple[ExpectedPartition, ...]:
     assert spec.score_schedule is not None  # noqa: S101  # the callers have checked it
     # A schedule ticks at whole minutes, so the last partition is the same all minute.
     last = _last_end(spec.score_schedule, spec.score_timezone, now.replace(second=0, microsecond=0))
-    return _slots(spec.score_schedule, spec.score_timezone, spec.freshness.scores_by, spec.score_start.longest, last)
+    return _partitions(
+        spec.score_schedule, spec.score_timezone, spec.freshness.scores_by, spec.score_start.longest, last
+    )
 
 
 @lru_cache(maxsize=256)
@@ -83,18 +87,20 @@ def _last_end(schedule: str, timezone: str, minute: datetime) -> datetime:
 
 # 400 ticks take 0.1 s, and the watcher looks every ten seconds at all models. An entry has some 100 kB.
 @lru_cache(maxsize=128)
-def _slots(
+def _partitions(
     schedule: str, timezone: str, scores_by: timedelta | str | None, longest: timedelta, last_end: datetime
-) -> tuple[Slot, ...]:
+) -> tuple[ExpectedPartition, ...]:
     periods = _periods(schedule, timezone, last_end)
-    return tuple(Slot(each.start, each.end, _deadline(each, timezone, scores_by, longest)) for each in periods)
+    return tuple(
+        ExpectedPartition(each.start, each.end, _deadline(each, timezone, scores_by, longest)) for each in periods
+    )
 
 
 def _periods(schedule: str, timezone: str, last_end: datetime) -> tuple[Period, ...]:
     """Return the last partitions until `last_end`: those that an earlier look has found, and the ones since."""
     known = _KNOWN.get((schedule, timezone), ())
     if not known or not known[-1].end <= last_end <= known[_MAX_STEPS].end + (known[-1].end - known[0].start):
-        known = tuple(last_partitions(schedule, last_end, MAX_SLOTS, timezone=timezone))
+        known = tuple(last_partitions(schedule, last_end, MAX_EXPECTED, timezone=timezone))
     while known[-1].end < last_end:
         known = (*known[1:], partition_containing(schedule, known[-1].end, timezone=timezone))
     if len(_KNOWN) >= _MAX_KNOWN:
