@@ -105,7 +105,8 @@ def test_every_option_of_a_command_is_in_its_section(name: str) -> None:
     usage = section.split("```")[1]
     assert set(re.findall(r"(?<=[\[ ])--?[a-z][a-z-]*", usage)) == options
     arguments = [action for action in commands()[name]._actions if not action.option_strings]
-    optional = [each.nargs == "?" or isinstance(each, argparse._SubParsersAction) and not each.required for each in arguments]
+    lists_without = [isinstance(each, argparse._SubParsersAction) and not each.required for each in arguments]
+    optional = [each.nargs == "?" or lists for each, lists in zip(arguments, lists_without, strict=True)]
     names = [each.dest.upper() for each in arguments]
     wanted = [f"[{name}]" if may_miss else name for name, may_miss in zip(names, optional, strict=True)]
     assert usage.split()[2 : 2 + len(wanted)] == wanted
