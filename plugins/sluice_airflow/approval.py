@@ -41,6 +41,7 @@ class EvidenceApproval(HITLOperator):
         if spec.approval is None:
             raise ValueError(f"model '{spec.name}': expected a declared approval; found none")
         named = spec.approval.approvers
+        kwargs.pop("params", None)  # Airflow adds the DAG's, which are of the form that starts a run
         super().__init__(
             subject=f"Promote a new version of {spec.name}?",
             options=[APPROVE, REJECT],
