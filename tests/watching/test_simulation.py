@@ -110,8 +110,8 @@ def test_a_day_of_a_hundred_models_has_the_pages_that_were_planted_and_no_other(
 
     missed = [each for each in plan if each not in seen and each.begin < BEGIN + DAY]
     assert missed == []
-    # A fault is found at the first look, unless another one hides it meanwhile.
-    assert all(at - each.begin <= 45 * MINUTE for each, at in seen.items())
+    slow = [(each, at) for each, at in seen.items() if at - each.begin > 30 * MINUTE]
+    assert slow == [], "a fault is found at the first look, unless one of 20 minutes hides it"
     severities = Counter(severity for severity, _ in counts.elements())
     print(f"{looks} looks at {MODELS} models: {dict(severities)}, of {len(plan)} planted faults; recall {len(seen)}")
 
