@@ -383,10 +383,8 @@ def _import_errors(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
 
 
 def _missing_dags(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
-    if (
-        any(_file_name(each) != _DECLARATIONS_FILE for each in airflow.import_errors)
-        or look.dead_part(airflow, "dag_processor") is not None
-    ):
+    failed = [each for each in airflow.import_errors if _file_name(each) != _DECLARATIONS_FILE]
+    if failed or look.dead_part(airflow, "dag_processor") is not None:
         return  # it follows from them
     state = look.state
     for model in state.specs:
