@@ -39,7 +39,7 @@ from tests.watching.states import DAY, HOUR, declared
             "must be shorter than the timeout of the approval, 2 days",
         ),
         (
-            "freshness=Freshness(labels_by=timedelta(1)), target=Target(column='fragile', label_delay=timedelta(2))",
+            "freshness=Freshness(labels_by=timedelta(days=1)), target=Target(column='late', label_delay=timedelta(2))",
             "labels_by must be longer than the target's label_delay, 2 days",
         ),
     ],

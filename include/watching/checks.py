@@ -20,6 +20,7 @@ from include.watching.processes import WATCHER
 from include.watching.state import (
     AirflowState,
     ChampionState,
+    ImportFailure,
     LedgerState,
     RefusedArtifact,
     ServiceState,
@@ -368,7 +369,7 @@ def _paused(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
 
 def _import_errors(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
     for each in airflow.import_errors:
-        name = each.file.rsplit("/", 1)[-1]
+        name = _file_name(each)
         if name == _DECLARATIONS_FILE and look.broken:
             continue
         yield _problem(
@@ -383,7 +384,8 @@ def _import_errors(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
 
 
 def _missing_dags(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
-    if airflow.import_errors or look.dead_part(airflow, "dag_processor") is not None:
+    failed = [each for each in airflow.import_errors if _file_name(each) != _DECLARATIONS_FILE]
+    if failed or look.dead_part(airflow, "dag_processor") is not None:
         return  # it follows from them
     state = look.state
     for model in state.specs:
@@ -403,6 +405,10 @@ def _missing_dags(look: _Look, airflow: AirflowState) -> Iterator[Problem]:
             subjects=gone,
             since=since or look.now,
         )
+
+
+def _file_name(failure: ImportFailure) -> str:
+    return failure.file.rsplit("/", 1)[-1]
 
 
 def _queued(look: _Look, airflow: AirflowState) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, ScoreStart
+from include.spec import ApprovalPolicy, MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, ScoreStart
 from include.spec import Shadow, Target, TrainingWindow
 
 

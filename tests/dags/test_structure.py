@@ -60,6 +60,16 @@ def test_a_declared_shadow_scores_partitions_and_sampled_requests(
     assert (tasks["score_apple"], tasks["score_pear"]) == ({*SCORE}, {*SCORE, "shadow"})
 
 
+def test_a_declared_approval_is_a_task_whose_form_is_not_that_of_the_run(
+    parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Airflow hands the fields of the DAG's form to every task, and the declaration could not be imported."""
+    declare(tmp_path, "apple", more="\napproval=ApprovalPolicy(approvers=('ada',), timeout=timedelta(days=2)),")
+    result = parse(tmp_path)
+    assert result["errors"] == {}
+    assert {*result["dags"]["retrain_apple"]["tasks"]} == {*RETRAIN, "approve"}
+
+
 def test_days_of_a_time_zone_are_scored_at_a_later_hour(
     parse: Callable[[Path], dict[str, Any]], declare: Callable[..., Path], tmp_path: Path
 ) -> None:

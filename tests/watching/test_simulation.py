@@ -110,12 +110,13 @@ def test_a_day_of_a_hundred_models_has_the_pages_that_were_planted_and_no_other(
 
     missed = [each for each in plan if each not in seen and each.begin < BEGIN + DAY]
     assert missed == []
-    # A fault is found at the first look, unless another one hides it meanwhile.
-    assert all(at - each.begin <= 45 * MINUTE for each, at in seen.items())
+    slow = [(each, at) for each, at in seen.items() if at - each.begin > 30 * MINUTE]
+    assert slow == [], "a fault is found at the first look, unless one of 20 minutes hides it"
     severities = Counter(severity for severity, _ in counts.elements())
     print(f"{looks} looks at {MODELS} models: {dict(severities)}, of {len(plan)} planted faults; recall {len(seen)}")
 
 
+@pytest.mark.slow
 def test_a_month_in_which_everything_works_wakes_nobody() -> None:
     """With the change of clocks: the schedules of three time zones, looked at each hour."""
     specs = {name: spec for name, spec in models().items() if int(name[-2:]) < 15}
@@ -129,7 +130,7 @@ def test_a_scheduler_that_is_dead_for_a_night_is_one_page() -> None:
     specs = models()
     died = BEGIN + HOUR
     pages: Counter[str] = Counter()
-    for minutes in range(0, 8 * 60, 30):
+    for minutes in range(0, 8 * 60, 120):
         now = died + timedelta(minutes=minutes)
         state = with_ledger(state_at(specs, now), publications=state_at(specs, died).ledger.publications)  # type: ignore[union-attr]
         state = with_airflow(state, heartbeats={"scheduler": died, "dag_processor": now, "triggerer": now})
