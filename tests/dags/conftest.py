@@ -26,8 +26,8 @@ SPEC = '''\
 
 from datetime import timedelta
 
-from include.spec import ApprovalPolicy, MetricThreshold, Contract, EntityKey, MinimumLabels, ModelSpec, Numeric, ScoreStart
-from include.spec import Shadow, Target, TrainingWindow
+from include.spec import ApprovalPolicy, Contract, EntityKey, MetricThreshold, MinimumLabels, ModelSpec, Numeric
+from include.spec import ScoreStart, Shadow, Target, TrainingWindow
 
 
 def estimator(columns):
