@@ -18,7 +18,6 @@ _SEVERITIES: Final = {
     # Users get no new scores, or none at all.
     "failed_score": "page",
     "refused_artifact": "page",
-    "wrong_predictions": "page",
     # The champion of before goes on.
     "failed_retrain": "ticket",
     "failed_operation": "ticket",

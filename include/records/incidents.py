@@ -18,7 +18,7 @@ class Problem(Record):
     Attributes
     ----------
     kind : str
-        What is wrong, as one word with underscores, such as ``late_partition``. docs/runbook.md has a section on each.
+        What is wrong, as one word with underscores, such as ``late_partition``. docs/how-to/alerts.md lists them.
     model : str or None
         None if it is about no single model.
     cause : str

@@ -271,7 +271,7 @@ def _dead_watcher(look: _Look) -> Iterator[Problem]:
         "dead_watcher",
         summary=f"`sluice watch` gave its last sign of life {_ago(last, look.now)}; it gives one every 10 s.",
         impact="What goes wrong without a failed task is not reported.",
-        next_step="Restart it: `sluice watch`; `docker compose restart watch` in compose.",
+        next_step="Start it again: `sluice watch`.",
         subjects=["watch"],
         since=last,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from include.alerting import incidents
 from include.alerting.formatting import problem_of
 from include.errors import IncidentError
 from include.records import Alert, Problem
-from include.settings import Settings
+from include.settings import REPOSITORY, Settings
 
 NOW = datetime(2026, 3, 1, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -266,3 +267,25 @@ def test_whatever_happens_incidents_are_those_of_what_is_wrong_and_messages_pair
             assert ("resolve" in actions) == (is_over and bool(actions))
             assert "resolve" not in actions[:-1], "nothing is told after the end"
         transaction.rollback()
+
+
+def test_every_kind_of_incident_is_listed_with_its_severity() -> None:
+    from include.steps.watcher import FAILED_KIND
+    from include.watching import KINDS
+
+    pages = [
+        (REPOSITORY / "docs" / "how-to" / name).read_text(encoding="utf-8") for name in ("alerts.md", "operate.md")
+    ]
+    listed = {
+        kind.strip("` "): severity
+        for page in pages
+        for kinds, severity in re.findall(r"^\| (`[a-z_`, ]+`) \| (page|ticket|note) \|", page, re.MULTILINE)
+        for kind in kinds.split(",")
+    }
+    known = {kind: each.severity for kind, each in KINDS.items()} | {FAILED_KIND: "page", "test": "page"}
+    for name in ("retrain_iris", "score_iris", "operate_model", "housekeeping"):
+        problem = problem_of(alert(dag_id=name))
+        known[problem.kind] = problem.severity
+    for kind in ("late_rows", "unknown_categories", "parity_not_checked"):
+        known[kind] = problem_of(alert(kind=kind)).severity
+    assert listed == known

@@ -28,7 +28,7 @@ COMMENT ON TABLE sluice.incident IS
 COMMENT ON COLUMN sluice.incident.id IS 'A number that identifies the incident.';
 COMMENT ON COLUMN sluice.incident.key IS
     'What all its occurrences have in common: kind, model and cause. At most one open incident has it.';
-COMMENT ON COLUMN sluice.incident.kind IS 'What is wrong, such as `failed_score`. docs/runbook.md has a section on each.';
+COMMENT ON COLUMN sluice.incident.kind IS 'What is wrong, such as `failed_score`. docs/how-to/alerts.md lists them.';
 COMMENT ON COLUMN sluice.incident.model IS 'The name of the model; null when the incident is about no single model.';
 COMMENT ON COLUMN sluice.incident.cause IS 'Keeps incidents of one kind and model apart; mostly empty.';
 COMMENT ON COLUMN sluice.incident.severity IS
