@@ -29,7 +29,7 @@ _DUE = text(
     "WHERE delivered_at IS NULL AND abandoned_at IS NULL AND next_attempt_at <= :now AND NOT EXISTS ("
     "SELECT FROM sluice.alert_message AS before WHERE before.incident_id = due.incident_id "
     "AND before.channel = due.channel AND before.number < due.number "
-    "AND before.delivered_at IS NULL AND before.abandoned_at IS NULL) "
+    "AND before.delivered_at IS NULL AND before.abandoned_at IS NULL) AND channel <> ALL(CAST(:failing AS text[])) "
     "ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE OF due SKIP LOCKED"
 )
 _DELIVERED = text(
@@ -44,6 +44,8 @@ _FAILED = text(
 def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, most: int = 100) -> int:
     """Send the messages that are due; return how many were delivered.
 
+    A channel that does not accept one gets no other now: a hundred messages to one that is away would take minutes.
+
     Parameters
     ----------
     engine : Engine
@@ -54,9 +56,14 @@ def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, m
     most : int
         Maximum number of messages that are tried.
     """
-    delivered = 0
+    delivered, failing = 0, list[str]()
+
+    def note(incident: Incident, message: AlertMessage, why: str) -> None:
+        failing.append(message.channel)
+        failed(incident, message, why)
+
     for _ in range(most):
-        outcome = _deliver_one(engine, settings, now, failed)
+        outcome = _deliver_one(engine, settings, now, failing, note)
         if outcome is None:
             break
         delivered += outcome
@@ -80,10 +87,10 @@ def _message(row: RowMapping) -> AlertMessage:
     return AlertMessage.model_validate({name: row[name] for name in AlertMessage.model_fields})
 
 
-def _deliver_one(engine: Engine, settings: Settings, now: datetime, failed: Failed) -> bool | None:
+def _deliver_one(engine: Engine, settings: Settings, now: datetime, failing: list[str], failed: Failed) -> bool | None:
     """Send the message that is due first; return whether it was delivered, None if none is due."""
     with engine.begin() as connection:
-        row = connection.execute(_DUE, {"now": now}).mappings().one_or_none()
+        row = connection.execute(_DUE, {"now": now, "failing": failing}).mappings().one_or_none()
         if row is None:
             return None
         message = _message(row)

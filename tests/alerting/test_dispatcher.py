@@ -217,6 +217,21 @@ def test_a_message_is_tried_again_only_in_the_channel_that_missed_it_and_later_e
     )
 
 
+def test_a_channel_that_is_away_is_tried_once_and_delays_nobody_else(
+    engine: Engine, settings: Settings, log_file: Path, chat: Chat
+) -> None:
+    AlertDispatcher(engine, settings, log_file).raise_alert(ALERT)
+    dispatcher = AlertDispatcher(engine, with_channels(settings, default=DEAD, good=chat.url), log_file)
+    for number in range(4):
+        error = f"ValueError: {'abcd'[number]}"
+        dispatcher.raise_alert(ALERT.model_copy(update={"error": error, "at": datetime.now(UTC)}), ["good"])
+    due_again(engine)
+    before = sum(row["attempts"] for row in messages(engine) if row["channel"] == "default")
+    dispatcher.deliver()
+    assert sum(row["attempts"] for row in messages(engine) if row["channel"] == "default") == before + 1
+    assert len(chat.messages) == 4
+
+
 def test_a_message_is_given_up_after_a_week_and_that_is_recorded(
     engine: Engine, settings: Settings, log_file: Path, chat: Chat
 ) -> None:

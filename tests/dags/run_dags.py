@@ -80,7 +80,11 @@ def life(dags: dict[str, DAG]) -> dict[str, Any]:
     lived["lift"] = run(
         dags["operate_model"], at.replace(hour=9), model="apple", action="lift the hold", reason="they are explained"
     )
-    lived["nothing named"] = run(dags["operate_model"], at.replace(hour=10), model="apple", reason=why)
+    hour = at.replace(hour=10)
+    # `dag.test` leaves the fields of the run before in the DAG: the action and the version are named here.
+    lived["nothing named"] = run(
+        dags["operate_model"], hour, model="apple", action="move the champion", version=None, reason=why
+    )
     lived["long ago"] = run(dags["score_apple"], at.replace(year=1999), partition="1999-02-28")
     lived["retrain long ago"] = run(dags["retrain_apple"], at.replace(year=1999))
     spoil(datetime(2026, 2, 20, 12, tzinfo=UTC))

@@ -79,7 +79,7 @@ def test_a_form_that_moves_a_champion_names_a_version(harness: Any) -> None:
     assert run["tasks"] == {"move_champion": "failed", "hold_promotions": "skipped"}
     (alert,) = alerts(harness, "operate_model", "nothing named")
     assert "expected the version to make champion; found none" in alert["error"]
-    assert alert["channels"] == []
+    assert alert["needs_nobody"]
 
 
 def test_a_rejected_candidate_is_registered_and_its_promotion_skipped_not_failed(harness: Any) -> None:
@@ -139,8 +139,8 @@ def test_an_unknown_version_fails_at_once_with_those_that_exist(harness: Any) ->
     (alert,) = alerts(harness, "operate_model", "unknown version")
     assert alert["model"] == "apple"
     assert "has no version 99; existing versions: 1." in alert["error"]
-    assert (alert["channels"], alert["delivered"]) == ([], True), "recorded, and sent to nobody: who typed it sees it"
-    assert not [each for each in harness.messages if "operate_model" in each["title"]]
+    assert (alert["needs_nobody"], alert["incident_id"]) == (True, None), "recorded only: who typed it sees it"
+    assert not [each for each in harness.messages if "operate_model" in each["message"]]
 
 
 def test_a_bad_day_is_stopped_before_scoring_and_not_retried(harness: Any) -> None:
@@ -193,15 +193,20 @@ def test_the_alert_is_a_line_of_the_log_too(harness: Any) -> None:
 
 
 def test_a_dead_channel_does_not_hide_the_alert_from_a_living_one(harness: Any) -> None:
-    told = [each for each in harness.messages if "score_apple.validate" in each["title"]]
-    (message,) = [each for each in told if "contract" in each["message"]]  # the other tells of a run without a champion
-    for expected in ("Model: apple", "DAG: score_apple", "Task: validate", "Run: manual__", "Try: 1", "Log: https://"):
+    sent = [each for each in harness.messages if each["title"] == "Sluice [page] model apple: failed score"]
+    (message,) = [each for each in sent if "contract" in each["message"]]  # others tell of runs without a champion
+    for expected in (
+        "What: score_apple.validate failed: ValidationFailedError: the data of 'apple'",
+        "Affected: 2026-02-20T00:00Z",
+        "Users get: version ",
+        "Link: https://airflow.example/dags/score_apple/runs/manual__",
+    ):
         assert expected in message["message"]
     (alert,) = alerts(harness, "score_apple", "bad day")
-    assert alert["delivered"] is False
-    (dead,) = [entry for entry in alert["channels"] if entry.startswith("default")]
-    assert dead.startswith("default: not delivered")
-    assert "tests" in alert["channels"]
+    query = "SELECT * FROM sluice.alert_message WHERE incident_id = %s AND action = 'trigger'"
+    to = {each["channel"]: each for each in rows(harness, query, alert["incident_id"])}
+    assert to["default"]["delivered_at"] is None, "it is away"
+    assert to["tests"]["delivered_at"] is not None
 
 
 @pytest.mark.parametrize("step", ["snapshot", "train", "export", "parity", "evaluate", "rehearse", "score"])
