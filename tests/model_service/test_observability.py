@@ -275,9 +275,9 @@ def test_a_refused_artifact_raises_one_alert_however_many_workers_see_it(harness
         ).poll_once()
         recorder.flush_predictions()
     with harness.engine.connect() as connection:
-        alerts = connection.execute(text("SELECT model, dag_id, run_id, error, delivered FROM sluice.alert")).all()
-    assert [(each.model, each.dag_id, each.run_id, each.delivered) for each in alerts] == [
-        ("iris", "model_service", "version 1 could not be loaded", False)
+        alerts = connection.execute(text("SELECT model, dag_id, run_id, error, incident_id FROM sluice.alert")).all()
+    assert [(each.model, each.dag_id, each.run_id, each.incident_id) for each in alerts] == [
+        ("iris", "model_service", "version 1 could not be loaded", None)
     ]
     assert "no version is served" in alerts[0].error
 

@@ -36,6 +36,8 @@ ELSEWHERE: Final = {  # beginning of a command: what runs it
     # These ends are over one day.
     "sluice hold churn --until": "tests/cli/test_hold.py",
     "sluice hold iris --until": "tests/cli/test_hold.py",
+    "sluice alerts": "tests/cli/test_alerts.py",
+    "sluice watch": "tests/watching/test_watcher.py",
     # Two people: a test has one.
     "sluice approve churn": "tests/cli/test_approve.py",
     'sluice promote churn 7 --reason "approved by ann"': "tests/cli/test_approve.py",
