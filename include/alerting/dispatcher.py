@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from include.alerting import formatting, incidents, outbox
 from include.alerting.channels import send
@@ -234,9 +235,16 @@ class AlertDispatcher:
     def _carry_over(self) -> None:
         """Store the alerts of the spool. A file whose alert is stored was kept by a crash, and is only removed."""
         for spooled in self._spool:
-            with self._connected() as connection:
-                if not connection.execute(_KNOWN_SPOOLED, {"id": spooled.id}).scalar_one():
-                    self._store(connection, spooled.alert, spooled.channels, spooled)
+            try:
+                with self._connected() as connection:
+                    if not connection.execute(_KNOWN_SPOOLED, {"id": spooled.id}).scalar_one():
+                        self._store(connection, spooled.alert, spooled.channels, spooled)
+            except DBAPIError as error:
+                if error.connection_invalidated or isinstance(error, OperationalError):
+                    raise
+                # One that the database refuses, or that another process stores now, must not stop the others.
+                self._not_stored(spooled.alert, error)
+                continue
             self._spool.remove(spooled)
 
     def _tell_directly(self, alert: Alert, channels: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from include.records.base import Record
+from include.records.base import Record, StorableText
 
 
 class Alert(Record):
@@ -18,13 +18,13 @@ class Alert(Record):
         The partition that is affected; None: the run.
     """
 
-    model: str | None
-    dag_id: str
-    task_id: str | None
-    run_id: str
+    model: StorableText | None
+    dag_id: StorableText
+    task_id: StorableText | None
+    run_id: StorableText
     try_number: int | None
-    error: str
-    log_url: str | None
+    error: StorableText
+    log_url: StorableText | None
     at: AwareDatetime
     kind: str = "failed_task"
-    subject: str | None = None
+    subject: StorableText | None = None

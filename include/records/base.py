@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, model_validator
 
 
 class Record(BaseModel):
@@ -21,6 +21,15 @@ class Record(BaseModel):
     def from_plain(cls, plain: dict[str, Any]) -> Self:
         """Return the record of which ``to_plain`` returned `plain`."""
         return cls.model_validate(plain)
+
+
+def _storable(text: str) -> str:
+    """Return a text as PostgreSQL and UTF-8 can hold it: NUL and half a surrogate pair become escapes."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+StorableText = Annotated[str, AfterValidator(_storable)]
+"""A text of others, such as of an exception, which may hold any character."""
 
 
 def as_argument(moment: datetime) -> str:

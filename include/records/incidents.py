@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from include.records.base import Record
+from include.records.base import Record, StorableText
 
 IncidentSeverity = Literal["page", "ticket", "note"]
 """Whether somebody is woken up (page), somebody has to act in working hours (ticket), or nobody has to act (note)."""
@@ -37,16 +37,16 @@ class Problem(Record):
         A page with more, such as the task's log; by default the model's page.
     """
 
-    kind: str
-    model: str | None
-    cause: str = ""
+    kind: StorableText
+    model: StorableText | None
+    cause: StorableText = ""
     severity: IncidentSeverity
-    summary: str
-    impact: str = ""
-    next_step: str = ""
-    subjects: tuple[str, ...] = ()
+    summary: StorableText
+    impact: StorableText = ""
+    next_step: StorableText = ""
+    subjects: tuple[StorableText, ...] = ()
     since: AwareDatetime
-    url: str | None = None
+    url: StorableText | None = None
 
     @property
     def key(self) -> str:

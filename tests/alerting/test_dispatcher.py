@@ -70,7 +70,7 @@ def log_file(tmp_path: Path) -> Path:
 
 
 def lines(log_file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log_file.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in log_file.read_text(encoding="utf-8").strip("\n").split("\n")]
 
 
 def stored(engine: Engine) -> list[dict[str, Any]]:
@@ -292,6 +292,27 @@ def test_alerts_of_a_time_without_database_are_told_at_once_by_cause_and_carried
     assert all(row["delivered_at"] is not None and row["reference"] in spooled for row in messages(engine))
     again.deliver()
     assert len(stored(engine)) == 6
+
+
+@pytest.mark.parametrize("text", ["a NUL: \x00", "half a pair: \ud800", "\u2028 and \x1b"])
+def test_an_error_of_any_characters_is_stored_and_told(
+    engine: Engine, settings: Settings, log_file: Path, chat: Chat, text: str
+) -> None:
+    alert = Alert.model_validate(ALERT.model_dump() | {"error": f"ValueError: {text}", "run_id": text})
+    AlertDispatcher(engine, with_channels(settings, default=chat.url), log_file).raise_alert(alert)
+    assert len(stored(engine)) == len(chat.messages) == len(lines(log_file)) == 1
+    assert stored(engine)[0]["error"].startswith("ValueError: ")
+
+
+def test_a_spooled_alert_that_the_database_refuses_stops_no_other(
+    engine: Engine, settings: Settings, log_file: Path
+) -> None:
+    away = AlertDispatcher(None, settings, log_file)
+    away.raise_alert(ALERT.model_copy(update={"try_number": 2**40}))
+    away.raise_alert(ALERT)
+    AlertDispatcher(engine, settings, log_file).deliver()
+    assert [row["error"] for row in stored(engine)] == [ALERT.error]
+    assert "alert_not_stored" in [line["event"] for line in lines(log_file)]
 
 
 def test_a_spooled_alert_whose_file_a_crash_has_kept_is_stored_once(
