@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from include import tokens
 from include.errors import ServiceClientError
@@ -45,6 +45,49 @@ class ServiceResponse(NamedTuple):
         return f"{self.status} {self.body[:max_bytes].decode(errors='replace')}"
 
 
+def exchange(
+    method: str,
+    origin: SplitResult,
+    target: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    *,
+    timeout: float,
+    max_bytes: int | None = None,
+) -> ServiceResponse:
+    """Send one request on a connection of its own.
+
+    Proxies that the environment names are ignored: they are for addresses outside the deployment.
+
+    Parameters
+    ----------
+    method : str
+    origin : SplitResult
+        Its scheme, host and port are used.
+    target : str
+        The path, with the query.
+    body : bytes or None
+    headers : mapping of str to str
+    timeout : float
+        Maximum number of seconds to wait.
+    max_bytes : int, optional
+        Maximum size of the response's body that is read; by default, all is.
+
+    Raises
+    ------
+    OSError, HTTPException
+        When there is no response within the timeout. `NO_ANSWER` lists both types.
+    """
+    kind = HTTPSConnection if origin.scheme == "https" else HTTPConnection
+    connection = kind(origin.hostname or "", origin.port, timeout=timeout)
+    try:
+        connection.request(method, target, body, dict(headers))
+        answer = connection.getresponse()
+        return ServiceResponse(answer.status, answer.headers.get_content_type(), answer.read(max_bytes))
+    finally:
+        connection.close()
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceClient:
     """A client of the service at `address`. Each request uses a new connection.
@@ -79,22 +122,14 @@ class ServiceClient:
     ) -> ServiceResponse:
         """Send one request; headers in `more` are added to `headers`, or replace them.
 
-        Proxies that the environment names are ignored: they are for addresses outside the deployment.
-
         Raises
         ------
         OSError, HTTPException
             When there is no response within the timeout. `NO_ANSWER` lists both types.
         """
         parts = urlsplit(self.address)
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=self.timeout)
-        try:
-            connection.request(method, parts.path.rstrip("/") + path, body, {**self.headers, **(more or {})})
-            answer = connection.getresponse()
-            return ServiceResponse(answer.status, answer.headers.get_content_type(), answer.read())
-        finally:
-            connection.close()
+        headers = {**self.headers, **(more or {})}
+        return exchange(method, parts, parts.path.rstrip("/") + path, body, headers, timeout=self.timeout)
 
     def predict(
         self, model: str, version: int, rows: Sequence[Sequence[Any]], classes: Sequence[str]

@@ -17,11 +17,11 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from include.records import AlertMessage, Incident
+from include.service_client import NO_ANSWER, exchange
 
 NO_ADDRESS: Final = "no address: map the channel in SLUICE_ALERT_CHANNELS"
 BAD_ADDRESS: Final = "the address cannot be parsed: check the channel in SLUICE_ALERT_CHANNELS"
@@ -35,7 +35,7 @@ _PAGERDUTY_SEVERITIES: Final = {"page": "critical", "ticket": "warning", "note":
 
 
 def send(address: str | None, message: AlertMessage, incident: Incident) -> str | None:
-    """Send a message to an address.
+    """Send a message to an address. It raises nothing: a broken channel must not hide the message from the others.
 
     Returns
     -------
@@ -46,12 +46,13 @@ def send(address: str | None, message: AlertMessage, incident: Incident) -> str 
         return NO_ADDRESS
     scheme, plus, rest = address.partition("+")
     deliver = _DELIVERERS.get(scheme) if plus and rest.startswith(("http://", "https://")) else None
-    if deliver is None:
-        return _apprise(address, message)
+    # The text of an error may contain the address, which is secret.
     try:
-        return deliver(urlsplit(rest), message, incident)
-    except (OSError, HTTPException, ValueError) as error:
-        return f"not delivered: {type(error).__name__}"  # its text may contain the address
+        return _apprise(address, message) if deliver is None else deliver(urlsplit(rest), message, incident)
+    except (*NO_ANSWER, ValueError) as error:
+        return f"not delivered: {type(error).__name__}"
+    except Exception as error:  # noqa: BLE001 - as said above
+        return f"{type(error).__name__} while sending"
 
 
 def payload(message: AlertMessage, incident: Incident) -> dict[str, Any]:
@@ -134,16 +135,10 @@ def _alertmanager(url: SplitResult, message: AlertMessage, incident: Incident) -
 
 
 def _post(url: SplitResult, content: bytes, headers: dict[str, str] | None = None) -> str | None:
-    connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = connect(url.hostname or "", url.port, timeout=TIMEOUT_SECONDS)
-    try:
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        connection.request("POST", path, content, {"Content-Type": "application/json", **(headers or {})})
-        response = connection.getresponse()
-        response.read(1024)
-    finally:
-        connection.close()
-    return None if 200 <= response.status < 300 else f"not delivered: status {response.status}"
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    response = exchange("POST", url, target, content, headers, timeout=TIMEOUT_SECONDS, max_bytes=1024)
+    return None if response.ok else f"not delivered: status {response.status}"
 
 
 def _apprise(address: str, message: AlertMessage) -> str | None:

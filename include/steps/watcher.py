@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from include.alerting import AlertDispatcher
 from include.models import DeclaredModels, declared_models
 from include.records import Incident, Problem
+from include.service_client import NO_ANSWER, exchange
 from include.settings import Settings
 from include.watching import (
     KINDS,
@@ -272,16 +272,11 @@ class DeadManSwitch:
         if self._url is None:
             return
         url = urlsplit(self._url)
-        connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
+        target = url.path.rstrip("/") + action
         try:
-            connection = connect(url.hostname or "", url.port, timeout=PING_TIMEOUT_SECONDS)
-            try:
-                connection.request("POST", url.path.rstrip("/") + action, body.encode())
-                response = connection.getresponse()
-                response.read(1024)
-                if response.status >= 300:
-                    log.warning("the dead man's switch answered %s", response.status)
-            finally:
-                connection.close()
-        except (OSError, HTTPException, ValueError) as error:  # its URL is a secret
+            response = exchange("POST", url, target, body.encode(), {}, timeout=PING_TIMEOUT_SECONDS, max_bytes=1024)
+        except (*NO_ANSWER, ValueError) as error:  # its URL is a secret
             log.warning("the dead man's switch could not be reached: %s", type(error).__name__)
+        else:
+            if not response.ok:
+                log.warning("the dead man's switch answered %s", response.status)
