@@ -1,7 +1,6 @@
 """Alerts that could not be stored: files, one for each, until the database takes them.
 
-A file is written under another name, synced and renamed, and so is its folder: what has been spooled survives a crash
-of the machine. Its name is the alert's id in the database, so that an alert which was carried over, but whose file a
+What has been spooled survives a crash of the machine. A file's name is the alert's id in the database, so that an alert which was carried over, but whose file a
 crash has kept, is not stored twice.
 """
 
@@ -60,7 +59,6 @@ class Spool:
             If it cannot be written, or `MAX_FILES` are waiting.
         """
         digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-        self._folder.mkdir(parents=True, exist_ok=True)
         names = [path.name for path in self._folder.glob("*.json")]
         if len(names) >= MAX_FILES:
             raise OSError(f"{self._folder}: {MAX_FILES} alerts are waiting for the database")
@@ -70,18 +68,7 @@ class Spool:
 
     def write(self, spooled: SpooledAlert) -> None:
         """Write or replace the file of an alert."""
-        path = self._folder / f"{spooled.id}.json"
-        unfinished = path.with_suffix(".tmp")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(spooled.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_synced(self._folder / f"{spooled.id}.json", spooled.model_dump_json())
 
     def __iter__(self) -> Iterator[SpooledAlert]:
         """Return the alerts, the oldest first. A file that is gone meanwhile, or broken, is left out."""
@@ -92,3 +79,22 @@ class Spool:
     def remove(self, spooled: SpooledAlert) -> None:
         """Remove the file of an alert that the database has."""
         (self._folder / f"{spooled.id}.json").unlink(missing_ok=True)
+
+
+def write_synced(path: Path, content: str) -> None:
+    """Write or replace a file so that a crash of the machine leaves it as it was, or as it is then.
+
+    It is written under another name, synced and renamed; then its folder is synced, which is made if there is none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

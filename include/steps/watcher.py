@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.alerting import AlertDispatcher
+from include.alerting.spool import write_synced
 from include.models import DeclaredModels, declared_models
 from include.records import Incident, Problem
 from include.service_client import NO_ANSWER, exchange
@@ -228,13 +228,7 @@ class Watcher:
         file = self.settings.home / TOLD_FILE
         content = {key: {"problem": problem.to_plain(), "references": told} for key, (problem, told) in told.items()}
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_suffix(".tmp")
-            with unfinished.open("w", encoding="utf-8") as opened:
-                json.dump(content, opened)
-                opened.flush()
-                os.fsync(opened.fileno())
-            unfinished.replace(file)
+            write_synced(file, json.dumps(content))
         except OSError as error:  # a full disk: it may be told twice
             log.warning("what was told could not be noted in %s: %s", file, error)
 
