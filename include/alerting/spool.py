@@ -1,7 +1,7 @@
 """Alerts that could not be stored: files, one for each, until the database takes them.
 
-What has been spooled survives a crash of the machine. A file's name is the alert's id in the database, so that an alert which was carried over, but whose file a
-crash has kept, is not stored twice.
+What has been spooled survives a crash of the machine. A file's name is the alert's id in the database, so that an alert
+which was carried over, but whose file a crash has kept, is not stored twice.
 """
 
 from __future__ import annotations
