@@ -104,8 +104,8 @@ def step_body(
         values |= runs.values_of(spec, context, (name for name in step.takes if name not in values))
         opened = pipeline.open_trainer_resources if trainer else pipeline.open_resources
         with within(context, values) if within else nullcontext(), opened() as resources:
-            alone = pipeline.retrain_lock(resources.engine, spec.name, WAIT_FOR_RETRAIN) if trainer else nullcontext()
-            with nullcontext() if step.name == "promote" else alone:
+            locks = trainer and step.name != "promote"
+            with pipeline.retrain_lock(resources.engine, spec.name, WAIT_FOR_RETRAIN) if locks else nullcontext():
                 result = pipeline.run_step(step, spec, values, resources)
         if then is not None:
             then(context, values, result)
