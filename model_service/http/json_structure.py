@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -66,12 +65,12 @@ class Structure:
         Each object has at most `width` members, and each list and object at most so many values. `MAX_MEMBERS` more
         are parsed, so that errors can be reported. What holds for a document holds for its beginning.
         """
-        most = MAX_MEMBERS + width * self.objects
-        if self.members > most:
-            return "members", most, self.members
-        most = MAX_MEMBERS + (width + 1) * self.openings
-        if self.commas > most:
-            return "values", most, self.commas
+        limit = MAX_MEMBERS + width * self.objects
+        if self.members > limit:
+            return "members", limit, self.members
+        limit = MAX_MEMBERS + (width + 1) * self.openings
+        if self.commas > limit:
+            return "values", limit, self.commas
         return None
 
 
@@ -233,8 +232,5 @@ def _without_escapes(body: bytes) -> Iterator[bytes]:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    if len(body) <= PIECE_BYTES:
-        yield body
-        return
-    for start, end in pairwise([*range(0, len(body), PIECE_BYTES), len(body)]):
-        yield body[start:end]
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]

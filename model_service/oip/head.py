@@ -7,10 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from model_service.http.body import check_duplicate_keys
-from model_service.http.errors import PayloadTooLargeError, TensorsRejectedError
+from model_service.http.errors import HTTPError, PayloadTooLargeError, TensorsRejectedError
 from model_service.http.json_structure import (
     SMALL_BYTES,
     Structure,
+    bound_structure,
     check_depth,
     check_digits,
     count_members,
@@ -87,8 +88,11 @@ def read_head(text: bytes, max_depth: int, max_objects: int, max_rows: int, widt
     """
     structure = check_depth(text, max_depth)
     if structure or len(text) > SMALL_BYTES:
-        structure = structure or read_structure(text)
-        _check_size(structure, max_objects, max_rows, width)
+        limits = (max_objects, max_rows, width)
+        if structure is None and _excess(bound_structure(text), *limits) is not None:
+            structure = read_structure(text)
+        if structure is not None and (error := _excess(structure, *limits)) is not None:
+            raise error
         check_digits(text)
     try:
         head = _decode_head(text)
@@ -107,15 +111,16 @@ def read_head(text: bytes, max_depth: int, max_objects: int, max_rows: int, widt
     return head
 
 
-def _check_size(structure: Structure, max_objects: int, max_rows: int, width: int) -> None:
-    """Refuse a JSON part that has far more than a request may have, before it is parsed."""
+def _excess(structure: Structure, max_objects: int, max_rows: int, width: int) -> HTTPError | None:
+    """Return the error of a JSON part that has far more than a request may have; None if it has not."""
     max_members = MAX_HEAD_MEMBERS * (max_objects + 1)
     counts = (("objects", structure.objects, max_objects), ("members", structure.members, max_members))
     for what, found, limit in counts:
         if found > limit:
-            raise TensorsRejectedError([f"expected at most {limit} {what} in the JSON part; found {found}"])
+            return TensorsRejectedError([f"expected at most {limit} {what} in the JSON part; found {found}"])
     if structure.commas > max_rows * width + max_members:
-        raise PayloadTooLargeError("rows (values of tensors)", max_rows, "SLUICE_SERVICE_MAX_ROWS")
+        return PayloadTooLargeError("rows (values of tensors)", max_rows, "SLUICE_SERVICE_MAX_ROWS")
+    return None
 
 
 def _no_request(error: Exception) -> TensorsRejectedError:
