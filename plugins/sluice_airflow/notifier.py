@@ -86,7 +86,10 @@ class SuccessNotifier(BaseNotifier):
 
 
 def _partition_of(context: dict[str, Any], model: str | None, settings: Settings) -> str | None:
-    """Return the partition that a run of `score_<model>` scores, as commands take it; None if that is unknown."""
+    """Return the partition that a run of `score_<model>` scores, as commands take it; None for another DAG.
+
+    If its declaration does not tell the partition, it is the run: no other run's success ends what this one opened.
+    """
     run = context.get("dag_run")
     if model is None or getattr(run, "dag_id", None) != f"score_{model}":
         return None
@@ -100,7 +103,7 @@ def _partition_of(context: dict[str, Any], model: str | None, settings: Settings
         return as_argument(partition_of(spec, run, (context.get("params") or {}).get("partition")).start)
     except Exception as error:  # noqa: BLE001  # as said above
         log.info("the partition of the run is not known: %s", error)
-        return None
+        return str(context.get("run_id") or getattr(run, "run_id", "unknown"))
 
 
 @contextmanager
