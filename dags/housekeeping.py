@@ -33,7 +33,7 @@ with DAG(
     def deliver_alerts() -> int:
         """Deliver the messages about incidents that are due, also of alerts that the online service has stored."""
         channels = {spec.name: spec.alert_channels for spec in specs.values()}
-        return with_pipeline(lambda _, resources: resources.alerts.deliver(channels, most=1_000))
+        return with_pipeline(lambda _, resources: resources.alerts.deliver(channels, limit=1_000))
 
     @task
     def remove_old_work(dag_run: Any) -> int:

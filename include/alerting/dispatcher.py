@@ -77,7 +77,7 @@ class AlertDispatcher:
                 self._store(connection, alert, names)
         except Exception as error:  # noqa: BLE001 - a dead database must not keep the alert from the channels
             self._not_stored(alert, error)
-            self._tell_directly(alert, names)
+            self._send_directly(alert, names)
             return
         self.deliver()
 
@@ -140,8 +140,8 @@ class AlertDispatcher:
         with self._connected() as connection:
             return incidents.watch(connection, problems, kinds, self._settings, datetime.now(UTC), channels)
 
-    def tell_without_database(
-        self, problem: Problem, channels: Iterable[str], reference: str, told: Collection[str] = ()
+    def send_without_database(
+        self, problem: Problem, channels: Iterable[str], reference: str, sent: Collection[str] = ()
     ) -> tuple[str, ...]:
         """Tell the channels of a problem while the database cannot be reached; return those that accepted it.
 
@@ -152,13 +152,13 @@ class AlertDispatcher:
             Of the model, beside the default one.
         reference : str
             The id by which receivers know a repetition.
-        told : collection of str
+        sent : collection of str
             Channels that have accepted it before.
         """
         incident = _provisional(problem, tuple(channels))
         accepted = []
         for name in incidents.addressed(incident, self._settings):
-            if name in told:
+            if name in sent:
                 continue
             message = _message(incident, name, reference, self._settings.airflow_url)
             why = send(self._settings.alert_channels.get(name), message, incident)
@@ -168,7 +168,7 @@ class AlertDispatcher:
                 self._not_delivered(incident, message, why)
         return tuple(accepted)
 
-    def add_notified(self, problem: Problem, channels: Iterable[str], told: Mapping[str, str]) -> None:
+    def open_sent(self, problem: Problem, channels: Iterable[str], sent: Mapping[str, str]) -> None:
         """Open the incident of a problem that channels were told of while the database could not be reached.
 
         Parameters
@@ -176,20 +176,20 @@ class AlertDispatcher:
         problem : Problem
         channels : iterable of str
             Of the model, beside the default one.
-        told : mapping of str to str
+        sent : mapping of str to str
             The channels that accepted the message, each with its reference.
         """
         with self._connected() as connection:
-            incidents.report(connection, problem, self._settings, datetime.now(UTC), channels, told)
+            incidents.report(connection, problem, self._settings, datetime.now(UTC), channels, sent)
 
-    def deliver(self, channels: Mapping[str, Iterable[str]] = _NO_CHANNELS, most: int = 100) -> int:
+    def deliver(self, channels: Mapping[str, Iterable[str]] = _NO_CHANNELS, limit: int = 100) -> int:
         """Open the incidents of stored and spooled alerts that have none, and send what is due. Never raises.
 
         Parameters
         ----------
         channels : mapping of str to iterable of str
             The channels of each model: alerts that the online service stored name none.
-        most : int
+        limit : int
             Maximum number of messages that are tried.
 
         Returns
@@ -204,8 +204,8 @@ class AlertDispatcher:
             self._carry_over()
             with self._engine.begin() as connection:
                 self._adopt(connection, channels)
-                incidents.tell_what_was_silenced(connection, self._settings, now)
-            return outbox.deliver(self._engine, self._settings, now, self._not_delivered, most)
+                incidents.report_what_was_silenced(connection, self._settings, now)
+            return outbox.deliver(self._engine, self._settings, now, self._not_delivered, limit)
         except Exception as error:  # noqa: BLE001 - what is not delivered now is delivered later
             log.warning("alerts could not be delivered, and are tried again later: %s", _first_line(error))
             return 0
@@ -244,19 +244,19 @@ class AlertDispatcher:
                 continue
             self._spool.remove(spooled)
 
-    def _tell_directly(self, alert: Alert, channels: tuple[str, ...]) -> None:
+    def _send_directly(self, alert: Alert, channels: tuple[str, ...]) -> None:
         """Keep an alert in the spool, and tell the channels, unless another one of its cause waits there."""
         problem = formatting.problem_of(alert, "unknown: the database cannot be reached")
         spooled: SpooledAlert | None = None
-        told = False
+        waiting = False
         try:
-            spooled, told = self._spool.add(alert, channels, problem.key)
+            spooled, waiting = self._spool.add(alert, channels, problem.key)
         except OSError as error:
             self._write_line("alert_not_spooled", alert, f"the alert could not be spooled: {error}", why=str(error))
-        if told:
+        if waiting:
             return
         reference = spooled.id if spooled else f"alert-{alert.at:%Y%m%dT%H%M%S.%f}"
-        delivered = self.tell_without_database(problem, channels, reference)
+        delivered = self.send_without_database(problem, channels, reference)
         if spooled is not None and delivered:
             try:
                 self._spool.write(spooled.model_copy(update={"delivered": delivered}))

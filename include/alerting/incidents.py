@@ -87,7 +87,7 @@ def report(
         found = _opened(connection, problem, now, channels)
         if found is not None:
             _record(connection, found.id, "opened", now, details=problem.summary)
-            _tell(connection, found, "trigger", settings, now, delivered)
+            _write_messages(connection, found, "trigger", settings, now, delivered)
             return found
         return report(connection, problem, settings, now, channels, delivered)  # another process opened it just now
     return _add(connection, found, problem, settings, now, channels, more=1)
@@ -206,7 +206,7 @@ def resolve(
         raise _no_open(connection, incident)
     ended = _incident(row)
     _record(connection, ended.id, "resolved", now, actor, why)
-    _tell(connection, ended, "resolve", settings, now)
+    _write_messages(connection, ended, "resolve", settings, now)
     return ended
 
 
@@ -280,7 +280,7 @@ def lift_silence(connection: Connection, silence_id: int, actor: str, now: datet
         )
 
 
-def tell_what_was_silenced(connection: Connection, settings: Settings, now: datetime) -> int:
+def report_what_was_silenced(connection: Connection, settings: Settings, now: datetime) -> int:
     """Write the first message of open incidents whose silence is over; return how many."""
     never_told = text(
         "SELECT * FROM sluice.incident AS open WHERE resolved_at IS NULL AND severity <> 'note' "
@@ -292,7 +292,7 @@ def tell_what_was_silenced(connection: Connection, settings: Settings, now: date
     for row in connection.execute(never_told).mappings().all():
         incident = _incident(row)
         if _silenced_until(connection, incident, now) is None:
-            _tell(connection, incident, "trigger", settings, now)
+            _write_messages(connection, incident, "trigger", settings, now)
             count += 1
     return count
 
@@ -388,13 +388,13 @@ def _add(
     changed = _incident(connection.execute(_UPDATE, values).mappings().one())
     if severity != found.severity:
         _record(connection, found.id, "worse", now, details=f"{found.severity} to {severity}: {problem.summary}")
-        _tell(connection, changed, "update", settings, now)
+        _write_messages(connection, changed, "update", settings, now)
     elif more and changed.occurrences in UPDATES_AT:
-        _tell(connection, changed, "update", settings, now)
+        _write_messages(connection, changed, "update", settings, now)
     return changed
 
 
-def _tell(
+def _write_messages(
     connection: Connection,
     incident: Incident,
     action: str,
@@ -403,19 +403,19 @@ def _tell(
     delivered: Mapping[str, str] | None = None,
 ) -> None:
     """Write a message for each channel, unless nobody is to be told of the incident now."""
-    told = _notified(connection, incident.id)
+    numbers = _sent_to(connection, incident.id)
     if action == "resolve":
-        channels = list(told)
+        channels = list(numbers)
     elif incident.severity == "note" or incident.acknowledged_at is not None:
         return
     elif (until := _silenced_until(connection, incident, now)) is not None and not delivered:
-        if not told:
+        if not numbers:
             _record(connection, incident.id, "silenced", now, details=f"until {until:%Y-%m-%d %H:%M} UTC")
         return
     else:
         channels = [*dict.fromkeys([*addressed(incident, settings), *(delivered or ())])]
-    number = max(told.values(), default=0) + 1
-    action = "trigger" if not told else action
+    number = max(numbers.values(), default=0) + 1
+    action = "trigger" if not numbers else action
     for channel in channels:
         reference = (delivered or {}).get(channel)
         connection.execute(
@@ -441,7 +441,7 @@ def addressed(incident: Incident, settings: Settings) -> list[str]:
     return [name for name in names if incident.severity in settings.alert_severities.get(name, ("page", "ticket"))]
 
 
-def _notified(connection: Connection, incident: int) -> dict[str, int]:
+def _sent_to(connection: Connection, incident: int) -> dict[str, int]:
     """Return the channels for which there are messages, each with the number of the last one."""
     rows = connection.execute(
         text(

@@ -41,7 +41,7 @@ _FAILED = text(
 )
 
 
-def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, most: int = 100) -> int:
+def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, limit: int = 100) -> int:
     """Send the messages that are due; return how many were delivered.
 
     A channel that does not accept one gets no other now: a hundred messages to one that is away would take minutes.
@@ -53,7 +53,7 @@ def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, m
     now : datetime
     failed : callable
         Called with the incident, the message and the reason for each one that was not.
-    most : int
+    limit : int
         Maximum number of messages that are tried.
     """
     delivered, failing = 0, list[str]()
@@ -62,7 +62,7 @@ def deliver(engine: Engine, settings: Settings, now: datetime, failed: Failed, m
         failing.append(message.channel)
         failed(incident, message, why)
 
-    for _ in range(most):
+    for _ in range(limit):
         outcome = _deliver_one(engine, settings, now, failing, note)
         if outcome is None:
             break

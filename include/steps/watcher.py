@@ -43,7 +43,7 @@ from include.watching.state import LabelCount
 
 log = logging.getLogger(__name__)
 
-TOLD_FILE: Final = Path("alerts", "told-without-database.json")
+SENT_FILE: Final = Path("alerts", "sent-without-database.json")
 LABELS_EVERY: Final = timedelta(hours=1)
 FAILED_KIND: Final = "watcher_failed"
 PING_TIMEOUT_SECONDS: Final = 5.0
@@ -120,10 +120,10 @@ class Watcher:
         problems = find_problems(state, now)
         channels = {name: spec.alert_channels for name, spec in declared.specs.items()}
         if state.ledger is None:
-            self._tell_without_database(problems, channels)
+            self._send_without_database(problems, channels)
             return Look(now, problems)
         try:
-            self._open_notified(channels)
+            self._open_sent(channels)
             judged = set(KINDS) - unjudged_kinds(state) | {FAILED_KIND}
             changed = self.alerts.watched(problems, judged, channels)
         except SQLAlchemyError as error:  # it went away between two statements: the next look finds it so
@@ -131,7 +131,7 @@ class Watcher:
             return Look(now, problems)
         return Look(now, problems, changed, self.alerts.deliver(channels))
 
-    def tell_own_failure(self, error: Exception) -> None:
+    def report_own_failure(self, error: Exception) -> None:
         """Tell that a look failed by a fault of the watcher itself; nothing is watched until it is mended."""
         problem = Problem(
             kind=FAILED_KIND,
@@ -147,7 +147,7 @@ class Watcher:
             self.alerts.watched([problem], [FAILED_KIND])
             self.alerts.deliver()
         except SQLAlchemyError:
-            self._tell_without_database([problem], {})
+            self._send_without_database([problem], {})
 
     def run(self, stop: threading.Event, seconds: float, after: Callable[[Look], None] = lambda _look: None) -> None:
         """Look every `seconds`, until `stop` is set.
@@ -167,7 +167,7 @@ class Watcher:
                 look = self.look()
             except Exception as error:
                 log.exception("the look failed; the next one follows in %s s", seconds)
-                self.tell_own_failure(error)
+                self.report_own_failure(error)
                 switch.ping(error)
             else:
                 after(look)
@@ -192,41 +192,44 @@ class Watcher:
             if count is not None:
                 self._labels[name] = count
 
-    def _tell_without_database(
+    def _send_without_database(
         self, problems: tuple[Problem, ...] | list[Problem], channels: Mapping[str, tuple[str, ...]]
     ) -> None:
         """Tell each channel once of each problem that was not told before."""
-        told = self._read_notified()
+        sent = self._read_sent()
         for problem in problems:
-            known = told.get(problem.key, (problem, {}))[1]
+            known = sent.get(problem.key, (problem, {}))[1]
             digest = hashlib.sha256(problem.key.encode()).hexdigest()[:12]
             reference = f"watch-{problem.since:%Y%m%dT%H%M%S}-{digest}"
             of_model = channels.get(problem.model or "", ())
-            accepted = self.alerts.tell_without_database(problem, of_model, reference, known)
-            if accepted or problem.key not in told:
-                told[problem.key] = (problem, known | dict.fromkeys(accepted, reference))
-                self._write_notified(told)
+            accepted = self.alerts.send_without_database(problem, of_model, reference, known)
+            if accepted or problem.key not in sent:
+                sent[problem.key] = (problem, known | dict.fromkeys(accepted, reference))
+                self._write_sent(sent)
 
-    def _open_notified(self, channels: Mapping[str, tuple[str, ...]]) -> None:
+    def _open_sent(self, channels: Mapping[str, tuple[str, ...]]) -> None:
         """Open the incidents of what was told without the database; what is over is then found to be."""
-        told = self._read_notified()
-        for key, (problem, references) in list(told.items()):
-            self.alerts.add_notified(problem, channels.get(problem.model or "", ()), references)
-            del told[key]
-            self._write_notified(told)
+        sent = self._read_sent()
+        for key, (problem, references) in list(sent.items()):
+            self.alerts.open_sent(problem, channels.get(problem.model or "", ()), references)
+            del sent[key]
+            self._write_sent(sent)
 
-    def _read_notified(self) -> dict[str, tuple[Problem, dict[str, str]]]:
+    def _read_sent(self) -> dict[str, tuple[Problem, dict[str, str]]]:
         try:
-            entries = json.loads((self.settings.home / TOLD_FILE).read_text(encoding="utf-8"))
+            entries = json.loads((self.settings.home / SENT_FILE).read_text(encoding="utf-8"))
             return {
                 key: (Problem.from_plain(each["problem"]), dict(each["references"])) for key, each in entries.items()
             }
         except (OSError, ValueError, KeyError, TypeError):  # there is none, or a crash of the machine has broken it
             return {}
 
-    def _write_notified(self, told: Mapping[str, tuple[Problem, Mapping[str, str]]]) -> None:
-        file = self.settings.home / TOLD_FILE
-        content = {key: {"problem": problem.to_plain(), "references": told} for key, (problem, told) in told.items()}
+    def _write_sent(self, sent: Mapping[str, tuple[Problem, Mapping[str, str]]]) -> None:
+        file = self.settings.home / SENT_FILE
+        content = {
+            key: {"problem": problem.to_plain(), "references": references}
+            for key, (problem, references) in sent.items()
+        }
         try:
             write_synced(file, json.dumps(content))
         except OSError as error:  # a full disk: it may be told twice

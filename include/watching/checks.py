@@ -805,9 +805,9 @@ def _size(number: int) -> str:
     return f"{number / 1024**3:,.1f} GiB"
 
 
-def _short(sentence: str, most: int = 300) -> str:
+def _short(sentence: str, limit: int = 300) -> str:
     line = " ".join(sentence.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 _FINDERS: Final[tuple[Callable[[_Look], Iterator[Problem]], ...]] = (

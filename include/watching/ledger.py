@@ -114,7 +114,7 @@ _JOBS = text("""
 """)
 _QUEUED = text("""
     SELECT dag_id, task_id, run_id, queued_dttm FROM public.task_instance
-    WHERE state = 'queued' AND queued_dttm < :before ORDER BY queued_dttm, dag_id, task_id LIMIT :most
+    WHERE state = 'queued' AND queued_dttm < :before ORDER BY queued_dttm, dag_id, task_id LIMIT :limit
 """)
 
 
@@ -243,7 +243,7 @@ def _airflow_state(connection: Connection, now: datetime) -> AirflowState:
         },
         queued=tuple(
             QueuedTask(row["dag_id"], row["task_id"], row["run_id"], row["queued_dttm"])
-            for row in _rows(connection, _QUEUED, before=now - QUEUED_TIME, most=MAX_QUEUED)
+            for row in _rows(connection, _QUEUED, before=now - QUEUED_TIME, limit=MAX_QUEUED)
         ),
     )
 

@@ -138,9 +138,9 @@ def test_a_silence_tells_nobody_and_what_is_open_at_its_end_is_told_then(
     other = incidents.report(connection, PROBLEM.model_copy(update={"model": "pear"}), told, NOW)
     assert [title for _, _, title in messages(connection)] == ["Sluice [page] model pear: failed score"]
     incidents.resolve(connection, other.id, told, NOW, "It succeeded.")
-    assert incidents.tell_what_was_silenced(connection, told, NOW + HOUR / 2) == 0
-    assert incidents.tell_what_was_silenced(connection, told, NOW + HOUR) == 1
-    assert incidents.tell_what_was_silenced(connection, told, NOW + HOUR) == 0
+    assert incidents.report_what_was_silenced(connection, told, NOW + HOUR / 2) == 0
+    assert incidents.report_what_was_silenced(connection, told, NOW + HOUR) == 1
+    assert incidents.report_what_was_silenced(connection, told, NOW + HOUR) == 0
     assert messages(connection)[-1] == ("default", "trigger", "Sluice [page] model iris: failed score")
 
 
@@ -150,7 +150,7 @@ def test_an_incident_that_begins_and_ends_in_a_silence_is_told_to_nobody(
     incidents.silence(connection, None, "failed_score", NOW + HOUR, "ada", "The disk is being replaced", NOW)
     found = incidents.report(connection, PROBLEM, told, NOW)
     incidents.resolve(connection, found.id, told, NOW, "It succeeded.")
-    assert incidents.tell_what_was_silenced(connection, told, NOW + 2 * HOUR) == 0
+    assert incidents.report_what_was_silenced(connection, told, NOW + 2 * HOUR) == 0
     assert messages(connection) == []
 
 
@@ -253,7 +253,7 @@ def test_whatever_happens_incidents_are_those_of_what_is_wrong_and_messages_pair
                 incidents.silence(connection, model, None, now + timedelta(minutes=3), "ada", "It is known", now)
             else:
                 now += timedelta(minutes=5)
-                incidents.tell_what_was_silenced(connection, told, now)
+                incidents.report_what_was_silenced(connection, told, now)
             still = {
                 (each.model, subject) for each in incidents.list_incidents(connection) for subject in each.subjects
             }

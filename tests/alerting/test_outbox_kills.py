@@ -121,7 +121,7 @@ def test_kill_9_loses_no_alert_and_tells_nothing_twice(
     while rows(engine, "SELECT 1 FROM sluice.alert_message WHERE delivered_at IS NULL"):
         with engine.begin() as connection:
             connection.execute(text("UPDATE sluice.alert_message SET next_attempt_at = created_at"))
-        dispatcher.deliver(most=10_000)
+        dispatcher.deliver(limit=10_000)
 
     stored = [run.removeprefix("run ") for (run,) in rows(engine, "SELECT run_id FROM sluice.alert")]
     assert set(raised.read_text().split()) <= set(stored), "what was raised is stored"

@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from include.settings import Settings, load_settings
-from include.steps.watcher import TOLD_FILE, DeadManSwitch, Watcher
+from include.steps.watcher import SENT_FILE, DeadManSwitch, Watcher
 from include.warehouse import open_engine
 from include.watching.checks import DATABASE_TIME
 
@@ -137,7 +137,7 @@ def test_without_the_database_it_is_told_once_also_after_a_restart_and_its_end_w
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT kind, resolved_at IS NOT NULL, occurrences FROM sluice.incident")).all()
     assert [tuple(row) for row in rows] == [("database_down", True, 1)]
-    assert json.loads((told.home / TOLD_FILE).read_text()) == {}
+    assert json.loads((told.home / SENT_FILE).read_text()) == {}
 
 
 def test_a_fault_of_its_own_is_told_and_ends_with_the_next_look(
