@@ -143,7 +143,6 @@ def declare_approved(models: Path, name: str, timeout: str) -> None:
             f"    retrain_schedule=None,\n    approval=ApprovalPolicy(timeout={timeout}),",
         ),
         ('    score_schedule="0 0 * * *",', "    score_schedule=None,"),
-        ("import MetricThreshold,", "import ApprovalPolicy, MetricThreshold,"),
     ):
         assert old in text
         text = text.replace(old, new)

@@ -207,7 +207,7 @@ def declare(models: Path) -> None:
     (folder / "features.sql").write_text(SLOW)
     spec = (folder / "spec.py").read_text()
     for old, new in (
-        ("import MetricThreshold,", "import MetricThreshold, Scoring,"),
+        ("import ScoreStart,", "import ScoreStart, Scoring,"),
         ('    retrain_schedule="0 3 * * *",', '    retrain_schedule=None,\n    scoring=Scoring(parity="off"),'),
         ('    score_schedule="0 0 * * *",', "    score_schedule=None,"),
         ("partition_rows=(1, 1_000)", "partition_rows=(1, 100_000)"),

@@ -109,7 +109,7 @@ def waiting(private: Stack) -> Waiting:
         spec = write_model(models, name) / "spec.py"
         text = spec.read_text()
         for old, new in (
-            ("import MetricThreshold,", "import MetricThreshold, Scoring,"),
+            ("import ScoreStart,", "import ScoreStart, Scoring,"),
             ('    retrain_schedule="0 3 * * *",', '    retrain_schedule=None,\n    scoring=Scoring(parity="off"),'),
         ):
             assert old in text
